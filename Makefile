@@ -1,0 +1,95 @@
+# Everything a person or CI calls. `make help` lists it.
+# Needs Python 3.11 or newer, make and git; what the tests need beyond that is in .ci/run.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILD  := build
+
+# Hashes are checked for every package; the editable install must not reach for anything beside them.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV_VERSION  := 0.13.9
+
+PROTOS    := $(sort $(wildcard proto/flopmeter/ingest/v1/*.proto))
+GENERATED := proto/flopmeter_proto/ingest/v1
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# --- environments -----------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(VENV)/.runtime-done ## Create .venv with what flopmeter needs to run
+	@:
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "flopmeter needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "flopmeter needs Python 3.11 or newer; $(PYTHON) is older: name another with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV)
+
+# The stamp makes the second call instant; a changed lock or project file renews the installation.
+$(VENV)/.runtime-done: requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "Installing flopmeter into $(VENV) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: venv-dev
+venv-dev: $(VENV)/.dev-done ## Add the test and lint tools to .venv
+	@:
+
+$(VENV)/.dev-done: requirements/dev.txt $(VENV)/.runtime-done
+	@echo "Installing the test tools into $(VENV) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: lock
+lock: ## Pin the newest versions of requirements/*.in, with hashes and without addresses
+	@"$(PYTHON)" -m venv $(BUILD)/lock
+	@$(BUILD)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@for name in runtime dev; do \
+	  $(BUILD)/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
+	    --no-emit-index-url --no-header --no-annotate \
+	    requirements/$$name.in --output-file requirements/$$name.txt; \
+	done
+
+# --- use --------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: venv ## Watch a simulated training run being metered (DEMO_SECONDS limits it)
+	@$(BIN)/flopmeter demo
+
+# --- checks -----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_ALL=1: no skips)
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: venv-dev ## Check style, formatting, types and layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy $(wildcard flopmeter core/flopmeter_core agent/flopmeter_agent collector/flopmeter_collector proto/flopmeter_proto tests)
+	@$(BIN)/lint-imports --no-logo --cache-dir $(BUILD)/import_linter_cache
+
+.PHONY: format
+format: venv-dev ## Rewrite the code into the common format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# --- generated code ---------------------------------------------------------------------------------
+
+# The proto package stays flopmeter.ingest.v1, the Python package becomes flopmeter_proto.ingest.v1:
+# the -I mapping does that, and the files must be named by their mapped path.
+.PHONY: proto
+proto: venv-dev ## Regenerate the Python code of proto/flopmeter/ingest/v1
+	@mkdir -p $(GENERATED)
+	@$(BIN)/python -m grpc_tools.protoc -Iflopmeter_proto=proto/flopmeter \
+	  --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	  $(patsubst proto/flopmeter/%,flopmeter_proto/%,$(PROTOS))
