@@ -17,9 +17,12 @@ UV_VERSION  := 0.13.9
 PROTOS    := $(sort $(wildcard proto/flopmeter/ingest/v1/*.proto))
 GENERATED := proto/flopmeter_proto/ingest/v1
 
+BUF_VERSION := 1.75.0
+BUF         := $(BUILD)/buf/node_modules/.bin/buf
+
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # --- environments -----------------------------------------------------------------------------------
 
@@ -55,8 +58,8 @@ lock: ## Pin the newest versions of requirements/*.in, with hashes and without a
 	@$(BUILD)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@for name in runtime dev; do \
 	  $(BUILD)/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
-	    --no-emit-index-url --no-header --no-annotate \
-	    requirements/$$name.in --output-file requirements/$$name.txt; \
+	    --no-header --no-annotate requirements/$$name.in --output-file requirements/$$name.txt \
+	    --no-emit-index-url; \
 	done
 
 # --- use --------------------------------------------------------------------------------------------
@@ -93,3 +96,16 @@ proto: venv-dev ## Regenerate the Python code of proto/flopmeter/ingest/v1
 	@$(BIN)/python -m grpc_tools.protoc -Iflopmeter_proto=proto/flopmeter \
 	  --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 	  $(patsubst proto/flopmeter/%,flopmeter_proto/%,$(PROTOS))
+
+.PHONY: buf
+buf: $(BUILD)/buf/.$(BUF_VERSION)-done ## Install buf, the linter of .proto files, from npm into build/
+	@:
+
+$(BUILD)/buf/.$(BUF_VERSION)-done:
+	@npm install --silent --no-save --no-package-lock --prefix $(BUILD)/buf @bufbuild/buf@$(BUF_VERSION)
+	@touch $@
+
+# Run at a release: from then on every change must be readable by the agents and collectors of that release.
+.PHONY: proto-baseline
+proto-baseline: buf ## Take the present .proto files as what later ones must stay compatible with
+	@$(BUF) build proto --exclude-source-info --output proto/baseline.binpb
