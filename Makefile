@@ -89,10 +89,12 @@ format: venv-dev ## Rewrite the code into the common format
 # --- generated code ---------------------------------------------------------------------------------
 
 # The proto package stays flopmeter.ingest.v1, the Python package becomes flopmeter_proto.ingest.v1:
-# the -I mapping does that, and the files must be named by their mapped path.
+# the -I mapping does that, and the files must be named by their mapped path. protoc writes no
+# __init__.py, without which import-linter would not see the folder and keep its contract in silence.
 .PHONY: proto
 proto: venv-dev ## Regenerate the Python code of proto/flopmeter/ingest/v1
 	@mkdir -p $(GENERATED)
+	@touch $(GENERATED)/../__init__.py $(GENERATED)/__init__.py
 	@$(BIN)/python -m grpc_tools.protoc -Iflopmeter_proto=proto/flopmeter \
 	  --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 	  $(patsubst proto/flopmeter/%,flopmeter_proto/%,$(PROTOS))
