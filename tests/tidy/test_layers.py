@@ -40,6 +40,15 @@ VIOLATIONS: list[tuple[str, Plant]] = [
     ("core-pure", {"core/flopmeter_core/planted.py": "from google.protobuf import message\n"}),
     ("agent-light", {"agent/flopmeter_agent/planted.py": "import rich.console\n"}),
     ("agent-light", {"proto/flopmeter_proto/planted.py": "import click\n"}),
+    ("messages", {"agent/flopmeter_agent/planted.py": "import flopmeter_proto.ingest.v1\n"}),
+    (
+        "messages",
+        {
+            "proto/flopmeter_proto/planted.py": (
+                "from flopmeter_proto.ingest.v1 import ingest_service_pb2\n"
+            )
+        },
+    ),
     (
         "sensors",
         {
