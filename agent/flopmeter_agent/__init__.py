@@ -1,0 +1,1 @@
+"""The agent: reads sensors on a node and reports cumulative registers."""

@@ -1,0 +1,1 @@
+"""One sensor a module; the table lists them."""

@@ -1,0 +1,62 @@
+"""What every sensor offers the agent's loop.
+
+Owns: the Sensor protocol and the shape of one round of readings.
+May touch: nothing; definitions only.
+Called by the loop; implemented by one module a sensor, listed in sensors.table.
+A sensor converts to our units at once and reports what it could not read; success, failure and
+duration are counted by the loop, never by a sensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.readings import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One device that could not be read this time; its time stays unobserved."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """One round over all devices. A device in neither tuple had nothing to say."""
+
+    readings: tuple[Reading, ...]
+    failures: tuple[Failure, ...] = ()
+
+
+class Sensor(Protocol):
+    """Reads the devices of one node."""
+
+    @property
+    def name(self) -> str:
+        """The name used with ``--sensor``."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether readings are made up."""
+
+    def devices(self) -> Sequence[DeviceRecord]:
+        """The devices as they are now; may change after a hot-plug, reset or new driver.
+
+        Raises:
+            SensorError: no device can be listed at all.
+        """
+
+    def read(self) -> Readout:
+        """One round of readings, stamped with the clock the sensor was given.
+
+        Raises:
+            SensorError: nothing can be read at all; the loop retries at the next period.
+        """
+
+    def close(self) -> None:
+        """Release the driver; the sensor is not used again."""

@@ -1,0 +1,1 @@
+"""The collector: keeps the ledger, derives totals, warns."""

@@ -1,0 +1,1 @@
+"""State transitions and their delivery."""

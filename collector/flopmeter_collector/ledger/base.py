@@ -1,0 +1,131 @@
+"""What a ledger is: durable newest vectors, declarations and transitions.
+
+Owns: the Ledger protocol, its row types, and the rule that only a commit makes a thing true.
+May touch: nothing; definitions only.
+Called by the collector's committer, totals and alerts; implemented by ledger.sqlite.
+One contract suite (tests/contract/test_ledger.py) runs on every implementation.
+Explained in docs/adr/0005-delivery-and-durability.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.registers import Key, Vector
+from flopmeter_core.reports import LedgerPosition
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVector:
+    """One branch of a key's register. A second branch exists only after a fork.
+
+    Attributes:
+        key: whose register.
+        branch: 0, or the number of a fork's further branch.
+        sequence: sequence of the newest vector of this branch.
+        vector: cumulative values.
+    """
+
+    key: Key
+    branch: int
+    sequence: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One dated, append-only statement of what readings mean.
+
+    Attributes:
+        sequence: its place in the ledger, from 1.
+        declared_at_ns: Unix time in ns at which it was written: a label.
+        author: who stated it.
+        source: how it came in: ``cli``, ``scenario``, ``recording``.
+        kind: what it states; ``run`` today (`flopmeter_collector.declarations`).
+        subject: what it is about, for kind ``run`` the run's name.
+        body: the statement's fields.
+    """
+
+    sequence: int
+    declared_at_ns: int
+    author: str
+    source: str
+    kind: str
+    subject: str
+    body: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of a model's state against a threshold, recorded once.
+
+    Attributes:
+        sequence: its place in the ledger, from 1; 0 before it is recorded.
+        model: the model's name.
+        threshold: the threshold's id.
+        before: the state it left.
+        after: the state it entered.
+        decided: whether lower..upper lay on one side.
+        occurred_at_ns: Unix time in ns at which the totals were computed.
+        commit_number: the commit that held the totals.
+        figures: decimal strings of the bounds, and the method version.
+        delivered: whether a receiver accepted the alert.
+    """
+
+    sequence: int
+    model: str
+    threshold: str
+    before: str
+    after: str
+    decided: bool
+    occurred_at_ns: int
+    commit_number: int
+    figures: Mapping[str, str] = field(default_factory=dict)
+    delivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one commit makes durable, all of it or nothing."""
+
+    records: Mapping[str, DeviceRecord] = field(default_factory=dict)
+    vectors: tuple[StoredVector, ...] = ()
+    declarations: tuple[Declaration, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    delivered_transitions: tuple[int, ...] = ()
+
+
+class Ledger(Protocol):
+    """Durable storage. All calls are made from one thread at a time.
+
+    Every call raises StorageError, with a sentence saying what to do, when the disk or the
+    server fails; nothing of the call has then happened.
+    """
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this ledger was created for simulated readings; it refuses the other kind."""
+
+    def position(self) -> LedgerPosition:
+        """Identity, generation and number of the last commit."""
+
+    def commit(self, batch: Batch) -> LedgerPosition:
+        """Make a batch durable (synced) and return the position that holds it."""
+
+    def records(self) -> Mapping[str, DeviceRecord]:
+        """All device records by id."""
+
+    def vectors(self) -> Iterable[StoredVector]:
+        """All branches of all keys, in key order."""
+
+    def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
+        """Declarations with a sequence above `after`, oldest first."""
+
+    def transitions(self) -> Iterable[Transition]:
+        """All recorded transitions, oldest first."""
+
+    def close(self) -> None:
+        """Release the storage."""

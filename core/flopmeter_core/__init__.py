@@ -1,0 +1,1 @@
+"""The pure heart: units, registers, estimates; no I/O and no clock."""

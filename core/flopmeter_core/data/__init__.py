@@ -1,0 +1,22 @@
+"""The tables flopmeter ships, as package data.
+
+Owns: finding the text of a built-in table.
+May touch: this package's own files, read only.
+Called by whoever needs a table; parsing stays in devices and catalogue, which take text.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+
+def builtin_table(name: str) -> str:
+    """The text of a built-in table, for instance ``devices.toml``."""
+    return (resources.files(__name__) / name).read_text(encoding="utf-8")
+
+
+def builtin_thresholds() -> dict[str, str]:
+    """The built-in threshold rows: file name -> text."""
+    folder = resources.files(__name__) / "thresholds"
+    files = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    return {f.name: f.read_text(encoding="utf-8") for f in files if f.name.endswith(".toml")}

@@ -1,0 +1,1 @@
+"""Hot loops in plain integer Python, each behind one module."""

@@ -1,0 +1,1 @@
+"""One estimation method a module."""

@@ -1,0 +1,50 @@
+"""A reading: what a sensor said of one device at one instant, in integers.
+
+Owns: the shape every sensor and every recording is converted to at once.
+May touch: nothing; pure data.
+Called by sensors and importers (which make readings) and by increments (which compares two).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from flopmeter_core.registers import Component, Evidence
+
+_EMPTY: Mapping[Component, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one device said at one instant. What a device did not say is absent, never 0.
+
+    Attributes:
+        device: the device instance (GPU UUID or ``node:<id>``).
+        evidence: the rung this reading can support together with the one before it.
+        monotonic_ns: the agent's monotonic clock at the reading (stops in suspend).
+        boottime_ns: the agent's boot-time clock at the reading (counts suspend).
+        cycles: cumulative hardware counters in SM cycles since boot, by component.
+        energy_mj: the hardware's cumulative energy counter in mJ; None where there is none.
+        activity_ppm: mean activity since the reading before, in ppm of elapsed SM cycles,
+            by component (GPM interval metrics).
+        clock_khz: SM clock in kHz, mean of the period where the device gives one, else at the
+            instant.
+        power_mw: power in mW at the instant.
+        busy_ppm: share of the last sampling window in which a kernel ran, in ppm.
+        allocation: the user of the device, when the sensor itself knows it (a scenario or a
+            recording); None when an allocation source has to say.
+    """
+
+    device: str
+    evidence: Evidence
+    monotonic_ns: int
+    boottime_ns: int
+    cycles: Mapping[Component, int] = field(default_factory=lambda: _EMPTY)
+    energy_mj: int | None = None
+    activity_ppm: Mapping[Component, int] = field(default_factory=lambda: _EMPTY)
+    clock_khz: int | None = None
+    power_mw: int | None = None
+    busy_ppm: int | None = None
+    allocation: str | None = None

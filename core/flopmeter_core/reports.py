@@ -1,0 +1,96 @@
+"""What agents, relays and collectors say to each other, free of any encoding.
+
+Owns: the messages as plain values: hello, report, acknowledgement, ledger position.
+May touch: nothing; pure data.
+Called by the agent's loop (makes reports), the collector (takes them) and wire (translates).
+Explained in docs/adr/0005-delivery-and-durability.md.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.registers import Key, Vector
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who sends on a stream; labels only, nothing here enters a figure except `simulated`."""
+
+    node: str
+    incarnation: str
+    simulated: bool
+    cluster: str = ""
+    agent_version: str = ""
+    method_version: str = ""
+    boot_id: str = ""
+    sensor: str = ""
+    sensor_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedVector:
+    """The newest cumulative vector of one key."""
+
+    key: Key
+    sequence: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The newest vectors of the keys that changed.
+
+    Attributes:
+        records: the device records the keys refer to, by record id.
+        vectors: the vectors.
+        boot_ns: time since boot at the sender, suspend included; no vector covers more.
+        wall_ns: Unix time at the sender in ns: a label.
+        display_flop: the sender's own best estimate by allocation, for display only.
+    """
+
+    records: Mapping[str, DeviceRecord]
+    vectors: tuple[KeyedVector, ...]
+    boot_ns: int
+    wall_ns: int
+    display_flop: Mapping[str, int] = field(default_factory=dict)
+
+
+class Durability(enum.Enum):
+    """Where an acknowledged vector is safe."""
+
+    HERE = "durable_here"
+    AT_ROOT = "durable_at_root"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What became of one (key, sequence); `reason` is set when it was refused."""
+
+    key: Key
+    sequence: int
+    durability: Durability
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPosition:
+    """Where a ledger stands; an older position than before means it was restored."""
+
+    ledger_id: str
+    generation: int
+    commit_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The collector's answer to one report."""
+
+    acknowledgements: tuple[Acknowledgement, ...]
+    position: LedgerPosition

@@ -1,0 +1,1 @@
+"""flopmeter: the electricity meter of AI training."""

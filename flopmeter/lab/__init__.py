@@ -1,0 +1,1 @@
+"""Whatever needs both agent and collector: demo, replay."""

@@ -1,0 +1,1 @@
+"""One recording format a module; the table lists them."""

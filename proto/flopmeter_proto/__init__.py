@@ -1,0 +1,1 @@
+"""The wire: translator, stream sender, what daemons share."""

@@ -1,0 +1,1 @@
+"""What agent and collector processes share: clock, logs, settings, signals, credentials."""

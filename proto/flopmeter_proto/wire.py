@@ -1,0 +1,389 @@
+"""The only translator between wire messages and the plain values of core.
+
+Owns: numbering of keys and records on a stream, and every limit on what may come in.
+May touch: generated messages; no socket, no clock.
+Called by link (sending side) and the collector's service (receiving side).
+Everything received is checked here for shape and size; what a value may be on its content is
+the collector's `admit`. Limits: docs/adr/0005-delivery-and-durability.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from flopmeter_core.allocations import MAXIMUM_LENGTH
+from flopmeter_core.devices import DeviceRecord, EnergyScope
+from flopmeter_core.errors import WireError
+from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
+from flopmeter_core.reports import (
+    PROTOCOL_VERSION,
+    Acknowledgement,
+    Answer,
+    Durability,
+    Hello,
+    KeyedVector,
+    LedgerPosition,
+    Report,
+)
+from flopmeter_core.units import NS_PER_S, REGISTER_LIMIT
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+
+MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024
+MAXIMUM_TEXT_LENGTH = 256
+MAXIMUM_KEYS_PER_STREAM = 100_000
+MAXIMUM_RECORDS_PER_STREAM = 10_000
+INCARNATION_BYTES = 16
+
+_SCOPES = {
+    EnergyScope.NONE: pb.ENERGY_SCOPE_UNSPECIFIED,
+    EnergyScope.GPU: pb.ENERGY_SCOPE_GPU,
+    EnergyScope.MODULE: pb.ENERGY_SCOPE_MODULE,
+    EnergyScope.NODE: pb.ENERGY_SCOPE_NODE,
+}
+_SCOPES_BACK = {number: scope for scope, number in _SCOPES.items()}
+
+_DURABILITIES = {
+    Durability.HERE: pb.DURABILITY_HERE,
+    Durability.AT_ROOT: pb.DURABILITY_AT_ROOT,
+    Durability.REFUSED: pb.DURABILITY_REFUSED,
+}
+_DURABILITIES_BACK = {number: durability for durability, number in _DURABILITIES.items()}
+
+
+# --- the sending side ----------------------------------------------------------------------------
+
+
+@dataclass
+class StreamWriter:
+    """Turns reports into messages of one stream; each key and record is spelled out once."""
+
+    _keys: dict[Key, int] = field(default_factory=dict)
+    _keys_back: list[Key] = field(default_factory=list)
+    _records: dict[str, int] = field(default_factory=dict)
+
+    def hello(self, hello: Hello) -> pb.StreamReportsRequest:
+        """The first message of the stream."""
+        return pb.StreamReportsRequest(
+            hello=pb.Hello(
+                protocol_version=PROTOCOL_VERSION,
+                node=hello.node,
+                cluster=hello.cluster,
+                agent_version=hello.agent_version,
+                method_version=hello.method_version,
+                incarnation=bytes.fromhex(hello.incarnation),
+                boot_id=hello.boot_id,
+                simulated=hello.simulated,
+                sensor=hello.sensor,
+                sensor_reason=hello.sensor_reason,
+            )
+        )
+
+    def report(self, report: Report) -> pb.StreamReportsRequest:
+        """One report; keys and records this stream has not stated yet come first."""
+        message = pb.StreamReportsRequest()
+        for keyed in report.vectors:
+            number = self._keys.get(keyed.key)
+            if number is None:
+                number = self._state_key(message, keyed.key, report.records[keyed.key.record])
+            message.vectors.add(
+                key_number=number, sequence=keyed.sequence, component_values=keyed.vector
+            )
+        for allocation, flop in report.display_flop.items():
+            message.display_estimates.add(allocation=allocation, compute_flop=str(flop))
+        message.observe_time.FromNanoseconds(report.wall_ns)
+        message.boot_duration.FromNanoseconds(report.boot_ns)
+        return message
+
+    def answer(self, message: pb.StreamReportsResponse) -> Answer:
+        """Read an answer of this stream.
+
+        Raises:
+            WireError: an acknowledgement for a key this stream never stated.
+        """
+        acknowledgements = []
+        for ack in message.acknowledgements:
+            if not 0 <= ack.key_number < len(self._keys_back):
+                raise WireError(f"the collector acknowledged key {ack.key_number}, never sent")
+            acknowledgements.append(
+                Acknowledgement(
+                    key=self._keys_back[ack.key_number],
+                    sequence=ack.sequence,
+                    durability=_DURABILITIES_BACK.get(ack.durability, Durability.REFUSED),
+                    reason=ack.reason,
+                )
+            )
+        position = LedgerPosition(
+            message.ledger_id, message.ledger_generation, message.commit_number
+        )
+        return Answer(tuple(acknowledgements), position)
+
+    def _state_key(self, message: pb.StreamReportsRequest, key: Key, record: DeviceRecord) -> int:
+        if key.record not in self._records:
+            self._records[key.record] = len(self._records)
+            message.device_records.append(_record_out(record, self._records[key.record]))
+        number = len(self._keys_back)
+        self._keys[key] = number
+        self._keys_back.append(key)
+        message.keys.append(_key_out(key, number, self._records[key.record]))
+        return number
+
+
+def _key_out(key: Key, number: int, record_number: int) -> pb.KeyDescriptor:
+    return pb.KeyDescriptor(
+        key_number=number,
+        record_number=record_number,
+        incarnation=bytes.fromhex(key.incarnation),
+        allocation=key.allocation,
+        phase=key.phase,
+        evidence=cast(pb.Evidence, key.evidence.value),
+    )
+
+
+def _record_out(record: DeviceRecord, number: int) -> pb.DeviceRecord:
+    return pb.DeviceRecord(
+        record_number=number,
+        node=record.node,
+        device=record.device,
+        vendor=record.vendor,
+        product_name=record.product_name,
+        pci_device_id=record.pci_device_id,
+        part=record.part,
+        sm_count=record.sm_count,
+        max_sm_clock_mhz=record.max_sm_clock_mhz,
+        memory_mib=record.memory_mib,
+        driver_version=record.driver_version,
+        device_count=record.device_count,
+        energy_scope=_SCOPES[record.energy_scope],
+        tensor_classes=record.tensor_classes,
+        simulated=record.simulated,
+    )
+
+
+# --- the receiving side --------------------------------------------------------------------------
+
+
+@dataclass
+class StreamReader:
+    """Turns the messages of one stream back into reports, refusing what breaks the contract."""
+
+    _keys: dict[int, Key] = field(default_factory=dict)
+    _records: dict[int, DeviceRecord] = field(default_factory=dict)
+
+    def hello(self, message: pb.StreamReportsRequest) -> Hello:
+        """Read the first message of a stream.
+
+        Raises:
+            WireError: no hello, or an unknown protocol version.
+        """
+        if not message.HasField("hello"):
+            raise WireError("the first message of a stream must carry hello")
+        hello = message.hello
+        check_version(hello.protocol_version)
+        return Hello(
+            node=_text(hello.node, "node"),
+            incarnation=_incarnation(hello.incarnation),
+            simulated=hello.simulated,
+            cluster=_text(hello.cluster, "cluster", required=False),
+            agent_version=_text(hello.agent_version, "agent_version", required=False),
+            method_version=_text(hello.method_version, "method_version", required=False),
+            boot_id=_text(hello.boot_id, "boot_id", required=False),
+            sensor=_text(hello.sensor, "sensor", required=False),
+            sensor_reason=_text(hello.sensor_reason, "sensor_reason", required=False),
+        )
+
+    def report(self, message: pb.StreamReportsRequest) -> Report:
+        """Read one report.
+
+        Raises:
+            WireError: a key or record that was never stated, a number out of range, a value
+                outside 0 .. 2^62 - 1, too many keys, or a text that is too long.
+        """
+        self._take_records(message.device_records)
+        self._take_keys(message.keys)
+        vectors = tuple(
+            KeyedVector(
+                key=self.key(vector.key_number),
+                sequence=check_sequence(vector.sequence),
+                vector=check_values(tuple(vector.component_values)),
+            )
+            for vector in message.vectors
+        )
+        boot_ns = message.boot_duration.ToNanoseconds()
+        if boot_ns < 0:
+            raise WireError("boot_duration is negative")
+        used = {vector.key.record for vector in vectors}
+        return Report(
+            records={r.record_id: r for r in self._records.values() if r.record_id in used},
+            vectors=vectors,
+            boot_ns=boot_ns,
+            wall_ns=message.observe_time.seconds * NS_PER_S + message.observe_time.nanos,
+            display_flop={
+                _text(display.allocation, "allocation", limit=MAXIMUM_LENGTH): _digits(
+                    display.compute_flop
+                )
+                for display in message.display_estimates
+            },
+        )
+
+    def key(self, number: int) -> Key:
+        """The key a number stands for on this stream.
+
+        Raises:
+            WireError: the number was never stated.
+        """
+        try:
+            return self._keys[number]
+        except KeyError:
+            raise WireError(f"key number {number} was never stated on this stream") from None
+
+    def answer(
+        self, report: Report, refused: dict[Key, str], position: LedgerPosition, *, at_root: bool
+    ) -> pb.StreamReportsResponse:
+        """Build the answer to a report whose accepted vectors are committed.
+
+        Args:
+            report: the report as `report` returned it.
+            refused: why each refused key's vector was not taken.
+            position: where the ledger stands after the commit.
+            at_root: whether no other ledger lies behind this one.
+        """
+        numbers = {key: number for number, key in self._keys.items()}
+        response = pb.StreamReportsResponse(
+            ledger_id=position.ledger_id,
+            ledger_generation=position.generation,
+            commit_number=position.commit_number,
+        )
+        durable = Durability.AT_ROOT if at_root else Durability.HERE
+        for keyed in report.vectors:
+            reason = refused.get(keyed.key, "")
+            response.acknowledgements.add(
+                key_number=numbers[keyed.key],
+                sequence=keyed.sequence,
+                durability=_DURABILITIES[Durability.REFUSED if reason else durable],
+                reason=reason,
+            )
+        return response
+
+    def _take_records(self, records: Iterable[pb.DeviceRecord]) -> None:
+        for message in records:
+            if len(self._records) >= MAXIMUM_RECORDS_PER_STREAM:
+                raise WireError(f"more than {MAXIMUM_RECORDS_PER_STREAM} device records")
+            self._records[message.record_number] = _record_in(message)
+
+    def _take_keys(self, keys: Iterable[pb.KeyDescriptor]) -> None:
+        for message in keys:
+            if len(self._keys) >= MAXIMUM_KEYS_PER_STREAM:
+                raise WireError(f"more than {MAXIMUM_KEYS_PER_STREAM} keys on one stream")
+            record = self._records.get(message.record_number)
+            if record is None:
+                raise WireError(f"device record {message.record_number} was never stated")
+            self._keys[message.key_number] = Key(
+                device=record.device,
+                incarnation=_incarnation(message.incarnation),
+                allocation=_text(message.allocation, "allocation", limit=MAXIMUM_LENGTH),
+                phase=_number(message.phase, "phase"),
+                evidence=_evidence(message.evidence),
+                record=record.record_id,
+            )
+
+
+def check_version(version: int) -> None:
+    """Refuse a protocol this collector does not speak.
+
+    Raises:
+        WireError: with the version this side speaks.
+    """
+    if version != PROTOCOL_VERSION:
+        raise WireError(
+            f"protocol version {version} is not spoken here; "
+            f"this collector speaks {PROTOCOL_VERSION}: upgrade the older side"
+        )
+
+
+def check_values(values: tuple[int, ...]) -> Vector:
+    """Refuse vectors a register cannot hold; a shorter one is filled with zeros.
+
+    Raises:
+        WireError: too long, or a component outside 0 .. 2^62 - 1.
+    """
+    if not 0 < len(values) <= COMPONENT_COUNT:
+        raise WireError(f"a vector has 1 to {COMPONENT_COUNT} components, not {len(values)}")
+    if min(values) < 0 or max(values) >= REGISTER_LIMIT:
+        raise WireError("a component lies outside 0 .. 2^62 - 1")
+    return values + (0,) * (COMPONENT_COUNT - len(values))
+
+
+def check_sequence(sequence: int) -> int:
+    """Refuse a sequence that no register can have.
+
+    Raises:
+        WireError: below 1 or too large.
+    """
+    if not 1 <= sequence < REGISTER_LIMIT:
+        raise WireError(f"sequence {sequence} lies outside 1 .. 2^62 - 1")
+    return sequence
+
+
+def _record_in(message: pb.DeviceRecord) -> DeviceRecord:
+    scope = _SCOPES_BACK.get(message.energy_scope)
+    if scope is None:
+        raise WireError(f"energy scope {message.energy_scope} is not known")
+    if not 1 <= message.device_count <= MAXIMUM_DEVICES_PER_NODE:
+        raise WireError(f"device_count must be 1 to {MAXIMUM_DEVICES_PER_NODE}")
+    return DeviceRecord(
+        node=_text(message.node, "node"),
+        device=_text(message.device, "device"),
+        vendor=_text(message.vendor, "vendor", required=False),
+        product_name=_text(message.product_name, "product_name", required=False),
+        pci_device_id=_number(message.pci_device_id, "pci_device_id"),
+        part=_text(message.part, "part", required=False),
+        sm_count=_number(message.sm_count, "sm_count"),
+        max_sm_clock_mhz=_number(message.max_sm_clock_mhz, "max_sm_clock_mhz"),
+        memory_mib=_number(message.memory_mib, "memory_mib"),
+        driver_version=_text(message.driver_version, "driver_version", required=False),
+        device_count=message.device_count,
+        energy_scope=scope,
+        tensor_classes=message.tensor_classes,
+        simulated=message.simulated,
+    )
+
+
+MAXIMUM_DEVICES_PER_NODE = 1_024
+
+
+def _evidence(number: int) -> Evidence:
+    try:
+        return Evidence(number)
+    except ValueError:
+        raise WireError(f"evidence level {number} is not known") from None
+
+
+def _incarnation(raw: bytes) -> str:
+    if len(raw) != INCARNATION_BYTES:
+        raise WireError(f"an incarnation has {INCARNATION_BYTES} bytes, not {len(raw)}")
+    return raw.hex()
+
+
+def _number(number: int, name: str) -> int:
+    if number < 0:
+        raise WireError(f"{name} is negative")
+    return number
+
+
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 40):
+        raise WireError("compute_flop of a display estimate must be decimal digits")
+    return int(text)
+
+
+def _text(text: str, name: str, *, required: bool = True, limit: int = MAXIMUM_TEXT_LENGTH) -> str:
+    """Refuse a text that is missing, too long, or holds characters a log cannot show."""
+    if required and not text:
+        raise WireError(f"{name} is empty")
+    if len(text) > limit:
+        raise WireError(f"{name} has {len(text)} characters; at most {limit} are allowed")
+    if text and not text.isprintable():
+        raise WireError(f"{name} holds control characters")
+    return text
