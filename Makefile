@@ -107,7 +107,7 @@ $(BUILD)/buf/.$(BUF_VERSION)-done:
 	@npm install --silent --no-save --no-package-lock --prefix $(BUILD)/buf @bufbuild/buf@$(BUF_VERSION)
 	@touch $@
 
-# Run at a release: from then on every change must be readable by the agents and collectors of that release.
+# Run at a release: from then on each change must be readable by the agents and collectors of that release.
 .PHONY: proto-baseline
 proto-baseline: buf ## Take the present .proto files as what later ones must stay compatible with
 	@$(BUF) build proto --exclude-source-info --output proto/baseline.binpb

@@ -71,10 +71,13 @@ def test_breaking(buf: Path) -> None:
 
 
 def test_planted_removal(buf: Path, copy: Path) -> None:
-    """A file of the baseline that is gone is found."""
-    a_source(copy).unlink()
+    """Messages of the committed baseline that are gone are found."""
+    a_source(copy).write_text(
+        'syntax = "proto3";\npackage flopmeter.ingest.v1;\n\nmessage Planted {}\n'
+    )
     status, printed = run(buf, "breaking", copy, "--against", BASELINE)
     assert status == FOUND, printed
+    assert "deleted" in printed
 
 
 @pytest.mark.parametrize(
