@@ -34,7 +34,7 @@ $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { echo "flopmeter needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "flopmeter needs Python 3.11 or newer; $(PYTHON) is older: name another with PYTHON=..." >&2; exit 1; }
-	@"$(PYTHON)" -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The stamp makes the second call instant; a changed lock or project file renews the installation.
 $(VENV)/.runtime-done: requirements/runtime.txt pyproject.toml | $(BIN)/python
