@@ -50,6 +50,20 @@ VIOLATIONS: list[tuple[str, Plant]] = [
         },
     ),
     (
+        "backend-choice",
+        {
+            "collector/flopmeter_collector/planted_service.py": "from .ledger import planted\n",
+            "collector/flopmeter_collector/ledger/planted.py": "",
+        },
+    ),
+    (
+        "backend-choice",
+        {
+            "flopmeter/cli/planted.py": "import flopmeter_collector.ledger.planted\n",
+            "collector/flopmeter_collector/ledger/planted.py": "",
+        },
+    ),
+    (
         "sensors",
         {
             "agent/flopmeter_agent/sensors/planted_a.py": "from . import planted_b\n",
