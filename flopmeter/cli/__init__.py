@@ -1,1 +1,181 @@
-"""The command line: one module a command, loaded when used."""
+"""The command line's front door: finds the command, loads its module, turns errors into words.
+
+Owns: the table of commands, the one-sentence error and the exit code of every failure.
+May touch: standard error; loads a command's module only when that command is called.
+Called by the `flopmeter` script and by ``python -m flopmeter``; docs/cli.md.
+Never imports grpc, starlette or rich: ``flopmeter --help`` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from flopmeter_core.errors import FlopmeterError, UsageError
+
+EXIT_USAGE = 64
+EXIT_STORAGE = 74
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports it."""
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE: what a program in a pipe exits with when its reader has gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the table: where a command lives, what it does, which extras it needs."""
+
+    module: str
+    summary: str
+    extras: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "agent": Entry(
+        "agent", "Meter this node's accelerators and report to a collector.", ("agent",)
+    ),
+    "collector": Entry(
+        "collector", "Collect reports, keep the ledger, serve page and metrics.", ("collector",)
+    ),
+    "demo": Entry("demo", "Watch a simulated training run cross a line.", ("agent", "collector")),
+    "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
+    "run": Entry("run", "Declare what a training run is.", ("collector",)),
+    "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),
+    "thresholds": Entry("thresholds", "List the compute thresholds and their sources."),
+    "device": Entry("device", "List the accelerators flopmeter knows."),
+    "config": Entry("config", "Print the settings in force and where each comes from."),
+}
+"""Explicit, in the order of the help page; each module holds an object named `command`."""
+
+EXTRA_MODULES = frozenset(
+    {
+        "cryptography",
+        "google",
+        "grpc",
+        "grpc_health",
+        "prometheus_client",
+        "psutil",
+        "pynvml",
+        "starlette",
+        "uvicorn",
+    }
+)
+"""Modules that only an extra installs: their absence is no defect of the installation."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and loads one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command's module."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            module = importlib.import_module(f"flopmeter.cli.{entry.module}")
+        except ModuleNotFoundError as error:
+            raise _missing_extra(error, cmd_name) from error
+        loaded: click.Command = module.command
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table without loading a single command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="flopmeter", message="flopmeter %(version)s")
+def group() -> None:
+    """The electricity meter of AI training.
+
+    Tells for every training run and model how many floating-point operations (FLOP) it has used,
+    how sure that figure is, and how near it is to each law's compute threshold.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve one command line.
+
+    Args:
+        arguments: the words after `flopmeter`; None takes them from the process.
+
+    Returns:
+        The exit code: 0, or that of the failure, after one sentence on standard error.
+    """
+    try:
+        code = group.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="flopmeter",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except FlopmeterError as error:
+        return _say(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
+    except click.UsageError as error:
+        return _say(_usage_sentence(error), EXIT_USAGE)
+    except click.FileError as error:
+        return _say(error.format_message(), EXIT_STORAGE)
+    except click.ClickException as error:
+        return _say(error.format_message(), EXIT_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error, _command_of(arguments))
+        return _say(str(missing), missing.exit_code)
+    except Exception as error:  # the edge of the process: a defect still ends in one sentence
+        traceback.print_exc()
+        return _say(f"internal error: {error!r}; please report this", EXIT_INTERNAL)
+    return code if isinstance(code, int) else 0
+
+
+def _say(sentence: str, code: int) -> int:
+    """Write the one sentence of a failure."""
+    click.echo("flopmeter: " + " ".join(sentence.split()), err=True)
+    return code
+
+
+def _usage_sentence(error: click.UsageError) -> str:
+    """Say what is wrong with the command line, and where help is."""
+    place = error.ctx.command_path if error.ctx is not None else "flopmeter"
+    return f"{error.format_message().rstrip('.')}; see `{place} --help`"
+
+
+def _command_of(arguments: Sequence[str] | None) -> str:
+    """The command that was called, for an import that failed while it worked."""
+    words = sys.argv[1:] if arguments is None else arguments
+    return next((word for word in words if word in COMMANDS), "")
+
+
+def _missing_extra(error: ModuleNotFoundError, command: str) -> UsageError:
+    """Name the extra that brings a missing module.
+
+    Raises:
+        ModuleNotFoundError: the module is no extra's, so the installation itself is broken.
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRA_MODULES or command not in COMMANDS:
+        raise error
+    extras = ",".join(COMMANDS[command].extras) or "agent,collector"
+    return UsageError(
+        f"`flopmeter {command}` needs the module {module}; "
+        f"install it with: pip install 'flopmeter[{extras}]'"
+    )

@@ -1,0 +1,31 @@
+"""How commands print: JSON for machines, a console for people.
+
+Owns: the form of printed JSON and the console's width and colours.
+May touch: standard output.
+Called by every command that prints data; rich is imported only where a table is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, exact integers.")
+"""The option every printing command has."""
+
+
+def print_json(content: object) -> None:
+    """Write a value as JSON; people get it indented, a pipe gets the same."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def console() -> Console:
+    """The console tables are drawn on; as wide as the terminal, without colour in a pipe."""
+    from rich.console import Console
+
+    return Console(highlight=False)
