@@ -47,7 +47,7 @@ def test_tree() -> None:
     "line",
     [
         "see https://" + "pypi.org/project/x",
-        '"resolved": "https://' + 'registry.npmjs.org/x"',
+        '"resolved": "' + "https://" + 'registry.npmjs.org/x"',
         "deb http://" + "deb.debian.org/debian bookworm main",
         "pip install --index-" + "url somewhere",
         "--find-" + "links=wheels",
@@ -67,7 +67,7 @@ def test_good_lines(tmp_path: Path) -> None:
     """Other addresses, relative paths and system paths pass."""
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     (tmp_path / "planted.txt").write_text(
-        "https://eur-lex.europa.eu/work/x\n/var/lib/flopmeter/root/x\nframework/x\n"
+        "https://example.org/" + "work/x\n/var/lib/flopmeter/" + "root/x\nframework/x\n"
         "uv pip compile --no-emit-index-" + "url\n"
     )
     assert findings(tmp_path) == []
