@@ -36,14 +36,14 @@ class FormatMix:
     text: str
     shares: Mapping[str, tuple[Fraction, Fraction]]
 
-    def rates(self, tensor: Mapping[str, int]) -> tuple[Fraction, Fraction, Fraction]:
+    def rates(self, tensor: Mapping[str, int | Fraction]) -> tuple[Fraction, Fraction, Fraction]:
         """FLOP per SM and tensor-active cycle: least, most likely, greatest.
 
         Cycles convert by the harmonic mean, because the shares are of FLOP and not of time:
         1 FLOP costs sum(share / rate) cycles.
 
         Args:
-            tensor: the architecture's dense tensor rates by format.
+            tensor: dense tensor rates by format, in FLOP per SM and cycle.
 
         Raises:
             DataError: a format the architecture does not have.
@@ -64,7 +64,7 @@ class FormatMix:
         )
         return least, 1 / cycles_per_flop, greatest
 
-    def _rate(self, tensor: Mapping[str, int], order: list[str]) -> Fraction:
+    def _rate(self, tensor: Mapping[str, int | Fraction], order: list[str]) -> Fraction:
         """The rate when the formats first in `order` take as much as they may."""
         shares = {name: self.shares[name][0] for name in order}
         free = 1 - sum(shares.values())
