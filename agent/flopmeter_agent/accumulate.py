@@ -1,0 +1,193 @@
+"""Grows registers from readings: which period belongs to which key.
+
+Owns: the registers of the running incarnation, and the hardware baseline of each device.
+May touch: nothing outside itself; no clock, no disk. The loop hands readings in and journals
+what comes out.
+Called by the loop. The arithmetic of one period is core's increments; the rules here are
+whose period it is: the user seen at both ends, or a boundary when the two differ.
+Explained in docs/adr/0002-registers-and-number-type.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from flopmeter_core.allocations import NONE, boundary
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.increments import (
+    LONGEST_SAMPLED_PERIODS,
+    Increment,
+    increment,
+    unobserved_time,
+)
+from flopmeter_core.readings import Reading
+from flopmeter_core.registers import SUBUNITS, Component, Evidence, Key, Register
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """What the accumulator remembers of one device between readings.
+
+    Attributes:
+        record: the device as it was last read.
+        baseline: the last reading; None until there is one.
+        allocation: the user seen at `classified_monotonic_ns`.
+        classified_monotonic_ns, classified_boottime_ns: up to when time is in a register.
+    """
+
+    record: DeviceRecord
+    allocation: str
+    classified_monotonic_ns: int
+    classified_boottime_ns: int
+    baseline: Reading | None = None
+
+
+# The part of a register below one unit, by what a key shares with its successor after a restart.
+CarryOwner = tuple[str, str, int, Evidence, str]
+
+
+@dataclass
+class Accumulator:
+    """The registers of one incarnation.
+
+    Attributes:
+        incarnation: 32 hexadecimal digits; owner of every key made here.
+        period_ns: the sampling period.
+        registers: the registers by key.
+        devices: the state of each device seen.
+        carries: fractions a closed incarnation left, handed to the successor key's register.
+    """
+
+    incarnation: str
+    period_ns: int
+    registers: dict[Key, Register] = field(default_factory=dict)
+    devices: dict[str, DeviceState] = field(default_factory=dict)
+    carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
+
+    def start_device(
+        self, record: DeviceRecord, *, allocation: str, monotonic_ns: int, boottime_ns: int
+    ) -> None:
+        """Begin to account for a device's time; until its first reading it is unobserved."""
+        self.devices[record.device] = DeviceState(record, allocation, monotonic_ns, boottime_ns)
+
+    def resume_device(self, record: DeviceRecord, baseline: Reading, allocation: str) -> None:
+        """Go on from a baseline of an earlier incarnation of the same boot."""
+        self.devices[record.device] = DeviceState(
+            record, allocation, baseline.monotonic_ns, baseline.boottime_ns, baseline
+        )
+
+    def observe(self, record: DeviceRecord, reading: Reading, *, allocation: str) -> None:
+        """Take one reading.
+
+        Args:
+            record: the device as it is now; a changed one drops the baseline.
+            reading: the newest reading; not before the one taken last.
+            allocation: the user of the device at the reading.
+        """
+        state = self.devices.get(record.device)
+        if state is None:
+            self.start_device(
+                record,
+                allocation=allocation,
+                monotonic_ns=reading.monotonic_ns,
+                boottime_ns=reading.boottime_ns,
+            )
+            state = self.devices[record.device]
+        elif reading.monotonic_ns < state.classified_monotonic_ns:
+            # The clock this reading was stamped with went back: the reading is the next baseline.
+            state.classified_monotonic_ns = reading.monotonic_ns
+            state.classified_boottime_ns = reading.boottime_ns
+        else:
+            if state.record != record:
+                state.baseline = None
+            amount = self._period(state, record, reading, allocation)
+            self._add(record, reading.evidence, _owner(state.allocation, allocation), amount)
+        state.record = record
+        state.baseline = reading
+        state.allocation = allocation
+        state.classified_monotonic_ns = reading.monotonic_ns
+        state.classified_boottime_ns = reading.boottime_ns
+
+    def unobserved_until(
+        self, device: str, *, monotonic_ns: int, boottime_ns: int, allocation: str
+    ) -> None:
+        """Register time in which a device could not be read, as far as none was registered yet.
+
+        The baseline stays: when the device comes back, a cumulative counter still gives the
+        work of the gap.
+        """
+        state = self.devices[device]
+        elapsed_ns = monotonic_ns - state.classified_monotonic_ns
+        if elapsed_ns <= 0:
+            return
+        evidence = state.baseline.evidence if state.baseline else Evidence.ALLOCATION
+        owner = _owner(state.allocation, allocation)
+        self._add(state.record, evidence, owner, unobserved_time(elapsed_ns))
+        state.allocation = allocation
+        state.classified_monotonic_ns = monotonic_ns
+        state.classified_boottime_ns = boottime_ns
+
+    def overdue(self, monotonic_ns: int) -> Iterable[str]:
+        """Devices whose last reading is more than two sampling periods ago."""
+        longest_ns = LONGEST_SAMPLED_PERIODS * self.period_ns
+        return [
+            device
+            for device, state in self.devices.items()
+            if monotonic_ns - state.classified_monotonic_ns > longest_ns
+        ]
+
+    def _period(
+        self, state: DeviceState, record: DeviceRecord, reading: Reading, allocation: str
+    ) -> Increment:
+        """The increment since the last classified instant."""
+        if state.baseline is None:
+            return unobserved_time(reading.monotonic_ns - state.classified_monotonic_ns)
+        amount = increment(
+            state.baseline,
+            reading,
+            record,
+            period_ns=self.period_ns,
+            allocated=allocation == state.allocation != NONE,
+        )
+        already_ns = state.classified_monotonic_ns - state.baseline.monotonic_ns
+        return _without_time(amount, already_ns) if already_ns > 0 else amount
+
+    def _add(
+        self, record: DeviceRecord, evidence: Evidence, allocation: str, amount: Increment
+    ) -> None:
+        if not any(amount):
+            return
+        key = Key(record.device, self.incarnation, allocation, 0, evidence, record.record_id)
+        register = self.registers.get(key)
+        if register is None:
+            register = self.registers[key] = Register()
+            carry = self.carries.pop(carry_owner(key), None)
+            if carry is not None:
+                register.carry = carry
+        register.add(amount)
+
+
+def carry_owner(key: Key) -> CarryOwner:
+    """What a key shares with its successor in the next incarnation."""
+    return (key.device, key.allocation, key.phase, key.evidence, key.record)
+
+
+def _owner(before: str, after: str) -> str:
+    """Whose a period is, from the users seen at its two ends."""
+    return before if before == after else boundary(before, after)
+
+
+def _without_time(amount: Increment, already_ns: int) -> Increment:
+    """An increment less the time that was registered as unobserved while the device was away."""
+    reduced = list(amount)
+    for component in (
+        Component.UNOBSERVED_NS,
+        Component.SUSPECT_NS,
+        Component.IDLE_NS,
+        Component.BUSY_NS,
+    ):
+        taken = min(already_ns * SUBUNITS[component], reduced[component])
+        reduced[component] -= taken
+        already_ns -= taken
+    return tuple(reduced)

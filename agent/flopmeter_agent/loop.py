@@ -1,0 +1,348 @@
+"""The agent's heart: sample, journal, report, take acknowledgements.
+
+Owns: the order of those steps, and what is open, closed and acknowledged.
+May touch: the sensor, the journal and the clock it is given; no socket, no thread.
+Called by app (from one sampling thread and one sender) and by lab.replay, one step at a time.
+Explained in docs/adr/0005-delivery-and-durability.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flopmeter_agent import state
+from flopmeter_agent.accumulate import Accumulator, carry_owner
+from flopmeter_agent.journal import Journal
+from flopmeter_agent.sensors.base import Failure, Readout, Sensor
+from flopmeter_agent.state import AgentState, StoredRegister
+from flopmeter_core.allocations import NONE
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import NotPermittedError, SensorError
+from flopmeter_core.readings import Reading
+from flopmeter_core.registers import COMPONENT_COUNT, Key
+from flopmeter_core.reports import Answer, Durability, Hello, KeyedVector, LedgerPosition, Report
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.daemon.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+DEVICES_REFRESH_NS = 60 * NS_PER_S
+"""How often devices are listed again; a failed reading lists them at once."""
+
+
+@dataclass(slots=True)
+class LoopCounters:
+    """What the loop counts of its own work, for the agent's metrics."""
+
+    reads: int = 0
+    read_failures: int = 0
+    read_duration_ns: int = 0
+    samples: int = 0
+    reports: int = 0
+    refused_vectors: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an agent is, as far as the loop needs it.
+
+    Attributes:
+        node: the node's name.
+        cluster: the cluster's name.
+        agent_version: version of the software.
+        allocation: the user of every device whose sensor does not say it; ``none`` by default.
+    """
+
+    node: str
+    cluster: str = ""
+    agent_version: str = ""
+    allocation: str = NONE
+
+
+class AgentLoop:
+    """One agent's registers, from the sensor to what is ready to be sent.
+
+    `sample` and `report`/`acknowledge` may be called from two threads.
+    """
+
+    def __init__(
+        self,
+        sensor: Sensor,
+        journal: Journal,
+        clock: Clock,
+        identity: Identity,
+        *,
+        incarnation: str,
+        period_ns: int,
+        sensor_reason: str = "",
+    ) -> None:
+        """Open a new incarnation; what earlier ones left in the journal becomes closed.
+
+        Args:
+            sensor: reads the devices; closed with the loop.
+            journal: the agent's memory; closed with the loop.
+            clock: the clock the sensor stamps its readings with.
+            identity: who the agent is.
+            sensor_reason: why this sensor was chosen, for display.
+            incarnation: 32 random hexadecimal digits, drawn anew at each start.
+            period_ns: the sampling period on `clock`.
+
+        Raises:
+            NotPermittedError: the journal holds readings of the other kind (real, simulated).
+            DataError: the journal's state cannot be read.
+        """
+        self.counters = LoopCounters()
+        self._sensor = sensor
+        self._journal = journal
+        self._clock = clock
+        self._identity = identity
+        self._sensor_reason = sensor_reason
+        self._accumulator = Accumulator(incarnation, period_ns)
+        self._records: dict[str, DeviceRecord] = {}
+        self._current: dict[str, DeviceRecord] = {}
+        self._closed: dict[Key, StoredRegister] = {}
+        self._acknowledged: dict[Key, int] = {}
+        self._position: LedgerPosition | None = None
+        self._devices_listed_ns: int | None = None
+        self._lock = threading.Lock()
+        self._resume()
+
+    @property
+    def incarnation(self) -> str:
+        """The running incarnation."""
+        return self._accumulator.incarnation
+
+    @property
+    def accumulator(self) -> Accumulator:
+        """The registers, for the agent's own metrics and for replay's head and tail."""
+        return self._accumulator
+
+    def hello(self, method_version: str) -> Hello:
+        """The first message of a stream."""
+        return Hello(
+            node=self._identity.node,
+            incarnation=self.incarnation,
+            simulated=self._sensor.simulated,
+            cluster=self._identity.cluster,
+            agent_version=self._identity.agent_version,
+            method_version=method_version,
+            boot_id=self._clock.boot_id,
+            sensor=self._sensor.name,
+            sensor_reason=self._sensor_reason,
+        )
+
+    def sample(self) -> None:
+        """Read every device once, grow the registers, and write the journal.
+
+        Raises:
+            StorageError: the journal could not be written; the registers in memory are intact.
+        """
+        now_ns = self._clock.monotonic_ns()
+        self._list_devices(now_ns)
+        started_ns = self._clock.monotonic_ns()
+        try:
+            readout = self._sensor.read()
+        except SensorError as error:
+            readout = Readout((), (Failure(self._sensor.name, str(error)),))
+        for failure in readout.failures:
+            self._note_failure(failure.device, failure.reason)
+        self.counters.reads += 1
+        self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
+        with self._lock:
+            for reading in readout.readings:
+                record = self._current.get(reading.device)
+                if record is None:
+                    self._devices_listed_ns = None  # a device nobody listed: list again
+                    continue
+                self.counters.failures.pop(reading.device, None)
+                allocation = reading.allocation or self._identity.allocation
+                self._accumulator.observe(record, reading, allocation=allocation)
+            self._account_for_silence()
+            self.counters.samples += 1
+            self._journal.write(state.encode(self._state()))
+
+    def start_device(
+        self,
+        record: DeviceRecord,
+        *,
+        monotonic_ns: int,
+        boottime_ns: int,
+        allocation: str | None = None,
+    ) -> None:
+        """Begin to account for a device's time before its first reading."""
+        self._records[record.record_id] = record
+        self._accumulator.start_device(
+            record,
+            allocation=allocation or self._identity.allocation,
+            monotonic_ns=monotonic_ns,
+            boottime_ns=boottime_ns,
+        )
+
+    def report(self) -> Report | None:
+        """Make the journal durable and collect what the collector has not acknowledged.
+
+        Returns:
+            The newest vectors; None when everything is acknowledged.
+
+        Raises:
+            StorageError: the journal could not be made durable; nothing may be sent.
+        """
+        with self._lock:
+            vectors = self._unacknowledged()
+            if not vectors:
+                return None
+            self._journal.sync()
+            self.counters.reports += 1
+            return Report(
+                records=self._records,
+                vectors=tuple(vectors),
+                boot_ns=self._clock.boottime_ns(),
+                wall_ns=self._clock.wall_ns(),
+            )
+
+    def acknowledge(self, answer: Answer) -> None:
+        """Note what is durable; refused vectors are logged and kept.
+
+        A ledger that is another one, or stands before what it acknowledged earlier, was
+        restored or lost: everything is sent again.
+        """
+        with self._lock:
+            if self._position is not None and _went_back(self._position, answer.position):
+                logger.warning("the collector's ledger went back; everything is sent again")
+                self._acknowledged.clear()
+            self._position = answer.position
+            for ack in answer.acknowledgements:
+                if ack.durability is Durability.REFUSED:
+                    self.counters.refused_vectors += 1
+                    logger.error(
+                        "the collector refused a register",
+                        extra={"device": ack.key.device, "reason": ack.reason},
+                    )
+                newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
+                self._acknowledged[ack.key] = newest
+
+    def close(self) -> None:
+        """Make the journal durable and release sensor and journal."""
+        with self._lock:
+            self._journal.sync()
+            self._sensor.close()
+            self._journal.close()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        """Take over what the journal holds of earlier incarnations."""
+        if self._journal.payload is None:
+            return
+        old = state.decode(self._journal.payload)
+        if old.simulated != self._sensor.simulated:
+            kind = "simulated" if old.simulated else "real"
+            raise NotPermittedError(
+                f"the state folder holds {kind} readings and sensor {self._sensor.name} makes the "
+                "other kind; use another state folder"
+            )
+        self._records.update(old.records)
+        self._position = old.position
+        for stored in old.registers:
+            self._closed[stored.key] = stored
+            self._acknowledged[stored.key] = stored.acknowledged
+            if any(stored.register.carry):
+                # The fraction below one unit goes on in the successor's register.
+                carry = list(stored.register.carry)
+                self._accumulator.carries[carry_owner(stored.key)] = carry
+        if old.boot_id == self._clock.boot_id:
+            self._resume_baselines(old.baselines)
+
+    def _resume_baselines(self, baselines: Mapping[str, tuple[Reading, str, str]]) -> None:
+        for device, (reading, allocation, record_id) in baselines.items():
+            record = self._records.get(record_id)
+            if record is not None and record.device == device:
+                self._accumulator.resume_device(record, reading, allocation)
+
+    def _list_devices(self, now_ns: int) -> None:
+        listed_ns = self._devices_listed_ns
+        if listed_ns is not None and 0 <= now_ns - listed_ns < DEVICES_REFRESH_NS:
+            return
+        try:
+            records = self._sensor.devices()
+        except SensorError as error:
+            self._note_failure(self._sensor.name, str(error))
+            return
+        self._devices_listed_ns = now_ns
+        with self._lock:
+            self._current = {record.device: record for record in records}
+            self._records.update({record.record_id: record for record in records})
+
+    def _account_for_silence(self) -> None:
+        """Register the time of devices that were not read for two periods, or not yet at all."""
+        now_ns, boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
+        for record in self._current.values():
+            if record.device not in self._accumulator.devices:
+                self.start_device(record, monotonic_ns=now_ns, boottime_ns=boot_ns)
+        for device in self._accumulator.overdue(now_ns):
+            self._accumulator.unobserved_until(
+                device,
+                monotonic_ns=now_ns,
+                boottime_ns=boot_ns,
+                allocation=self._identity.allocation,
+            )
+            self._devices_listed_ns = None
+
+    def _unacknowledged(self) -> list[KeyedVector]:
+        vectors = []
+        for key, stored in list(self._closed.items()):
+            if stored.register.sequence > self._acknowledged.get(key, 0):
+                vectors.append(KeyedVector(key, stored.register.sequence, stored.register.vector))
+        for key, register in self._accumulator.registers.items():
+            if register.sequence > self._acknowledged.get(key, 0):
+                vectors.append(KeyedVector(key, register.sequence, register.vector))
+        return vectors
+
+    def _state(self) -> AgentState:
+        stored = [
+            StoredRegister(key, register, self._acknowledged.get(key, 0))
+            for key, register in self._accumulator.registers.items()
+        ]
+        for key, closed in self._closed.items():
+            closed.acknowledged = self._acknowledged.get(key, 0)
+            if carry_owner(key) not in self._accumulator.carries:
+                closed.register.carry = [0] * COMPONENT_COUNT  # the successor has taken it over
+            stored.append(closed)
+        records = {entry.key.record for entry in stored}
+        baselines = {}
+        for device, known in self._accumulator.devices.items():
+            if known.baseline is not None:
+                baselines[device] = (known.baseline, known.allocation, known.record.record_id)
+                records.add(known.record.record_id)
+        return AgentState(
+            incarnation=self.incarnation,
+            boot_id=self._clock.boot_id,
+            simulated=self._sensor.simulated,
+            records={name: self._records[name] for name in records if name in self._records},
+            registers=stored,
+            baselines=baselines,
+            position=self._position,
+        )
+
+    def _note_failure(self, device: str, reason: str) -> None:
+        self.counters.read_failures += 1
+        self._devices_listed_ns = None
+        if self.counters.failures.get(device) != reason:
+            self.counters.failures[device] = reason
+            logger.warning(
+                "a device cannot be read; its time is unobserved",
+                extra={"device": device, "reason": reason},
+            )
+
+
+def _went_back(before: LedgerPosition, now: LedgerPosition) -> bool:
+    """Whether a ledger is another one or stands before an earlier acknowledgement."""
+    return (
+        now.ledger_id != before.ledger_id
+        or now.generation != before.generation
+        or now.commit_number < before.commit_number
+    )

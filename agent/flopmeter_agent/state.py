@@ -1,0 +1,154 @@
+"""What the journal holds, as bytes: registers, closed registers and hardware baselines.
+
+Owns: the spelling of the agent's state in its journal.
+May touch: nothing; pure translation.
+Called by the loop. JSON, because a person may have to read it after a disaster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import DataError
+from flopmeter_core.readings import Reading
+from flopmeter_core.registers import Component, Evidence, Key, Register
+from flopmeter_core.reports import LedgerPosition
+
+STATE_FORMAT = 1
+
+
+@dataclass(slots=True)
+class StoredRegister:
+    """A register with how far the collector has acknowledged it at the root."""
+
+    key: Key
+    register: Register
+    acknowledged: int = 0
+
+
+@dataclass(slots=True)
+class AgentState:
+    """Everything an agent must remember over a restart.
+
+    Attributes:
+        incarnation: the incarnation that wrote it.
+        boot_id: the boot its baselines belong to.
+        simulated: whether its readings are made up.
+        records: device records by id, as far as a key refers to them.
+        registers: open registers of the incarnation and closed ones of earlier incarnations.
+        position: where the collector's ledger stood at its last answer.
+        baselines: device -> (last reading, user seen at it, id of the device's record).
+    """
+
+    incarnation: str
+    boot_id: str
+    simulated: bool
+    records: Mapping[str, DeviceRecord] = field(default_factory=dict)
+    registers: list[StoredRegister] = field(default_factory=list)
+    baselines: dict[str, tuple[Reading, str, str]] = field(default_factory=dict)
+    position: LedgerPosition | None = None
+
+
+def encode(state: AgentState) -> bytes:
+    """The state as JSON bytes."""
+    return json.dumps(
+        {
+            "format": STATE_FORMAT,
+            "incarnation": state.incarnation,
+            "boot_id": state.boot_id,
+            "simulated": state.simulated,
+            "records": {name: record.to_json() for name, record in state.records.items()},
+            "registers": [
+                [
+                    [k.device, k.incarnation, k.allocation, k.phase, int(k.evidence), k.record],
+                    stored.register.units,
+                    stored.register.carry,
+                    stored.register.sequence,
+                    stored.acknowledged,
+                ]
+                for stored in state.registers
+                for k in (stored.key,)
+            ],
+            "baselines": {
+                device: [_reading_out(reading), allocation, record]
+                for device, (reading, allocation, record) in state.baselines.items()
+            },
+            "position": None
+            if state.position is None
+            else [
+                state.position.ledger_id,
+                state.position.generation,
+                state.position.commit_number,
+            ],
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def decode(payload: bytes) -> AgentState:
+    """Read a state back.
+
+    Raises:
+        DataError: not a state this version understands.
+    """
+    try:
+        tree = json.loads(payload)
+        if tree["format"] != STATE_FORMAT:
+            raise DataError(
+                f"the journal has format {tree['format']}, this agent reads {STATE_FORMAT}; "
+                "upgrade the agent"
+            )
+        return AgentState(
+            incarnation=tree["incarnation"],
+            boot_id=tree["boot_id"],
+            simulated=tree["simulated"],
+            records={
+                name: DeviceRecord.from_json(fields) for name, fields in tree["records"].items()
+            },
+            registers=[_register_in(row) for row in tree["registers"]],
+            baselines={
+                device: (_reading_in(fields), allocation, record)
+                for device, (fields, allocation, record) in tree["baselines"].items()
+            },
+            position=LedgerPosition(*tree["position"]) if tree["position"] else None,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"the journal's state cannot be read: {error}") from error
+
+
+def _register_in(row: Any) -> StoredRegister:
+    (device, incarnation, allocation, phase, evidence, record), units, carry, sequence, acked = row
+    key = Key(device, incarnation, allocation, phase, Evidence(evidence), record)
+    missing = [0] * (len(Component) - len(units))
+    return StoredRegister(key, Register(units + missing, carry + missing, sequence), acked)
+
+
+def _reading_out(reading: Reading) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "device": reading.device,
+        "evidence": int(reading.evidence),
+        "monotonic_ns": reading.monotonic_ns,
+        "boottime_ns": reading.boottime_ns,
+        "cycles": {int(component): count for component, count in reading.cycles.items()},
+    }
+    for name in ("energy_mj", "clock_khz", "power_mw"):
+        if getattr(reading, name) is not None:
+            fields[name] = getattr(reading, name)
+    return fields
+
+
+def _reading_in(fields: Any) -> Reading:
+    return Reading(
+        device=fields["device"],
+        evidence=Evidence(fields["evidence"]),
+        monotonic_ns=fields["monotonic_ns"],
+        boottime_ns=fields["boottime_ns"],
+        cycles={Component(int(place)): count for place, count in fields["cycles"].items()},
+        energy_mj=fields.get("energy_mj"),
+        clock_khz=fields.get("clock_khz"),
+        power_mw=fields.get("power_mw"),
+    )

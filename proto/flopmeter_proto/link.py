@@ -1,0 +1,225 @@
+"""Sends reports to a collector over one stream, and brings its answers back.
+
+Owns: connecting, one report in flight, deadlines, back-off and reconnection.
+May touch: one gRPC channel; no disk, no clock but the event loop's.
+Called by the agent's app and lab.replay (and later by relays).
+One report is in flight at a time: since vectors are cumulative, whatever changed while an answer
+was on its way is in the next report, and an outage of any length costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from flopmeter_core.errors import NotPermittedError, WireError
+from flopmeter_core.reports import Answer, Hello, Report
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
+from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, StreamWriter
+
+logger = logging.getLogger(__name__)
+
+ANSWER_DEADLINE_S = 30.0
+"""A collector that has not answered for this long is treated as gone."""
+
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 30.0
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+# Statuses that say the sender itself is wrong: sending the same again cannot help.
+_FINAL = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+
+class StreamEndedError(Exception):
+    """A stream is of no more use.
+
+    Attributes:
+        sentence: why, in the collector's own words where it gave any.
+        final: whether the sender itself is refused, so that sending the same again cannot help.
+    """
+
+    def __init__(self, sentence: str, *, final: bool = False) -> None:
+        """Keep the reason."""
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.final = final
+
+
+class ReportSource(Protocol):
+    """Where reports come from and answers go to; the agent's loop."""
+
+    async def next_report(self) -> Report | None:
+        """The next report; None when everything is acknowledged."""
+
+    async def acknowledge(self, answer: Answer) -> None:
+        """Take an answer."""
+
+
+@dataclass(slots=True)
+class LinkState:
+    """What a link says of itself, for metrics and messages."""
+
+    connected: bool = False
+    reconnections: int = 0
+    answers: int = 0
+    last_error: str = ""
+
+
+class Link:
+    """One agent's way to one collector."""
+
+    def __init__(
+        self,
+        address: str,
+        hello: Callable[[], Hello],
+        source: ReportSource,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        jitter: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        """Prepare a link; nothing is connected yet.
+
+        Args:
+            address: ``host:port`` of the collector.
+            hello: gives the first message of each stream.
+            source: gives reports and takes answers.
+            credentials: TLS credentials; None sends in plaintext.
+            jitter: a random number in 0..1, drawn before each wait for a reconnection.
+        """
+        self.state = LinkState()
+        self._address = address
+        self._hello = hello
+        self._source = source
+        self._credentials = credentials
+        self._jitter = jitter
+
+    async def run(self, *, wait: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+        """Report until `stop` is set, over any number of connections.
+
+        Args:
+            wait: awaited between two reports, after everything was acknowledged or not.
+            stop: ends the link after a last report.
+        """
+        backoff_s = FIRST_BACKOFF_S
+        while not stop.is_set():
+            try:
+                async with self.connect() as stream:
+                    backoff_s = FIRST_BACKOFF_S
+                    while not stop.is_set():
+                        await stream.exchange()
+                        await wait()
+                    await stream.exchange()
+            except StreamEndedError as error:
+                self._note(error)
+                if error.final:
+                    backoff_s = LONGEST_BACKOFF_S
+                self.state.reconnections += 1
+                delay_s = backoff_s * (0.5 + self._jitter())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), delay_s)
+                backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[Stream]:
+        """Open one stream and say hello; yields a `Stream`."""
+        if self._credentials is None:
+            channel = grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+        else:
+            channel = grpc.aio.secure_channel(
+                self._address, self._credentials, options=_CHANNEL_OPTIONS
+            )
+        async with channel:
+            call = pb_grpc.IngestServiceStub(channel).StreamReports(wait_for_ready=False)
+            stream = Stream(call, self._source, self.state)
+            await stream.say_hello(self._hello())
+            try:
+                yield stream
+                await call.done_writing()
+            finally:
+                self.state.connected = False
+                call.cancel()
+
+    def _note(self, error: StreamEndedError) -> None:
+        """Log why a stream ended, once for each new reason."""
+        if error.sentence == self.state.last_error:
+            return
+        self.state.last_error = error.sentence
+        fields = {"collector": self._address, "reason": error.sentence}
+        if error.final:
+            logger.error("the collector refuses this agent", extra=fields)
+        else:
+            logger.warning("the collector cannot be reached", extra=fields)
+
+
+class Stream:
+    """One open stream."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall, source: ReportSource, state: LinkState):
+        """Take over an open call."""
+        self._call = call
+        self._source = source
+        self._state = state
+        self._writer = StreamWriter()
+
+    async def say_hello(self, hello: Hello) -> None:
+        """Send the first message and take its answer.
+
+        Raises:
+            StreamEndedError: the collector cannot be reached or refuses this sender.
+        """
+        await self._exchange(self._writer.hello(hello))
+        self._state.connected = True
+
+    async def exchange(self) -> bool:
+        """Send one report and take its answer; False when there was nothing to send.
+
+        Raises:
+            StreamEndedError: the stream is of no more use.
+        """
+        report = await self._source.next_report()
+        if report is None:
+            return False
+        await self._source.acknowledge(await self._exchange(self._writer.report(report)))
+        self._state.answers += 1
+        self._state.last_error = ""
+        return True
+
+    async def _exchange(self, request: pb.StreamReportsRequest) -> Answer:
+        try:
+            await self._call.write(request)
+            message = await asyncio.wait_for(self._call.read(), ANSWER_DEADLINE_S)
+            if message is not grpc.aio.EOF:
+                return self._writer.answer(message)
+            code, details = await self._call.code(), await self._call.details()
+        except grpc.aio.AioRpcError as error:
+            code, details = error.code(), error.details()
+        except asyncio.InvalidStateError:  # a write on a call that the collector has ended
+            code, details = await self._call.code(), await self._call.details()
+        except TimeoutError:
+            raise StreamEndedError("the collector did not answer in time") from None
+        except WireError as error:
+            raise StreamEndedError(str(error), final=True) from error
+        sentence = details or f"the collector ended the stream ({code.name.lower()})"
+        raise StreamEndedError(sentence, final=code in _FINAL)
