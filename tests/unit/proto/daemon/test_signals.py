@@ -1,0 +1,41 @@
+"""SIGTERM and SIGINT set the event; the handlers before come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from flopmeter_proto.daemon.signals import STOP_SIGNALS, async_stop_event, stop_event
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_sync(number: signal.Signals) -> None:
+    """A signal sets the event; a second one would have its usual effect."""
+    before = signal.getsignal(number)
+    with stop_event() as event:
+        assert not event.is_set()
+        os.kill(os.getpid(), number)
+        assert event.wait(5)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_async(number: signal.Signals) -> None:
+    """The same for a loop, whose handlers end with it."""
+    before = signal.getsignal(signal.SIGINT)
+
+    async def main() -> None:
+        with async_stop_event() as event:
+            os.kill(os.getpid(), number)
+            await asyncio.wait_for(event.wait(), 5)
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert signal.getsignal(signal.SIGINT) is before
