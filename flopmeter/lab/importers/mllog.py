@@ -77,17 +77,12 @@ def parse_power(text: str, *, name: str) -> list[PowerSample]:
     for number, line in enumerate(text.splitlines(), start=1):
         match = _POWER_LINE.fullmatch(line)
         if match is not None:
-            sample = PowerSample(int(match[1]), int(match[2]) * 1_000)
+            sample = PowerSample(int(match[1]), _power_mw(int(match[2]), name, number))
         else:
-            unusual = _unusual_power(line, f"{name} line {number}")
+            unusual = _unusual_power(line, name, number)
             if unusual is None:
                 continue
             sample = unusual
-        if not 0 <= sample.power_mw <= POWER_W_MAXIMUM * 1_000:
-            raise DataError(
-                f"{name} line {number} says {sample.power_mw / 1_000:g} W for one node; "
-                f"a node draws 0 to {POWER_W_MAXIMUM} W"
-            )
         if sample.unix_ms < latest_ms:
             raise DataError(
                 f"{name} line {number} is earlier than the reading before it; "
@@ -100,10 +95,11 @@ def parse_power(text: str, *, name: str) -> list[PowerSample]:
     return samples
 
 
-def _unusual_power(line: str, place: str) -> PowerSample | None:
+def _unusual_power(line: str, name: str, number: int) -> PowerSample | None:
     """A line that is not in the common spelling; None when it is no reading."""
     if not line.strip():
         return None
+    place = f"{name} line {number}"
     event = _event(line, place)
     if event is None:
         raise DataError(f"{place} is no :::MLLOG line; fetch the file again")
@@ -112,7 +108,17 @@ def _unusual_power(line: str, place: str) -> PowerSample | None:
     power_w = event.get("value")
     if isinstance(power_w, bool) or not isinstance(power_w, int | Decimal):
         raise DataError(f"{place} gives no power in W: {power_w!r}")
-    return PowerSample(_time_ms(event, place), int(power_w * 1_000))
+    return PowerSample(_time_ms(event, place), _power_mw(power_w, name, number))
+
+
+def _power_mw(power_w: int | Decimal, name: str, number: int) -> int:
+    """Power in whole mW; refused before it is converted, because 1e999999 W would not fit."""
+    if not 0 <= power_w <= POWER_W_MAXIMUM:
+        raise DataError(
+            f"{name} line {number} says {power_w} W for one node; "
+            f"a node draws 0 to {POWER_W_MAXIMUM} W"
+        )
+    return int(power_w * 1_000)
 
 
 def parse_run_log(text: str, *, name: str) -> RunLog:

@@ -42,7 +42,11 @@ POWER_FOLDERS = ("power-dc", "power-ac")
 MAXIMUM_CONTENT_BYTES = 512 * 1024 * 1024
 """Unpacked bytes of one file or archive: 64 nodes for an hour are 17 MiB."""
 
-PARTS: Mapping[str, str] = {"NVIDIA H100-SXM5-80GB": "h100-sxm5-80gb"}
+PARTS: Mapping[str, str] = {
+    "NVIDIA H100-SXM5-80GB": "h100-sxm5-80gb",
+    # The driver's name of the same board: the only 80 GB H100 with HBM3.
+    "NVIDIA H100 80GB HBM3": "h100-sxm5-80gb",
+}
 """accelerator_model_name of :::SYSJSON, word for word -> part of the device table."""
 
 
