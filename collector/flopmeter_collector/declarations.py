@@ -1,0 +1,139 @@
+"""Declarations: what people say readings mean, checked before it can move a figure.
+
+Owns: the fields a declaration of kind ``run`` may have, their meaning, and how a later one of
+the same run overrides an earlier one, field by field.
+May touch: nothing; pure functions of ledger rows.
+Called by the collector's app and the lab (parsing what a ledger holds), by the command line
+(checking before it writes) and by totals (which apply the typed form).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from flopmeter_collector.ledger.base import Declaration
+from flopmeter_core.allocations import check_name
+from flopmeter_core.errors import DataError
+from flopmeter_core.formats import FormatMix, parse_format_mix
+from flopmeter_core.methods.base import Workload
+
+RUN_KIND = "run"
+"""The only kind of declaration today."""
+
+
+class Activity(enum.StrEnum):
+    """What a run did, in the classes that laws tell apart."""
+
+    PRETRAINING = "pretraining"
+    FINETUNING = "finetuning"
+    RL_UPDATE = "rl_update"
+    ROLLOUT = "rollout"
+    SYNTHETIC_DATA = "synthetic_data"
+    EVALUATION = "evaluation"
+    TEACHER_TRAINING = "teacher_training"
+    AUXILIARY_MODEL = "auxiliary_model"
+    PREPROCESSING = "preprocessing"
+    DATA_FILTERING = "data_filtering"
+    INFERENCE = "inference"
+    UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDeclaration:
+    """What was declared of one run; a field nobody declared is None.
+
+    Attributes:
+        run: the run's name.
+        model: the model the run contributes to.
+        formats: the number formats its FLOP ran in, with bounds.
+        workload: the class of training.
+        activity: what was done, in legal classes.
+    """
+
+    run: str
+    model: str | None = None
+    formats: FormatMix | None = None
+    workload: Workload | None = None
+    activity: Activity | None = None
+
+    def overridden_by(self, later: RunDeclaration) -> RunDeclaration:
+        """Take each field of a later declaration that has one, and keep the others."""
+        return RunDeclaration(
+            run=self.run,
+            model=self.model if later.model is None else later.model,
+            formats=self.formats if later.formats is None else later.formats,
+            workload=self.workload if later.workload is None else later.workload,
+            activity=self.activity if later.activity is None else later.activity,
+        )
+
+
+def parse_declaration(declaration: Declaration) -> RunDeclaration:
+    """Read a ledger row.
+
+    Raises:
+        DataError: an unknown kind, or as `parse_run_declaration`.
+    """
+    if declaration.kind != RUN_KIND:
+        raise DataError(
+            f"declaration {declaration.sequence} has the unknown kind {declaration.kind!r}; "
+            f"this version knows {RUN_KIND!r}, so update flopmeter or correct the kind"
+        )
+    return parse_run_declaration(declaration.subject, declaration.body)
+
+
+def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
+    """Read what is declared of a run.
+
+    Args:
+        run: the run's name.
+        body: ``model``, ``format``, ``workload`` and ``activity``, each optional.
+
+    Raises:
+        DataError: an unknown field, an empty body or field, or a text that its field refuses.
+    """
+    check_name(run, what="run")
+    unknown = sorted(body.keys() - _FIELDS)
+    if unknown:
+        raise DataError(
+            f"a declaration of run {run!r} has the unknown field {', '.join(unknown)}; "
+            f"it may have {', '.join(_FIELDS)}"
+        )
+    if not body:
+        raise DataError(
+            f"a declaration of run {run!r} says nothing; give at least one of {', '.join(_FIELDS)}"
+        )
+    for field, text in body.items():
+        if not str(text).strip():
+            raise DataError(
+                f"the field {field} declared of run {run!r} is empty; "
+                "leave it out to keep what was declared before"
+            )
+    if "model" in body:
+        check_name(body["model"], what="model")
+    return RunDeclaration(
+        run=run,
+        model=body.get("model"),
+        formats=parse_format_mix(body["format"]) if "format" in body else None,
+        workload=_member(Workload, body, "workload"),
+        activity=_member(Activity, body, "activity"),
+    )
+
+
+_FIELDS = ("model", "format", "workload", "activity")
+
+_Member = TypeVar("_Member", bound=enum.StrEnum)
+
+
+def _member(kind: type[_Member], body: Mapping[str, str], field: str) -> _Member | None:
+    """The member of an enumeration that a field names, or None where the field is absent."""
+    if field not in body:
+        return None
+    try:
+        return kind(body[field])
+    except ValueError as error:
+        raise DataError(
+            f"{body[field]!r} is no {field}; use one of {', '.join(sorted(kind))}"
+        ) from error

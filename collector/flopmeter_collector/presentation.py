@@ -1,0 +1,205 @@
+"""The JSON contract: what `flopmeter totals --json`, `replay --json` and the API say.
+
+Owns: the names and units of the JSON documents; a field is only ever added.
+May touch: nothing; pure functions of a snapshot and the catalogue.
+Called by http, the command line and the lab; docs/cli.md describes the documents.
+FLOP are exact integers with a decimal string beside them, because many JSON readers hold numbers
+as doubles; a ratio, a share and an energy are floats, made here and nowhere before.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from fractions import Fraction
+
+from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.sums import Account
+from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_core.catalogue import Standing, Threshold, stand
+from flopmeter_core.devices import EnergyScope
+from flopmeter_core.interval import COVERAGE, Figures, Interval
+from flopmeter_core.units import MJ_PER_KWH, NS_PER_S
+
+SCHEMA = 1
+
+Json = dict[str, object]
+
+BOUNDS = ("floor", "lower", "best", "upper", "ceiling")
+
+
+def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -> Json:
+    """All totals of a snapshot.
+
+    Args:
+        snapshot: the totals.
+        thresholds: the catalogue; demonstration lines are held against simulated figures only.
+    """
+    rows = tuple(thresholds)
+    position = snapshot.position
+    return {
+        "schema": SCHEMA,
+        "as_of": utc_text(snapshot.as_of_ns),
+        "method_version": snapshot.method_version,
+        "device_table_version": snapshot.table_version,
+        "simulated": snapshot.simulated,
+        "ledger": None
+        if position is None
+        else {
+            "id": position.ledger_id,
+            "generation": position.generation,
+            "commit_number": position.commit_number,
+        },
+        "runs": [_run(run, rows) for run in snapshot.runs],
+        "models": [_model(model, rows) for model in snapshot.models],
+        "unattributed": _account(snapshot.unattributed),
+    }
+
+
+def thresholds_document(thresholds: Iterable[Threshold]) -> Json:
+    """The catalogue as it is applied."""
+    return {
+        "schema": SCHEMA,
+        "thresholds": [
+            {
+                "id": row.id,
+                "jurisdiction": row.jurisdiction,
+                "instrument": row.instrument,
+                "kind": row.kind,
+                "quantity": row.quantity,
+                "operator": row.operator.value,
+                "value_flop": row.value_flop,
+                "value_flop_str": str(row.value_flop),
+                "counts": row.counts,
+                "verification": row.verification,
+                "source": row.source,
+                "checked_on": row.checked_on.isoformat(),
+            }
+            for row in thresholds
+        ],
+    }
+
+
+def utc_text(unix_ns: int) -> str:
+    """Unix time in ns as ISO 8601 in UTC, whole seconds: a label, never compared."""
+    instant = datetime.datetime.fromtimestamp(unix_ns // NS_PER_S, tz=datetime.UTC)
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def energy_scope_text(account: Account) -> str:
+    """What the energy covers: gpu, module or node; mixed for several, none for no energy."""
+    scopes = [scope for scope in EnergyScope if account.energy_mj.get(scope)]
+    if not scopes:
+        return EnergyScope.NONE.value
+    return scopes[0].value if len(scopes) == 1 else "mixed"
+
+
+def shares(account: Account) -> list[tuple[str, float]]:
+    """Evidence level and its share of best FLOP (of busy time where best is 0), best first."""
+    return [
+        (level, float(Fraction(amount, total))) for level, amount, total in account.evidence_shares
+    ]
+
+
+def unmeasured_share(account: Account) -> float:
+    """Share of the covered device time that holds no usable measurement, 0 to 1."""
+    covered = account.busy_ns + account.idle_ns + account.suspended_ns + account.unmeasured_ns
+    return float(Fraction(account.unmeasured_ns, covered)) if covered else 0.0
+
+
+def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
+    declared = run.declaration
+    held = applicable(thresholds, simulated=run.account.simulated)
+    return {
+        "run": run.run,
+        "model": declared.model,
+        "declared": {
+            "format": declared.formats.text if declared.formats else None,
+            "workload": declared.workload.value if declared.workload else None,
+            "activity": declared.activity.value if declared.activity else None,
+        },
+        "warnings": list(run.warnings),
+        **_account(run.account),
+        "thresholds": [
+            {
+                "id": row.id,
+                "value_flop": row.value_flop,
+                "value_flop_str": str(row.value_flop),
+                "scope": "run_alone",
+                "ratio": _ratio(stand(run.account.figures, row)),
+            }
+            for row in held
+        ],
+    }
+
+
+def _model(model: ModelTotals, thresholds: tuple[Threshold, ...]) -> Json:
+    return {
+        "model": model.model,
+        "runs": list(model.runs),
+        "simulated": model.simulated,
+        "quantity": "executed",
+        **_figures(model.figures),
+        "coverage": COVERAGE,
+        "thresholds": [
+            {
+                "id": standing.threshold.id,
+                "value_flop": standing.threshold.value_flop,
+                "value_flop_str": str(standing.threshold.value_flop),
+                "state": standing.state.value,
+                "decided": standing.decided,
+                "ratio": _ratio(standing),
+            }
+            for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
+        ],
+    }
+
+
+def _account(account: Account) -> Json:
+    """The figures of a run or of the remainder."""
+    return {
+        "simulated": account.simulated,
+        "quantity": "executed",
+        **_figures(account.figures),
+        "coverage": COVERAGE,
+        "energy_kwh": float(Fraction(sum(account.energy_mj.values()), MJ_PER_KWH)),
+        "energy_scope": energy_scope_text(account),
+        "busy_device_seconds": _seconds(account.busy_ns),
+        "idle_device_seconds": _seconds(account.idle_ns),
+        "suspended_device_seconds": _seconds(account.suspended_ns),
+        "unobserved_device_seconds": _seconds(account.unmeasured_ns),
+        "nodes": account.node_count,
+        "devices": account.device_count,
+        "evidence": [{"level": level, "share": share} for level, share in shares(account)],
+        "forks": account.fork_count,
+        "unknown_parts": list(account.unknown_parts),
+    }
+
+
+def _figures(figures: Figures) -> Json:
+    """The total, and the addends of upper and ceiling that are kept apart from it."""
+    return {
+        "compute_flop": _exact(figures.total),
+        "compute_flop_str": _strings(figures.total),
+        "compute_flop_without_unobserved_str": _strings(figures.without_unobserved),
+    }
+
+
+def _exact(interval: Interval) -> dict[str, int]:
+    return {bound: getattr(interval, bound) for bound in BOUNDS}
+
+
+def _strings(interval: Interval) -> dict[str, str]:
+    return {bound: str(exact) for bound, exact in _exact(interval).items()}
+
+
+def _ratio(standing: Standing) -> dict[str, float]:
+    return {
+        "lower": standing.ratio_lower,
+        "best": standing.ratio_best,
+        "upper": standing.ratio_upper,
+    }
+
+
+def _seconds(device_ns: int) -> float:
+    return float(Fraction(device_ns, NS_PER_S))

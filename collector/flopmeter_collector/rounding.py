@@ -1,0 +1,94 @@
+"""Figures for people: two significant digits, and one more where two would mislead.
+
+Owns: rounding of exact integers in FLOP to text, and the rule that rounding never moves a figure
+on or across a threshold.
+May touch: nothing; pure functions of integers.
+Called by presentation, the page and the alerts; machines get exact integers instead.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flopmeter_core.interval import Interval
+
+SIGNIFICANT_DIGITS = 2
+"""As much as the figures carry; the EU's notification asks for two (C(2025) 7719, 2.3.2)."""
+
+
+class Rounding(enum.Enum):
+    """Which way a figure is rounded: lower bounds down, upper bounds up, best to nearest."""
+
+    DOWN = "down"
+    NEAREST = "nearest"
+    UP = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """A figure as digits and a power of ten: mantissa ``1.2`` and exponent 25."""
+
+    mantissa: str
+    exponent: int
+
+    def __str__(self) -> str:
+        """The text form, for instance ``1.2e25``; zero is ``0``."""
+        return self.mantissa if self.mantissa == "0" else f"{self.mantissa}e{self.exponent}"
+
+
+def round_flop(
+    flop: int, *, thresholds: Iterable[int] = (), rounding: Rounding = Rounding.NEAREST
+) -> Rounded:
+    """Round to two significant digits, and to more while that would land on or cross a threshold.
+
+    Args:
+        flop: an exact count, 0 or more.
+        thresholds: exact values in FLOP that the rounded figure must stay on the side of.
+        rounding: which way.
+    """
+    if flop == 0:
+        return Rounded("0", 0)
+    values = tuple(thresholds)
+    for digits in range(SIGNIFICANT_DIGITS, len(str(flop)) + 1):
+        rounded = _round(flop, digits, rounding)
+        if all(_side(rounded, value) == _side(flop, value) for value in values):
+            return _text(rounded, digits)
+    return _text(flop, max(SIGNIFICANT_DIGITS, len(str(flop))))
+
+
+def range_text(interval: Interval, *, thresholds: Iterable[int] = ()) -> str:
+    """The best figure with its likely range, for instance ``1.2e25 FLOP (1.0e25 to 1.5e25)``.
+
+    Args:
+        interval: the figure.
+        thresholds: as in `round_flop`.
+    """
+    values = tuple(thresholds)
+    best = round_flop(interval.best, thresholds=values)
+    lower = round_flop(interval.lower, thresholds=values, rounding=Rounding.DOWN)
+    upper = round_flop(interval.upper, thresholds=values, rounding=Rounding.UP)
+    return f"{best} FLOP ({lower} to {upper})"
+
+
+def _round(flop: int, digits: int, rounding: Rounding) -> int:
+    unit: int = 10 ** max(0, len(str(flop)) - digits)
+    whole, rest = divmod(flop, unit)
+    up = {
+        Rounding.DOWN: False,
+        Rounding.NEAREST: 2 * rest >= unit,
+        Rounding.UP: rest > 0,
+    }[rounding]
+    return (whole + up) * unit if rest else flop
+
+
+def _side(flop: int, value_flop: int) -> int:
+    """-1 below, 0 on, 1 above the value."""
+    return (flop > value_flop) - (flop < value_flop)
+
+
+def _text(flop: int, digits: int) -> Rounded:
+    exponent = len(str(flop)) - 1
+    shown = str(flop).ljust(digits, "0")[:digits]
+    return Rounded(f"{shown[0]}.{shown[1:]}", exponent)

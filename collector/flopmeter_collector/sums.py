@@ -1,0 +1,187 @@
+"""Running sums of many keys, and the immutable account made of them.
+
+Owns: the mutable sums of one run (or of the remainder), and the account everybody else reads.
+May touch: nothing; exact integers in memory.
+Called by totals, which decides what enters which sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from flopmeter_core.devices import DeviceRecord, EnergyScope
+from flopmeter_core.interval import Figures, Interval
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence
+
+FLOP_COLUMNS = 6
+"""floor, lower, best, upper, ceiling, and what unobserved time could hold."""
+
+NO_BOUNDARY = (0, 0, 0)
+"""No doubtful period at an end of a run: upper, ceiling, unobserved ceiling, in FLOP."""
+
+LEVELS = tuple(dict.fromkeys(evidence.level for evidence in Evidence))
+"""The names of the evidence levels, best first."""
+
+_BUSY_PLACE = TIME_COMPONENTS.index(Component.BUSY_NS)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a set of keys adds up to.
+
+    Attributes:
+        figures: FLOP with every addend.
+        energy_mj: energy by what it covers, in mJ.
+        busy_ns, idle_ns, suspended_ns, unobserved_ns, suspect_ns: device time in ns, which is
+            register time x the devices behind the record.
+        node_count, device_count: distinct nodes and devices seen.
+        best_flop_by_level: best FLOP by evidence level, best level first.
+        busy_ns_by_level: busy device time by evidence level, best level first.
+        fork_count: keys of which two histories exist; a person has to look.
+        unknown_parts: product names the device table does not know.
+        simulated: whether any reading was made up.
+    """
+
+    figures: Figures
+    energy_mj: Mapping[EnergyScope, int]
+    busy_ns: int
+    idle_ns: int
+    suspended_ns: int
+    unobserved_ns: int
+    suspect_ns: int
+    node_count: int
+    device_count: int
+    best_flop_by_level: Mapping[str, int]
+    busy_ns_by_level: Mapping[str, int]
+    fork_count: int
+    unknown_parts: tuple[str, ...]
+    simulated: bool
+
+    @property
+    def unmeasured_ns(self) -> int:
+        """Device time that holds no usable measurement: unobserved and suspect, in ns."""
+        return self.unobserved_ns + self.suspect_ns
+
+    @property
+    def evidence_shares(self) -> tuple[tuple[str, int, int], ...]:
+        """Level, its amount and the total, best level first; levels with nothing are left out.
+
+        The amount is best FLOP; where no level has any, busy device time in ns.
+        """
+        amounts = self.best_flop_by_level
+        if not any(amounts.values()):
+            amounts = self.busy_ns_by_level
+        total = sum(amounts.values())
+        return tuple((level, amount, total) for level, amount in amounts.items() if amount)
+
+
+@dataclass(slots=True)
+class Sums:
+    """The mutable sums behind an account; changed by differences only."""
+
+    flop: list[int] = field(default_factory=lambda: [0] * FLOP_COLUMNS)
+    times_ns: list[int] = field(default_factory=lambda: [0] * len(TIME_COMPONENTS))
+    energy_mj: dict[EnergyScope, int] = field(default_factory=dict)
+    best_flop_by_level: dict[str, int] = field(default_factory=dict)
+    busy_ns_by_level: dict[str, int] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+    device_counts: dict[str, int] = field(default_factory=dict)
+    unknown_parts: set[str] = field(default_factory=set)
+    fork_count: int = 0
+    simulated: bool = False
+
+    def enrol(self, record: DeviceRecord, *, known: bool) -> None:
+        """Count the node and the devices of a key seen for the first time.
+
+        Args:
+            record: what the device said of itself.
+            known: whether the device table has a row for it.
+        """
+        self.nodes.add(record.node)
+        devices = max(self.device_counts.get(record.device, 0), record.device_count)
+        self.device_counts[record.device] = devices
+        self.simulated = self.simulated or record.simulated
+        if not known:
+            self.unknown_parts.add(record.product_name or "unnamed device")
+
+    def replace(
+        self,
+        *,
+        level: str,
+        scope: EnergyScope,
+        flop: Sequence[int],
+        times_ns: Sequence[int],
+        energy_mj: int,
+    ) -> None:
+        """Add the difference between what a key says now and what it said before.
+
+        Args:
+            level: the key's evidence level.
+            scope: what the key's energy covers.
+            flop: differences of the FLOP_COLUMNS, in FLOP; may be negative.
+            times_ns: differences of the TIME_COMPONENTS, in ns of device time.
+            energy_mj: difference of the energy, in mJ.
+        """
+        for place, difference in enumerate(flop):
+            self.flop[place] += difference
+        for place, difference in enumerate(times_ns):
+            self.times_ns[place] += difference
+        self.energy_mj[scope] = self.energy_mj.get(scope, 0) + energy_mj
+        best, busy = self.best_flop_by_level, self.busy_ns_by_level
+        best[level] = best.get(level, 0) + flop[2]
+        busy[level] = busy.get(level, 0) + times_ns[_BUSY_PLACE]
+
+
+def figures_of(
+    flop_columns: Iterable[Sequence[int]], boundary: tuple[int, int, int] = NO_BOUNDARY
+) -> Figures:
+    """Make figures of sums.
+
+    Args:
+        flop_columns: the FLOP_COLUMNS of one or more sums, added column by column.
+        boundary: upper, ceiling and unobserved ceiling of doubtful periods at the ends, in FLOP.
+    """
+    columns = [sum(column) for column in zip(*flop_columns, strict=True)]
+    floor, lower, best, upper, ceiling, unobserved = columns
+    boundary_upper, boundary_ceiling, boundary_unobserved = boundary
+    return Figures(
+        observed=Interval(floor, lower, best, upper, ceiling),
+        unobserved_ceiling=unobserved + boundary_unobserved,
+        boundary_upper=boundary_upper,
+        boundary_ceiling=boundary_ceiling,
+    )
+
+
+def account_of(
+    sums: Sums, *, simulated: bool, boundary: tuple[int, int, int] = NO_BOUNDARY
+) -> Account:
+    """Copy sums into an account that no later update changes.
+
+    Args:
+        sums: the sums to copy.
+        simulated: whether everything in the ledger is simulated.
+        boundary: as in `figures_of`.
+    """
+    times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
+    return Account(
+        figures=figures_of([sums.flop], boundary),
+        energy_mj=MappingProxyType({scope: mj for scope, mj in sums.energy_mj.items() if mj}),
+        busy_ns=times_ns[Component.BUSY_NS],
+        idle_ns=times_ns[Component.IDLE_NS],
+        suspended_ns=times_ns[Component.SUSPENDED_NS],
+        unobserved_ns=times_ns[Component.UNOBSERVED_NS],
+        suspect_ns=times_ns[Component.SUSPECT_NS],
+        node_count=len(sums.nodes),
+        device_count=sum(sums.device_counts.values()),
+        best_flop_by_level=_in_order(sums.best_flop_by_level),
+        busy_ns_by_level=_in_order(sums.busy_ns_by_level),
+        fork_count=sums.fork_count,
+        unknown_parts=tuple(sorted(sums.unknown_parts)),
+        simulated=simulated or sums.simulated,
+    )
+
+
+def _in_order(amounts: Mapping[str, int]) -> Mapping[str, int]:
+    return MappingProxyType({level: amounts[level] for level in LEVELS if level in amounts})

@@ -1,0 +1,318 @@
+"""Totals: what all registers together say of each run, each model and the remainder.
+
+Owns: the running sums per run, their exact replacement when a key or a declaration changes, and
+the immutable snapshot that everything which shows a figure reads.
+May touch: nothing; exact integers in memory, no clock, no I/O.
+Called by the collector's app (one thread) and by the lab's replay.
+Every sum is changed by new - old of one key and never built up again, and integers do not round,
+so the totals are the same whatever the order, repetition or partition of the updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flopmeter_collector.declarations import RunDeclaration
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.sums import Account, Sums, account_of, figures_of
+from flopmeter_core.allocations import boundary_parties, named_run
+from flopmeter_core.devices import DeviceRecord, DeviceTable
+from flopmeter_core.errors import DataError, invariant
+from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, estimate
+from flopmeter_core.formats import FormatMix
+from flopmeter_core.interval import Figures
+from flopmeter_core.lineage import model_of, runs_by_model
+from flopmeter_core.methods.base import Coefficients, Conditions, Workload
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key, Vector
+from flopmeter_core.reports import LedgerPosition
+
+UNATTRIBUTED = 0
+"""Number of the sums that hold the work of no run."""
+
+_CacheKey = tuple[Evidence, str, str | None, Workload | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """One run: what was declared of it, what its keys add up to, and what is doubtful."""
+
+    run: str
+    declaration: RunDeclaration
+    account: Account
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """The model this run contributes to."""
+        declared = self.declaration.model
+        return model_of(self.run, {self.run: declared} if declared is not None else {})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTotals:
+    """One model: the figures over its set of distinct runs."""
+
+    model: str
+    runs: tuple[str, ...]
+    figures: Figures
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsSnapshot:
+    """All totals at one instant; immutable, so that any thread may read it.
+
+    Attributes:
+        as_of_ns: Unix time in ns the snapshot was taken at.
+        position: the ledger position whose content it shows; None without a ledger.
+        method_version: version of the estimate.
+        table_version: version of the device table.
+        simulated: whether the ledger, or any key, is simulated.
+        runs: in the order of their names.
+        models: in the order of their names.
+        unattributed: the work of no run, boundary periods included.
+    """
+
+    as_of_ns: int
+    position: LedgerPosition | None
+    method_version: str
+    table_version: str
+    simulated: bool
+    runs: tuple[RunTotals, ...]
+    models: tuple[ModelTotals, ...]
+    unattributed: Account
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What one key adds, kept so that it can be taken out again."""
+
+    place: int
+    neighbours: frozenset[str]
+    record: DeviceRecord
+    vectors: tuple[Vector, ...]
+    flop: tuple[int, ...]
+    times_ns: tuple[int, ...]
+    energy_mj: int
+
+
+class Totals:
+    """The running sums. One thread updates; snapshots may be read by any."""
+
+    def __init__(self, parts: DeviceTable, *, simulated: bool = False) -> None:
+        """Start empty.
+
+        Args:
+            parts: the device table that recognises the parts.
+            simulated: whether the ledger is a simulated one; every figure is then marked.
+        """
+        self._parts = parts
+        self._simulated = simulated
+        self._entries: dict[Key, _Entry] = {}
+        self._sums: list[Sums] = [Sums()]
+        self._place_by_run: dict[str, int] = {}
+        self._keys_by_run: dict[str, list[Key]] = {}
+        self._declarations: dict[str, RunDeclaration] = {}
+        self._warnings: dict[str, dict[str, str]] = {}
+        # Boundary periods by the runs at their two ends: upper, ceiling and unobserved ceiling.
+        self._boundaries: dict[frozenset[str], list[int]] = {}
+        self._coefficients: dict[_CacheKey, Coefficients] = {}
+
+    def declare(self, declaration: RunDeclaration) -> None:
+        """Apply a declaration and estimate all keys of its run anew.
+
+        Declarations of one run are to come in the order of the ledger: a later one overrides
+        the fields it has.
+        """
+        run = declaration.run
+        self._place(run)
+        before = self._declarations.get(run, RunDeclaration(run))
+        self._declarations[run] = before.overridden_by(declaration)
+        self._warnings.pop(run, None)
+        for key in self._keys_by_run.get(run, ()):
+            entry = self._entries[key]
+            self._replace(key, entry, entry.vectors)
+
+    def update(self, key: Key, record: DeviceRecord, branches: Sequence[StoredVector]) -> None:
+        """Replace what one key adds by what its newest vectors say.
+
+        Args:
+            key: whose register.
+            record: the device record the key refers to.
+            branches: all branches of the key; more than one only after a fork.
+        """
+        invariant(len(branches) > 0, "a key has at least one branch")
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._enrol(key, record)
+        self._replace(key, entry, tuple(branch.vector for branch in branches))
+
+    def snapshot(self, as_of_ns: int, position: LedgerPosition | None) -> TotalsSnapshot:
+        """Copy the sums into an immutable snapshot.
+
+        Args:
+            as_of_ns: Unix time in ns the totals hold at.
+            position: the ledger position that holds everything applied so far.
+        """
+        runs = tuple(self._run_totals(run) for run in sorted(self._place_by_run))
+        unattributed = account_of(self._sums[UNATTRIBUTED], simulated=self._simulated)
+        return TotalsSnapshot(
+            as_of_ns=as_of_ns,
+            position=position,
+            method_version=METHOD_VERSION,
+            table_version=self._parts.version,
+            simulated=unattributed.simulated or any(run.account.simulated for run in runs),
+            runs=runs,
+            models=self._models(runs),
+            unattributed=unattributed,
+        )
+
+    def _run_totals(self, run: str) -> RunTotals:
+        account = account_of(
+            self._sums[self._place_by_run[run]],
+            simulated=self._simulated,
+            boundary=self._boundary_of(frozenset((run,))),
+        )
+        warnings = self._warnings.get(run, {})
+        return RunTotals(
+            run=run,
+            declaration=self._declarations.get(run, RunDeclaration(run)),
+            account=account,
+            warnings=tuple(warnings[part] for part in sorted(warnings)),
+        )
+
+    def _models(self, runs: Iterable[RunTotals]) -> tuple[ModelTotals, ...]:
+        by_run = {run.run: run for run in runs}
+        declared = {
+            run: declaration.model
+            for run, declaration in self._declarations.items()
+            if declaration.model is not None
+        }
+        models = []
+        for model, members in runs_by_model(by_run, declared).items():
+            sums = [self._sums[self._place_by_run[run]] for run in members]
+            models.append(
+                ModelTotals(
+                    model=model,
+                    runs=tuple(sorted(members)),
+                    figures=figures_of([s.flop for s in sums], self._boundary_of(members)),
+                    simulated=any(by_run[run].account.simulated for run in members),
+                )
+            )
+        return tuple(models)
+
+    def _boundary_of(self, runs: frozenset[str]) -> tuple[int, int, int]:
+        """What boundary periods with any of these runs at an end could hold, each period once."""
+        upper = ceiling = unobserved = 0
+        for ends, (addend_upper, addend_ceiling, addend_unobserved) in self._boundaries.items():
+            if ends & runs:
+                upper += addend_upper
+                ceiling += addend_ceiling
+                unobserved += addend_unobserved
+        return upper, ceiling, unobserved
+
+    def _place(self, run: str) -> int:
+        """The number of a run's sums; a run seen for the first time gets one."""
+        place = self._place_by_run.get(run)
+        if place is None:
+            place = self._place_by_run[run] = len(self._sums)
+            self._sums.append(Sums())
+        return place
+
+    def _enrol(self, key: Key, record: DeviceRecord) -> _Entry:
+        """Make room for a key seen for the first time."""
+        run = named_run(key.allocation)
+        parties = boundary_parties(key.allocation) or ()
+        neighbours = frozenset(n for n in map(named_run, parties) if n is not None)
+        for neighbour in neighbours:
+            self._place(neighbour)
+        place = UNATTRIBUTED if run is None else self._place(run)
+        if run is not None:
+            self._keys_by_run.setdefault(run, []).append(key)
+        self._sums[place].enrol(record, known=self._parts.recognise(record).known)
+        entry = _Entry(place, neighbours, record, (), (0,) * 6, (0,) * len(TIME_COMPONENTS), 0)
+        self._entries[key] = entry
+        return entry
+
+    def _replace(self, key: Key, entry: _Entry, vectors: tuple[Vector, ...]) -> None:
+        """Put new vectors in the place of the old ones: new - old, in every sum."""
+        weights = self._weights(key, entry.record)
+        flop = merge_branches([_plain(estimate(vector, weights)) for vector in vectors])
+        # Of the branches of a fork each physical quantity counts once, at its largest.
+        widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
+        devices = entry.record.device_count
+        times_ns = tuple(widest[component] * devices for component in TIME_COMPONENTS)
+        energy_mj = widest[Component.ENERGY_MJ]
+        sums = self._sums[entry.place]
+        sums.replace(
+            level=key.evidence.level,
+            scope=entry.record.energy_scope,
+            flop=[new - old for new, old in zip(flop, entry.flop, strict=True)],
+            times_ns=[new - old for new, old in zip(times_ns, entry.times_ns, strict=True)],
+            energy_mj=energy_mj - entry.energy_mj,
+        )
+        sums.fork_count += (len(vectors) > 1) - (len(entry.vectors) > 1)
+        if entry.neighbours:
+            pool = self._boundaries.setdefault(entry.neighbours, [0, 0, 0])
+            for place, column in enumerate((3, 4, 5)):
+                pool[place] += flop[column] - entry.flop[column]
+        entry.vectors, entry.flop = vectors, flop
+        entry.times_ns, entry.energy_mj = times_ns, energy_mj
+
+    def _weights(self, key: Key, record: DeviceRecord) -> Coefficients:
+        """The coefficients of a key under what is declared of its run.
+
+        A declared format the part does not have is set aside with a warning: a wrong
+        declaration must neither stop the meter nor narrow a figure.
+        """
+        run = named_run(key.allocation)
+        declared = self._declarations.get(run) if run is not None else None
+        if declared is None:
+            return self._cached(key, record, None, None)
+        try:
+            return self._cached(key, record, declared.formats, declared.workload)
+        except DataError as error:
+            part = self._parts.recognise(record)
+            formats = declared.formats.text if declared.formats else ""
+            self._warnings.setdefault(declared.run, {})[part.id] = (
+                f"the declared format {formats!r} is set aside on {part.name}, which counts as "
+                f"undeclared: {error}"
+            )
+            return self._cached(key, record, None, declared.workload)
+
+    def _cached(
+        self, key: Key, record: DeviceRecord, formats: FormatMix | None, workload: Workload | None
+    ) -> Coefficients:
+        identity = (key.evidence, key.record, formats.text if formats else None, workload)
+        weights = self._coefficients.get(identity)
+        if weights is None:
+            part = self._parts.recognise(record)
+            weights = coefficients_for(key.evidence, Conditions(part, record, formats, workload))
+            self._coefficients[identity] = weights
+        return weights
+
+
+def merge_branches(branches: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Make one figure of the branches of a key.
+
+    A fork means that two histories claim one register and nobody can tell which is true: floor
+    and lower take the smallest branch, best the largest, upper, ceiling and unobserved the sum.
+    """
+    if len(branches) == 1:
+        return branches[0]
+    floor, lower, best, upper, ceiling, unobserved = zip(*branches, strict=True)
+    return min(floor), min(lower), max(best), sum(upper), sum(ceiling), sum(unobserved)
+
+
+def _plain(figures: Figures) -> tuple[int, ...]:
+    """The FLOP_COLUMNS of one key."""
+    observed = figures.observed
+    return (
+        observed.floor,
+        observed.lower,
+        observed.best,
+        observed.upper,
+        observed.ceiling,
+        figures.unobserved_ceiling,
+    )
