@@ -8,10 +8,11 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator, carry_owner
@@ -26,6 +27,7 @@ from flopmeter_core.registers import COMPONENT_COUNT, Key
 from flopmeter_core.reports import Answer, Durability, Hello, KeyedVector, LedgerPosition, Report
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
+from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class LoopCounters:
     samples: int = 0
     reports: int = 0
     refused_vectors: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class AgentLoop:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
 
         Args:
-            sensor: reads the devices; closed with the loop.
-            journal: the agent's memory; closed with the loop.
+            sensor: reads the devices.
+            journal: the agent's memory.
             clock: the clock the sensor stamps its readings with.
             identity: who the agent is.
             sensor_reason: why this sensor was chosen, for display.
@@ -182,6 +184,18 @@ class AgentLoop:
             boottime_ns=boottime_ns,
         )
 
+    def end_devices(self, allocation: str) -> None:
+        """Account for every device's time up to now, observed or not, and write the journal."""
+        with self._lock:
+            for device in list(self._accumulator.devices):
+                self._accumulator.unobserved_until(
+                    device,
+                    monotonic_ns=self._clock.monotonic_ns(),
+                    boottime_ns=self._clock.boottime_ns(),
+                    allocation=allocation,
+                )
+            self._journal.write(state.encode(self._state()))
+
     def report(self) -> Report | None:
         """Make the journal durable and collect what the collector has not acknowledged.
 
@@ -220,17 +234,20 @@ class AgentLoop:
                     self.counters.refused_vectors += 1
                     logger.error(
                         "the collector refused a register",
-                        extra={"device": ack.key.device, "reason": ack.reason},
+                        extra=fields(device=ack.key.device, reason=ack.reason),
                     )
                 newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
                 self._acknowledged[ack.key] = newest
 
-    def close(self) -> None:
-        """Make the journal durable and release sensor and journal."""
+    def device_totals(self) -> dict[str, list[int]]:
+        """Registers of this incarnation summed by device, for display."""
+        totals: dict[str, list[int]] = {}
         with self._lock:
-            self._journal.sync()
-            self._sensor.close()
-            self._journal.close()
+            for key, register in self._accumulator.registers.items():
+                total = totals.setdefault(key.device, [0] * COMPONENT_COUNT)
+                for place, amount in enumerate(register.units):
+                    total[place] += amount
+        return totals
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -335,7 +352,7 @@ class AgentLoop:
             self.counters.failures[device] = reason
             logger.warning(
                 "a device cannot be read; its time is unobserved",
-                extra={"device": device, "reason": reason},
+                extra=fields(device=device, reason=reason),
             )
 
 

@@ -10,6 +10,7 @@ absence when it comes back, as it does with the cumulative counters of real hard
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from flopmeter_core.errors import DataError
 from flopmeter_core.units import NS_PER_S, PPM
 from flopmeter_proto.daemon.clock import Clock
 
-NOISE_STEP_S = 60
+NOISE_STEP_S = 600
 """A device's activity is constant over this many seconds of scenario time."""
 
 NOISE_PPM = 50_000
@@ -275,7 +276,7 @@ def _check_runs(scenario: Scenario) -> None:
             )
     for node in scenario.nodes:
         spans = sorted((run.start_s, run.stop_s) for run in scenario.runs if node in run.nodes)
-        if any(later[0] < earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)):
+        if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans)):
             raise DataError(f"two runs use node {node} at the same time; move one")
 
 

@@ -14,13 +14,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
 
-from flopmeter_core.errors import NotPermittedError, WireError
+from flopmeter_core.errors import WireError
 from flopmeter_core.reports import Answer, Hello, Report
+from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, StreamWriter
@@ -166,17 +167,19 @@ class Link:
         if error.sentence == self.state.last_error:
             return
         self.state.last_error = error.sentence
-        fields = {"collector": self._address, "reason": error.sentence}
+        extra = fields(collector=self._address, reason=error.sentence)
         if error.final:
-            logger.error("the collector refuses this agent", extra=fields)
+            logger.error("the collector refuses this agent", extra=extra)
         else:
-            logger.warning("the collector cannot be reached", extra=fields)
+            logger.warning("the collector cannot be reached", extra=extra)
 
 
 class Stream:
     """One open stream."""
 
-    def __init__(self, call: grpc.aio.StreamStreamCall, source: ReportSource, state: LinkState):
+    def __init__(
+        self, call: grpc.aio.StreamStreamCall[Any, Any], source: ReportSource, state: LinkState
+    ):
         """Take over an open call."""
         self._call = call
         self._source = source
@@ -207,14 +210,15 @@ class Stream:
         return True
 
     async def _exchange(self, request: pb.StreamReportsRequest) -> Answer:
+        details: str | None
         try:
             await self._call.write(request)
             message = await asyncio.wait_for(self._call.read(), ANSWER_DEADLINE_S)
             if message is not grpc.aio.EOF:
-                return self._writer.answer(message)
+                return self._writer.answer(cast(pb.StreamReportsResponse, message))
             code, details = await self._call.code(), await self._call.details()
         except grpc.aio.AioRpcError as error:
-            code, details = error.code(), error.details()
+            code, details = error.code(), error.details() or ""
         except asyncio.InvalidStateError:  # a write on a call that the collector has ended
             code, details = await self._call.code(), await self._call.details()
         except TimeoutError:

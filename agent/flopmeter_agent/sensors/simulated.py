@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flopmeter_agent.scenario import Scenario
 from flopmeter_agent.sensors.base import Readout
-from flopmeter_agent.sensors.scenario import Scenario
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import UsageError

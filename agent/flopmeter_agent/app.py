@@ -1,0 +1,263 @@
+"""The agent as a process: builds the parts, runs them, takes them down in reverse order.
+
+Owns: the sampling thread, the event loop of the link, and the order of start and stop.
+May touch: everything an agent may: the state folder, the driver through a sensor, one channel.
+Called by the command line (`run`) and by tests.
+One thread samples at its own pace and is never held up by the network; the event loop sends.
+Explained in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flopmeter_agent import exposition
+from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.locks import FolderLock, HostLock
+from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.scenario import ScenarioClock, parse_scenario
+from flopmeter_agent.sensors.base import Sensor
+from flopmeter_agent.sensors.simulated import SimulatedSensor
+from flopmeter_agent.sensors.table import choose
+from flopmeter_core.allocations import NONE, for_run
+from flopmeter_core.errors import DataError, FlopmeterError, StorageError, UsageError
+from flopmeter_core.estimate import METHOD_VERSION
+from flopmeter_core.reports import Answer, Report
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.daemon import logs, signals
+from flopmeter_proto.daemon.clock import Clock, SystemClock
+from flopmeter_proto.daemon.credentials import channel_credentials
+from flopmeter_proto.daemon.logs import fields
+from flopmeter_proto.link import Link
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_NAME = "journal"
+
+LAST_REPORT_DEADLINE_S = 5.0
+"""How long a stopping agent tries to hand over its last readings; the journal keeps them anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A sensor with the clock its readings are stamped with."""
+
+    sensor: Sensor
+    clock: Clock
+    reason: str
+    period_ns: int
+
+
+class LoopSource:
+    """The loop as the link sees it; what may block on the disk runs in a thread."""
+
+    def __init__(self, loop: AgentLoop) -> None:
+        """Wrap a loop."""
+        self._loop = loop
+
+    async def next_report(self) -> Report | None:
+        """Sync the journal and collect what is not acknowledged."""
+        return await asyncio.to_thread(self._loop.report)
+
+    async def acknowledge(self, answer: Answer) -> None:
+        """Hand an answer to the loop."""
+        self._loop.acknowledge(answer)
+
+
+class AgentApp:
+    """One agent."""
+
+    def __init__(self, config: AgentConfig, clock: Clock) -> None:
+        """Build everything; nothing is read or sent yet.
+
+        Raises:
+            FlopmeterError: a setting, the state folder, the sensor or a certificate is wrong.
+        """
+        self._config = config
+        self._teardown = contextlib.ExitStack()
+        self._stop_sampling = threading.Event()
+        self.failure: FlopmeterError | None = None
+        try:
+            self._build(config, clock)
+        except BaseException:
+            self._teardown.close()
+            raise
+
+    def _build(self, config: AgentConfig, clock: Clock) -> None:
+        credentials = channel_credentials(
+            config.collector,
+            ca=config.tls_ca,
+            certificate=config.tls_cert,
+            key=config.tls_key,
+            allow_plaintext=config.allow_plaintext,
+        )
+        folder_lock = FolderLock(config.state)
+        self._teardown.callback(folder_lock.release)
+        chosen = choose_sensor(config, clock)
+        self._teardown.callback(chosen.sensor.close)
+        if not chosen.sensor.simulated:
+            host_lock = HostLock(chosen.sensor.name)
+            self._teardown.callback(host_lock.release)
+        journal = open_journal(config.state)
+        self._teardown.callback(journal.close)
+        self.loop = AgentLoop(
+            chosen.sensor,
+            journal,
+            chosen.clock,
+            Identity(
+                node=config.node_name,
+                cluster=config.cluster,
+                agent_version=importlib.metadata.version("flopmeter"),
+                allocation=for_run(config.run) if config.run else NONE,
+            ),
+            incarnation=secrets.token_hex(16),
+            period_ns=chosen.period_ns,
+            sensor_reason=chosen.reason,
+        )
+        self._link = Link(
+            config.collector,
+            lambda: self.loop.hello(METHOD_VERSION),
+            LoopSource(self.loop),
+            credentials=credentials,
+            jitter=lambda: secrets.randbelow(1_000) / 1_000,
+        )
+        if config.metrics_listen:
+            self._teardown.enter_context(
+                exposition.serve(config.metrics_listen, self.loop, self._link.state)
+            )
+        logger.info(
+            "agent starts",
+            extra=fields(
+                node=config.node_name,
+                sensor=chosen.sensor.name,
+                reason=chosen.reason,
+                collector=config.collector,
+            ),
+        )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Sample and report until `stop`, then hand over the last readings.
+
+        Raises:
+            FlopmeterError: the journal failed; what was reported is safe.
+        """
+        event_loop = asyncio.get_running_loop()
+        sampler = threading.Thread(
+            target=self._sample_until_stopped,
+            args=(lambda: event_loop.call_soon_threadsafe(stop.set),),
+            name="sampler",
+        )
+        sampler.start()
+        link = asyncio.create_task(
+            self._link.run(wait=lambda: self._until_next_report(stop), stop=stop)
+        )
+        try:
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({stopped, link}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+        finally:
+            stop.set()
+            self._stop_sampling.set()
+            await asyncio.to_thread(sampler.join)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(link, LAST_REPORT_DEADLINE_S)
+        if self.failure is not None:
+            raise self.failure
+
+    def close(self) -> None:
+        """Release everything, newest first."""
+        self._teardown.close()
+
+    async def _until_next_report(self, stop: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), self._config.report_period_s)
+
+    def _sample_until_stopped(self, fail: Callable[[], object]) -> None:
+        """Sample at the period's pace; a slow reading delays the next one, never overlaps it."""
+        period_s = self._config.sample_period_s
+        while not self._stop_sampling.is_set():
+            try:
+                self.loop.sample()
+            except FlopmeterError as error:
+                self.failure = error
+                fail()
+                return
+            self._stop_sampling.wait(period_s)
+        with contextlib.suppress(FlopmeterError):
+            self.loop.sample()  # the last instant, so that an orderly stop loses nothing
+
+
+def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
+    """Open the sensor the settings ask for.
+
+    Raises:
+        FlopmeterError: it cannot be opened, or is not permitted here.
+    """
+    period_ns = round(config.sample_period_s * NS_PER_S)
+    if config.scenario is not None:
+        if config.require_real:
+            raise UsageError("--require-real refuses the simulated sensor; leave one of them out")
+        try:
+            scenario = parse_scenario(config.scenario.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"the scenario {config.scenario} cannot be read: {error}") from error
+        epoch_ns = config.scenario_epoch or clock.wall_ns()
+        scenario_clock = ScenarioClock(clock, scenario, epoch_wall_ns=epoch_ns)
+        sensor = SimulatedSensor(config.node_name, scenario_clock, scenario)
+        reason = f"scenario {config.scenario.name} was asked for"
+        return Chosen(sensor, scenario_clock, reason, period_ns * scenario.acceleration)
+    choice = choose(
+        config.sensor,
+        node=config.node_name,
+        clock=clock,
+        state_folder=config.state,
+        require_real=config.require_real,
+    )
+    return Chosen(choice.sensor, clock, choice.reason, period_ns)
+
+
+def open_journal(folder: Path) -> Journal:
+    """Open the journal of a state folder.
+
+    Raises:
+        StorageError: it cannot be opened, or both of its slots are damaged.
+    """
+    try:
+        return Journal(OsBlockFile(folder / JOURNAL_NAME))
+    except OSError as error:
+        raise StorageError(
+            f"the journal in {folder} cannot be opened ({os.strerror(error.errno or 0)})"
+        ) from error
+
+
+def run(config: AgentConfig) -> int:
+    """Be an agent until SIGTERM or SIGINT.
+
+    Returns:
+        0 after an orderly stop.
+
+    Raises:
+        FlopmeterError: with the documented exit code.
+    """
+    logs.configure(config.log_level)
+    app = AgentApp(config, SystemClock())
+    try:
+        asyncio.run(_serve(app))
+    finally:
+        app.close()
+    return 0
+
+
+async def _serve(app: AgentApp) -> None:
+    with signals.async_stop_event() as stop:
+        await app.serve(stop)

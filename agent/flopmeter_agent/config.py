@@ -1,0 +1,68 @@
+"""The agent's settings.
+
+Owns: the keys of agent.toml with their units and defaults, and the checks that need several.
+May touch: nothing; proto's settings module reads file, environment and flags.
+Called by the command line and by app; docs/configuration.md lists every key.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.logs import LogLevel
+from flopmeter_proto.daemon.settings import setting
+
+SHORTEST_PERIOD_S = 0.1
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Everything an agent can be told."""
+
+    collector: str = setting("127.0.0.1:8425", description="host:port of the collector")
+    cluster: str = setting("", description="name of the cluster this node belongs to")
+    node: str = setting("", description="name of this node; its host name when empty")
+    state: Path = setting(Path("/var/lib/flopmeter/agent"), description="folder of the journal")
+    sensor: str = setting("auto", description="auto, nvml, cpu, simulated or none")
+    require_real: bool = setting(
+        False, description="refuse every sensor whose readings are made up"
+    )
+    scenario: Path | None = setting(None, description="scenario file of sensor simulated")
+    scenario_epoch: int = setting(
+        0, description="Unix time in ns at which the scenario starts; 0 starts it now"
+    )
+    run: str = setting("", description="run that every device of this node works for")
+    sample_period_s: float = setting(1.0, description="seconds between two readings")
+    report_period_s: float = setting(10.0, description="seconds between two reports")
+    tls_ca: Path | None = setting(None, description="PEM file of the collector's authority")
+    tls_cert: Path | None = setting(None, description="PEM file of this agent's certificate")
+    tls_key: Path | None = setting(None, description="PEM file of this agent's private key")
+    allow_plaintext: bool = setting(False, description="allow plaintext to another host")
+    metrics_listen: str = setting(
+        "", description="host:port of the agent's own metrics; off when empty"
+    )
+    log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        """Check what one value cannot show alone.
+
+        Raises:
+            UsageError: periods that make no sense, or a scenario without its sensor.
+        """
+        if self.sample_period_s < SHORTEST_PERIOD_S:
+            raise UsageError(
+                f"sample_period_s is {self.sample_period_s}; counters are not fresher than "
+                f"{SHORTEST_PERIOD_S} s"
+            )
+        if self.report_period_s < self.sample_period_s:
+            raise UsageError("report_period_s must not be shorter than sample_period_s")
+        if (self.scenario is not None) != (self.sensor == "simulated"):
+            raise UsageError("--sensor simulated and --scenario FILE go together; give both")
+
+    @property
+    def node_name(self) -> str:
+        """The node's name as it is reported."""
+        return self.node or socket.gethostname()

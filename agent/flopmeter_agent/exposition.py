@@ -1,0 +1,118 @@
+"""The agent's own metrics: what it reads, sends and keeps, on one page for Prometheus.
+
+Owns: the agent's metric families.
+May touch: one listening socket; the loop's registers and counters, read only.
+Called by app when ``metrics_listen`` is set; off by default. docs/metrics.md lists the families.
+A scrape never calls the driver: it shows what the loop has read last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from flopmeter_agent.loop import AgentLoop
+from flopmeter_core.errors import UsageError
+from flopmeter_core.registers import Component
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.link import LinkState
+
+_DEVICE_SECONDS = {
+    "busy": Component.BUSY_NS,
+    "idle": Component.IDLE_NS,
+    "suspended": Component.SUSPENDED_NS,
+    "unobserved": Component.UNOBSERVED_NS,
+    "suspect": Component.SUSPECT_NS,
+}
+
+
+class AgentMetrics(Collector):
+    """Turns an agent's counters into metric families at each scrape."""
+
+    def __init__(self, loop: AgentLoop, link: LinkState) -> None:
+        """Show a loop and its link."""
+        self._loop = loop
+        self._link = link
+
+    def collect(self) -> Iterable[Metric]:
+        """The families, freshly made."""
+        counters = self._loop.counters
+        yield CounterMetricFamily(
+            "flopmeter_sensor_reads", "Rounds of readings.", value=counters.reads
+        )
+        yield CounterMetricFamily(
+            "flopmeter_sensor_read_failures",
+            "Devices that could not be read in a round.",
+            value=counters.read_failures,
+        )
+        yield CounterMetricFamily(
+            "flopmeter_sensor_read_seconds",
+            "Time spent in the sensor.",
+            value=counters.read_duration_ns / NS_PER_S,
+        )
+        yield CounterMetricFamily(
+            "flopmeter_reports", "Reports handed to the link.", value=counters.reports
+        )
+        yield CounterMetricFamily(
+            "flopmeter_refused_vectors",
+            "Registers the collector refused.",
+            value=counters.refused_vectors,
+        )
+        yield GaugeMetricFamily(
+            "flopmeter_collector_connected",
+            "Whether a stream to the collector is open.",
+            value=float(self._link.connected),
+        )
+        yield from self._device_families()
+
+    def _device_families(self) -> Iterator[Metric]:
+        seconds = CounterMetricFamily(
+            "flopmeter_device_seconds",
+            "Time of a device by what was known of it, in this incarnation.",
+            labels=["device", "state"],
+        )
+        tensor = CounterMetricFamily(
+            "flopmeter_device_tensor_sm_megacycles",
+            "Tensor-active SM megacycles of a device, in this incarnation.",
+            labels=["device"],
+        )
+        energy = CounterMetricFamily(
+            "flopmeter_device_energy_joules",
+            "Energy of a device in this incarnation.",
+            labels=["device"],
+        )
+        for device, vector in self._loop.device_totals().items():
+            for state, component in _DEVICE_SECONDS.items():
+                seconds.add_metric([device, state], vector[component] / NS_PER_S)
+            tensor.add_metric([device], vector[Component.TENSOR_MEGACYCLES])
+            energy.add_metric([device], vector[Component.ENERGY_MJ] / 1_000)
+        yield from (seconds, tensor, energy)
+
+
+@contextlib.contextmanager
+def serve(listen: str, loop: AgentLoop, link: LinkState) -> Iterator[int]:
+    """Serve the metrics on ``host:port`` until the context ends; yields the port.
+
+    Raises:
+        UsageError: the address is malformed or in use.
+    """
+    host, _, port = listen.rpartition(":")
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(AgentMetrics(loop, link))
+    try:
+        server, thread = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
+    except (ValueError, OSError) as error:
+        raise UsageError(
+            f"the agent's metrics cannot be served on {listen!r} ({error}); "
+            "name a free host:port with --metrics-listen"
+        ) from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

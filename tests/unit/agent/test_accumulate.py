@@ -1,0 +1,180 @@
+"""The accumulator: whose a period is, and that no time is lost or counted twice."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_agent.accumulate import Accumulator
+from flopmeter_core.allocations import NONE, boundary
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.readings import Reading
+from flopmeter_core.registers import Component, Evidence, covered_ns
+from flopmeter_core.units import NS_PER_S
+
+RECORD = DeviceRecord(
+    node="n0",
+    device="GPU-1",
+    vendor="nvidia",
+    product_name="test part",
+    sm_count=132,
+    max_sm_clock_mhz=1980,
+)
+PERIOD_NS = NS_PER_S
+
+
+def counted(at_ns: int, megacycles: int) -> Reading:
+    """A reading of cumulative counters."""
+    cycles = megacycles * 1_000_000
+    return Reading(
+        device="GPU-1",
+        evidence=Evidence.CYCLES,
+        monotonic_ns=at_ns,
+        boottime_ns=at_ns,
+        cycles={Component.TENSOR_MEGACYCLES: cycles, Component.HMMA_MEGACYCLES: cycles},
+    )
+
+
+def sampled(at_ns: int, power_mw: int) -> Reading:
+    """A reading of power alone."""
+    return Reading(
+        device="GPU-1",
+        evidence=Evidence.POWER_SAMPLED,
+        monotonic_ns=at_ns,
+        boottime_ns=at_ns,
+        power_mw=power_mw,
+    )
+
+
+def by_allocation(accumulator: Accumulator) -> dict[str, tuple[int, ...]]:
+    """The vectors by the allocation of their key."""
+    return {key.allocation: reg.vector for key, reg in accumulator.registers.items()}
+
+
+def test_the_first_reading_is_a_baseline_only() -> None:
+    """Nothing is known of the time before the first reading, and nothing is claimed."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(5 * NS_PER_S, 900), allocation="run:a")
+    assert accumulator.registers == {}
+
+
+def test_a_started_device_is_unobserved_until_its_first_reading() -> None:
+    """Time that was announced and not read is unobserved, of the user who was announced."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.start_device(RECORD, allocation="run:a", monotonic_ns=0, boottime_ns=0)
+    accumulator.observe(RECORD, sampled(1_389_000_000, 7_000_000), allocation="run:a")
+    vector = by_allocation(accumulator)["run:a"]
+    assert vector[Component.UNOBSERVED_NS] == 1_389_000_000
+    assert vector[Component.BUSY_NS] == 0
+
+
+def test_a_period_of_one_user_is_that_users() -> None:
+    """The difference of two readings with the same user goes to this user's key."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(0, 0), allocation="run:a")
+    accumulator.observe(RECORD, counted(NS_PER_S, 1234), allocation="run:a")
+    vector = by_allocation(accumulator)["run:a"]
+    assert vector[Component.HMMA_MEGACYCLES] == 1234
+    assert vector[Component.BUSY_NS] == NS_PER_S
+
+
+def test_a_period_of_two_users_is_a_boundary() -> None:
+    """Work between two readings with different users belongs to neither of them."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(0, 0), allocation="run:a")
+    accumulator.observe(RECORD, counted(NS_PER_S, 10), allocation="run:b")
+    assert list(by_allocation(accumulator)) == [boundary("run:a", "run:b")]
+
+
+def test_power_of_an_unused_device_is_idle_time() -> None:
+    """With power alone, time is busy only while a user is confirmed."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, sampled(0, 100_000), allocation=NONE)
+    accumulator.observe(RECORD, sampled(NS_PER_S, 100_000), allocation=NONE)
+    vector = by_allocation(accumulator)[NONE]
+    assert vector[Component.IDLE_NS] == NS_PER_S
+    assert vector[Component.ENERGY_MJ] == 100_000
+
+
+def test_silence_is_registered_once_and_the_counter_keeps_the_work() -> None:
+    """A device that was away: its time is unobserved, and its counter still gives the work."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(0, 0), allocation="run:a")
+    silent_until_ns = 10 * NS_PER_S
+    assert list(accumulator.overdue(silent_until_ns)) == ["GPU-1"]
+    accumulator.unobserved_until(
+        "GPU-1", monotonic_ns=silent_until_ns, boottime_ns=silent_until_ns, allocation="run:a"
+    )
+    accumulator.observe(RECORD, counted(12 * NS_PER_S, 5000), allocation="run:a")
+    vector = by_allocation(accumulator)["run:a"]
+    assert vector[Component.HMMA_MEGACYCLES] == 5000
+    assert vector[Component.UNOBSERVED_NS] == 10 * NS_PER_S
+    assert vector[Component.BUSY_NS] == 2 * NS_PER_S
+
+
+def test_a_changed_device_record_starts_from_a_new_baseline() -> None:
+    """A new driver or part has counters of its own: the period between is unobserved."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(0, 0), allocation="run:a")
+    updated = dataclasses.replace(RECORD, driver_version="600")
+    accumulator.observe(updated, counted(NS_PER_S, 7), allocation="run:a")
+    (vector,) = by_allocation(accumulator).values()
+    assert vector[Component.UNOBSERVED_NS] == NS_PER_S
+    assert vector[Component.HMMA_MEGACYCLES] == 0
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(min_value=1, max_value=5 * NS_PER_S),
+        st.integers(min_value=0, max_value=100_000),
+        st.sampled_from(["run:a", "run:b", NONE]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(steps=steps)
+def test_every_nanosecond_is_classified_once(steps: list[tuple[int, int, str, bool]]) -> None:
+    """Whatever comes in whatever order, the time of all keys is the time that passed."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.start_device(RECORD, allocation=NONE, monotonic_ns=0, boottime_ns=0)
+    at_ns, megacycles = 0, 0
+    for elapsed_ns, work, allocation, silent in steps:
+        at_ns += elapsed_ns
+        megacycles += work
+        if silent:
+            accumulator.unobserved_until(
+                "GPU-1", monotonic_ns=at_ns, boottime_ns=at_ns, allocation=allocation
+            )
+        else:
+            accumulator.observe(RECORD, counted(at_ns, megacycles), allocation=allocation)
+    assert sum(covered_ns(reg.vector) for reg in accumulator.registers.values()) == at_ns
+
+
+@given(cuts=st.lists(st.integers(min_value=1, max_value=999), unique=True, max_size=20))
+def test_any_partition_of_time_gives_the_same_registers(cuts: list[int]) -> None:
+    """Reading more or less often changes no counted component, to the unit."""
+
+    def cycles_at(thousandth: int) -> int:
+        return 123_457 * thousandth * thousandth
+
+    whole = Accumulator("0" * 32, PERIOD_NS)
+    parts = Accumulator("0" * 32, PERIOD_NS)
+    for accumulator, instants in ((whole, [0, 1000]), (parts, [0, *sorted(cuts), 1000])):
+        for thousandth in instants:
+            reading = Reading(
+                device="GPU-1",
+                evidence=Evidence.CYCLES,
+                monotonic_ns=thousandth * NS_PER_S,
+                boottime_ns=thousandth * NS_PER_S,
+                cycles={Component.HMMA_MEGACYCLES: cycles_at(thousandth)},
+            )
+            accumulator.observe(RECORD, reading, allocation="run:a")
+    (first,) = whole.registers.values()
+    (second,) = parts.registers.values()
+    assert first.vector == second.vector
+    assert first.carry == second.carry

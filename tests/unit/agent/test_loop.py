@@ -1,0 +1,254 @@
+"""The loop: what an agent remembers over restarts, and what it sends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.scenario import Scenario, ScenarioClock, parse_scenario
+from flopmeter_agent.sensors.base import Readout
+from flopmeter_agent.sensors.simulated import SimulatedSensor
+from flopmeter_core.errors import NotPermittedError, SensorError
+from flopmeter_core.registers import Component
+from flopmeter_core.reports import Acknowledgement, Answer, Durability, LedgerPosition, Report
+from flopmeter_core.units import NS_PER_S
+
+SCENARIO = """
+seed = 7
+acceleration = 10
+duration_s = 4000
+[node]
+count = 1
+devices = 2
+part = "h100-sxm5-80gb"
+sm_count = 132
+max_sm_clock_mhz = 1980
+[[run]]
+name = "a"
+start_s = 100
+stop_s = 3000
+nodes = ["n0"]
+tensor_activity = 0.4
+clock_mhz = 1700
+power_w = 650
+"""
+
+
+class StandingClock:
+    """A clock that stands where the test puts it."""
+
+    boot_id = "boot"
+
+    def __init__(self) -> None:
+        """Stand at Unix time 0."""
+        self.at_ns = 0
+
+    def monotonic_ns(self) -> int:
+        """Where it stands."""
+        return self.at_ns
+
+    def boottime_ns(self) -> int:
+        """Where it stands."""
+        return self.at_ns
+
+    def wall_ns(self) -> int:
+        """Where it stands."""
+        return self.at_ns
+
+
+class Host:
+    """A simulated node whose agent can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare; no agent runs yet."""
+        self.path = folder / "journal"
+        self.base = StandingClock()
+        self.scenario: Scenario = parse_scenario(SCENARIO)
+        self.clock = ScenarioClock(self.base, self.scenario, epoch_wall_ns=0)
+        self.starts = 0
+
+    def start(self) -> AgentLoop:
+        """A new agent process; the one before was killed with SIGKILL."""
+        self.starts += 1
+        return AgentLoop(
+            SimulatedSensor("n0", self.clock, self.scenario),
+            Journal(OsBlockFile(self.path)),
+            self.clock,
+            Identity(node="n0"),
+            incarnation=f"{self.starts:032x}",
+            period_ns=10 * NS_PER_S,
+        )
+
+    def go_to(self, scenario_s: float) -> None:
+        """Move scenario time."""
+        self.base.at_ns = round(scenario_s * NS_PER_S / self.scenario.acceleration)
+
+
+def totals(report: Report | None, allocation: str) -> list[int]:
+    """Component sums of a report over all keys of an allocation."""
+    assert report is not None
+    sums = [0] * len(Component)
+    for keyed in report.vectors:
+        if keyed.key.allocation == allocation:
+            for place, amount in enumerate(keyed.vector):
+                sums[place] += amount
+    return sums
+
+
+def answer(report: Report | None, *, commit: int = 1, ledger: str = "L") -> Answer:
+    """The collector's answer when it committed everything."""
+    assert report is not None
+    return Answer(
+        tuple(
+            Acknowledgement(keyed.key, keyed.sequence, Durability.AT_ROOT)
+            for keyed in report.vectors
+        ),
+        LedgerPosition(ledger, 1, commit),
+    )
+
+
+def test_registers_equal_the_scenarios_truth(tmp_path: Path) -> None:
+    """What is registered for a run is what the script says its devices did, to the unit."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 50, 170, 1000, 2999, 3500):
+        host.go_to(scenario_s)
+        loop.sample()
+    end_ns = 3000 * NS_PER_S
+    truth = sum(host.scenario.tensor_cycles("n0", device, end_ns) // 10**6 for device in range(2))
+    assert totals(loop.report(), "run:a")[Component.HMMA_MEGACYCLES] == truth
+
+
+def test_a_killed_agent_finds_the_work_of_its_absence(tmp_path: Path) -> None:
+    """With cumulative counters a kill at any time changes no total, to the unit."""
+    undisturbed, disturbed = Host(tmp_path / "one"), Host(tmp_path / "two")
+    for host, kills in ((undisturbed, ()), (disturbed, (700, 2500))):
+        host.path.parent.mkdir()
+        loop = host.start()
+        for scenario_s in (0, 150, 333, 700, 1717, 2500, 2600, 4000):
+            host.go_to(scenario_s)
+            loop.sample()
+            if scenario_s in kills:
+                loop = host.start()
+        report = loop.report()
+        if host is undisturbed:
+            expected = totals(report, "run:a")
+        else:
+            assert totals(report, "run:a") == expected
+            assert report is not None
+            assert len({keyed.key.incarnation for keyed in report.vectors}) == 3
+
+
+def test_only_what_changed_since_its_acknowledgement_is_sent(tmp_path: Path) -> None:
+    """An acknowledged vector is not sent again until it changes."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 500):
+        host.go_to(scenario_s)
+        loop.sample()
+    loop.acknowledge(answer(loop.report()))
+    assert loop.report() is None
+    host.go_to(600)
+    loop.sample()
+    report = loop.report()
+    assert report is not None
+    assert {keyed.key.allocation for keyed in report.vectors} == {"run:a"}
+
+
+def test_a_late_acknowledgement_does_not_hide_newer_work(tmp_path: Path) -> None:
+    """An acknowledgement covers exactly its sequence."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 500):
+        host.go_to(scenario_s)
+        loop.sample()
+    earlier = loop.report()
+    host.go_to(600)
+    loop.sample()
+    loop.acknowledge(answer(earlier))
+    assert loop.report() is not None
+
+
+def test_acknowledgements_survive_a_restart(tmp_path: Path) -> None:
+    """A closed register that was acknowledged is not sent again by the next incarnation."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 3100):
+        host.go_to(scenario_s)
+        loop.sample()
+    loop.acknowledge(answer(loop.report()))
+    loop.sample()
+    assert host.start().report() is None
+
+
+@pytest.mark.parametrize(("commit", "ledger"), [(3, "L"), (9, "M")])
+def test_a_ledger_that_went_back_gets_everything_again(
+    tmp_path: Path, commit: int, ledger: str
+) -> None:
+    """After a restored backup or a new ledger nothing counts as acknowledged."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 50, 500):
+        host.go_to(scenario_s)
+        loop.sample()
+    first = loop.report()
+    loop.acknowledge(answer(first, commit=7))
+    assert loop.report() is None
+    host.go_to(510)
+    loop.sample()
+    changed = loop.report()
+    loop.acknowledge(answer(changed, commit=commit, ledger=ledger))
+    again = loop.report()
+    assert first is not None
+    assert changed is not None
+    assert again is not None
+    assert {k.key for k in again.vectors} == {k.key for k in first.vectors} - {
+        k.key for k in changed.vectors
+    }
+
+
+def test_simulated_and_real_readings_never_share_a_journal(tmp_path: Path) -> None:
+    """A state folder of the other kind is refused with what to do."""
+    host = Host(tmp_path)
+    host.start().sample()
+
+    class RealSensor(SimulatedSensor):
+        simulated = False
+
+    with pytest.raises(NotPermittedError, match="use another state folder"):
+        AgentLoop(
+            RealSensor("n0", host.clock, host.scenario),
+            Journal(OsBlockFile(host.path)),
+            host.clock,
+            Identity(node="n0"),
+            incarnation="f" * 32,
+            period_ns=NS_PER_S,
+        )
+
+
+def test_a_sensor_that_fails_leaves_unobserved_time(tmp_path: Path) -> None:
+    """No reading is no zero: the time is classified as unobserved, and the failure counted."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    before = totals(loop.report(), "run:a")
+
+    def broken() -> Readout:
+        raise SensorError("the driver is gone")
+
+    loop._sensor.read = broken  # type: ignore[method-assign]
+    host.go_to(500)
+    loop.sample()
+    assert loop.counters.read_failures == 1
+    silent = [keyed for keyed in loop.report().vectors]  # type: ignore[union-attr]
+    unobserved = sum(keyed.vector[Component.UNOBSERVED_NS] for keyed in silent)
+    assert unobserved == 2 * 300 * NS_PER_S
+    assert (
+        totals(loop.report(), "run:a")[Component.HMMA_MEGACYCLES]
+        == before[Component.HMMA_MEGACYCLES]
+    )
