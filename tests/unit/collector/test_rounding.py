@@ -1,0 +1,65 @@
+"""Figures for people: two digits, never on or across a threshold that the figure is not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector.rounding import Rounding, range_text, round_flop
+from flopmeter_core.interval import Interval
+
+LINE = 10**25
+
+
+@pytest.mark.parametrize(
+    ("flop", "text"),
+    [
+        (0, "0"),
+        (7, "7.0e0"),
+        (42, "4.2e1"),
+        (123456, "1.2e5"),
+        (995, "1.0e3"),
+        (15 * 10**24, "1.5e25"),
+        (9_960_000 * 10**18, "9.96e24"),
+        (9_999_600 * 10**18, "9.9996e24"),
+        (LINE - 1, "9." + "9" * 24 + "e24"),
+        (LINE, "1.0e25"),
+        (LINE + 1, "1." + "0" * 24 + "1e25"),
+        (1_004 * 10**22, "1.004e25"),
+    ],
+)
+def test_two_digits_or_more(flop: int, text: str) -> None:
+    """Two digits, and one more as long as rounding would land on or across the line."""
+    assert str(round_flop(flop, thresholds=[LINE])) == text
+
+
+def test_without_a_threshold_two_digits_are_enough() -> None:
+    """Where no line is near, two digits."""
+    assert str(round_flop(LINE - 1)) == "1.0e25"
+
+
+@given(
+    st.integers(0, 10**30),
+    st.lists(st.integers(1, 10**30), max_size=3),
+    st.sampled_from(Rounding),
+)
+def test_never_crosses(flop: int, lines: list[int], rounding: Rounding) -> None:
+    """Whatever the figure and the lines, text and figure lie on the same side of each line."""
+    rounded = round_flop(flop, thresholds=[*lines, flop + 1, max(1, flop - 1)], rounding=rounding)
+    whole, _, part = rounded.mantissa.partition(".")
+    shown = int(whole + part) * 10**rounded.exponent
+    scale = 10 ** len(part)
+    for line in lines:
+        assert (shown > line * scale) == (flop > line)
+        assert (shown < line * scale) == (flop < line)
+    if rounding is Rounding.DOWN:
+        assert shown <= flop * scale
+    if rounding is Rounding.UP:
+        assert shown >= flop * scale
+
+
+def test_range_is_rounded_outward() -> None:
+    """Lower goes down and upper up, so that the printed range holds the exact one."""
+    interval = Interval(0, 1_999, 2_049, 2_101, 9_000)
+    assert range_text(interval) == "2.0e3 FLOP (1.9e3 to 2.2e3)"
