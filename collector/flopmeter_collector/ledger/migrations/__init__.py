@@ -1,1 +1,31 @@
-"""Numbered, forward-only schema changes."""
+"""The ledger's schema, as numbered steps that only go forward.
+
+Owns: the explicit list of migrations; the SQL files beside this module are their text.
+May touch: the package's own files, read-only.
+Called by the ledger backends, which run the steps; docs/adr/0005-delivery-and-durability.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: from schema `version` - 1 to `version`."""
+
+    version: int
+    sql: str
+
+
+_FILES = ("0001_initial.sql",)
+
+
+def load() -> tuple[Migration, ...]:
+    """Read all steps, oldest first."""
+    folder = resources.files(__name__)
+    return tuple(
+        Migration(version=int(name.partition("_")[0]), sql=folder.joinpath(name).read_text())
+        for name in _FILES
+    )

@@ -1,0 +1,159 @@
+"""Group commit: everything that waits becomes durable in one transaction.
+
+Owns: what waits for the next commit, the thread that writes, and who is told of its end.
+May touch: the ledger, from one thread of its own; the event loop's futures.
+Called by the service (vectors), the evaluation (transitions) and the app.
+Explained in docs/adr/0005-delivery-and-durability.md.
+
+Whoever waits is answered only after the commit that holds what was pending when it asked. When
+a commit fails, every waiter fails and nothing is committed any more: after a failed sync nobody
+knows what the disk holds, so the process has to end without acknowledging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from flopmeter_collector.ledger.base import Batch, Declaration, Ledger, Transition
+from flopmeter_collector.registers import RegisterTable
+from flopmeter_core.errors import FlopmeterError, StorageError, invariant
+from flopmeter_core.reports import LedgerPosition
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Committer:
+    """Commits the register table's changes and whatever else it is given."""
+
+    def __init__(self, ledger: Ledger, table: RegisterTable) -> None:
+        """Prepare; `start` begins to commit."""
+        self._ledger = ledger
+        self._table = table
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._wanted = asyncio.Event()
+        self._waiters: list[asyncio.Future[LedgerPosition]] = []
+        self._declarations: list[Declaration] = []
+        self._transitions: list[Transition] = []
+        self._delivered: list[int] = []
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._failure: FlopmeterError | None = None
+        self.failed: asyncio.Future[FlopmeterError] | None = None
+        self.commit_count = 0
+        self.vector_count = 0
+
+    @property
+    def failure(self) -> FlopmeterError | None:
+        """Why nothing is committed any more; None while all is well."""
+        return self._failure
+
+    def start(self) -> None:
+        """Begin to commit, on the running event loop."""
+        invariant(self._task is None, "a committer is started once")
+        self.failed = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name="commit")
+
+    async def stop(self) -> None:
+        """Commit what waits, then end the thread."""
+        self._closed = True
+        self._wanted.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    def durable(
+        self,
+        *,
+        declarations: Sequence[Declaration] = (),
+        transitions: Sequence[Transition] = (),
+        delivered: Sequence[int] = (),
+    ) -> asyncio.Future[LedgerPosition]:
+        """Ask for a commit of everything merged so far, and of what is given.
+
+        Returns:
+            A future of the ledger's position once all of it is durable; it fails with
+            StorageError when the commit does, and when the committer has stopped.
+        """
+        future: asyncio.Future[LedgerPosition] = asyncio.get_running_loop().create_future()
+        if self._failure is not None or self._closed:
+            future.set_exception(
+                self._failure or StorageError("the collector is stopping; send again later")
+            )
+            return future
+        self._declarations += declarations
+        self._transitions += transitions
+        self._delivered += delivered
+        self._waiters.append(future)
+        self._wanted.set()
+        return future
+
+    async def read(self, query: Callable[[Ledger], T]) -> T:
+        """Run a query on the ledger's thread, between two commits.
+
+        Args:
+            query: reads everything it needs; what it returns must not read on.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, query, self._ledger)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            waiters, self._waiters = self._waiters, []
+            batch = self._take()
+            if waiters or batch != Batch():
+                try:
+                    position = await loop.run_in_executor(self._thread, self._ledger.commit, batch)
+                except Exception as error:
+                    # The edge of the loop: without an answer the waiters would hang for ever.
+                    self._fail(_as_failure(error), waiters)
+                    return
+                self.commit_count += 1
+                self.vector_count += len(batch.vectors)
+                _resolve(waiters, position)
+            if self._closed and not self._waiters:
+                return
+
+    def _take(self) -> Batch:
+        changes = self._table.take_uncommitted()
+        batch = Batch(
+            records=changes.records,
+            vectors=tuple(v for branches in changes.branches.values() for v in branches),
+            declarations=tuple(self._declarations),
+            transitions=tuple(self._transitions),
+            delivered_transitions=tuple(self._delivered),
+        )
+        self._declarations, self._transitions, self._delivered = [], [], []
+        return batch
+
+    def _fail(self, error: FlopmeterError, waiters: list[asyncio.Future[LedgerPosition]]) -> None:
+        self._failure = error
+        for waiter in [*waiters, *self._waiters]:
+            if not waiter.done():
+                waiter.set_exception(error)
+                # A waiter that has gone away must not make the loop complain.
+                waiter.exception()
+        self._waiters = []
+        if self.failed is not None and not self.failed.done():
+            self.failed.set_result(error)
+
+
+def _as_failure(error: Exception) -> FlopmeterError:
+    if isinstance(error, FlopmeterError):
+        return error
+    logger.error("the commit failed in an unforeseen way", exc_info=error)
+    return StorageError(f"a commit failed ({error}); nothing of it was acknowledged: report this")
+
+
+def _resolve(waiters: list[asyncio.Future[LedgerPosition]], position: LedgerPosition) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(position)

@@ -1,0 +1,89 @@
+"""The collector's settings.
+
+Owns: the keys of collector.toml with their units and defaults, and the checks that need several.
+May touch: nothing; proto's settings module reads file, environment and flags.
+Called by the command line and by app; docs/configuration.md lists every key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.credentials import is_loopback
+from flopmeter_proto.daemon.logs import LogLevel
+from flopmeter_proto.daemon.settings import setting
+
+SHORTEST_EVALUATE_PERIOD_S = 0.05
+
+
+@dataclass(frozen=True)
+class CollectorConfig:
+    """Everything a collector can be told."""
+
+    ledger: str = setting(
+        "sqlite:////var/lib/flopmeter/ledger.db",
+        description="where figures are kept: a path or URL",
+    )
+    simulated: bool = setting(
+        False, description="keep simulated readings, in a ledger created for them"
+    )
+    grpc_listen: str = setting("127.0.0.1:8425", description="host:port agents report to")
+    http_listen: str = setting(
+        "127.0.0.1:8426", description="host:port of page, metrics and API; off when empty"
+    )
+    tls_cert: Path | None = setting(None, description="PEM file of this collector's certificate")
+    tls_key: Path | None = setting(None, description="PEM file of this collector's private key")
+    tls_client_ca: Path | None = setting(
+        None, description="PEM file of the agents' authority; agents then need a certificate"
+    )
+    allow_plaintext: bool = setting(False, description="allow plaintext with other hosts")
+    thresholds_dir: Path | None = setting(
+        None, description="folder of threshold files added to the built-in ones"
+    )
+    alertmanager: tuple[str, ...] = setting((), description="URLs of the Alertmanagers to tell")
+    alert_off_loopback: bool = setting(False, description="allow alerts to be sent to another host")
+    evaluate_period_s: float = setting(1.0, description="seconds between two evaluations")
+    maximum_streams: int = setting(30_000, description="agents served at a time")
+    log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        """Check what one value cannot show alone.
+
+        Raises:
+            UsageError: an address or URL that is none, or numbers that make no sense.
+        """
+        check_listen("grpc_listen", self.grpc_listen)
+        if self.http_listen:
+            check_listen("http_listen", self.http_listen)
+        if self.evaluate_period_s < SHORTEST_EVALUATE_PERIOD_S:
+            raise UsageError(
+                f"evaluate_period_s is {self.evaluate_period_s}; give at least "
+                f"{SHORTEST_EVALUATE_PERIOD_S}"
+            )
+        if self.maximum_streams < 1:
+            raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")
+        for url in self.alertmanager:
+            self._check_alertmanager(url)
+
+    def _check_alertmanager(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"alertmanager {url!r} is no URL; write it as http://127.0.0.1:9093")
+        if not self.alert_off_loopback and not is_loopback(parts.hostname):
+            raise UsageError(
+                f"alerts to {url} would leave this host; allow it with --alert-off-loopback"
+            )
+
+
+def check_listen(key: str, address: str) -> None:
+    """Refuse an address nobody can listen on.
+
+    Raises:
+        UsageError: not ``host:port`` with a port of 0 to 65535.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise UsageError(f"{key} {address!r} is no address; write it as 127.0.0.1:8425")

@@ -1,0 +1,166 @@
+"""The way in: every vector, from whatever call, is admitted, merged and then made durable here.
+
+Owns: the order admit -> merge -> commit -> answer, and what is remembered of each node.
+May touch: the register table and the committer it is given; the injected clock for a label.
+Called by the collector's service; read by its metrics.
+Explained in docs/adr/0005-delivery-and-durability.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from flopmeter_collector.admit import check_kind, refusal
+from flopmeter_collector.commit import Committer
+from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.registers import Key
+from flopmeter_core.reports import Hello, KeyedVector, LedgerPosition
+from flopmeter_proto.daemon.clock import Clock
+
+MAXIMUM_NODES = 250_000
+"""Nodes remembered for metrics; more are still collected, only not shown."""
+
+MAXIMUM_DISPLAY_ESTIMATES = 256
+"""Estimates of an agent remembered for display."""
+
+Refusals = dict[Key, str]
+"""Why vectors were not taken, in one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What is known of a node's agent; labels, nothing here enters a figure.
+
+    Attributes:
+        hello: what it said of itself; None for a node known through a relay only.
+        last_report_ns: Unix time in ns of its last report at this collector; 0 before the first.
+        display_flop: its own best estimate by allocation, for display only.
+        streams: open streams.
+    """
+
+    hello: Hello | None = None
+    last_report_ns: int = 0
+    display_flop: Mapping[str, int] = field(default_factory=dict)
+    streams: int = 0
+
+
+@dataclass(slots=True)
+class IntakeCounts:
+    """How much came in since the start; the outcomes of merges are in the register table."""
+
+    reports: int = 0
+    batches: int = 0
+    vectors: int = 0
+    refused_vectors: int = 0
+    refused_streams: int = 0
+    open_streams: int = 0
+
+
+class Intake:
+    """Takes vectors in, on the event loop."""
+
+    def __init__(
+        self, table: RegisterTable, committer: Committer, clock: Clock, *, simulated: bool
+    ) -> None:
+        """Prepare.
+
+        Args:
+            table: where vectors are merged.
+            committer: makes the merged ones durable.
+            clock: stamps a node's last report.
+            simulated: the kind of readings the ledger keeps.
+        """
+        self._table = table
+        self._committer = committer
+        self._clock = clock
+        self._simulated = simulated
+        self.counts = IntakeCounts()
+        self.nodes: dict[str, NodeStatus] = {}
+
+    def check_sender(self, *, simulated: bool, sender: str) -> None:
+        """Refuse a sender of the other kind.
+
+        Args:
+            simulated: whether its readings are made up.
+            sender: its name, for the sentence.
+
+        Raises:
+            NotPermittedError: its readings are of the other kind than the ledger's.
+        """
+        check_kind(simulated=simulated, ledger_simulated=self._simulated, sender=sender)
+
+    def open_stream(self, hello: Hello) -> None:
+        """Let a sender in.
+
+        Raises:
+            NotPermittedError: its readings are of the other kind than the ledger's.
+        """
+        self.check_sender(simulated=hello.simulated, sender=f"node {hello.node}")
+        self.counts.open_streams += 1
+        status = self.nodes.get(hello.node, NodeStatus())
+        self._remember(hello.node, replace(status, hello=hello, streams=status.streams + 1))
+
+    def close_stream(self, hello: Hello) -> None:
+        """Note the end of a stream that `open_stream` let in."""
+        self.counts.open_streams -= 1
+        status = self.nodes.get(hello.node)
+        if status is not None:
+            self._remember(hello.node, replace(status, streams=status.streams - 1))
+
+    def seen(self, node: str, display_flop: Mapping[str, int] | None = None) -> None:
+        """Note that a node reported, and what it estimates itself where it said so."""
+        status = self.nodes.get(node, NodeStatus())
+        shown = status.display_flop
+        if display_flop is not None and len(display_flop) <= MAXIMUM_DISPLAY_ESTIMATES:
+            shown = display_flop
+        now_ns = self._clock.wall_ns()
+        self._remember(node, replace(status, last_report_ns=now_ns, display_flop=shown))
+
+    def check_records(self, records: Iterable[DeviceRecord]) -> None:
+        """Refuse devices of the other kind, whatever the sender said of itself.
+
+        Raises:
+            NotPermittedError: readings of the other kind than the ledger's.
+        """
+        for record in records:
+            check_kind(
+                simulated=record.simulated,
+                ledger_simulated=self._simulated,
+                sender=f"device {record.device} of node {record.node}",
+            )
+
+    def merge(
+        self, keyed: KeyedVector, record: DeviceRecord, *, boot_ns: int | None, refused: Refusals
+    ) -> None:
+        """Admit and merge one vector.
+
+        Args:
+            keyed: the vector.
+            record: the device record its key names.
+            boot_ns: the boot time it has to fit into; None when that is not known.
+            refused: gets the reason when it is not taken.
+        """
+        self.counts.vectors += 1
+        reason = refusal(keyed.vector, record, boot_ns=boot_ns)
+        if not reason and self._table.merge(keyed, record) is Outcome.REFUSED_FORK:
+            reason = (
+                "too many writers use this key with contradicting values; restart the agents of "
+                f"device {record.device}, each with a state folder of its own"
+            )
+        if reason:
+            self.counts.refused_vectors += 1
+            refused[keyed.key] = reason
+
+    async def durable(self) -> LedgerPosition:
+        """Wait until everything merged so far is committed.
+
+        Raises:
+            StorageError: it was not; nothing may be acknowledged.
+        """
+        return await self._committer.durable()
+
+    def _remember(self, node: str, status: NodeStatus) -> None:
+        if node in self.nodes or len(self.nodes) < MAXIMUM_NODES:
+            self.nodes[node] = status

@@ -1,0 +1,91 @@
+"""The file of an SQLite ledger: connecting, the collector's lock, and what its errors mean.
+
+Owns: the connection's settings, the lock beside the file, and one sentence for each failure.
+May touch: the ledger file and its `.lock`.
+Called by the other modules of this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from flopmeter_core.errors import DataError, NotPermittedError, StorageError
+
+BUSY_TIMEOUT_S = 10.0
+"""How long to wait for another process' short write (a declaration) before giving up."""
+
+
+class Access(enum.Enum):
+    """What a ledger is opened for."""
+
+    COLLECT = "collect"
+    DECLARE = "declare"
+    READ = "read"
+
+
+def connect(path: Path, access: Access) -> sqlite3.Connection:
+    """Connect with the settings every use needs."""
+    mode = {Access.COLLECT: "rwc", Access.DECLARE: "rw", Access.READ: "ro"}[access]
+    with storage(path, "open"):
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            # Used by one thread at a time, but not always the one that opened it.
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def lock_for_collecting(path: Path) -> int:
+    """Take the collector's lock; readers and writers of declarations do not need it."""
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"the lock {path}.lock cannot be opened: {error.strerror}; check the folder's rights "
+            "and its disk"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise NotPermittedError(
+            f"the ledger {path} is held by another collector; stop that one, or name another ledger"
+        ) from error
+    return lock
+
+
+_HINTS = {
+    "SQLITE_FULL": "free space on its disk and start again",
+    "SQLITE_BUSY": "another process holds it for long; find and stop that process",
+    "SQLITE_READONLY": "give this user the right to write it and its folder",
+    "SQLITE_CANTOPEN": "check that its folder exists and that this user may use it",
+    "SQLITE_PERM": "check that this user may use it",
+}
+
+
+@contextlib.contextmanager
+def storage(path: Path, operation: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, once and here."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # "SQLITE_IOERR_WRITE" is a kind of "SQLITE_IOERR".
+        name = getattr(error, "sqlite_errorname", "")
+        kind = "_".join(name.split("_")[:2])
+        if kind == "SQLITE_NOTADB":
+            raise DataError(f"{path} is no ledger (not an SQLite database)") from error
+        if kind == "SQLITE_CORRUPT":
+            raise DataError(f"the ledger {path} is damaged; restore it from a backup") from error
+        hint = _HINTS.get(kind, "check its disk and start again")
+        raise StorageError(f"the ledger {path} cannot {operation}: {error}; {hint}") from error

@@ -1,0 +1,134 @@
+"""From the register table to a published snapshot: one round of evaluation.
+
+Owns: the order of a round, and the promise that only what is committed is ever shown.
+May touch: totals, committer and register table, on the event loop; the injected clock.
+Called by the collector's app at its period, and by tests and the lab once at the end.
+Explained in docs/adr/0005-delivery-and-durability.md.
+
+A round: read new declarations; give the changed keys to the totals; wait until a commit holds
+them; take the snapshot at that commit; hold it against the thresholds; commit the transitions;
+and only then publish. So a reader never sees a figure or a state that a power cut could undo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flopmeter_collector.commit import Committer
+from flopmeter_collector.declarations import parse_declaration
+from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
+from flopmeter_collector.ledger.base import Declaration, Transition
+from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_core.catalogue import State, Threshold
+from flopmeter_core.errors import DataError
+from flopmeter_proto.daemon.clock import Clock
+from flopmeter_proto.daemon.logs import fields
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What readers are shown; immutable."""
+
+    snapshot: TotalsSnapshot
+    evaluation: Evaluation
+
+
+class Publisher:
+    """Runs rounds; one at a time."""
+
+    def __init__(
+        self,
+        *,
+        table: RegisterTable,
+        totals: Totals,
+        committer: Committer,
+        clock: Clock,
+        thresholds: Sequence[Threshold],
+        on_transitions: Callable[[Sequence[Transition]], None],
+    ) -> None:
+        """Prepare; nothing is published before the first round.
+
+        Args:
+            table: gives the changed keys.
+            totals: adds them up.
+            committer: makes them and the transitions durable.
+            clock: stamps the snapshot.
+            thresholds: what models are held against.
+            on_transitions: is told the committed transitions that no receiver accepted yet.
+        """
+        self._table = table
+        self._totals = totals
+        self._committer = committer
+        self._clock = clock
+        self._thresholds = tuple(thresholds)
+        self._on_transitions = on_transitions
+        self._previous: dict[tuple[str, str], State] = {}
+        self._last_declaration = 0
+        self._lock = asyncio.Lock()
+        self.refused_declarations = 0
+        self.published: Published | None = None
+
+    def restore(
+        self, declarations: Sequence[Declaration], transitions: Sequence[Transition]
+    ) -> None:
+        """Take what the ledger says of declarations and states, before the first round."""
+        self._declare(declarations)
+        self._previous = previous_states(transitions)
+        undelivered = [row for row in transitions if not row.delivered]
+        if undelivered:
+            self._on_transitions(undelivered)
+
+    async def round(self) -> Published:
+        """Run one round and publish its snapshot.
+
+        Raises:
+            StorageError: a commit failed; what was published before stays.
+        """
+        async with self._lock:
+            after = self._last_declaration
+            self._declare(
+                await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
+            )
+            for key, branches in self._table.take_uncounted().branches.items():
+                self._totals.update(key, self._table.record(key.record), branches)
+            # Even without a change the position may be another process' new declaration.
+            position = await self._committer.durable()
+            snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
+            evaluation = evaluate(snapshot, self._thresholds, self._previous)
+            if evaluation.transitions:
+                await self._record(evaluation.transitions)
+            self.published = Published(snapshot, evaluation)
+            return self.published
+
+    async def _record(self, transitions: Sequence[Transition]) -> None:
+        await self._committer.durable(transitions=transitions)
+        self._previous.update(previous_states(transitions))
+        # Read back: the ledger gave them their sequences.
+        recorded = await self._committer.read(lambda ledger: list(ledger.transitions()))
+        self._on_transitions(recorded[-len(transitions) :])
+        for row in transitions:
+            logger.warning(
+                "a model changed its state against a threshold",
+                extra=fields(
+                    model=row.model, threshold=row.threshold, before=row.before, after=row.after
+                ),
+            )
+
+    def _declare(self, declarations: Sequence[Declaration]) -> None:
+        for declaration in declarations:
+            self._last_declaration = max(self._last_declaration, declaration.sequence)
+            try:
+                self._totals.declare(parse_declaration(declaration))
+            except DataError as error:
+                # The ledger keeps what people said; what cannot be understood moves no figure.
+                self.refused_declarations += 1
+                logger.error(
+                    "a declaration was set aside",
+                    extra=fields(sequence=declaration.sequence, reason=str(error)),
+                )

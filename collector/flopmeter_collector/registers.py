@@ -1,0 +1,201 @@
+"""The register table: the newest vector of every key, in memory.
+
+Owns: the rule of the merge, the branches of a fork, and which keys changed since last asked.
+May touch: memory only; the ledger and the totals take the changes from here.
+Called by the collector's service (merges), its committer and its evaluation (take changes).
+Explained in docs/adr/0005-delivery-and-durability.md.
+
+The rule. Of two vectors of one key the one with the higher sequence follows the other when it
+is nowhere below it, and then wins whole. Where neither follows the other (the same sequence
+with other content, or a higher sequence that is somewhere lower) two writers used one key: a
+fork, and both are kept. What the table holds of a key is thus the set of vectors that no other
+one follows. That set is the same for every order, repetition and grouping of the messages,
+which is what makes a total independent of the network.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
+from flopmeter_core.registers import Key
+from flopmeter_core.reports import KeyedVector
+
+MAXIMUM_BRANCHES = 8
+"""Branches kept of one key. One clone makes two; a sender that makes more is broken or hostile,
+and without a limit it could fill the memory."""
+
+Branches = tuple[StoredVector, ...]
+"""All branches of one key, numbered from 0; one unless the key was forked."""
+
+
+class Outcome(enum.Enum):
+    """What became of one vector."""
+
+    NEW = "new"
+    ADVANCED = "advanced"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    FORK = "fork"
+    REFUSED_FORK = "refused_fork"
+
+
+@dataclass(slots=True)
+class Changes:
+    """What changed since it was last taken.
+
+    Attributes:
+        branches: all branches of each changed key.
+        records: device records the table did not know before.
+    """
+
+    branches: dict[Key, Branches] = field(default_factory=dict)
+    records: dict[str, DeviceRecord] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.branches or self.records)
+
+
+class RegisterTable:
+    """Newest vectors by key; owned by one thread."""
+
+    def __init__(self) -> None:
+        """Start empty; `restore` fills it from a ledger."""
+        self._branches: dict[Key, Branches] = {}
+        self._records: dict[str, DeviceRecord] = {}
+        self._forked: set[Key] = set()
+        self._uncommitted = Changes()
+        self._uncounted = Changes()
+        self.outcomes: Counter[Outcome] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._branches)
+
+    def restore(self, records: Mapping[str, DeviceRecord], vectors: Iterable[StoredVector]) -> None:
+        """Take what a ledger holds; it is committed already, but not yet counted in totals."""
+        self._records.update(records)
+        self._uncounted.records.update(records)
+        for stored in vectors:
+            branches = (*self._branches.get(stored.key, ()), stored)
+            self._branches[stored.key] = self._uncounted.branches[stored.key] = branches
+            self._note_fork(stored.key, branches)
+
+    def branches(self, key: Key) -> Branches:
+        """All branches of a key; empty for one that is not known."""
+        return self._branches.get(key, ())
+
+    def record(self, record_id: str) -> DeviceRecord:
+        """The device record of a key (`Key.record`).
+
+        Raises:
+            KeyError: no vector of such a record was ever merged.
+        """
+        return self._records[record_id]
+
+    def forked_key_count(self) -> int:
+        """How many keys hold more than one branch: each widens a total and is alerted."""
+        return len(self._forked)
+
+    def merge(self, keyed: KeyedVector, record: DeviceRecord) -> Outcome:
+        """Take one admitted vector.
+
+        Args:
+            keyed: key, sequence (from 1) and cumulative vector.
+            record: the device record the key names.
+
+        Returns:
+            What became of it. After REFUSED_FORK nothing changed and it must not be
+            acknowledged; after any other outcome the table holds it or one that follows it.
+        """
+        held = self._branches.get(keyed.key)
+        if held is None:
+            outcome = Outcome.NEW
+            merged = _numbered((), keyed)
+            self._take_record(keyed.key.record, record)
+        elif len(held) == 1:
+            outcome, merged = _merge_one(held, keyed)
+        else:
+            outcome, merged = _merge_many(held, keyed)
+        self.outcomes[outcome] += 1
+        if held is not merged:
+            self._branches[keyed.key] = merged
+            self._uncommitted.branches[keyed.key] = merged
+            self._uncounted.branches[keyed.key] = merged
+            self._note_fork(keyed.key, merged)
+        return outcome
+
+    def take_uncommitted(self) -> Changes:
+        """Take the changes no commit was given yet; the caller now owns them."""
+        taken, self._uncommitted = self._uncommitted, Changes()
+        return taken
+
+    def take_uncounted(self) -> Changes:
+        """Take the changes the totals were not given yet; the caller now owns them."""
+        taken, self._uncounted = self._uncounted, Changes()
+        return taken
+
+    def _note_fork(self, key: Key, branches: Branches) -> None:
+        if len(branches) > 1:
+            self._forked.add(key)
+        else:
+            self._forked.discard(key)
+
+    def _take_record(self, record_id: str, record: DeviceRecord) -> None:
+        if record_id not in self._records:
+            self._records[record_id] = record
+            self._uncommitted.records[record_id] = record
+            self._uncounted.records[record_id] = record
+
+
+def _order(keyed: KeyedVector, stored: StoredVector) -> int:
+    """How a vector stands to a branch: ABOVE follows it, BELOW is followed by it."""
+    relation = compare(keyed.vector, stored.vector)
+    if keyed.sequence == stored.sequence:
+        return EQUAL if relation == EQUAL else APART
+    if keyed.sequence > stored.sequence:
+        return ABOVE if relation in (ABOVE, EQUAL) else APART
+    return BELOW if relation in (BELOW, EQUAL) else APART
+
+
+_QUIET = {EQUAL: Outcome.DUPLICATE, BELOW: Outcome.LATE}
+
+
+def _merge_one(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
+    """The usual case: one branch."""
+    order = _order(keyed, held[0])
+    if order == ABOVE:
+        return Outcome.ADVANCED, _numbered((), keyed)
+    if order == APART:
+        return Outcome.FORK, _numbered(held, keyed)
+    return _QUIET[order], held
+
+
+def _merge_many(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
+    """After a fork: the vector replaces every branch it follows, or becomes one more."""
+    orders = [_order(keyed, stored) for stored in held]
+    for order, outcome in _QUIET.items():
+        if order in orders:
+            return outcome, held
+    kept = tuple(stored for stored, order in zip(held, orders, strict=True) if order == APART)
+    if len(kept) == MAXIMUM_BRANCHES:
+        return Outcome.REFUSED_FORK, held
+    advanced = len(kept) < len(held)
+    return Outcome.ADVANCED if advanced else Outcome.FORK, _numbered(kept, keyed)
+
+
+def _numbered(kept: Branches, keyed: KeyedVector) -> Branches:
+    """Branches numbered by content: the same set has the same numbers however it came in."""
+    if not kept:
+        return (StoredVector(keyed.key, 0, keyed.sequence, keyed.vector),)
+    rows = [(stored.sequence, stored.vector) for stored in kept]
+    rows.append((keyed.sequence, keyed.vector))
+    return tuple(
+        StoredVector(keyed.key, branch, sequence, vector)
+        for branch, (sequence, vector) in enumerate(sorted(rows))
+    )

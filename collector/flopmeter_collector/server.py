@@ -1,0 +1,76 @@
+"""The gRPC server: its limits, its credentials, its health service, and where it listens.
+
+Owns: the options of the server and the sentence for an address that cannot be had.
+May touch: one listening socket.
+Called by the collector's app.
+"""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+
+from flopmeter_collector.service import SERVICE_NAME, IngestService
+from flopmeter_core.errors import UnreachableError
+from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
+
+STOP_GRACE_S = 2.0
+"""How long open calls may finish when the collector stops; agents connect again by themselves."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
+    # Two collectors must not share a port in silence: the kernel would split the agents.
+    ("grpc.so_reuseport", 0),
+    # A node that lost its power never ends its stream.
+    ("grpc.keepalive_time_ms", 120_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class GrpcServer:
+    """A bound and then serving gRPC server."""
+
+    def __init__(
+        self, service: IngestService, address: str, credentials: grpc.ServerCredentials | None
+    ) -> None:
+        """Bind; `start` serves.
+
+        Args:
+            service: takes the calls.
+            address: ``host:port``; port 0 takes a free one.
+            credentials: for TLS; None speaks plaintext.
+
+        Raises:
+            UnreachableError: the address is taken, or is not this host's.
+        """
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((service.handlers(),))
+        self._health = health_aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        try:
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise UnreachableError(
+                f"gRPC cannot listen on {address}: it is taken or not an address of this host; "
+                "stop what listens there, or name another with --grpc-listen"
+            ) from error
+        self.address = f"{address.rpartition(':')[0]}:{port}"
+
+    async def start(self) -> None:
+        """Serve, and say so to health checks."""
+        await self._server.start()
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Take no new call and end the open ones after `grace_s` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)

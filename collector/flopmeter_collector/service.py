@@ -1,0 +1,252 @@
+"""The collector's side of the wire: streams of reports, and batches of relays.
+
+Owns: the calls of IngestService, and which status a fault of the sender is answered with.
+May touch: generated messages and the gRPC context of one call.
+Called by grpc.aio, which server.py sets up.
+Explained in docs/adr/0005-delivery-and-durability.md.
+
+Requests arrive as bytes and are parsed here: gRPC answers a message it cannot parse with
+INTERNAL, as if the fault were ours. Every stream has one message at a time in its hands; what
+a sender sends beyond that waits in HTTP/2's flow control, so no queue can grow.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
+from flopmeter_core.reports import Hello, LedgerPosition, Report
+from flopmeter_proto.daemon.logs import fields
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from flopmeter_proto.wire import StreamReader, check_version
+
+logger = logging.getLogger(__name__)
+
+SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class VersionError(WireError):
+    """The sender speaks another protocol version; it must be upgraded, or this side."""
+
+
+class IngestService:
+    """Implements IngestService over an intake."""
+
+    def __init__(self, intake: Intake, *, maximum_streams: int) -> None:
+        """Prepare.
+
+        Args:
+            intake: takes the vectors.
+            maximum_streams: streams served at a time; one more is refused with a sentence.
+        """
+        self._intake = intake
+        self._maximum_streams = maximum_streams
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The calls, for a gRPC server."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "StreamReports": grpc.stream_stream_rpc_method_handler(
+                    self.stream_reports,
+                    request_deserializer=None,
+                    response_serializer=pb.StreamReportsResponse.SerializeToString,
+                ),
+                "SubmitBatch": grpc.unary_unary_rpc_method_handler(
+                    self.submit_batch,
+                    request_deserializer=None,
+                    response_serializer=pb.SubmitBatchResponse.SerializeToString,
+                ),
+            },
+        )
+
+    async def stream_reports(self, _requests: object, context: Context) -> None:
+        """Serve one stream until its sender ends it."""
+        counts = self._intake.counts
+        if counts.open_streams >= self._maximum_streams:
+            counts.refused_streams += 1
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"this collector serves {self._maximum_streams} streams and all are taken; "
+                "try again later, or raise maximum_streams",
+            )
+        try:
+            await self._serve(context)
+        except FlopmeterError as error:
+            if not isinstance(error, StorageError):
+                counts.refused_streams += 1
+            await _abort(context, error)
+
+    async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
+        """Take one batch of a relay."""
+        try:
+            return await self._take_batch(_parse_batch(raw))
+        except FlopmeterError as error:
+            await _abort(context, error)
+
+    async def _serve(self, context: Context) -> None:
+        raw = await context.read()
+        if raw is grpc.aio.EOF:
+            return
+        reader = StreamReader()
+        message = _parse_stream(raw)
+        hello = _read_hello(reader, message)
+        self._intake.open_stream(hello)
+        try:
+            while True:
+                await context.write(await self._take_report(reader, hello, message))
+                raw = await context.read()
+                if raw is grpc.aio.EOF:
+                    return
+                message = _parse_stream(raw)
+                if message.HasField("hello"):
+                    raise WireError("hello may stand in the first message of a stream only")
+        finally:
+            self._intake.close_stream(hello)
+
+    async def _take_report(
+        self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest
+    ) -> pb.StreamReportsResponse:
+        intake = self._intake
+        report = reader.report(message)
+        intake.check_records(report.records.values())
+        refused: Refusals = {}
+        for keyed in report.vectors:
+            # A closed incarnation may be of an earlier boot, whose length nothing here says.
+            running = keyed.key.incarnation == hello.incarnation
+            intake.merge(
+                keyed,
+                report.records[keyed.key.record],
+                boot_ns=report.boot_ns if running else None,
+                refused=refused,
+            )
+        intake.counts.reports += 1
+        intake.seen(hello.node, report.display_flop)
+        position = await intake.durable()
+        if refused:
+            _log_refusals(hello.node, refused)
+        return reader.answer(report, refused, position, at_root=True)
+
+    async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
+        intake = self._intake
+        intake.check_sender(simulated=batch.simulated, sender=f"relay {batch.relay}")
+        report = _read_batch(batch)
+        intake.check_records(report.records.values())
+        refused: Refusals = {}
+        for keyed, boot_ns in zip(report.vectors, batch.boot_duration_ns, strict=True):
+            record = report.records[keyed.key.record]
+            intake.merge(keyed, record, boot_ns=boot_ns, refused=refused)
+        intake.counts.batches += 1
+        for node in {record.node for record in report.records.values()}:
+            intake.seen(node)
+        position = await intake.durable()
+        if refused:
+            _log_refusals(batch.relay, refused)
+        return _batch_answer(batch, report, refused, position)
+
+
+def _parse_stream(raw: bytes) -> pb.StreamReportsRequest:
+    try:
+        return pb.StreamReportsRequest.FromString(raw)
+    except DecodeError as error:
+        raise WireError("the message is no StreamReportsRequest; check the sender") from error
+
+
+def _parse_batch(raw: bytes) -> pb.SubmitBatchRequest:
+    try:
+        batch = pb.SubmitBatchRequest.FromString(raw)
+    except DecodeError as error:
+        raise WireError("the message is no SubmitBatchRequest; check the sender") from error
+    _check_version(batch.protocol_version)
+    return batch
+
+
+def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello:
+    if message.HasField("hello"):
+        _check_version(message.hello.protocol_version)
+    return reader.hello(message)
+
+
+def _check_version(version: int) -> None:
+    try:
+        check_version(version)
+    except WireError as error:
+        raise VersionError(str(error)) from error
+
+
+def _read_batch(batch: pb.SubmitBatchRequest) -> Report:
+    """Read a batch as if its rows had come on a stream, so that the same code checks them.
+
+    Raises:
+        WireError: columns that do not fit together, or as `StreamReader.report`.
+    """
+    count = len(batch.keys)
+    lengths = {len(column.component_values) for column in batch.columns}
+    lengths |= {len(batch.sequences), len(batch.boot_duration_ns)}
+    if lengths != {count}:
+        raise WireError(f"every column of a batch must have one entry for each of its {count} keys")
+    if not batch.columns:
+        raise WireError("a batch must have at least one column")
+    if len({key.key_number for key in batch.keys}) != count:
+        raise WireError("a key number stands twice in the batch")
+    message = pb.StreamReportsRequest(device_records=batch.device_records, keys=batch.keys)
+    rows = zip(*(column.component_values for column in batch.columns), strict=True)
+    for key, sequence, row in zip(batch.keys, batch.sequences, rows, strict=True):
+        message.vectors.add(key_number=key.key_number, sequence=sequence, component_values=row)
+    if any(boot_ns < 0 for boot_ns in batch.boot_duration_ns):
+        raise WireError("a boot_duration_ns of the batch is negative")
+    return StreamReader().report(message)
+
+
+def _batch_answer(
+    batch: pb.SubmitBatchRequest, report: Report, refused: Refusals, position: LedgerPosition
+) -> pb.SubmitBatchResponse:
+    response = pb.SubmitBatchResponse(
+        ledger_id=position.ledger_id,
+        ledger_generation=position.generation,
+        commit_number=position.commit_number,
+    )
+    for key, keyed in zip(batch.keys, report.vectors, strict=True):
+        reason = refused.get(keyed.key, "")
+        response.acknowledgements.add(
+            key_number=key.key_number,
+            sequence=keyed.sequence,
+            durability=pb.DURABILITY_REFUSED if reason else pb.DURABILITY_AT_ROOT,
+            reason=reason,
+        )
+    return response
+
+
+def _log_refusals(sender: str, refused: Refusals) -> None:
+    key, reason = next(iter(refused.items()))
+    logger.warning(
+        "vectors refused",
+        extra=fields(sender=sender, count=len(refused), device=key.device, reason=reason),
+    )
+
+
+def _status(error: FlopmeterError) -> grpc.StatusCode:
+    match error:
+        case VersionError():
+            return grpc.StatusCode.FAILED_PRECONDITION
+        case WireError():
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case NotPermittedError():
+            return grpc.StatusCode.PERMISSION_DENIED
+        case StorageError():
+            # A retry at another collector, or at this one once it works again, helps.
+            return grpc.StatusCode.UNAVAILABLE
+    return grpc.StatusCode.INTERNAL
+
+
+async def _abort(context: Context, error: FlopmeterError) -> NoReturn:
+    await context.abort(_status(error), str(error))
+    raise AssertionError("abort raises")
