@@ -59,9 +59,12 @@ def increment(
         The increment in sub-units; its time components add up to the boot time between the
         readings, suspend included.
     """
-    elapsed_ns = after.monotonic_ns - before.monotonic_ns
-    suspended_ns = max(0, after.boottime_ns - before.boottime_ns - elapsed_ns)
-    if elapsed_ns <= 0:
+    boot_ns = max(0, after.boottime_ns - before.boottime_ns)
+    # The two clocks are read one after the other. Boot time is what a period covers, so that
+    # their jitter never adds up to more time than went by.
+    elapsed_ns = max(0, min(after.monotonic_ns - before.monotonic_ns, boot_ns))
+    suspended_ns = boot_ns - elapsed_ns
+    if elapsed_ns == 0:
         return _time_only(Component.SUSPENDED_NS, suspended_ns)
     late = elapsed_ns > LONGEST_SAMPLED_PERIODS * period_ns
     if late and not after.evidence.integrates:
