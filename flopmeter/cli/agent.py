@@ -23,6 +23,6 @@ FILE = Path("/etc/flopmeter/agent.toml")
 def command(config_file: Path | None, **flags: object) -> int:
     """Meter this node's accelerators and report to a collector."""
     loaded = read_settings(AgentConfig, default_file=FILE, config_file=config_file, flags=flags)
-    from flopmeter_agent import app
+    from flopmeter_agent.app import run
 
-    return app.run(loaded.config)
+    return run(loaded.config)

@@ -54,13 +54,14 @@ def print_settings(ctx: click.Context, daemon: str, flags: tuple[str, ...], as_j
 def _schema(daemon: str) -> tuple[type[object], Path]:
     """The schema and the settings file of a daemon; neither needs its extra."""
     if daemon == "agent":
-        from flopmeter.cli.agent import FILE, AgentConfig
+        from flopmeter.cli import agent
+        from flopmeter_agent.config import AgentConfig
 
-        return AgentConfig, FILE
-    from flopmeter.cli.collector import FILE as COLLECTOR_FILE
-    from flopmeter.cli.collector import CollectorConfig
+        return AgentConfig, agent.FILE
+    from flopmeter.cli import collector
+    from flopmeter_collector.config import CollectorConfig
 
-    return CollectorConfig, COLLECTOR_FILE
+    return CollectorConfig, collector.FILE
 
 
 def _print(loaded: Loaded[object], daemon: str, *, as_json: bool) -> None:

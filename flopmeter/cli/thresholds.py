@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
+from flopmeter_collector.presentation import thresholds_document
 from flopmeter_core.catalogue import Threshold, parse_catalogue
 from flopmeter_core.data import builtin_thresholds
 from flopmeter_core.errors import StorageError
@@ -19,22 +20,35 @@ from flopmeter_core.errors import StorageError
 SITE_FOLDER = Path("/etc/flopmeter/thresholds.d")
 
 
-@click.command("thresholds")
-@click.option(
-    "--folder",
+folder_option = click.option(
+    "--thresholds-dir",
+    "folder",
     type=click.Path(path_type=Path),
     default=SITE_FOLDER,
     show_default=True,
-    help="The site's own rows, one TOML file each.",
+    help="The site's own threshold rows.",
 )
+
+
+@click.command("thresholds")
+@folder_option
 @json_option
 def command(folder: Path, as_json: bool) -> None:
     """List the compute thresholds and their sources."""
-    rows = parse_catalogue(builtin_thresholds() | site_thresholds(folder))
+    rows = catalogue(folder)
     if as_json:
-        print_json({"schema": 1, "thresholds": [_json(row) for row in rows]})
+        print_json(thresholds_document(rows))
     else:
         _print_table(rows)
+
+
+def catalogue(folder: Path) -> tuple[Threshold, ...]:
+    """The built-in rows and the site's own, in the order of their values.
+
+    Raises:
+        StorageError, DataError: a row cannot be read or says something impossible.
+    """
+    return parse_catalogue(builtin_thresholds() | site_thresholds(folder))
 
 
 def site_thresholds(folder: Path) -> dict[str, str]:
@@ -51,23 +65,6 @@ def site_thresholds(folder: Path) -> dict[str, str]:
         raise StorageError(
             f"the threshold rows in {folder} cannot be read: {error}; check their permissions"
         ) from error
-
-
-def _json(row: Threshold) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "jurisdiction": row.jurisdiction,
-        "instrument": row.instrument,
-        "kind": row.kind,
-        "quantity": row.quantity,
-        "operator": str(row.operator),
-        "value_flop": row.value_flop,
-        "value_flop_str": str(row.value_flop),
-        "counts": row.counts,
-        "verification": row.verification,
-        "source": row.source,
-        "checked_on": row.checked_on.isoformat(),
-    }
 
 
 def _print_table(rows: tuple[Threshold, ...]) -> None:

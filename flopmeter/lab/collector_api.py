@@ -1,0 +1,70 @@
+"""Asks a serving collector for its totals.
+
+Owns: the request, its limits, and a sentence for each way it can fail.
+May touch: one HTTP request to the address it is given.
+Called by `flopmeter totals` and the demo; docs/api.md describes the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+from flopmeter_core.errors import DataError, UnreachableError, UsageError
+
+TOTALS_PATH = "/api/v1/totals"
+
+MAXIMUM_ANSWER_BYTES = 256 << 20
+"""100,000 runs at about 2 kB each fit; more is no totals document."""
+
+
+def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]:
+    """Get the totals document of a collector.
+
+    Args:
+        collector_url: such as ``http://127.0.0.1:8426``.
+        timeout_s: how long to wait for each part of the answer, in seconds.
+
+    Raises:
+        UsageError: `collector_url` is no http or https URL.
+        UnreachableError: nobody answers, or the answer is an error.
+        DataError: the answer is no totals document.
+    """
+    parts = urlsplit(collector_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{collector_url!r} is no URL; write it as http://127.0.0.1:8426")
+    url = collector_url.rstrip("/") + TOTALS_PATH
+    try:
+        # A proxy of the environment is for the world outside, and would see the figures.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=timeout_s) as answer:
+            content = answer.read(MAXIMUM_ANSWER_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise UnreachableError(
+            f"{url} answers {error.code} {error.reason}; is this a collector's HTTP address?"
+        ) from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UnreachableError(
+            f"no collector answers at {collector_url} ({_words(reason)}); "
+            "start one with `flopmeter collector`, or give --collector or --ledger"
+        ) from error
+    if len(content) > MAXIMUM_ANSWER_BYTES:
+        raise DataError(f"{url} answers with more than {MAXIMUM_ANSWER_BYTES} bytes; not read")
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{url} does not answer with JSON; is this a collector?") from error
+    if not isinstance(document, dict) or document.get("schema") != 1:
+        raise DataError(f"{url} answers with no totals document of schema 1; update flopmeter")
+    return document
+
+
+def _words(reason: object) -> str:
+    """An operating system's reason in its own words, without its number."""
+    return str(getattr(reason, "strerror", None) or reason)

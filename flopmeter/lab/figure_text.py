@@ -1,0 +1,138 @@
+"""Words for figures: ranges, percentages, states and times as people read them.
+
+Owns: the text of each part of a totals document.
+May touch: nothing; pure functions of the document (collector.presentation makes it).
+Called by totals_view and demo_view. Exact integers go in, two significant figures come out, by
+the collector's own rounding, which never lands on or crosses a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flopmeter_collector.rounding import Rounded, Rounding, round_flop
+from flopmeter_core.catalogue import State
+from flopmeter_core.units import NS_PER_S
+
+Document = Mapping[str, Any]
+"""A part of the JSON contract."""
+
+_PERCENT_SCALE = 100 * 10**12
+"""A ratio is rounded as a whole number of 10^-12 percent."""
+
+_PLAIN_EXPONENTS = range(-4, 4)
+"""Percentages from 0.0001 to 9999 are written without a power of ten."""
+
+
+def best_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
+    """The best figure: ``1.2e20``.
+
+    Args:
+        compute_flop: exact bounds in FLOP.
+        values: thresholds in FLOP that rounding must stay on the side of.
+    """
+    return str(round_flop(compute_flop["best"], thresholds=tuple(values)))
+
+
+def range_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
+    """The likely range, rounded outward: ``1.1e20..1.3e20``."""
+    thresholds = tuple(values)
+    lower = round_flop(compute_flop["lower"], thresholds=thresholds, rounding=Rounding.DOWN)
+    upper = round_flop(compute_flop["upper"], thresholds=thresholds, rounding=Rounding.UP)
+    return f"{lower}..{upper}"
+
+
+def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEAREST) -> str:
+    """A figure as a share of a threshold: ``12 %``; 99.6 % never becomes 100 %.
+
+    Args:
+        flop: exact figure.
+        value_flop: exact threshold, above 0.
+        rounding: which way.
+    """
+    scaled = flop * _PERCENT_SCALE // value_flop
+    if flop > value_flop:
+        scaled = max(scaled, _PERCENT_SCALE + 1)
+    rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,), rounding=rounding)
+    return f"{_percent_digits(rounded)} %"
+
+
+def percent_range_text(compute_flop: Document, value_flop: int) -> str:
+    """The likely range as a share of a threshold, rounded outward: ``11..13 %``."""
+    lower = percent_text(compute_flop["lower"], value_flop, Rounding.DOWN)
+    upper = percent_text(compute_flop["upper"], value_flop, Rounding.UP)
+    return f"{lower.removesuffix(' %')}..{upper}"
+
+
+def _percent_digits(rounded: Rounded) -> str:
+    exponent = rounded.exponent - 12
+    if rounded.mantissa == "0":
+        return "0"
+    if exponent not in _PLAIN_EXPONENTS:
+        return f"{rounded.mantissa}e{exponent}"
+    digits = rounded.mantissa.replace(".", "")
+    if exponent < 0:
+        return "0." + "0" * (-exponent - 1) + digits
+    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
+    rest = digits[exponent + 1 :]
+    return f"{whole}.{rest}" if rest else whole
+
+
+def state_text(state: str, *, decided: bool) -> str:
+    """How the best figure stands, and whether the likely range leaves a doubt."""
+    if state == State.ABOVE:
+        return "ABOVE" if decided else "ABOVE, range reaches below"
+    if state == State.ABOVE_BY_UNOBSERVED_ONLY:
+        return "below, unless unobserved time"
+    if state == State.UNKNOWN:
+        return "unknown"
+    return "below" if decided else "below, range reaches above"
+
+
+def evidence_text(account: Document) -> str:
+    """The rungs the figure rests on: ``cycles``, or ``cycles 97 %, busy 3 %``."""
+    rungs = [(rung["level"], rung["share"]) for rung in account["evidence"]]
+    if len(rungs) == 1:
+        return str(rungs[0][0])
+    return ", ".join(f"{level} {_share_text(share)}" for level, share in rungs) or "-"
+
+
+def observed_text(account: Document) -> str:
+    """The share of device time that was measured; a hole never rounds away: ``99.9 %``."""
+    observed_s = account["busy_device_seconds"] + account["idle_device_seconds"]
+    covered_s = observed_s + account["unobserved_device_seconds"]
+    return _share_text(observed_s / covered_s) if covered_s else "-"
+
+
+def _share_text(share: float) -> str:
+    """A share in percent; only the whole is 100 %, only nothing is 0 %."""
+    if share in (0, 1):
+        return f"{share * 100:.0f} %"
+    return f"{min(99.9, max(0.1, share * 100)):.3g} %"
+
+
+def format_text(account: Document) -> str | None:
+    """The declared number format, or None where nobody declared one."""
+    declared = account.get("declared") or {}
+    text = declared.get("format")
+    return str(text) if text else None
+
+
+def time_text(time_ns: int) -> str:
+    """A span as hours, minutes and seconds: ``2 h 05 min``, ``45 s``."""
+    seconds = time_ns // NS_PER_S
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def energy_text(account: Document) -> str:
+    """Energy with its scope: ``12 kWh (gpu)``."""
+    kwh = account["energy_kwh"]
+    if account["energy_scope"] == "none":
+        return "-"
+    return f"{kwh:.2g} kWh ({account['energy_scope']})" if kwh < 100 else f"{kwh:,.0f} kWh"

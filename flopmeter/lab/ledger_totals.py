@@ -1,0 +1,49 @@
+"""Totals straight from a ledger, by the collector's own code and without a collector.
+
+Owns: nothing but the order of the calls: read all keys and declarations, add up, present.
+May touch: a ledger opened for reading; the clock it is given.
+Called by `flopmeter totals --ledger`. The ledger is the truth, so the figures are those a
+collector on this ledger would show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable
+
+from flopmeter_collector import backends
+from flopmeter_collector.declarations import parse_declaration
+from flopmeter_collector.presentation import Json, totals_document
+from flopmeter_collector.totals import Totals
+from flopmeter_core.catalogue import Threshold
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import parse_device_table
+from flopmeter_core.errors import DataError
+from flopmeter_proto.daemon.clock import Clock
+
+
+def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Json:
+    """Compute the totals document of a ledger.
+
+    Args:
+        url: the ledger, a path or ``sqlite:///`` URL.
+        thresholds: the catalogue to hold models against.
+        clock: stamps the document.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger:
+        totals = Totals(
+            parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated
+        )
+        for declaration in ledger.declarations():
+            # As in the collector: what cannot be understood stays in the ledger, moves nothing.
+            with contextlib.suppress(DataError):
+                totals.declare(parse_declaration(declaration))
+        position = ledger.position()
+        records = ledger.records()
+        for key, branches in itertools.groupby(ledger.vectors(), key=lambda stored: stored.key):
+            totals.update(key, records[key.record], tuple(branches))
+        return totals_document(totals.snapshot(clock.wall_ns(), position), thresholds)

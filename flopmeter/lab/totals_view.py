@@ -1,0 +1,151 @@
+"""Totals as tables: runs with their figures, models against each threshold.
+
+Owns: which columns there are, and what is red.
+May touch: nothing; makes rich tables of a totals document.
+Called by `flopmeter totals`, `flopmeter replay` and the demo's live view.
+An undeclared number format is red, because nothing widens a figure more and a word cures it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flopmeter.lab.figure_text import (
+    Document,
+    best_text,
+    energy_text,
+    evidence_text,
+    format_text,
+    observed_text,
+    percent_range_text,
+    percent_text,
+    range_text,
+    state_text,
+)
+from flopmeter_core.catalogue import State
+
+SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
+
+WIDE_COLUMNS = 110
+"""Terminals this wide also show energy and the model of each run."""
+
+
+def totals_view(document: Document, *, columns: int) -> RenderableType:
+    """The whole document: mark, runs with the remainder last, models, where to read more.
+
+    Args:
+        document: the JSON contract of `flopmeter totals`.
+        columns: width of the terminal in characters.
+    """
+    head = Text(f"as of {document['as_of']}, method {document['method_version']}", style="dim")
+    if document["simulated"]:
+        head = Text.assemble(SIMULATED, "  every figure here is made up, ", head)
+    parts: list[RenderableType] = [head, Text(), runs_table(document, columns=columns)]
+    if document["models"]:
+        parts += [Text(), models_table(document)]
+    return Group(*parts, *warnings(document))
+
+
+def runs_table(document: Document, *, columns: int) -> Table:
+    """One row a run, the unattributed remainder last."""
+    wide = columns >= WIDE_COLUMNS
+    table = _table()
+    table.add_column("run", no_wrap=True, overflow="ellipsis", min_width=12)
+    if wide:
+        table.add_column("model", no_wrap=True, overflow="ellipsis")
+    table.add_column("FLOP", justify="right", no_wrap=True)
+    table.add_column("likely range", no_wrap=True)
+    table.add_column("format", overflow="ellipsis", no_wrap=True)
+    table.add_column("evidence", overflow="ellipsis", no_wrap=True)
+    table.add_column("observed", justify="right", no_wrap=True)
+    table.add_column("devices", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("energy", justify="right", no_wrap=True)
+    for run in document["runs"]:
+        declared = format_text(run)
+        table.add_row(
+            *_row(
+                Text(run["run"], style="bold"),
+                run["model"] or "-",
+                run,
+                Text(declared) if declared else Text("undeclared", style="bold red"),
+                wide=wide,
+            )
+        )
+    table.add_row(
+        *_row(Text("unattributed"), "-", document["unattributed"], Text("-"), wide=wide),
+        style="dim",
+    )
+    return table
+
+
+def models_table(document: Document) -> Table:
+    """One row a model and threshold, thresholds in the order of their values."""
+    table = _table()
+    table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=12)
+    table.add_column("threshold", no_wrap=True)
+    table.add_column("FLOP", justify="right", no_wrap=True)
+    table.add_column("reached", justify="right", no_wrap=True)
+    table.add_column("likely range", no_wrap=True)
+    table.add_column("state", no_wrap=True, overflow="ellipsis")
+    for model in document["models"]:
+        name = Text(model["model"], style="bold")
+        for row in model["thresholds"]:
+            table.add_row(name, *_standing(model, row))
+            name = Text()
+    return table
+
+
+def warnings(document: Document) -> list[RenderableType]:
+    """What a reader has to know of single runs, one line each."""
+    return [
+        Text(f"{run['run']}: {sentence}", style="yellow")
+        for run in document["runs"]
+        for sentence in run.get("warnings", ())
+    ]
+
+
+def state_style(state: str, *, decided: bool) -> str:
+    """The colour of a state: green only where the whole likely range is below."""
+    if state == State.ABOVE:
+        return "bold red"
+    return "green" if state == State.BELOW and decided else "yellow"
+
+
+def _row(name: Text, model: str, account: Any, formats: Text, *, wide: bool) -> list[Text | str]:
+    values = [row["value_flop"] for row in account.get("thresholds", ())]
+    figures = account["compute_flop"]
+    cells: list[Text | str] = [name]
+    if wide:
+        cells.append(model)
+    cells += [
+        Text(best_text(figures, values), style="bold"),
+        range_text(figures, values),
+        formats,
+        evidence_text(account),
+        observed_text(account),
+        f"{account['devices']} on {account['nodes']}",
+    ]
+    if wide:
+        cells.append(energy_text(account))
+    return cells
+
+
+def _standing(model: Document, row: Document) -> list[Text | str]:
+    value_flop = row["value_flop"]
+    style = state_style(row["state"], decided=row["decided"])
+    return [
+        row["id"],
+        f"{value_flop:.1e}".replace("e+", "e").replace(".0e", "e"),
+        Text(percent_text(model["compute_flop"]["best"], value_flop), style="bold"),
+        percent_range_text(model["compute_flop"], value_flop),
+        Text(state_text(row["state"], decided=row["decided"]), style=style),
+    ]
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
