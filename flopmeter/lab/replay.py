@@ -25,6 +25,7 @@ from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.base import Readout
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.presentation import totals_document
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.estimate import METHOD_VERSION
@@ -230,15 +231,13 @@ async def _replay(
         ledger=str(folder / "ledger.sqlite"),
         simulated=recording.simulated,
         grpc_listen="127.0.0.1:0",
-        http_listen="127.0.0.1:0",
+        http_listen="",
     )
     collector = CollectorApp(config, SystemClock())
     await collector.start()
     try:
         if body:
-            await collector.declare(
-                kind="run", subject=recording.run, body=body, author="replay", source="recording"
-            )
+            await collector.declare(recording.run, body, author="replay", source="recording")
         nodes = [
             ReplayedNode(recording, node, folder / "agents" / str(number))
             for number, node in enumerate(recording.nodes)
@@ -247,7 +246,8 @@ async def _replay(
             await _send(node, collector.grpc_address)
             node.close()
             progress(done / len(nodes))
-        return await collector.totals_json()
+        published = await collector.evaluate_now()
+        return totals_document(published.snapshot, collector.thresholds)
     finally:
         await collector.stop()
 
