@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,16 +128,16 @@ def parse_threshold(text: str, *, name: str) -> Threshold:
         if not isinstance(row["checked_on"], datetime.date):
             raise DataError(f"threshold {name}: checked_on must be a date such as 2026-11-21")
         return Threshold(
-            id=_text(row, "id"),
-            jurisdiction=_text(row, "jurisdiction"),
-            instrument=_text(row, "instrument"),
-            kind=_text(row, "kind"),
-            quantity=_text(row, "quantity"),
+            id=_text(row, "id", name),
+            jurisdiction=_text(row, "jurisdiction", name),
+            instrument=_text(row, "instrument", name),
+            kind=_text(row, "kind", name),
+            quantity=_text(row, "quantity", name),
             operator=Operator(row["operator"]),
-            value_flop=parse_flop(_text(row, "value")),
-            counts=_text(row, "counts"),
-            verification=_text(row, "verification"),
-            source=_text(row, "source"),
+            value_flop=_value_flop(row, name),
+            counts=_text(row, "counts", name),
+            verification=_text(row, "verification", name),
+            source=_text(row, "source", name),
             checked_on=row["checked_on"],
         )
     except tomllib.TOMLDecodeError as error:
@@ -178,28 +179,36 @@ def parse_catalogue(files: Mapping[str, str]) -> tuple[Threshold, ...]:
     return tuple(sorted(rows.values(), key=lambda row: (row.value_flop, row.id)))
 
 
+# A negative exponent would make a fraction, a long one a number that fills the memory.
+_EXACT_FLOP = re.compile(r"(?:(\d{1,40})\*)?(\d{1,40})(?:\^(\d{1,2}))?", re.ASCII)
+
+
 def parse_flop(text: str) -> int:
     """Read an exact number of FLOP: ``10^25``, ``3*10^23`` or plain digits.
 
     Raises:
         DataError: anything else; floating point would not be exact.
     """
-    factor_text, star, power_text = text.replace(" ", "").rpartition("*")
-    try:
-        factor = int(factor_text) if star else 1
-        base, caret, exponent = power_text.partition("^")
-        value = factor * (int(base) ** int(exponent) if caret else int(base))
-    except ValueError as error:
-        raise DataError(
-            f"{text!r} is not an exact number of FLOP; write 10^25 or plain digits"
-        ) from error
+    match = _EXACT_FLOP.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise DataError(f"{text!r} is not an exact number of FLOP; write 10^25 or plain digits")
+    factor, base, exponent = (int(group) if group else 1 for group in match.groups())
+    value: int = factor * base**exponent
     if value <= 0:
         raise DataError(f"a threshold must be above 0, not {text!r}")
     return value
 
 
-def _text(row: Mapping[str, object], field: str) -> str:
+def _value_flop(row: Mapping[str, object], name: str) -> int:
+    text = _text(row, "value", name)
+    try:
+        return parse_flop(text)
+    except DataError as error:
+        raise DataError(f"threshold {name}: {error}") from error
+
+
+def _text(row: Mapping[str, object], field: str, name: str) -> str:
     content = row[field]
     if not isinstance(content, str) or not content.strip():
-        raise DataError(f"threshold field {field} must be a text that is not empty")
+        raise DataError(f"threshold {name}: {field} must be a text that is not empty")
     return content

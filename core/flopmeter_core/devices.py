@@ -13,10 +13,13 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 from flopmeter_core.errors import DataError
+
+PCI_VENDOR_NVIDIA = 0x10DE
+"""The vendor of every PCI id in the table (the public PCI ID database)."""
 
 RECORD_ID_DIGITS = 16
 """Hexadecimal digits of a record's identity: 64 bits are ample for the records of one ledger."""
@@ -78,18 +81,26 @@ class DeviceRecord:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, object]) -> DeviceRecord:
+    def from_json(cls, stored: Mapping[str, object]) -> DeviceRecord:
         """Read a record back; fields a newer version added are ignored.
 
         Raises:
             DataError: a missing or wrongly typed field.
         """
-        known = {name: fields[name] for name in cls.__slots__ if name in fields}
+        known = {name: stored[name] for name in cls.__slots__ if name in stored}
         try:
+            for each in fields(cls):
+                wanted = _STORED_TYPES.get(str(each.type))
+                if each.name in known and wanted and type(known[each.name]) is not wanted:
+                    raise TypeError(f"{each.name} = {known[each.name]!r} is no {each.type}")
             known["energy_scope"] = EnergyScope(str(known.get("energy_scope", "none")))
             return cls(**known)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise DataError(f"a stored device record cannot be read: {error}") from error
+
+
+_STORED_TYPES: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
+"""Spelling of a field's type -> what JSON must give; a bool is no int here."""
 
 
 class Standing(enum.StrEnum):
@@ -181,8 +192,10 @@ class DeviceTable:
         """
         if record.part in self.by_id:
             return self.by_id[record.part]
-        # NVML gives (device << 16) | vendor; the table keeps the device half.
-        known = self._by_pci.get(record.pci_device_id >> 16)
+        # NVML gives (device << 16) | vendor; the table keeps the device half. Another vendor's
+        # device may have the same number.
+        device, vendor = divmod(record.pci_device_id, 1 << 16)
+        known = self._by_pci.get(device) if vendor == PCI_VENDOR_NVIDIA else None
         return known if known is not None else self.unknown(record)
 
     def unknown(self, record: DeviceRecord) -> Part:
@@ -219,9 +232,9 @@ def parse_device_table(text: str) -> DeviceTable:
         architectures = {
             name: Architecture(
                 name=name,
-                tensor={k: int(v) for k, v in row["tensor"].items()},
-                vector={k: int(v) for k, v in row["vector"].items()},
-                issue_floor_ppm=int(row["issue_floor_ppm"]),
+                tensor={k: _integer(v) for k, v in row["tensor"].items()},
+                vector={k: _integer(v) for k, v in row["vector"].items()},
+                issue_floor_ppm=_integer(row["issue_floor_ppm"]),
                 source=_source(row),
                 standing=Standing(row["standing"]),
             )
@@ -232,11 +245,11 @@ def parse_device_table(text: str) -> DeviceTable:
                 id=part_id,
                 name=row["name"],
                 architecture=architectures[row["architecture"]],
-                pci_device_ids=tuple(int(pci) for pci in row["pci_device_ids"]),
-                sm_count=int(row["sm_count"]),
-                max_sm_clock_mhz=int(row["max_sm_clock_mhz"]),
-                dense_clock_mhz=int(row["dense_clock_mhz"]),
-                power_w=int(row["power_w"]),
+                pci_device_ids=tuple(_integer(pci) for pci in row["pci_device_ids"]),
+                sm_count=_integer(row["sm_count"]),
+                max_sm_clock_mhz=_integer(row["max_sm_clock_mhz"]),
+                dense_clock_mhz=_integer(row["dense_clock_mhz"]),
+                power_w=_integer(row["power_w"]),
                 source=_source(row),
                 standing=Standing(row["standing"]),
             )
@@ -247,6 +260,13 @@ def parse_device_table(text: str) -> DeviceTable:
         raise DataError(f"the device table is not valid TOML: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"a row of the device table lacks or misstates a field: {error}") from error
+
+
+def _integer(stated: object) -> int:
+    """A whole number above 0; 40.5 units would be cut to 40 in silence."""
+    if type(stated) is not int or stated <= 0:
+        raise ValueError(f"{stated!r} is no whole number above 0")
+    return stated
 
 
 def _source(row: Mapping[str, object]) -> str:

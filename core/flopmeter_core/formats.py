@@ -16,6 +16,9 @@ from flopmeter_core.errors import DataError
 
 KNOWN_FORMATS = ("fp64", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4")
 
+MAXIMUM_SHARE_LENGTH = 64
+"""Characters of one share, such as ``0.90..0.97``."""
+
 BARE_SHARE = (Fraction(7, 10), Fraction(1))
 """A format named alone means at least 70 % of the FLOP: layers that are kept in a wider format
 (embedding, head, attention products) make up the rest."""
@@ -109,6 +112,9 @@ def parse_format_mix(text: str) -> FormatMix:
 def _parse_share(share: str, text: str) -> tuple[Fraction, Fraction]:
     low, dots, high = share.partition("..")
     try:
+        # 1e-999999999 is a number too, of a gigabyte.
+        if "e" in share or len(share) > MAXIMUM_SHARE_LENGTH:
+            raise ValueError(share)
         bounds = (Fraction(low), Fraction(high if dots else low))
     except (ValueError, ZeroDivisionError) as error:
         raise DataError(
