@@ -13,7 +13,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, fields
 from functools import cached_property
 
 from flopmeter_core.errors import DataError
@@ -34,7 +34,7 @@ class EnergyScope(enum.StrEnum):
     NODE = "node"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeviceRecord:
     """What an agent read from one device; a changed record starts new registers.
 
@@ -70,7 +70,7 @@ class DeviceRecord:
     tensor_classes: bool = True
     simulated: bool = False
 
-    @property
+    @cached_property
     def record_id(self) -> str:
         """Identity by content: the first 64 bits of the SHA-256 of the record's JSON."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
@@ -78,7 +78,7 @@ class DeviceRecord:
 
     def to_json(self) -> dict[str, str | int | bool]:
         """The record as plain JSON values, for the ledger and for its identity."""
-        return asdict(self)
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, object]) -> DeviceRecord:
@@ -87,7 +87,7 @@ class DeviceRecord:
         Raises:
             DataError: a missing or wrongly typed field.
         """
-        known = {name: stored[name] for name in cls.__slots__ if name in stored}
+        known = {e.name: stored[e.name] for e in fields(cls) if e.name in stored}
         try:
             for each in fields(cls):
                 wanted = _STORED_TYPES.get(str(each.type))
