@@ -18,6 +18,11 @@ SIGNIFICANT_DIGITS = 2
 """As much as the figures carry; the EU's notification asks for two (C(2025) 7719, 2.3.2)."""
 
 
+_PERCENT_DIGITS = 14
+_PERCENT_SCALE = 10**_PERCENT_DIGITS
+"""A share of 1 as an integer: 10^-12 percent are told apart."""
+
+
 class Rounding(enum.Enum):
     """Which way a figure is rounded: lower bounds down, upper bounds up, best to nearest."""
 
@@ -70,6 +75,29 @@ def range_text(interval: Interval, *, thresholds: Iterable[int] = ()) -> str:
     lower = round_flop(interval.lower, thresholds=values, rounding=Rounding.DOWN)
     upper = round_flop(interval.upper, thresholds=values, rounding=Rounding.UP)
     return f"{best} FLOP ({lower} to {upper})"
+
+
+def percent_text(flop: int, value_flop: int) -> str:
+    """A figure as a share of a threshold, for instance ``12 %``; 99.97 % never becomes 100 %.
+
+    Args:
+        flop: exact figure, 0 or more.
+        value_flop: exact threshold, above 0.
+    """
+    if flop == 0:
+        return "0 %"
+    scaled = flop * _PERCENT_SCALE // value_flop
+    if flop != value_flop and scaled == _PERCENT_SCALE:
+        scaled += 1
+    if scaled < _PERCENT_SCALE // 1_000:
+        return "below 0.1 %"
+    rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,))
+    places = rounded.exponent - _PERCENT_DIGITS + 2
+    digits = rounded.mantissa.replace(".", "")
+    if places < 0:
+        return f"0.{'0' * (-places - 1)}{digits} %"
+    whole, rest = digits[: places + 1].ljust(places + 1, "0"), digits[places + 1 :]
+    return f"{whole}.{rest} %" if rest else f"{whole} %"
 
 
 def _round(flop: int, digits: int, rounding: Rounding) -> int:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 from flopmeter_core.errors import DataError

@@ -89,7 +89,15 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one commit makes durable, all of it or nothing."""
+    """What one commit makes durable, all of it or nothing.
+
+    Attributes:
+        records: device records by id; those of new keys have to be here or in the ledger already.
+        vectors: every branch of each key that is named; branches left out are removed.
+        declarations: get the next sequences, whatever they carry.
+        transitions: get the next sequences; a commit number of 0 becomes that of this commit.
+        delivered_transitions: sequences of transitions a receiver has accepted.
+    """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
     vectors: tuple[StoredVector, ...] = ()
