@@ -1,0 +1,281 @@
+"""What every ledger promises, on every implementation.
+
+A new implementation is one line in LEDGERS; it opens the same place again for `reopen`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from flopmeter_collector import backends
+from flopmeter_collector.ledger.base import (
+    Batch,
+    Declaration,
+    Ledger,
+    StoredVector,
+    Transition,
+)
+from flopmeter_core.errors import InvariantError, NotPermittedError
+from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
+from support.ingest import RECORD, SIMULATED_RECORD, key, vector
+
+
+class Place(Protocol):
+    """Where one implementation keeps ledgers."""
+
+    def open(self, *, simulated: bool = False) -> Ledger:
+        """Open the test's ledger as its collector; create it at first."""
+
+    def read(self) -> Ledger:
+        """Open it for reading."""
+
+    def declare(self, declaration: Declaration) -> Declaration:
+        """Add a declaration from outside."""
+
+
+class UrlPlace:
+    """A ledger named by a URL."""
+
+    def __init__(self, url: str) -> None:
+        """Name it; it is closed at the test's end."""
+        self._url = url
+        self._open: list[Ledger] = []
+
+    def open(self, *, simulated: bool = False) -> Ledger:
+        """Open as the collector."""
+        return self._kept(backends.collect(self._url, simulated=simulated))
+
+    def read(self) -> Ledger:
+        """Open for reading."""
+        return self._kept(backends.read(self._url))
+
+    def declare(self, declaration: Declaration) -> Declaration:
+        """Declare from outside."""
+        return backends.declare(self._url, declaration)
+
+    def close(self) -> None:
+        """Close whatever the test left open."""
+        for ledger in self._open:
+            ledger.close()
+
+    def _kept(self, ledger: Ledger) -> Ledger:
+        self._open.append(ledger)
+        return ledger
+
+
+LEDGERS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"{folder}/ledger.db"}
+
+
+@pytest.fixture(params=LEDGERS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UrlPlace]:
+    """An empty place for one ledger of each implementation."""
+    kept = UrlPlace(LEDGERS[request.param](tmp_path))
+    yield kept
+    kept.close()
+
+
+def stored(sequence: int, values: Vector, key_: Key | None = None, branch: int = 0) -> StoredVector:
+    """One branch of the test's key."""
+    return StoredVector(key_ or key(), branch, sequence, values)
+
+
+def batch(*vectors: StoredVector) -> Batch:
+    """A batch of these vectors with the test's record."""
+    return Batch(records={RECORD.record_id: RECORD}, vectors=vectors)
+
+
+def declaration(subject: str, **body: str) -> Declaration:
+    """A declaration of a run."""
+    return Declaration(0, 1_800_000_000, "person", "cli", "run", subject, body)
+
+
+def transition(model: str = "m", **fields: object) -> Transition:
+    """A change of a model's state."""
+    row = Transition(0, model, "line", "unknown", "above", True, 1_800_000_000, 0, {"best": "9"})
+    return dataclasses.replace(row, **fields)  # type: ignore[arg-type]
+
+
+def test_new(place: Place) -> None:
+    """A new ledger is empty and has an identity of its own."""
+    ledger = place.open()
+    assert (list(ledger.vectors()), dict(ledger.records())) == ([], {})
+    assert (list(ledger.declarations()), list(ledger.transitions())) == ([], [])
+    position = ledger.position()
+    assert len(position.ledger_id) == 32
+    assert (position.generation, position.commit_number) == (1, 0)
+
+
+def test_committed_is_kept(place: Place) -> None:
+    """Everything of a batch is there after the ledger was closed and opened again."""
+    first = place.open()
+    position = first.commit(
+        dataclasses.replace(
+            batch(stored(3, vector(10))),
+            declarations=(declaration("a", model="m", format="fp8"),),
+            transitions=(transition(),),
+        )
+    )
+    first.close()
+    ledger = place.open()
+    assert ledger.position() == position
+    assert list(ledger.vectors()) == [stored(3, vector(10))]
+    assert ledger.records() == {RECORD.record_id: RECORD}
+    assert list(ledger.declarations()) == [
+        dataclasses.replace(declaration("a", model="m", format="fp8"), sequence=1)
+    ]
+    assert list(ledger.transitions()) == [
+        transition(sequence=1, commit_number=position.commit_number)
+    ]
+
+
+def test_greatest_values(place: Place) -> None:
+    """Every component keeps values up to 2^62 - 1 exactly, and so does the sequence."""
+    greatest = tuple(2**62 - 1 - step for step, _ in enumerate(ZERO_VECTOR))
+    ledger = place.open()
+    ledger.commit(batch(stored(2**62 - 1, greatest)))
+    assert list(ledger.vectors()) == [stored(2**62 - 1, greatest)]
+
+
+def test_newest_replaces(place: Place) -> None:
+    """A key has one row: its newest vector."""
+    ledger = place.open()
+    for seconds in (1, 2, 3):
+        ledger.commit(batch(stored(seconds, vector(seconds))))
+    assert list(ledger.vectors()) == [stored(3, vector(3))]
+
+
+def test_every_part_of_a_key_counts(place: Place) -> None:
+    """Keys that differ in one part only are different keys, after a new start too."""
+    other_record = dataclasses.replace(RECORD, driver_version="571")
+    keys = [
+        key(),
+        key(device="GPU-2"),
+        key(incarnation="f" * 32),
+        key(allocation="none"),
+        key(phase=1),
+        key(evidence=Evidence.ENERGY),
+        key(record=other_record.record_id),
+    ]
+    first = place.open()
+    records = {r.record_id: r for r in (RECORD, other_record)}
+    rows = tuple(stored(place_ + 1, vector(place_), k) for place_, k in enumerate(keys))
+    first.commit(Batch(records=records, vectors=rows))
+    first.close()
+    assert list(place.open().vectors()) == list(rows)
+
+
+def test_branches(place: Place) -> None:
+    """A batch replaces all branches of a key it names, before and after a new start."""
+    ledger = place.open()
+    both = (stored(3, vector(1)), stored(3, vector(2), branch=1))
+    ledger.commit(batch(*both, stored(1, vector(9), key(phase=1))))
+    assert list(ledger.vectors()) == [*both, stored(1, vector(9), key(phase=1))]
+    ledger.close()
+    ledger = place.open()
+    assert len(list(ledger.vectors())) == 3
+    ledger.commit(batch(stored(4, vector(4))))
+    assert list(ledger.vectors()) == [stored(4, vector(4)), stored(1, vector(9), key(phase=1))]
+
+
+def test_commit_numbers(place: Place) -> None:
+    """Each commit and each declaration from outside raises the number; nothing else does."""
+    ledger = place.open()
+    numbers = [ledger.commit(batch(stored(n, vector(n)))).commit_number for n in (1, 2)]
+    assert numbers == [1, 2]
+    assert ledger.commit(Batch()).commit_number == 2
+    place.declare(declaration("a", model="m"))
+    assert ledger.position().commit_number == 3
+
+
+def test_all_or_nothing(place: Place) -> None:
+    """A batch that cannot be stored leaves nothing of it, and no later commit hides that."""
+    ledger = place.open()
+    ledger.commit(batch(stored(1, vector(1))))
+    broken = Batch(
+        vectors=(stored(2, vector(2)), stored(1, vector(1), key(record="0" * 16))),
+        transitions=(transition(),),
+    )
+    with pytest.raises(InvariantError):
+        ledger.commit(broken)
+    assert list(ledger.vectors()) == [stored(1, vector(1))]
+    assert list(ledger.transitions()) == []
+    assert ledger.position().commit_number == 1
+
+
+def test_declaration_from_outside(place: Place) -> None:
+    """Another process declares while a collector holds the ledger; the collector sees it."""
+    ledger = place.open()
+    assert place.declare(declaration("a", model="m")).sequence == 1
+    ledger.commit(Batch(declarations=(declaration("b", model="m"),)))
+    assert place.declare(declaration("c", model="m")).sequence == 3
+    assert [row.subject for row in ledger.declarations()] == ["a", "b", "c"]
+    assert [row.subject for row in ledger.declarations(after=2)] == ["c"]
+
+
+def test_transitions_are_delivered_once(place: Place) -> None:
+    """Delivery is noted for the named transitions only, and is kept."""
+    first = place.open()
+    first.commit(Batch(transitions=(transition("a"), transition("b"))))
+    first.commit(Batch(delivered_transitions=(2,)))
+    first.close()
+    assert [(t.model, t.delivered) for t in place.open().transitions()] == [
+        ("a", False),
+        ("b", True),
+    ]
+
+
+def test_one_collector(place: Place) -> None:
+    """A second collector is refused while the first holds the ledger, and let in afterwards."""
+    ledger = place.open()
+    with pytest.raises(NotPermittedError, match="held by another collector"):
+        place.open()
+    ledger.close()
+    ledger.close()
+    place.open()
+
+
+def test_readers(place: Place) -> None:
+    """A reader sees each commit at once and can change nothing."""
+    ledger = place.open()
+    reader = place.read()
+    for seconds in (1, 2):
+        ledger.commit(batch(stored(seconds, vector(seconds))))
+        assert list(reader.vectors()) == [stored(seconds, vector(seconds))]
+    with pytest.raises(InvariantError):
+        reader.commit(batch(stored(3, vector(3))))
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_kind(place: Place, simulated: bool) -> None:
+    """A ledger keeps the kind it was created for and refuses the other."""
+    first = place.open(simulated=simulated)
+    assert first.simulated == simulated
+    first.close()
+    with pytest.raises(NotPermittedError, match="never takes") as refused:
+        place.open(simulated=not simulated)
+    assert refused.value.exit_code == 77
+    assert place.open(simulated=simulated).simulated == simulated
+
+
+def test_many(place: Place) -> None:
+    """Many keys in one batch come back in the order they were first stored."""
+    ledger = place.open()
+    rows = tuple(stored(1, vector(n), key(phase=n)) for n in range(2_000))
+    ledger.commit(batch(*rows))
+    ledger.commit(batch(*(dataclasses.replace(r, sequence=2) for r in reversed(rows))))
+    found = list(ledger.vectors())
+    assert [row.sequence for row in found] == list(itertools.repeat(2, 2_000))
+    assert [row.key for row in found] == [row.key for row in rows]
+
+
+def test_records_are_kept_whole(place: Place) -> None:
+    """A record comes back with every field, the simulated mark included."""
+    ledger = place.open(simulated=True)
+    ledger.commit(Batch(records={SIMULATED_RECORD.record_id: SIMULATED_RECORD}))
+    assert ledger.records() == {SIMULATED_RECORD.record_id: SIMULATED_RECORD}

@@ -1,0 +1,103 @@
+"""Admission: what cannot be true is refused on its own content, everything else passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector.admit import BOOT_SLACK_NS, GREATEST_POWER_W, check_kind, refusal
+from flopmeter_core.errors import NotPermittedError
+from flopmeter_core.registers import SM_CYCLE_COMPONENTS, Component
+from flopmeter_core.units import NS_PER_S
+from support.ingest import RECORD, vector
+
+HOUR_S = 3600
+FULL_MEGACYCLES = 132 * 1980 * HOUR_S
+"""All SM cycles of the test's device in an hour at its maximum clock."""
+
+
+@pytest.mark.parametrize("component", SM_CYCLE_COMPONENTS)
+def test_cycles_at_the_maximum_clock(component: Component) -> None:
+    """5 % above the device's own maximum is jitter; more than that is impossible."""
+    jitter = FULL_MEGACYCLES * 105 // 100
+    possible = vector(HOUR_S, **{component.name: jitter})
+    impossible = vector(HOUR_S, **{component.name: jitter + 2})
+    assert refusal(possible, RECORD, boot_ns=None) == ""
+    assert component.name.lower() in refusal(impossible, RECORD, boot_ns=None)
+
+
+def test_cycles_need_observed_time() -> None:
+    """Cycles in time that was never observed are impossible."""
+    unobserved = vector(
+        0, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES // 2, UNOBSERVED_NS=HOUR_S * NS_PER_S
+    )
+    assert "sm_active_megacycles" in refusal(unobserved, RECORD, boot_ns=None)
+
+
+def test_device_that_does_not_say_its_clock() -> None:
+    """Where the device says neither SMs nor clock, only what no part can do is refused."""
+    silent = replace(RECORD, sm_count=0, max_sm_clock_mhz=0)
+    assert refusal(vector(HOUR_S), silent, boot_ns=None) == ""
+    broken = vector(HOUR_S, TENSOR_MEGACYCLES=2**61)
+    assert "tensor_megacycles" in refusal(broken, silent, boot_ns=None)
+
+
+def test_node_scope() -> None:
+    """A record of a whole node may hold the cycles and the energy of all its devices."""
+    node = replace(RECORD, device_count=8)
+    whole = vector(
+        HOUR_S, SM_ACTIVE_MEGACYCLES=8 * FULL_MEGACYCLES, ENERGY_MJ=8 * 1_000_000 * HOUR_S
+    )
+    assert refusal(whole, node, boot_ns=None) == ""
+    assert refusal(whole, RECORD, boot_ns=None) != ""
+
+
+def test_busy_cycles() -> None:
+    """Busy cycles may pass the stated maximum clock, but not what any clock can do."""
+    boosted = vector(HOUR_S, BUSY_MEGACYCLES=4_000 * HOUR_S)
+    broken = vector(HOUR_S, BUSY_MEGACYCLES=6_000 * HOUR_S)
+    assert refusal(boosted, RECORD, boot_ns=None) == ""
+    assert "busy_megacycles" in refusal(broken, RECORD, boot_ns=None)
+
+
+def test_energy() -> None:
+    """Energy above what any accelerator's share of a node draws is a broken counter."""
+    limit_mj = GREATEST_POWER_W * 1_000 * HOUR_S + GREATEST_POWER_W * BOOT_SLACK_NS // 10**6
+    assert refusal(vector(HOUR_S, ENERGY_MJ=limit_mj), RECORD, boot_ns=None) == ""
+    above = vector(HOUR_S, ENERGY_MJ=limit_mj + 1)
+    assert "energy_mj" in refusal(above, RECORD, boot_ns=None)
+
+
+def test_boot_time() -> None:
+    """A vector covers at most the boot time beside it and one second of slack."""
+    boot_ns = (HOUR_S - 1) * NS_PER_S
+    assert refusal(vector(HOUR_S), RECORD, boot_ns=boot_ns) == ""
+    assert "booted only" in refusal(vector(HOUR_S), RECORD, boot_ns=boot_ns - 1)
+    assert refusal(vector(HOUR_S), RECORD, boot_ns=None) == ""
+
+
+@given(st.integers(Component.BUSY_NS, Component.SUSPECT_NS))
+def test_every_class_of_time_counts(component: int) -> None:
+    """Time of every class has to fit into the boot time."""
+    covers = vector(0, **{Component(component).name: 10 * NS_PER_S})
+    assert refusal(covers, RECORD, boot_ns=10 * NS_PER_S) == ""
+    assert refusal(covers, RECORD, boot_ns=8 * NS_PER_S) != ""
+
+
+def test_flipped_bit() -> None:
+    """One flipped high bit in any component of a true vector is refused."""
+    true = vector(HOUR_S)
+    for place in range(len(true)):
+        flipped = (*true[:place], true[place] | 1 << 61, *true[place + 1 :])
+        assert refusal(flipped, RECORD, boot_ns=2 * HOUR_S * NS_PER_S), Component(place)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_kind(simulated: bool) -> None:
+    """A ledger takes its own kind only, and the sentence says where to send the other."""
+    check_kind(simulated=simulated, ledger_simulated=simulated, sender="node n")
+    with pytest.raises(NotPermittedError, match=r"send to a collector started with(out)? --sim"):
+        check_kind(simulated=simulated, ledger_simulated=not simulated, sender="node n")

@@ -1,0 +1,204 @@
+"""The merge: what the table holds depends on what was sent, never on how it arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.registers import MAXIMUM_BRANCHES, Branches, Outcome, RegisterTable
+from flopmeter_core.reports import KeyedVector
+from support.ingest import RECORD, key, vector
+
+KEY = key()
+
+
+def keyed(sequence: int, *components: int) -> KeyedVector:
+    """A vector of the test's key with these first components."""
+    return KeyedVector(KEY, sequence, (*components, *vector(0)[len(components) :]))
+
+
+def merged(arrivals: Sequence[KeyedVector]) -> tuple[Branches, list[Outcome]]:
+    """What a new table holds after these arrivals."""
+    table = RegisterTable()
+    outcomes = [table.merge(arrival, RECORD) for arrival in arrivals]
+    return table.branches(KEY), outcomes
+
+
+def contents(branches: Branches) -> list[tuple[int, tuple[int, ...]]]:
+    """The first two components of each branch with its sequence, in branch order."""
+    assert [stored.branch for stored in branches] == list(range(len(branches)))
+    return [(stored.sequence, stored.vector[:2]) for stored in branches]
+
+
+def test_first_and_newer() -> None:
+    """The first vector is new; one that follows it wins whole, even where nothing grew."""
+    branches, outcomes = merged([keyed(1, 5), keyed(2, 7), keyed(3, 7)])
+    assert outcomes == [Outcome.NEW, Outcome.ADVANCED, Outcome.ADVANCED]
+    assert contents(branches) == [(3, (7, 0))]
+
+
+def test_duplicate() -> None:
+    """The same sequence with the same content changes nothing."""
+    branches, outcomes = merged([keyed(1, 5), keyed(1, 5)])
+    assert outcomes == [Outcome.NEW, Outcome.DUPLICATE]
+    assert contents(branches) == [(1, (5, 0))]
+
+
+def test_late() -> None:
+    """A lower sequence with nothing above what is held came late and changes nothing."""
+    branches, outcomes = merged([keyed(9, 5, 5), keyed(2, 5, 1)])
+    assert outcomes == [Outcome.NEW, Outcome.LATE]
+    assert contents(branches) == [(9, (5, 5))]
+
+
+def test_same_sequence_other_content() -> None:
+    """One sequence with two contents has two writers, even where one content is above."""
+    branches, outcomes = merged([keyed(3, 5), keyed(3, 6)])
+    assert outcomes == [Outcome.NEW, Outcome.FORK]
+    assert contents(branches) == [(3, (5, 0)), (3, (6, 0))]
+
+
+def test_newer_but_lower_somewhere() -> None:
+    """A higher sequence that is lower somewhere does not follow: both are kept."""
+    branches, outcomes = merged([keyed(3, 5, 5), keyed(4, 9, 4)])
+    assert outcomes[-1] is Outcome.FORK
+    assert contents(branches) == [(3, (5, 5)), (4, (9, 4))]
+
+
+def test_older_but_higher_somewhere() -> None:
+    """A lower sequence that is higher somewhere is no late one: both are kept."""
+    branches, outcomes = merged([keyed(4, 9, 4), keyed(3, 5, 5)])
+    assert outcomes[-1] is Outcome.FORK
+    assert contents(branches) == [(3, (5, 5)), (4, (9, 4))]
+
+
+def test_branch_advances() -> None:
+    """After a fork a vector that follows one branch takes its place and leaves the other."""
+    branches, outcomes = merged([keyed(3, 5, 5), keyed(3, 1, 9), keyed(4, 2, 9)])
+    assert outcomes[-1] is Outcome.ADVANCED
+    assert contents(branches) == [(3, (5, 5)), (4, (2, 9))]
+
+
+def test_fork_in_the_middle_heals() -> None:
+    """A vector that follows every branch is the only one left: no other can be above it."""
+    branches, outcomes = merged([keyed(3, 5, 5), keyed(3, 1, 9), keyed(4, 9, 9), keyed(3, 5, 5)])
+    assert outcomes == [Outcome.NEW, Outcome.FORK, Outcome.ADVANCED, Outcome.LATE]
+    assert contents(branches) == [(4, (9, 9))]
+
+
+def test_branches_are_limited() -> None:
+    """A key never has more than the stated branches; one more is refused and changes nothing."""
+    writers = [keyed(1, place, MAXIMUM_BRANCHES - place) for place in range(MAXIMUM_BRANCHES + 1)]
+    branches, outcomes = merged(writers)
+    assert outcomes == [Outcome.NEW, *[Outcome.FORK] * 7, Outcome.REFUSED_FORK]
+    assert len(branches) == MAXIMUM_BRANCHES
+
+
+def test_forks_are_counted() -> None:
+    """The number of forked keys follows forks, their healing and a restart."""
+    table = RegisterTable()
+    for arrival in [keyed(3, 5, 5), keyed(3, 1, 9)]:
+        table.merge(arrival, RECORD)
+    assert table.forked_key_count() == 1
+    restarted = RegisterTable()
+    restarted.restore({RECORD.record_id: RECORD}, table.branches(KEY))
+    assert restarted.forked_key_count() == 1
+    restarted.merge(keyed(4, 9, 9), RECORD)
+    assert restarted.forked_key_count() == 0
+
+
+def test_changes_are_taken_once() -> None:
+    """Commit and totals each get every change once, with the record of a new key."""
+    table = RegisterTable()
+    table.merge(keyed(1, 5), RECORD)
+    committed = table.take_uncommitted()
+    assert (committed.branches, committed.records) == (
+        {KEY: table.branches(KEY)},
+        {RECORD.record_id: RECORD},
+    )
+    assert not table.take_uncommitted()
+    table.merge(keyed(1, 5), RECORD)
+    assert not table.take_uncommitted()
+    table.merge(keyed(2, 6), RECORD)
+    assert contents(table.take_uncounted().branches[KEY]) == [(2, (6, 0))]
+    assert not table.take_uncounted()
+
+
+def test_restored_keys_are_counted_not_committed() -> None:
+    """What a ledger held needs no commit, but every total is built from it."""
+    table = RegisterTable()
+    stored = StoredVector(KEY, 0, 4, vector(2))
+    table.restore({RECORD.record_id: RECORD}, [stored])
+    assert not table.take_uncommitted()
+    assert table.take_uncounted().branches == {KEY: (stored,)}
+    assert table.record(RECORD.record_id) == RECORD
+    assert table.merge(KeyedVector(KEY, 4, vector(2)), RECORD) is Outcome.DUPLICATE
+
+
+@st.composite
+def one_writer(draw: st.DrawFn) -> list[KeyedVector]:
+    """What one register reports over its life: each vector follows the one before."""
+    steps = draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=8))
+    first = second = 0
+    life = []
+    for place, (more, also) in enumerate(steps):
+        first, second = first + more, second + also
+        life.append(keyed(place + 1, first, second))
+    return life
+
+
+@given(st.data())
+def test_delivery_does_not_matter(data: st.DataObject) -> None:
+    """Loss of all but the last, repetition and order never change what is held."""
+    life = data.draw(one_writer())
+    received = data.draw(st.lists(st.sampled_from(life), max_size=12))
+    arrivals = data.draw(st.permutations([*received, life[-1]]))
+    branches, outcomes = merged(arrivals)
+    assert contents(branches) == contents(merged([life[-1]])[0])
+    assert not {Outcome.FORK, Outcome.REFUSED_FORK} & set(outcomes)
+
+
+@given(st.data())
+def test_partition_does_not_matter(data: st.DataObject) -> None:
+    """A restart between any two vectors changes nothing."""
+    life = data.draw(one_writer())
+    cuts = data.draw(st.lists(st.booleans(), min_size=len(life), max_size=len(life)))
+    table = RegisterTable()
+    for arrival, cut in zip(life, cuts, strict=True):
+        table.merge(arrival, RECORD)
+        if cut:
+            restarted = RegisterTable()
+            restarted.restore({RECORD.record_id: RECORD}, table.branches(KEY))
+            table = restarted
+    assert table.branches(KEY) == merged(life)[0]
+
+
+ANY = st.builds(keyed, st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))
+
+
+@given(st.data())
+def test_any_writers_any_order(data: st.DataObject) -> None:
+    """Even with several writers on one key the order and repetition of arrivals do not matter."""
+    arrivals = data.draw(st.lists(ANY, min_size=1, max_size=6))
+    again = data.draw(st.permutations([*arrivals, *arrivals]))
+    held = merged(arrivals)[0]
+    assert len(held) <= len(set(arrivals))
+    assert merged(again)[0] == held
+
+
+@given(st.lists(ANY, min_size=1, max_size=6))
+def test_nothing_sent_is_lost(arrivals: list[KeyedVector]) -> None:
+    """Every vector sent is held, or one that follows it is."""
+    held = merged(arrivals)[0]
+    for sent in arrivals:
+        assert any(
+            (stored.sequence, stored.vector) == (sent.sequence, sent.vector)
+            or (
+                stored.sequence > sent.sequence
+                and all(a >= b for a, b in zip(stored.vector, sent.vector, strict=True))
+            )
+            for stored in held
+        )
