@@ -86,7 +86,9 @@ def integer_weights(conditions: Conditions, rate: Fraction) -> Weights:
     """Integer matrix cycles as if they were floating ones: the side that must not under-count."""
     if not conditions.record.tensor_classes:
         return {}
-    return {Component.IMMA_MEGACYCLES: rate * CYCLES_PER_MEGACYCLE}
+    # They are also among any tensor cycles, which weigh what FP64 does.
+    fp64_rate = conditions.part.architecture.tensor.get("fp64", 0)
+    return {Component.IMMA_MEGACYCLES: (rate - fp64_rate) * CYCLES_PER_MEGACYCLE}
 
 
 def vector_weights(conditions: Conditions) -> Weights:

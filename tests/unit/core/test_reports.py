@@ -1,0 +1,59 @@
+"""Reports: plain values that say the least until told."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key
+from flopmeter_core.reports import (
+    PROTOCOL_VERSION,
+    Acknowledgement,
+    Durability,
+    Hello,
+    KeyedVector,
+    LedgerPosition,
+    Report,
+)
+
+KEY = Key("GPU-1", "ab" * 16, "run:a", 0, Evidence.GPM, "0123456789abcdef")
+
+
+def test_frozen() -> None:
+    """A message cannot change after it was made: it is resent as it was."""
+    for message, field in (
+        (Hello("n", "ab" * 16, simulated=False), "simulated"),
+        (KeyedVector(KEY, 1, ZERO_VECTOR), "sequence"),
+        (Report({}, (), 0, 0), "boot_ns"),
+        (Acknowledgement(KEY, 1, Durability.HERE), "durability"),
+        (LedgerPosition("l", 1, 1), "generation"),
+    ):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(message, field, 2)
+
+
+def test_wire_names() -> None:
+    """The words of the protocol are stable."""
+    assert PROTOCOL_VERSION == 1
+    assert [durability.value for durability in Durability] == [
+        "durable_here",
+        "durable_at_root",
+        "refused",
+    ]
+
+
+def test_keys_differ_in_every_part() -> None:
+    """Two keys are one only when every part is the same: nothing of two users is ever merged."""
+    others = {
+        dataclasses.replace(KEY, **{name: change})  # type: ignore[arg-type]
+        for name, change in {
+            "device": "GPU-2",
+            "incarnation": "cd" * 16,
+            "allocation": "run:b",
+            "phase": 1,
+            "evidence": Evidence.CYCLES,
+            "record": "fedcba9876543210",
+        }.items()
+    }
+    assert len(others | {KEY}) == 7
