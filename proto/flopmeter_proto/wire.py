@@ -270,7 +270,11 @@ class StreamReader:
         for message in records:
             if len(self._records) >= MAXIMUM_RECORDS_PER_STREAM:
                 raise WireError(f"more than {MAXIMUM_RECORDS_PER_STREAM} device records")
-            self._records[message.record_number] = _record_in(message)
+            record = _record_in(message)
+            if self._records.setdefault(message.record_number, record) != record:
+                raise WireError(
+                    f"device record {message.record_number} was stated before as another"
+                )
 
     def _take_keys(self, keys: Iterable[pb.KeyDescriptor]) -> None:
         for message in keys:
@@ -279,7 +283,7 @@ class StreamReader:
             record = self._records.get(message.record_number)
             if record is None:
                 raise WireError(f"device record {message.record_number} was never stated")
-            self._keys[message.key_number] = Key(
+            key = Key(
                 device=record.device,
                 incarnation=_incarnation(message.incarnation),
                 allocation=_text(message.allocation, "allocation", limit=MAXIMUM_LENGTH),
@@ -287,6 +291,8 @@ class StreamReader:
                 evidence=_evidence(message.evidence),
                 record=record.record_id,
             )
+            if self._keys.setdefault(message.key_number, key) != key:
+                raise WireError(f"key number {message.key_number} was stated before as another")
 
 
 def check_version(version: int) -> None:

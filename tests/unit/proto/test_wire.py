@@ -1,0 +1,213 @@
+"""The wire: what goes in comes out, and what breaks the contract is refused before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_core.devices import DeviceRecord, EnergyScope
+from flopmeter_core.errors import WireError
+from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Evidence, Key
+from flopmeter_core.reports import Durability, Hello, KeyedVector, LedgerPosition, Report
+from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_proto.wire import StreamReader, StreamWriter, check_values
+
+HELLO = Hello("node-1", "ab" * 16, simulated=True, cluster="c", sensor="nvml", boot_id="b")
+RECORD = DeviceRecord(
+    node="node-1",
+    device="GPU-1",
+    vendor="nvidia",
+    product_name="H100",
+    pci_device_id=0x233010DE,
+    part="h100-sxm5-80gb",
+    sm_count=132,
+    max_sm_clock_mhz=1_980,
+    memory_mib=81_559,
+    driver_version="595",
+    energy_scope=EnergyScope.MODULE,
+    tensor_classes=False,
+    simulated=True,
+)
+KEY = Key("GPU-1", "ab" * 16, "run:a", 3, Evidence.GPM, RECORD.record_id)
+VECTOR = (*range(COMPONENT_COUNT - 1), REGISTER_LIMIT - 1)
+POSITION = LedgerPosition("ledger", 2, 77)
+
+
+def report(*vectors: KeyedVector, record: DeviceRecord = RECORD) -> Report:
+    """A report of one record."""
+    return Report({record.record_id: record}, vectors, boot_ns=5, wall_ns=7 * 10**18 + 3)
+
+
+@given(hello=st.builds(Hello, st.just("n"), st.just("cd" * 16), st.booleans(), st.just("cluster")))
+def test_hello(hello: Hello) -> None:
+    """Who sends comes through whole."""
+    assert StreamReader().hello(StreamWriter().hello(hello)) == hello
+    assert StreamReader().hello(StreamWriter().hello(HELLO)) == HELLO
+
+
+def test_report() -> None:
+    """Record, key, vector, times and display estimates come through whole."""
+    sent = replace(report(KeyedVector(KEY, 9, VECTOR)), display_flop={"run:a": 10**27})
+    assert StreamReader().report(StreamWriter().report(sent)) == sent
+
+
+@given(
+    vectors=st.lists(
+        st.tuples(
+            st.sampled_from(["run:a", "none", "boundary(none,run:a)"]),
+            st.sampled_from(list(Evidence)),
+            st.integers(1, REGISTER_LIMIT - 1),
+            st.lists(
+                st.integers(0, REGISTER_LIMIT - 1),
+                min_size=COMPONENT_COUNT,
+                max_size=COMPONENT_COUNT,
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_stream(
+    vectors: list[tuple[str, Evidence, int, list[int]]],
+) -> None:
+    """Many reports on one stream: keys are spelled once, vectors come through bit for bit."""
+    writer, reader = StreamWriter(), StreamReader()
+    stated = set()
+    for allocation, evidence, sequence, amounts in vectors:
+        key = replace(KEY, allocation=allocation, evidence=evidence)
+        sent = report(KeyedVector(key, sequence, tuple(amounts)))
+        message = writer.report(sent)
+        assert len(message.keys) == (0 if key in stated else 1)
+        stated.add(key)
+        assert reader.report(message) == sent
+
+
+def test_answer() -> None:
+    """Each vector is answered under its own key and sequence: durable, or refused with a reason."""
+    writer, reader = StreamWriter(), StreamReader()
+    other = replace(KEY, phase=4)
+    sent = report(KeyedVector(KEY, 9, VECTOR), KeyedVector(other, 2, ZERO_VECTOR))
+    received = reader.report(writer.report(sent))
+    for at_root, durability in ((True, Durability.AT_ROOT), (False, Durability.HERE)):
+        answer = writer.answer(
+            reader.answer(received, {other: "too much"}, POSITION, at_root=at_root)
+        )
+        assert answer.position == POSITION
+        good, bad = answer.acknowledgements
+        assert (good.key, good.sequence, good.durability, good.reason) == (KEY, 9, durability, "")
+        assert (bad.key, bad.sequence) == (other, 2)
+        assert (bad.durability, bad.reason) == (Durability.REFUSED, "too much")
+
+
+def test_answer_for_a_key_never_sent() -> None:
+    """An acknowledgement that is not ours must not release anything."""
+    writer, reader = StreamWriter(), StreamReader()
+    received = reader.report(writer.report(report(KeyedVector(KEY, 9, VECTOR))))
+    message = reader.answer(received, {}, POSITION, at_root=True)
+    message.acknowledgements[0].key_number = 5
+    with pytest.raises(WireError, match="acknowledged key 5, never sent"):
+        writer.answer(message)
+
+
+def test_unknown_durability_releases_nothing() -> None:
+    """A durability this agent does not know is no durability."""
+    writer, reader = StreamWriter(), StreamReader()
+    received = reader.report(writer.report(report(KeyedVector(KEY, 9, VECTOR))))
+    message = reader.answer(received, {}, POSITION, at_root=True)
+    message.acknowledgements[0].durability = 99  # type: ignore[assignment]
+    assert writer.answer(message).acknowledgements[0].durability is Durability.REFUSED
+
+
+# The messages are the generated ones; only wire may name their types.
+Break = Callable[..., object]
+BAD_REPORTS: list[tuple[Break, str]] = [
+    (lambda m: m.ClearField("keys"), "key number 0 was never stated"),
+    (lambda m: m.ClearField("device_records"), "device record 0 was never stated"),
+    (lambda m: setattr(m.vectors[0], "sequence", 0), "sequence 0 lies outside"),
+    (lambda m: setattr(m.vectors[0], "sequence", 2**62), "lies outside"),
+    (lambda m: m.vectors[0].component_values.append(1), "1 to 18 components, not 19"),
+    (lambda m: m.vectors[0].ClearField("component_values"), "not 0"),
+    (lambda m: m.vectors[0].component_values.__setitem__(3, -1), "outside 0"),
+    (lambda m: m.vectors[0].component_values.__setitem__(3, 2**62), "outside 0"),
+    (lambda m: setattr(m.keys[0], "allocation", ""), "allocation is empty"),
+    (lambda m: setattr(m.keys[0], "allocation", "a" * 513), "allocation has 513 characters"),
+    (lambda m: setattr(m.keys[0], "allocation", "a\nb"), "allocation holds control"),
+    (lambda m: setattr(m.keys[0], "incarnation", b"short"), "has 16 bytes, not 5"),
+    (lambda m: setattr(m.keys[0], "phase", -1), "phase is negative"),
+    (lambda m: setattr(m.keys[0], "evidence", 0), "evidence level 0 is not known"),
+    (lambda m: setattr(m.keys[0], "evidence", 99), "evidence level 99 is not known"),
+    (lambda m: setattr(m.device_records[0], "device", ""), "device is empty"),
+    (lambda m: setattr(m.device_records[0], "node", "n" * 257), "node has 257 characters"),
+    (lambda m: setattr(m.device_records[0], "sm_count", -1), "sm_count is negative"),
+    (lambda m: setattr(m.device_records[0], "memory_mib", -1), "memory_mib is negative"),
+    (lambda m: setattr(m.device_records[0], "device_count", 0), "device_count must be 1"),
+    (lambda m: setattr(m.device_records[0], "device_count", 1_025), "device_count must be 1"),
+    (lambda m: setattr(m.device_records[0], "energy_scope", 9), "energy scope 9 is not known"),
+    (lambda m: setattr(m.boot_duration, "seconds", -1), "boot_duration is negative"),
+    (lambda m: m.display_estimates.add(allocation="a", compute_flop="-1"), "decimal digits"),
+    (lambda m: m.display_estimates.add(allocation="a", compute_flop="9" * 41), "decimal digits"),
+    (lambda m: m.display_estimates.add(allocation="a", compute_flop="٣"), "decimal digits"),
+]
+
+
+@pytest.mark.parametrize(("breaking", "sentence"), BAD_REPORTS)
+def test_bad_report(breaking: Break, sentence: str) -> None:
+    """Each way a report can break the contract is refused with its reason."""
+    message = StreamWriter().report(report(KeyedVector(KEY, 9, VECTOR)))
+    breaking(message)
+    with pytest.raises(WireError, match=sentence):
+        StreamReader().report(message)
+
+
+BAD_HELLOS: list[tuple[Break, str]] = [
+    (lambda m: m.ClearField("hello"), "must carry hello"),
+    (lambda m: setattr(m.hello, "protocol_version", 2), "version 2 is not spoken here"),
+    (lambda m: setattr(m.hello, "node", ""), "node is empty"),
+    (lambda m: setattr(m.hello, "incarnation", b""), "has 16 bytes, not 0"),
+    (lambda m: setattr(m.hello, "cluster", "a\x1b[31m"), "cluster holds control"),
+]
+
+
+@pytest.mark.parametrize(("breaking", "sentence"), BAD_HELLOS)
+def test_bad_hello(breaking: Break, sentence: str) -> None:
+    """Each way a hello can break the contract is refused with its reason."""
+    message = StreamWriter().hello(HELLO)
+    breaking(message)
+    with pytest.raises(WireError, match=sentence):
+        StreamReader().hello(message)
+
+
+def test_restated_numbers() -> None:
+    """A number stands for one key and one record as long as the stream lives."""
+    reader = StreamReader()
+    first = StreamWriter().report(report(KeyedVector(KEY, 9, VECTOR)))
+    reader.report(first)
+    reader.report(first)
+    other = replace(RECORD, sm_count=1)
+    changed = replace(KEY, record=other.record_id)
+    with pytest.raises(WireError, match="device record 0 was stated before as another"):
+        reader.report(StreamWriter().report(report(KeyedVector(changed, 9, VECTOR), record=other)))
+    moved = replace(KEY, allocation="run:b")
+    with pytest.raises(WireError, match="key number 0 was stated before as another"):
+        reader.report(StreamWriter().report(report(KeyedVector(moved, 9, VECTOR))))
+
+
+def test_older_writer() -> None:
+    """A vector of a writer that knew fewer components is filled with zeros."""
+    assert check_values((5, 6)) == (5, 6) + (0,) * (COMPONENT_COUNT - 2)
+
+
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream cannot fill the collector's memory with keys or records."""
+    reader = StreamReader()
+    monkeypatch.setattr("flopmeter_proto.wire.MAXIMUM_KEYS_PER_STREAM", 1)
+    other = replace(KEY, phase=4)
+    two = report(KeyedVector(KEY, 9, VECTOR), KeyedVector(other, 9, VECTOR))
+    with pytest.raises(WireError, match="more than 1 keys"):
+        reader.report(StreamWriter().report(two))
+    monkeypatch.setattr("flopmeter_proto.wire.MAXIMUM_RECORDS_PER_STREAM", 0)
+    with pytest.raises(WireError, match="more than 0 device records"):
+        StreamReader().report(StreamWriter().report(two))
