@@ -1,0 +1,130 @@
+"""The collector's HTTP side: page, metrics, health and the JSON interface.
+
+Owns: the paths, their content types and their headers.
+May touch: nothing but the functions it is given; reads only immutable, published snapshots.
+Called by the collector's app, which serves it; docs/api.md lists the paths.
+Everything is read-only: what changes a figure comes in over gRPC or as a declaration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from flopmeter_collector.http.metrics import exposition
+from flopmeter_collector.http.page import render_page
+from flopmeter_collector.http.status import ServiceStatus
+from flopmeter_collector.presentation import Json, thresholds_document, totals_document
+from flopmeter_collector.totals import TotalsSnapshot
+from flopmeter_core.catalogue import Threshold
+from flopmeter_core.kernels.render import CONTENT_TYPE
+
+_HEADERS = {
+    # The page loads nothing from anywhere; a browser then refuses whatever would be smuggled in.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the HTTP side reads; each is quick and safe to call at any time.
+
+    Attributes:
+        snapshot: the newest published totals; None before the first.
+        status: the collector itself.
+        not_ready: why nothing can be relied on, in one sentence; empty when ready.
+        thresholds: the catalogue.
+    """
+
+    snapshot: Callable[[], TotalsSnapshot | None]
+    status: Callable[[], ServiceStatus]
+    not_ready: Callable[[], str]
+    thresholds: Sequence[Threshold]
+
+
+def build_app(sources: Sources) -> Starlette:
+    """Build the ASGI application; serving it is the caller's."""
+    handlers = _Handlers(sources)
+    return Starlette(
+        routes=[
+            Route("/", handlers.page),
+            Route("/metrics", handlers.metrics),
+            Route("/healthz", handlers.healthz),
+            Route("/readyz", handlers.readyz),
+            Route("/api/v1/totals", handlers.totals),
+            Route("/api/v1/thresholds", handlers.thresholds),
+        ]
+    )
+
+
+class _Handlers:
+    """One method a path."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    async def page(self, _request: Request) -> Response:
+        """The page for people."""
+        snapshot = self._sources.snapshot()
+        if snapshot is None:
+            return _not_ready(self._sources.not_ready())
+        # In a thread: a large page must not hold up the reports on the event loop.
+        html = await asyncio.to_thread(render_page, snapshot, self._sources.thresholds)
+        return HTMLResponse(html, headers=_HEADERS)
+
+    async def metrics(self, _request: Request) -> Response:
+        """Prometheus text; before the first totals only the collector itself."""
+        sources = self._sources
+        text = await asyncio.to_thread(
+            exposition, sources.snapshot(), sources.thresholds, sources.status()
+        )
+        return Response(text, headers=_HEADERS, media_type=CONTENT_TYPE)
+
+    async def healthz(self, _request: Request) -> Response:
+        """The process answers."""
+        return PlainTextResponse("ok\n", headers=_HEADERS)
+
+    async def readyz(self, _request: Request) -> Response:
+        """The totals are rebuilt and the ledger commits."""
+        reason = self._sources.not_ready()
+        if reason or self._sources.snapshot() is None:
+            return _not_ready(reason)
+        return PlainTextResponse("ready\n", headers=_HEADERS)
+
+    async def totals(self, _request: Request) -> Response:
+        """All totals as JSON."""
+        snapshot = self._sources.snapshot()
+        if snapshot is None:
+            return _json({"error": _waiting(self._sources.not_ready())}, status_code=503)
+        document = await asyncio.to_thread(totals_document, snapshot, self._sources.thresholds)
+        return _json(document)
+
+    async def thresholds(self, _request: Request) -> Response:
+        """The catalogue as JSON."""
+        return _json(thresholds_document(self._sources.thresholds))
+
+
+def _waiting(reason: str) -> str:
+    return reason or "the totals are being rebuilt from the ledger; try again in a moment"
+
+
+def _not_ready(reason: str) -> Response:
+    return PlainTextResponse(_waiting(reason) + "\n", status_code=503, headers=_HEADERS)
+
+
+def _json(document: Json, *, status_code: int = 200) -> Response:
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+    return Response(text, status_code=status_code, headers=_HEADERS, media_type="application/json")

@@ -1,0 +1,282 @@
+"""The page for people: every model against every threshold, every run, and what is doubtful.
+
+Owns: the page's content and order.
+May touch: nothing; a pure function of an immutable snapshot and the catalogue.
+Called by http.app. Every name on it comes from somebody else, so every text is escaped.
+No script and nothing loaded: it can be saved, printed and handed on as one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.http.axis import axis, figure_html, range_html
+from flopmeter_collector.http.page_style import STYLE
+from flopmeter_collector.presentation import (
+    energy_scope_text,
+    shares,
+    unmeasured_share,
+    utc_text,
+)
+from flopmeter_collector.rounding import percent_text
+from flopmeter_collector.sums import Account
+from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_core.catalogue import Standing, State, Threshold
+from flopmeter_core.units import J_PER_KWH, MJ_PER_J
+
+REFRESH_S = 15
+"""How often an open page asks again: as slow as a person reads."""
+
+MAXIMUM_MODELS = 50
+MAXIMUM_RUNS = 200
+"""More would make the page slow; the rest is counted on it and complete in the JSON."""
+
+_PPM_PERCENT = 10_000
+
+_SIMULATED_BANNER = (
+    '<div class="simulated" role="alert"><b>SIMULATED</b> Every figure on this page is made up. '
+    "No accelerator was measured.</div>"
+)
+
+
+def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
+    """The whole page as HTML.
+
+    Args:
+        snapshot: the totals.
+        thresholds: the catalogue.
+    """
+    held = applicable(thresholds, simulated=snapshot.simulated)
+    body = [
+        _SIMULATED_BANNER if snapshot.simulated else "",
+        _header(snapshot),
+        "<main>",
+        _notices(snapshot),
+        _models(snapshot.models, held),
+        _runs(snapshot, held),
+        _thresholds(held),
+        "</main>",
+        _footer(snapshot),
+    ]
+    title = "SIMULATED - flopmeter" if snapshot.simulated else "flopmeter"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="refresh" content="{REFRESH_S}">'
+        f"<title>{title}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>"
+    )
+
+
+def _header(snapshot: TotalsSnapshot) -> str:
+    position = snapshot.position
+    place = f"ledger commit {position.commit_number}" if position else "no ledger"
+    return (
+        "<header><h1>flopmeter</h1>"
+        f'<span class="meta">{place}, as of {utc_text(snapshot.as_of_ns)} &middot; '
+        f"method {escape(snapshot.method_version)} &middot; "
+        f"device table {escape(snapshot.table_version)}</span></header>"
+    )
+
+
+def _notices(snapshot: TotalsSnapshot) -> str:
+    """What widens figures most and a person can cure, before everything else."""
+    undeclared = [run.run for run in snapshot.runs if _undeclared(run)]
+    accounts = [snapshot.unattributed, *(run.account for run in snapshot.runs)]
+    unknown = sorted({part for account in accounts for part in account.unknown_parts})
+    forks = sum(account.fork_count for account in accounts)
+    notices = []
+    if undeclared:
+        count = f"{len(undeclared)} run{'s have' if len(undeclared) > 1 else ' has'}"
+        notices.append(
+            f"<strong>{count} no declared number format</strong>, which widens the figures more "
+            f"than anything else: {_some(undeclared)}. Declare it with "
+            "<code>flopmeter run declare RUN --format bf16</code>."
+        )
+    if unknown:
+        notices.append(
+            f"<strong>Unknown accelerators</strong> are counted at their ceiling: {_some(unknown)}."
+        )
+    if forks:
+        notices.append(
+            f"<strong>{forks} register{'s' if forks > 1 else ''} with two histories</strong>: two "
+            "agents wrote under one identity; the range covers both until a person decides."
+        )
+    return "".join(f'<p class="notice">{notice}</p>' for notice in notices)
+
+
+def _models(models: Sequence[ModelTotals], thresholds: Sequence[Threshold]) -> str:
+    largest = sorted(models, key=lambda m: (-m.figures.total.best, m.model))
+    cards = [_model(model, thresholds) for model in largest[:MAXIMUM_MODELS]]
+    if not cards:
+        cards = ['<p class="soft">No run has reported yet.</p>']
+    legend = (
+        '<p class="soft"><span class="key" style="background:#0b4f8a;width:5px;height:14px">'
+        '</span>most likely <span class="key" style="background:#7fb0dc"></span>likely range '
+        '(95 %) <span class="key" style="background:#dfe8f0;border:1px solid #b9c8d6"></span>'
+        "physically possible; powers of ten, in FLOP</p>"
+    )
+    more = len(models) - MAXIMUM_MODELS
+    rest = f'<p class="soft">{more} smaller models are in /api/v1/totals.</p>' if more > 0 else ""
+    return f"<h2>Models against thresholds</h2>{legend}{''.join(cards)}{rest}"
+
+
+def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
+    values = [threshold.value_flop for threshold in thresholds]
+    total = model.figures.total
+    runs = f"{len(model.runs)} run{'s' if len(model.runs) != 1 else ''}: {_some(model.runs)}"
+    rows = "".join(
+        _standing(model, standing)
+        for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
+    )
+    return (
+        f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
+        f"{_mark(model.simulated)}</h3>"
+        f'<span class="soft">{runs}</span></div>'
+        f'<div><span class="figure">{figure_html(total.best, values)} FLOP</span> '
+        f'<span class="range">likely {range_html(total, values)}</span></div></div>'
+        f"{axis(model.figures, thresholds)}"
+        '<table><thead><tr><th>Threshold</th><th>Law</th><th class="n">Value (FLOP)</th>'
+        '<th class="n">Reached</th><th class="n">Likely range</th><th class="after">State</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _standing(model: ModelTotals, standing: Standing) -> str:
+    threshold, total = standing.threshold, model.figures.total
+    value = threshold.value_flop
+    ends = (percent_text(total.lower, value), percent_text(total.upper, value))
+    likely = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    return (
+        f"<tr><td>{escape(threshold.id)}</td><td>{escape(threshold.jurisdiction)}</td>"
+        f'<td class="n">{figure_html(value, ())}</td>'
+        f'<td class="n"><b>{percent_text(total.best, value)}</b></td>'
+        f'<td class="n">{likely}</td><td class="after">{_state(standing)}</td></tr>'
+    )
+
+
+def _state(standing: Standing) -> str:
+    """The state as a word; green only where the whole likely range is below."""
+    kind, text = {
+        State.ABOVE: ("above", "ABOVE" if standing.decided else "ABOVE, range reaches below"),
+        State.BELOW: ("below", "below") if standing.decided else ("open", "below, range above"),
+        State.ABOVE_BY_UNOBSERVED_ONLY: ("open", "below, unless unobserved time"),
+        State.UNKNOWN: ("unknown", "nothing measured yet"),
+    }[standing.state]
+    return f'<span class="state {kind}">{text}</span>'
+
+
+def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
+    """Runs, those with an undeclared format first, and the remainder of no run last."""
+    runs = sorted(
+        snapshot.runs,
+        key=lambda run: (not _undeclared(run), -run.account.figures.total.best, run.run),
+    )
+    values = [threshold.value_flop for threshold in thresholds]
+    rows = [_run(run, values) for run in runs[:MAXIMUM_RUNS]]
+    more = len(runs) - MAXIMUM_RUNS
+    if more > 0:
+        rows.append(
+            f'<tr><td colspan="8" class="soft">{more} more runs are in /api/v1/totals</td></tr>'
+        )
+    remainder = _account_cells(snapshot.unattributed, values)
+    return (
+        '<h2>Runs</h2><div class="card scroll"><table><thead><tr><th>Run</th><th>Model</th>'
+        '<th>Number format</th><th class="n">FLOP executed (likely range)</th><th class="after">Evidence</th>'
+        '<th class="n">Not measured</th><th class="n">Devices</th><th class="n">Energy</th></tr>'
+        f"</thead><tbody>{''.join(rows)}"
+        f'<tr class="rest"><td class="name">Unattributed{_mark(snapshot.unattributed.simulated)}'
+        '<br><span class="soft">work that belongs to no run</span></td><td></td><td></td>'
+        f"{remainder}</tr></tbody></table></div>"
+    )
+
+
+def _run(run: RunTotals, values: Sequence[int]) -> str:
+    declared = run.declaration
+    formats = (
+        escape(declared.formats.text)
+        if declared.formats
+        else '<span class="undeclared">undeclared</span>'
+    )
+    warnings = "".join(f'<br><span class="warning">{escape(text)}</span>' for text in run.warnings)
+    activity = f'<br><span class="soft">{declared.activity}</span>' if declared.activity else ""
+    return (
+        f'<tr><td class="name"><b>{escape(run.run)}</b>{_mark(run.account.simulated)}'
+        f"{activity}{warnings}</td>"
+        f'<td class="name">{escape(run.model)}</td><td>{formats}</td>'
+        f"{_account_cells(run.account, values)}</tr>"
+    )
+
+
+def _account_cells(account: Account, values: Sequence[int]) -> str:
+    total = account.figures.total
+    evidence = ", ".join(f"{level} {share * 100:.0f} %" for level, share in shares(account))
+    joules = sum(account.energy_mj.values()) // MJ_PER_J
+    energy = f"{joules / J_PER_KWH:,.1f} kWh" if joules else "none"
+    nodes = f"{account.node_count:,} node{'s' if account.node_count != 1 else ''}"
+    return (
+        f'<td class="n"><b>{figure_html(total.best, values)}</b><br>'
+        f'<span class="soft">{range_html(total, values)}</span></td>'
+        f'<td class="after">{evidence or "none"}</td>'
+        f'<td class="n">{_share_text(unmeasured_share(account))}</td>'
+        f'<td class="n">{account.device_count:,}<br><span class="soft">{nodes}</span></td>'
+        f'<td class="n">{energy}<br><span class="soft">{energy_scope_text(account)}</span></td>'
+    )
+
+
+def _thresholds(thresholds: Sequence[Threshold]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(t.id)}</td><td>{escape(t.instrument)}<br>"
+        f'<span class="soft">{escape(t.jurisdiction)}</span></td>'
+        f'<td class="n">{t.operator.value.replace("_", " ")} {figure_html(t.value_flop, ())}</td>'
+        f"<td>{escape(t.counts)}</td>"
+        f"<td>{escape(t.source)}<br>"
+        f'<span class="soft">checked {t.checked_on.isoformat()}, {escape(t.verification)}</span>'
+        "</td></tr>"
+        for t in thresholds
+    )
+    return (
+        '<h2>Thresholds applied</h2><div class="card scroll"><table><thead><tr><th>Id</th>'
+        '<th>Instrument</th><th class="n">FLOP</th><th>What it counts</th><th>Source</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _footer(snapshot: TotalsSnapshot) -> str:
+    return (
+        '<footer class="soft"><p>Figures are executed FLOP: what the silicon did, with padding, '
+        "recomputation and evaluation. A law may count less or more; whether it is met is a "
+        "determination a named person records. Draft for counsel, not legal advice.</p>"
+        "<p>The likely range contains the true figure with a probability of 95 % by the method's "
+        "stated error budget. Time nobody measured adds nothing to the lower and most likely "
+        "figures and its full ceiling to the upper one. Exact integers: "
+        '<a href="/api/v1/totals">/api/v1/totals</a>.</p>'
+        f"<p>{'SIMULATED ledger. ' if snapshot.simulated else ''}"
+        f"Generated {utc_text(snapshot.as_of_ns)}.</p></footer>"
+    )
+
+
+def _undeclared(run: RunTotals) -> bool:
+    return run.declaration.formats is None
+
+
+def _share_text(share: float) -> str:
+    """A share of time: 0 % only for none, 100 % only for all."""
+    if share in (0.0, 1.0):
+        return f"{share * 100:.0f} %"
+    parts = round(share * 100 * _PPM_PERCENT)
+    if parts < _PPM_PERCENT // 10:
+        return "below 0.1 %"
+    return f"{min(share * 100, 99.9):.1f} %"
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    """Names, escaped, and how many more there are."""
+    shown = ", ".join(escape(name) for name in names[:limit])
+    more = len(names) - limit
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _mark(simulated: bool) -> str:
+    return ' <span class="mark">SIMULATED</span>' if simulated else ""

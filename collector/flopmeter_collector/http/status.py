@@ -1,0 +1,114 @@
+"""The collector's Prometheus families about itself: nodes, what came in, alerts.
+
+Owns: the metric names of the collector and its nodes, and the cap on node series.
+May touch: nothing; pure functions of an immutable status.
+Called by http.metrics; the collector's app makes the status. docs/metrics.md lists the families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from flopmeter_core.kernels.render import Family, decimal, labels
+
+MAXIMUM_NODE_SERIES = 50_000
+"""Nodes shown one by one, the longest silent first: more than one collector serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """What the collector knows of itself; counts since its start.
+
+    Attributes:
+        version: the program's version.
+        last_report_ns: node -> Unix time in ns of its last report.
+        report_count: reports taken.
+        acknowledged_vector_count, refused_vector_count: register vectors answered so.
+        refused_stream_count: streams not let in.
+        open_stream_count: streams open now.
+        register_count, forked_register_count: keys held now, and those with two histories.
+        commit_count: group commits.
+        refused_declaration_count: declarations set aside as unreadable.
+        pending_alert_count: transitions no receiver accepted yet.
+        delivered_alert_count, failed_alert_count: deliveries that worked, attempts that did not.
+    """
+
+    version: str = ""
+    last_report_ns: Mapping[str, int] = field(default_factory=dict)
+    report_count: int = 0
+    acknowledged_vector_count: int = 0
+    refused_vector_count: int = 0
+    refused_stream_count: int = 0
+    open_stream_count: int = 0
+    register_count: int = 0
+    forked_register_count: int = 0
+    commit_count: int = 0
+    refused_declaration_count: int = 0
+    pending_alert_count: int = 0
+    delivered_alert_count: int = 0
+    failed_alert_count: int = 0
+
+
+def node_families(status: ServiceStatus) -> Iterator[Family]:
+    """When each node last reported, the longest silent first."""
+    silent_first = sorted(status.last_report_ns.items(), key=lambda entry: (entry[1], entry[0]))
+    yield Family(
+        "flopmeter_nodes",
+        "gauge",
+        "Nodes that ever reported since the collector started.",
+        [("", str(len(silent_first)))],
+    )
+    yield Family(
+        "flopmeter_node_last_report_timestamp_seconds",
+        "gauge",
+        "Unix time of a node's last report, by the collector's clock.",
+        [
+            (labels(node=node), decimal(at_ns, digits=9))
+            for node, at_ns in silent_first[:MAXIMUM_NODE_SERIES]
+        ],
+    )
+
+
+def service_families(status: ServiceStatus) -> Iterator[Family]:
+    """What came in, what became of it, and the alerts."""
+    counters = {
+        "reports_total": ("Reports taken.", status.report_count),
+        "vectors_acknowledged_total": (
+            "Register vectors acknowledged after their commit.",
+            status.acknowledged_vector_count,
+        ),
+        "vectors_refused_total": (
+            "Register vectors refused, each with its reason to the sender.",
+            status.refused_vector_count,
+        ),
+        "streams_refused_total": ("Streams not let in.", status.refused_stream_count),
+        "commits_total": ("Group commits of the ledger.", status.commit_count),
+        "declarations_refused_total": (
+            "Declarations set aside as unreadable.",
+            status.refused_declaration_count,
+        ),
+        "alerts_delivered_total": (
+            "Alerts a receiver accepted.",
+            status.delivered_alert_count,
+        ),
+        "alert_failures_total": (
+            "Attempts to deliver alerts that failed.",
+            status.failed_alert_count,
+        ),
+    }
+    gauges = {
+        "open_streams": ("Streams open now.", status.open_stream_count),
+        "registers": ("Register keys held.", status.register_count),
+        "forked_registers": (
+            "Register keys with two contradicting histories.",
+            status.forked_register_count,
+        ),
+        "alerts_pending": (
+            "Transitions no receiver accepted yet.",
+            status.pending_alert_count,
+        ),
+    }
+    for kind, table in (("counter", counters), ("gauge", gauges)):
+        for name, (help_text, amount) in table.items():
+            yield Family(f"flopmeter_{name}", kind, help_text, [("", str(amount))])
