@@ -52,7 +52,7 @@ class IntakeCounts:
 
     reports: int = 0
     batches: int = 0
-    vectors: int = 0
+    acknowledged_vectors: int = 0
     refused_vectors: int = 0
     refused_streams: int = 0
     open_streams: int = 0
@@ -142,7 +142,6 @@ class Intake:
             boot_ns: the boot time it has to fit into; None when that is not known.
             refused: gets the reason when it is not taken.
         """
-        self.counts.vectors += 1
         reason = refusal(keyed.vector, record, boot_ns=boot_ns)
         if not reason and self._table.merge(keyed, record) is Outcome.REFUSED_FORK:
             reason = (
@@ -153,13 +152,18 @@ class Intake:
             self.counts.refused_vectors += 1
             refused[keyed.key] = reason
 
-    async def durable(self) -> LedgerPosition:
+    async def durable(self, accepted: int) -> LedgerPosition:
         """Wait until everything merged so far is committed.
+
+        Args:
+            accepted: how many vectors the caller will acknowledge then.
 
         Raises:
             StorageError: it was not; nothing may be acknowledged.
         """
-        return await self._committer.durable()
+        position = await self._committer.durable()
+        self.counts.acknowledged_vectors += accepted
+        return position
 
     def _remember(self, node: str, status: NodeStatus) -> None:
         if node in self.nodes or len(self.nodes) < MAXIMUM_NODES:

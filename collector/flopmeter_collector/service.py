@@ -130,7 +130,7 @@ class IngestService:
             )
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
-        position = await intake.durable()
+        position = await intake.durable(len(report.vectors) - len(refused))
         if refused:
             _log_refusals(hello.node, refused)
         return reader.answer(report, refused, position, at_root=True)
@@ -147,7 +147,7 @@ class IngestService:
         intake.counts.batches += 1
         for node in {record.node for record in report.records.values()}:
             intake.seen(node)
-        position = await intake.durable()
+        position = await intake.durable(len(report.vectors) - len(refused))
         if refused:
             _log_refusals(batch.relay, refused)
         return _batch_answer(batch, report, refused, position)

@@ -34,7 +34,7 @@ def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Js
     Raises:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
-    with contextlib.closing(backends.read(url)) as ledger:
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         totals = Totals(
             parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated
         )

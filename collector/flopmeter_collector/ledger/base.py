@@ -9,6 +9,7 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -122,6 +123,9 @@ class Ledger(Protocol):
 
     def commit(self, batch: Batch) -> LedgerPosition:
         """Make a batch durable (synced) and return the position that holds it."""
+
+    def consistent(self) -> contextlib.AbstractContextManager[None]:
+        """Everything read inside the block is of one commit, whatever others write meanwhile."""
 
     def records(self) -> Mapping[str, DeviceRecord]:
         """All device records by id."""

@@ -104,6 +104,20 @@ class SqliteLedger:
             sequence = self._write_declaration(declaration)
         return dataclasses.replace(declaration, sequence=sequence)
 
+    @contextlib.contextmanager
+    def consistent(self) -> Iterator[None]:
+        """Everything read inside the block is of one commit; no commit goes inside it."""
+        if self._connection.in_transaction:
+            yield
+            return
+        with storage(self._path, "read"):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("COMMIT")
+
     def records(self) -> Mapping[str, DeviceRecord]:
         """All device records by id."""
         with self._read() as connection:
@@ -116,15 +130,18 @@ class SqliteLedger:
 
     def vectors(self) -> Iterable[StoredVector]:
         """All branches of all keys, in key order."""
-        keys = self._load_keys()
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT key, branch, sequence, components FROM vector ORDER BY key, branch"
-            )
-            for key, branch, sequence, components in rows:
-                if branch:
-                    self._forked.add(key)
-                yield StoredVector(keys[key], branch, sequence, self._unpack(components))
+        # A key of a later commit than the keys just read must not turn up among the vectors.
+        with self.consistent():
+            keys = self._load_keys()
+            with self._read() as connection:
+                rows = connection.execute(
+                    "SELECT key, branch, sequence, components FROM vector ORDER BY key, branch"
+                ).fetchall()
+        self._forked = {key for key, branch, _, _ in rows if branch}
+        return [
+            StoredVector(keys[key], branch, sequence, self._unpack(components))
+            for key, branch, sequence, components in rows
+        ]
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""
