@@ -70,6 +70,10 @@ EXTRA_MODULES = frozenset(
 """Modules that only an extra installs: their absence is no defect of the installation."""
 
 
+class ReaderGoneError(Exception):
+    """Whoever read standard output has gone; nothing is wrong."""
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and loads one when it is called."""
 
@@ -85,9 +89,21 @@ class LazyGroup(click.Group):
         try:
             module = importlib.import_module(f"flopmeter.cli.{entry.module}")
         except ModuleNotFoundError as error:
-            raise _missing_extra(error, cmd_name) from error
+            missing = _missing_extra(error, cmd_name)
+            if missing is None:
+                raise
+            raise missing from error
         loaded: click.Command = module.command
         return loaded
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Serve the command; click itself would report a closed pipe as exit code 1."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+        return code
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table without loading a single command."""
@@ -120,7 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="flopmeter",
             standalone_mode=False,
         )
-        sys.stdout.flush()
     except FlopmeterError as error:
         return _say(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -134,14 +149,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error.format_message(), EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except ReaderGoneError:
         # Python flushes standard output once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except ModuleNotFoundError as error:
-        missing = _missing_extra(error, _command_of(arguments))
-        return _say(str(missing), missing.exit_code)
     except Exception as error:  # the edge of the process: a defect still ends in one sentence
+        missing = _missing_extra(error, _command_of(arguments))
+        if missing is not None:
+            return _say(str(missing), missing.exit_code)
         traceback.print_exc()
         return _say(f"internal error: {error!r}; please report this", EXIT_INTERNAL)
     return code if isinstance(code, int) else 0
@@ -165,15 +180,13 @@ def _command_of(arguments: Sequence[str] | None) -> str:
     return next((word for word in words if word in COMMANDS), "")
 
 
-def _missing_extra(error: ModuleNotFoundError, command: str) -> UsageError:
-    """Name the extra that brings a missing module.
-
-    Raises:
-        ModuleNotFoundError: the module is no extra's, so the installation itself is broken.
-    """
+def _missing_extra(error: Exception, command: str) -> UsageError | None:
+    """The sentence that names the extra of a missing module; None where that is not the fault."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
     module = (error.name or "").partition(".")[0]
     if module not in EXTRA_MODULES or command not in COMMANDS:
-        raise error
+        return None
     extras = ",".join(COMMANDS[command].extras) or "agent,collector"
     return UsageError(
         f"`flopmeter {command}` needs the module {module}; "

@@ -24,8 +24,12 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def console() -> Console:
-    """The console tables are drawn on; as wide as the terminal, without colour in a pipe."""
+def console(*, stderr: bool = False) -> Console:
+    """The console tables are drawn on; as wide as the terminal, without colour in a pipe.
+
+    Args:
+        stderr: whether it is standard error, so that standard output stays JSON alone.
+    """
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, stderr=stderr)

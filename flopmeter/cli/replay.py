@@ -29,7 +29,10 @@ def command(
     workload: str | None,
     as_json: bool,
 ) -> None:
-    """Meter the recording PATH as if it happened now, and show its totals."""
+    """Meter a recording as if it happened now.
+
+    PATH is a file or folder of one recorded run; its totals are shown at the end.
+    """
     from flopmeter.lab.replay import replay
 
     document = replay(path, run=run, model=model, formats=formats, workload=workload)

@@ -36,11 +36,18 @@ def best_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
 
 
 def range_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
-    """The likely range, rounded outward: ``1.1e20..1.3e20``."""
+    """The likely range, rounded outward: ``1.1..1.3e20``, ``9.6e19..1.1e20``."""
     thresholds = tuple(values)
     lower = round_flop(compute_flop["lower"], thresholds=thresholds, rounding=Rounding.DOWN)
     upper = round_flop(compute_flop["upper"], thresholds=thresholds, rounding=Rounding.UP)
+    if lower.exponent == upper.exponent and compute_flop["lower"]:
+        return f"{lower.mantissa}..{upper}"
     return f"{lower}..{upper}"
+
+
+def has_readings(account: Document) -> bool:
+    """Whether any device reported for it: without one there is no figure, not even 0."""
+    return bool(account["devices"])
 
 
 def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEAREST) -> str:

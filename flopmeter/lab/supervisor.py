@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -96,13 +96,17 @@ class Child:
 class Supervisor:
     """Starts children, restarts those that die, stops them by their pids."""
 
-    def __init__(self, clock: Clock, folder: Path) -> None:
+    def __init__(
+        self, clock: Clock, folder: Path, *, environ: Mapping[str, str] | None = None
+    ) -> None:
         """Supervise nothing yet.
 
         Args:
             clock: gives the backoff its time.
             folder: where each child's ``NAME.log`` is written.
+            environ: the environment of every child; this process's own when None.
         """
+        self._environ = environ
         self._clock = clock
         self._folder = folder
         self._children: dict[str, Child] = {}
@@ -167,6 +171,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environ,
                 # Ctrl-C on the terminal is for the demo, which then ends its children in order.
                 start_new_session=True,
             )

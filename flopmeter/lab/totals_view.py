@@ -20,6 +20,7 @@ from flopmeter.lab.figure_text import (
     energy_text,
     evidence_text,
     format_text,
+    has_readings,
     observed_text,
     percent_range_text,
     percent_text,
@@ -54,13 +55,13 @@ def runs_table(document: Document, *, columns: int) -> Table:
     """One row a run, the unattributed remainder last."""
     wide = columns >= WIDE_COLUMNS
     table = _table()
-    table.add_column("run", no_wrap=True, overflow="ellipsis", min_width=12)
+    table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=40 if wide else 16)
     if wide:
-        table.add_column("model", no_wrap=True, overflow="ellipsis")
+        table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=30)
     table.add_column("FLOP", justify="right", no_wrap=True)
     table.add_column("likely range", no_wrap=True)
-    table.add_column("format", overflow="ellipsis", no_wrap=True)
-    table.add_column("evidence", overflow="ellipsis", no_wrap=True)
+    table.add_column("format", overflow="ellipsis", no_wrap=True, max_width=24 if wide else 10)
+    table.add_column("evidence", overflow="ellipsis", no_wrap=True, max_width=24 if wide else 9)
     table.add_column("observed", justify="right", no_wrap=True)
     table.add_column("devices", justify="right", no_wrap=True)
     if wide:
@@ -88,7 +89,7 @@ def models_table(document: Document) -> Table:
     table = _table()
     table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=12)
     table.add_column("threshold", no_wrap=True)
-    table.add_column("FLOP", justify="right", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
     table.add_column("reached", justify="right", no_wrap=True)
     table.add_column("likely range", no_wrap=True)
     table.add_column("state", no_wrap=True, overflow="ellipsis")
@@ -122,9 +123,11 @@ def _row(name: Text, model: str, account: Any, formats: Text, *, wide: bool) -> 
     cells: list[Text | str] = [name]
     if wide:
         cells.append(model)
+    if has_readings(account):
+        cells += [Text(best_text(figures, values), style="bold"), range_text(figures, values)]
+    else:
+        cells += ["-", Text("no reading yet", style="dim")]
     cells += [
-        Text(best_text(figures, values), style="bold"),
-        range_text(figures, values),
         formats,
         evidence_text(account),
         observed_text(account),

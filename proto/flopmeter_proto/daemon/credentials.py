@@ -10,10 +10,13 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from pathlib import Path
-
-import grpc
+from typing import TYPE_CHECKING
 
 from flopmeter_core.errors import UsageError
+
+if TYPE_CHECKING:
+    # Imported where credentials are made: settings ask for `is_loopback` and have to stay light.
+    import grpc
 
 
 def channel_credentials(
@@ -51,6 +54,8 @@ def channel_credentials(
         return None
     authorities = _authorities(ca)
     chain = _pair(certificate, key)
+    import grpc
+
     if chain is None:
         return grpc.ssl_channel_credentials(root_certificates=authorities)
     return grpc.ssl_channel_credentials(
@@ -93,6 +98,8 @@ def server_credentials(
         )
         return None
     authorities = _authorities(client_ca) if client_ca is not None else None
+    import grpc
+
     return grpc.ssl_server_credentials(
         [(chain[1], chain[0])],
         root_certificates=authorities,
