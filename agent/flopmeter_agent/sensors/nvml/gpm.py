@@ -1,0 +1,173 @@
+"""GPM samples of one device: two buffers in turn, no allocation a poll.
+
+Owns: the metric ids and what they mean here, the two sample buffers, and which metrics work.
+May touch: the driver's GPM calls for one device handle; takes no time itself.
+Called by device.
+
+Metric ids are integers because bindings differ in the names they know (8 has none before 13.595,
+248 and above none before that); source: nvml.h of driver branch R615. A metric has its own return
+code, and an id the driver does not know may fail alone or fail the whole call: so the two families
+are probed apart, and only ids that worked are asked for again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pynvml
+
+from flopmeter_agent.sensors.nvml.driver import DriverError, ask, number_or_none
+from flopmeter_core.registers import Component
+from flopmeter_core.units import PPM
+
+# Percent of the period in which the unit was active, mean over SMs (ids from nvml.h).
+INTERVAL: Mapping[int, Component] = {
+    2: Component.SM_ACTIVE_MEGACYCLES,
+    5: Component.TENSOR_MEGACYCLES,
+    6: Component.DFMA_MEGACYCLES,
+    7: Component.HMMA_MEGACYCLES,
+    8: Component.DMMA_MEGACYCLES,
+    9: Component.IMMA_MEGACYCLES,
+    11: Component.FP64_MEGACYCLES,
+    12: Component.FP32_MEGACYCLES,
+    13: Component.FP16_MEGACYCLES,
+    4: Component.INT_MEGACYCLES,
+}
+
+# Cycles since boot, from driver branch R595 (nvml.h, whose comments on 259 and 260 are slips).
+CUMULATIVE: Mapping[int, Component] = {
+    248: Component.SM_ELAPSED_MEGACYCLES,
+    249: Component.SM_ACTIVE_MEGACYCLES,
+    250: Component.TENSOR_MEGACYCLES,
+    251: Component.DMMA_MEGACYCLES,
+    252: Component.HMMA_MEGACYCLES,
+    253: Component.IMMA_MEGACYCLES,
+    254: Component.DFMA_MEGACYCLES,
+    257: Component.INT_MEGACYCLES,
+    258: Component.FP64_MEGACYCLES,
+    259: Component.FP32_MEGACYCLES,
+    260: Component.FP16_MEGACYCLES,
+}
+
+CLASSES = (Component.HMMA_MEGACYCLES, Component.IMMA_MEGACYCLES)
+"""Without both, tensor work is not told apart (methods.cycles subtracts one from the other)."""
+
+# A percentage slightly above 100 is rounding, far above is no percentage.
+_PERCENT_MAX = 101.0
+
+
+class GpmSampler:
+    """The GPM counters of one device; not thread-safe, like the samples themselves."""
+
+    def __init__(self, handle: Any) -> None:
+        """Allocate both buffers and take the first sample.
+
+        Raises:
+            DriverError: the driver has no GPM, or refuses it on this device.
+        """
+        self._handle = handle
+        self._request = pynvml.c_nvmlGpmMetricsGet_t()
+        self._buffers: list[Any] = []
+        self._ids: tuple[int, ...] = ()
+        try:
+            for _ in range(2):
+                self._buffers.append(ask(pynvml.nvmlGpmSampleAlloc))
+            ask(pynvml.nvmlGpmSampleGet, handle, self._buffers[0])
+        except DriverError:
+            self.close()
+            raise
+
+    def probe(self) -> frozenset[int]:
+        """Take a second sample and find the metrics that work.
+
+        Returns:
+            The ids the driver answered; a metric without a value just now works too.
+
+        Raises:
+            DriverError: no metric of either family can be had.
+        """
+        self.sample()
+        working: list[int] = []
+        refusal: DriverError | None = None
+        for family in (INTERVAL, CUMULATIVE):
+            try:
+                working += self._answered(family)
+            except DriverError as error:
+                refusal = error
+        if refusal is not None and not working:
+            raise refusal
+        self._ids = tuple(working)
+        return frozenset(working)
+
+    def sample(self) -> None:
+        """Take the newer sample.
+
+        Raises:
+            DriverError: it cannot be taken.
+        """
+        ask(pynvml.nvmlGpmSampleGet, self._handle, self._buffers[1])
+
+    def metrics(self) -> dict[int, float]:
+        """Compare the newer sample with the older one, and make it the older one.
+
+        Returns:
+            The values by metric id, in the metric's unit; a metric without a value is absent.
+
+        Raises:
+            DriverError: the samples cannot be compared.
+        """
+        self._compare(self._ids)
+        self._buffers.reverse()
+        found = {}
+        for place, metric_id in enumerate(self._ids):
+            metric = self._request.metrics[place]
+            number = number_or_none(metric.value) if metric.nvmlReturn == 0 else None
+            if number is not None:
+                found[metric_id] = number
+        return found
+
+    def close(self) -> None:
+        """Free the buffers."""
+        while self._buffers:
+            pynvml.nvmlGpmSampleFree(self._buffers.pop())
+
+    def _answered(self, ids: Iterable[int]) -> list[int]:
+        wanted = tuple(ids)
+        self._compare(wanted)
+        return [
+            metric_id
+            for place, metric_id in enumerate(wanted)
+            if self._request.metrics[place].nvmlReturn == 0
+        ]
+
+    def _compare(self, ids: tuple[int, ...]) -> None:
+        request = self._request
+        request.version = 1  # NVML_GPM_METRICS_GET_VERSION; the binding does not set it
+        request.numMetrics = len(ids)
+        request.sample1, request.sample2 = self._buffers
+        for place, metric_id in enumerate(ids):
+            metric = request.metrics[place]
+            metric.metricId = metric_id
+            # What a driver leaves untouched must not look like the last poll's value.
+            metric.value = math.nan
+        ask(pynvml.nvmlGpmMetricsGet, request)
+
+
+def activity_ppm(metrics: Mapping[int, float]) -> dict[Component, int]:
+    """The interval metrics as shares of elapsed SM cycles, in ppm."""
+    return {
+        component: min(PPM, round(metrics[metric_id] * (PPM // 100)))
+        for metric_id, component in INTERVAL.items()
+        if metrics.get(metric_id, math.inf) <= _PERCENT_MAX
+    }
+
+
+def raw_cycles(metrics: Mapping[int, float]) -> dict[Component, int]:
+    """The cumulative counters as the driver gives them, in its own unit of cycles."""
+    return {
+        component: int(metrics[metric_id])
+        for metric_id, component in CUMULATIVE.items()
+        if metric_id in metrics
+    }

@@ -1,0 +1,268 @@
+"""The sensors there are, and which one a node gets.
+
+Owns: the explicit list, the choice of ``--sensor``, and the file that remembers accelerators.
+May touch: the PCI bus (reading), one file in the state folder, and the sensors it builds.
+Called by app at start. Sensors are imported when they are chosen: a node without NVIDIA devices
+never loads their library.
+
+The rule of ``auto``: nothing is ever made up on a node where an accelerator is or was. A driver
+that fails at boot would otherwise turn a training node into a simulated one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flopmeter_agent.sensors.base import Sensor
+from flopmeter_agent.sensors.pci import PCI_FOLDER, accelerators
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import (
+    DataError,
+    NotPermittedError,
+    SensorError,
+    StorageError,
+    UsageError,
+)
+from flopmeter_proto.daemon.clock import Clock
+
+if TYPE_CHECKING:
+    from flopmeter_agent.sensors.nvml import NvmlSensor
+
+SENSORS: Mapping[str, str] = {
+    "auto": "nvml where it works, none where an accelerator has no driver, else cpu",
+    "nvml": "NVIDIA devices through their driver",
+    "none": "accelerators without a working driver: their time is unobserved",
+    "cpu": "simulated: this host's processor drives one made-up device",
+    "simulated": "simulated: a scripted fleet, with --scenario FILE",
+    "replay": "a recording, with flopmeter replay FILE",
+}
+"""What can be asked for, with one line of explanation each."""
+
+SEEN_FILE = "accelerators-seen.json"
+"""Name of the file in the state folder that remembers which accelerators were ever here."""
+
+_SEEN_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A sensor and why it was chosen, in one sentence."""
+
+    sensor: Sensor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a sensor may need to be built."""
+
+    node: str
+    clock: Clock
+    state_folder: Path
+    pci_folder: Path
+    library_path: Path | None
+
+    def on_bus(self) -> Mapping[str, DeviceRecord]:
+        """The accelerators on the bus as it is now."""
+        return accelerators(self.node, self.pci_folder)
+
+
+def choose(
+    name: str,
+    *,
+    node: str,
+    clock: Clock,
+    state_folder: Path,
+    require_real: bool = False,
+    pci_folder: Path = PCI_FOLDER,
+    library_path: Path | None = None,
+) -> Choice:
+    """Build the sensor of a node.
+
+    Args:
+        name: one of `SENSORS`.
+        node: the node's name.
+        clock: stamps the readings.
+        state_folder: where it is remembered that an accelerator was here.
+        require_real: refuse a sensor that makes readings up.
+        pci_folder: the PCI bus in sysfs.
+        library_path: the NVIDIA driver's library, where the dynamic linker does not find it.
+
+    Returns:
+        The sensor, not yet read, and the reason for it.
+
+    Raises:
+        UsageError: no such sensor, or one that is not started by this setting.
+        NotPermittedError: `require_real` and nothing real could be chosen.
+        StorageError: the state folder cannot be read or written.
+        SensorError: the PCI bus cannot be read.
+    """
+    if name not in SENSORS:
+        raise UsageError(f"there is no sensor {name!r}; use one of {', '.join(SENSORS)}")
+    if name not in _BUILDERS:
+        raise UsageError(f"sensor {name} is {SENSORS[name]}; it is not started by its name alone")
+    if name == "cpu" and require_real:
+        raise NotPermittedError(
+            "sensor cpu makes its readings up and --require-real forbids that; use --sensor auto"
+        )
+    request = _Request(node, clock, state_folder, pci_folder, library_path)
+    choice = _BUILDERS[name](request)
+    if choice.sensor.simulated and require_real:
+        choice.sensor.close()
+        raise NotPermittedError(
+            "no accelerator is on the PCI bus, so only made-up readings could be had, and "
+            "--require-real forbids those; run the agent on a node with an accelerator"
+        )
+    return choice
+
+
+def _auto(request: _Request) -> Choice:
+    found, seen = request.on_bus(), _recall(request)
+    sensor = _open_nvml(request)
+    try:
+        # Tried without a device on the bus too: a virtual machine may hide its bus.
+        devices = sensor.devices()
+    except SensorError as error:
+        if found or seen is not None:
+            _remember(request, seen, found)
+            return _without_driver(request, sensor, found, seen or {}, problem=str(error))
+        sensor.close()
+        reason = "no accelerator is or was on this node: its processor drives a simulated one"
+        return Choice(_cpu(request).sensor, reason)
+    _remember(request, seen, {**found, **sensor.addresses})
+    return Choice(sensor, f"the NVIDIA driver works and lists {len(devices)} device(s)")
+
+
+def _without_driver(
+    request: _Request,
+    successor: Sensor,
+    found: Mapping[str, DeviceRecord],
+    seen: Mapping[str, DeviceRecord],
+    *,
+    problem: str,
+) -> Choice:
+    """Sensor none, which steps aside when the driver appears."""
+    from flopmeter_agent.sensors.none import NoneSensor
+
+    if found:
+        if all(record.vendor != "nvidia" for record in found.values()):
+            problem = "this release reads NVIDIA devices only"
+        reason = f"{len(found)} accelerator(s) on the PCI bus, but {problem}"
+    else:
+        reason = (
+            "accelerators were once on this node and none is on its PCI bus now; if they were "
+            f"taken out for good, remove {request.state_folder / SEEN_FILE}"
+        )
+    records = tuple({**seen, **_identified(found, seen)}.values())
+    return Choice(NoneSensor(records, reason, successor=successor), reason)
+
+
+def _open_nvml(request: _Request) -> NvmlSensor:
+    from flopmeter_agent.sensors.nvml import NvmlSensor
+
+    seen = _recall(request) or {}
+    return NvmlSensor(
+        request.node,
+        request.clock,
+        library_path=request.library_path,
+        on_bus=lambda: _identified(request.on_bus(), seen),
+    )
+
+
+def _nvml(request: _Request) -> Choice:
+    _remember(request, _recall(request), request.on_bus())
+    return Choice(_open_nvml(request), "sensor nvml was asked for")
+
+
+def _none(request: _Request) -> Choice:
+    from flopmeter_agent.sensors.none import NoneSensor
+
+    found, seen = request.on_bus(), _recall(request)
+    _remember(request, seen, found)
+    records = tuple({**(seen or {}), **_identified(found, seen or {})}.values())
+    reason = "sensor none was asked for"
+    return Choice(NoneSensor(records, reason), reason)
+
+
+def _cpu(request: _Request) -> Choice:
+    from flopmeter_agent.sensors.cpu import CpuSensor
+
+    # An accelerator beside it is remembered, so that auto does not forget it.
+    _remember(request, _recall(request), request.on_bus())
+    return Choice(CpuSensor(request.node, request.clock), "sensor cpu was asked for")
+
+
+_BUILDERS: Mapping[str, Callable[[_Request], Choice]] = {
+    "auto": _auto,
+    "nvml": _nvml,
+    "none": _none,
+    "cpu": _cpu,
+}
+
+
+def _identified(
+    found: Mapping[str, DeviceRecord], seen: Mapping[str, DeviceRecord]
+) -> dict[str, DeviceRecord]:
+    """What is on the bus, with the identity a driver once gave the same part in that place."""
+    return {
+        address: seen[address]
+        if address in seen and seen[address].pci_device_id == record.pci_device_id
+        else record
+        for address, record in found.items()
+    }
+
+
+def _recall(request: _Request) -> dict[str, DeviceRecord] | None:
+    """What the state folder remembers; None where no accelerator was ever seen.
+
+    A file that cannot be understood still says that there was one.
+    """
+    path = request.state_folder / SEEN_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); make it readable") from error
+    try:
+        content = json.loads(text)
+        return {
+            str(address): DeviceRecord.from_json(fields)
+            for address, fields in content["accelerators"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, DataError):
+        return {}
+
+
+def _remember(
+    request: _Request,
+    seen: Mapping[str, DeviceRecord] | None,
+    found: Mapping[str, DeviceRecord],
+) -> None:
+    """Write down what was seen; a place keeps what its driver once said of it."""
+    known = dict(seen or {})
+    for address, record in found.items():
+        before = known.get(address)
+        same_part = before is not None and before.pci_device_id == record.pci_device_id
+        if not same_part or record.driver_version:
+            known[address] = record
+    if not known or known == seen:
+        return
+    content = {
+        "schema": _SEEN_SCHEMA,
+        "accelerators": {address: record.to_json() for address, record in known.items()},
+    }
+    path = request.state_folder / SEEN_FILE
+    partial = path.with_suffix(".new")
+    try:
+        request.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written ({error.strerror}); the agent needs a folder of its own"
+        ) from error
