@@ -20,6 +20,10 @@ from flopmeter_core.units import NS_PER_S
 
 ALERT_NAME = "FlopmeterThresholdCrossed"
 
+SEVERITY = "critical"
+"""Constant: a label is identity, and whether the likely range decides a crossing changes while it
+stands; the description says which it was."""
+
 FIRING_PERIOD_S = 14 * 24 * 3_600
 """How long a receiver shows the alert unless a person silences it: the two weeks in which the
 EU wants to be told (Regulation (EU) 2024/1689, Article 52(1))."""
@@ -66,7 +70,7 @@ def alert_of(transition: Transition, thresholds: Mapping[str, Threshold]) -> Ale
         "model": transition.model,
         "threshold": transition.threshold,
         "jurisdiction": threshold.jurisdiction if threshold else "unknown",
-        "severity": "critical" if transition.decided else "warning",
+        "severity": SEVERITY,
     }
     if simulated:
         labels["simulated"] = "true"

@@ -208,6 +208,15 @@ def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
         "Registers of which two contradicting histories exist; a person has to look.",
         [(row.labels, str(sum(a.fork_count for a in row.accounts))) for row in rows],
     )
+    yield Family(
+        f"flopmeter_{subject}_unknown_parts",
+        "gauge",
+        "Kinds of accelerator that the device table lacks; counted at a stated ceiling.",
+        [
+            (row.labels, str(len({part for a in row.accounts for part in a.unknown_parts})))
+            for row in rows
+        ],
+    )
 
 
 def _ratio_families(
