@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter_collector import backends
+from flopmeter_collector.alerts.alertmanager import AlertSender
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
+from flopmeter_collector.http.app import Sources, build_app
+from flopmeter_collector.http.server import HttpServer
+from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import Declaration, Ledger, StoredVector, Transition
 from flopmeter_collector.publish import Published, Publisher
@@ -32,7 +37,7 @@ from flopmeter_core.devices import DeviceRecord, parse_device_table
 from flopmeter_core.errors import FlopmeterError, UsageError, invariant
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
-from flopmeter_proto.daemon.credentials import server_credentials
+from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -118,6 +123,12 @@ class CollectorApp:
             client_ca=config.tls_client_ca,
             allow_plaintext=config.allow_plaintext,
         )
+        if config.http_listen:
+            check_plaintext(
+                config.http_listen,
+                allow_plaintext=config.allow_plaintext,
+                remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
+            )
         self.thresholds = read_catalogue(config.thresholds_dir)
         ledger = await asyncio.to_thread(
             backends.collect, config.ledger, simulated=config.simulated
@@ -128,15 +139,28 @@ class CollectorApp:
         service = IngestService(self.intake, maximum_streams=config.maximum_streams)
         server = GrpcServer(service, config.grpc_listen, credentials)
         self._teardown.push_async_callback(server.stop)
+        web = None
+        if config.http_listen:
+            web = HttpServer(build_app(self._sources()), config.http_listen)
+            self._teardown.push_async_callback(web.stop)
         # The first round comes before the first reader: nothing is ever shown half rebuilt.
         await self._publisher.round()
+        self._alerts.start()
         evaluation = asyncio.create_task(self._evaluate(), name="evaluate")
         self._teardown.push_async_callback(_cancel, evaluation)
+        if web is not None:
+            await web.start()
+            self.http_address = web.address
         await server.start()
         self.grpc_address = server.address
         logger.info(
             "collector serves",
-            extra=fields(grpc=self.grpc_address, ledger=config.ledger, keys=len(self.table)),
+            extra=fields(
+                grpc=self.grpc_address,
+                http=self.http_address or "off",
+                ledger=config.ledger,
+                keys=len(self.table),
+            ),
         )
 
     async def _rebuild(self, ledger: Ledger) -> None:
@@ -147,6 +171,15 @@ class CollectorApp:
         self._committer.start()
         self._teardown.push_async_callback(self._committer.stop)
         self._failed = self._committer.failed
+        self._alerts = AlertSender(
+            self._config.alertmanager,
+            thresholds=self.thresholds,
+            clock=self._clock,
+            delivered=lambda sequences: self._committer.durable(delivered=sequences),
+            simulated=ledger.simulated,
+            allow_off_loopback=self._config.alert_off_loopback,
+        )
+        self._teardown.push_async_callback(self._alerts.stop)
         self._publisher = Publisher(
             table=self.table,
             totals=Totals(
@@ -155,9 +188,40 @@ class CollectorApp:
             committer=self._committer,
             clock=self._clock,
             thresholds=self.thresholds,
-            on_transitions=self._alert,
+            on_transitions=self._alerts.submit,
         )
         self._publisher.restore(content.declarations, content.transitions)
+
+    def _sources(self) -> Sources:
+        """What the HTTP side reads."""
+        return Sources(
+            snapshot=lambda: self.published.snapshot if self.published else None,
+            status=self._status,
+            not_ready=lambda: str(self._committer.failure or ""),
+            thresholds=self.thresholds,
+        )
+
+    def _status(self) -> ServiceStatus:
+        """What the collector knows of itself now; called on the event loop."""
+        counts = self.intake.counts
+        return ServiceStatus(
+            version=importlib.metadata.version("flopmeter"),
+            last_report_ns={
+                node: status.last_report_ns for node, status in self.intake.nodes.items()
+            },
+            report_count=counts.reports + counts.batches,
+            acknowledged_vector_count=counts.acknowledged_vectors,
+            refused_vector_count=counts.refused_vectors,
+            refused_stream_count=counts.refused_streams,
+            open_stream_count=counts.open_streams,
+            register_count=len(self.table),
+            forked_register_count=self.table.forked_key_count(),
+            commit_count=self._committer.commit_count,
+            refused_declaration_count=self._publisher.refused_declarations,
+            pending_alert_count=self._alerts.pending_count,
+            delivered_alert_count=self._alerts.delivered_count,
+            failed_alert_count=self._alerts.failed_count,
+        )
 
     async def _evaluate(self) -> None:
         """Evaluate at the period's pace; a slow round delays the next one, never overlaps it."""
@@ -169,9 +233,6 @@ class CollectorApp:
                 if self._failed is not None and not self._failed.done():
                     self._failed.set_result(error)
                 return
-
-    def _alert(self, transitions: Sequence[Transition]) -> None:
-        """Hand transitions that no receiver accepted yet to the delivery of alerts."""
 
 
 def read_catalogue(folder: Path | None) -> tuple[Threshold, ...]:
@@ -232,12 +293,13 @@ class _Content:
 
 
 def _read_all(ledger: Ledger) -> _Content:
-    return _Content(
-        ledger.records(),
-        list(ledger.vectors()),
-        list(ledger.declarations()),
-        list(ledger.transitions()),
-    )
+    with ledger.consistent():
+        return _Content(
+            ledger.records(),
+            list(ledger.vectors()),
+            list(ledger.declarations()),
+            list(ledger.transitions()),
+        )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

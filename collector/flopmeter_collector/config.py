@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flopmeter_core.errors import UsageError
-from flopmeter_proto.daemon.credentials import is_loopback
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
 
@@ -53,7 +51,7 @@ class CollectorConfig:
         """Check what one value cannot show alone.
 
         Raises:
-            UsageError: an address or URL that is none, or numbers that make no sense.
+            UsageError: an address that is none, or numbers that make no sense.
         """
         check_listen("grpc_listen", self.grpc_listen)
         if self.http_listen:
@@ -65,17 +63,6 @@ class CollectorConfig:
             )
         if self.maximum_streams < 1:
             raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")
-        for url in self.alertmanager:
-            self._check_alertmanager(url)
-
-    def _check_alertmanager(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"alertmanager {url!r} is no URL; write it as http://127.0.0.1:9093")
-        if not self.alert_off_loopback and not is_loopback(parts.hostname):
-            raise UsageError(
-                f"alerts to {url} would leave this host; allow it with --alert-off-loopback"
-            )
 
 
 def check_listen(key: str, address: str) -> None:

@@ -12,6 +12,7 @@ a sender sends beyond that waits in HTTP/2's flow control, so no queue can grow.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, NoReturn
 
@@ -29,6 +30,9 @@ from flopmeter_proto.wire import StreamReader, check_version
 logger = logging.getLogger(__name__)
 
 SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
+
+HELLO_DEADLINE_S = 30
+"""How long a stream may stay without its first message."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -49,6 +53,7 @@ class IngestService:
         """
         self._intake = intake
         self._maximum_streams = maximum_streams
+        self._streams = 0
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls, for a gRPC server."""
@@ -71,19 +76,23 @@ class IngestService:
     async def stream_reports(self, _requests: object, context: Context) -> None:
         """Serve one stream until its sender ends it."""
         counts = self._intake.counts
-        if counts.open_streams >= self._maximum_streams:
+        # Counted before hello: who connects and says nothing takes a place too.
+        if self._streams >= self._maximum_streams:
             counts.refused_streams += 1
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"this collector serves {self._maximum_streams} streams and all are taken; "
                 "try again later, or raise maximum_streams",
             )
+        self._streams += 1
         try:
             await self._serve(context)
         except FlopmeterError as error:
             if not isinstance(error, StorageError):
                 counts.refused_streams += 1
             await _abort(context, error)
+        finally:
+            self._streams -= 1
 
     async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
         """Take one batch of a relay."""
@@ -93,7 +102,10 @@ class IngestService:
             await _abort(context, error)
 
     async def _serve(self, context: Context) -> None:
-        raw = await context.read()
+        try:
+            raw = await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
+        except TimeoutError:
+            raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
         if raw is grpc.aio.EOF:
             return
         reader = StreamReader()

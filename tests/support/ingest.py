@@ -7,6 +7,7 @@ Called by the tests of the collector and of the ledger.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
@@ -110,7 +111,10 @@ class Sender:
         Raises:
             grpc.aio.AioRpcError: the collector ended the stream with a status.
         """
-        await self._call.write(message)
+        try:
+            await self._call.write(message)
+        except asyncio.InvalidStateError:  # the collector has ended the stream already
+            raise await self.ended() from None
         answer = await self._call.read()
         if answer is grpc.aio.EOF:
             raise await self.ended()
@@ -127,6 +131,12 @@ class Sender:
         boot_ns = fields.pop("boot_ns", BOOT_NS)
         keyed = KeyedVector(key(record, **fields), sequence, values)
         return await self.exchange(self.writer.report(report([keyed], [record], boot_ns=boot_ns)))
+
+    async def close(self) -> None:
+        """End the stream in order, and wait until the collector has ended it too."""
+        await self._call.done_writing()
+        assert await self._call.read() is grpc.aio.EOF
+        assert await self._call.code() == grpc.StatusCode.OK
 
     async def ended(self) -> grpc.aio.AioRpcError:
         """The status the collector ended the stream with."""

@@ -18,8 +18,6 @@ from flopmeter_core.errors import UsageError
         ({"http_listen": "127.0.0.1:70000"}, "http_listen"),
         ({"evaluate_period_s": 0.0}, "evaluate_period_s"),
         ({"maximum_streams": 0}, "maximum_streams"),
-        ({"alertmanager": ("127.0.0.1:9093",)}, "no URL"),
-        ({"alertmanager": ("http://alerts.example:9093",)}, "--alert-off-loopback"),
     ],
 )
 def test_refused(settings: dict[str, Any], said: str) -> None:
@@ -29,11 +27,6 @@ def test_refused(settings: dict[str, Any], said: str) -> None:
 
 
 def test_accepted() -> None:
-    """Defaults, port 0, IPv6, no HTTP and an allowed far Alertmanager pass."""
+    """Defaults, port 0, IPv6 and no HTTP pass."""
     CollectorConfig()
-    CollectorConfig(
-        grpc_listen="[::1]:0",
-        http_listen="",
-        alertmanager=("http://127.0.0.1:9093", "https://alerts.example"),
-        alert_off_loopback=True,
-    )
+    CollectorConfig(grpc_listen="[::1]:0", http_listen="")
