@@ -38,7 +38,7 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
     slowest = issued(conditions, Fraction(slowest_rate(conditions)))
     return coefficients(
         conditions,
-        floor=tensor_weights(conditions, slowest * BUDGET_LOWER, fp64=False),
+        floor=_floor_weights(conditions, slowest * BUDGET_LOWER),
         lower=tensor_weights(conditions, issued(conditions, least) * BUDGET_LOWER),
         best=tensor_weights(conditions, likely),
         upper=tensor_weights(conditions, greatest * BUDGET_UPPER)
@@ -48,6 +48,13 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
         | vector_weights(conditions)
         | integer_weights(conditions, fastest * CEILING_MARGIN),
     )
+
+
+def _floor_weights(conditions: Conditions, rate: Fraction) -> Weights:
+    """HMMA cycles only; where classes are not told apart all may be integer work: no floor."""
+    if not conditions.record.tensor_classes:
+        return {}
+    return tensor_weights(conditions, rate, fp64=False)
 
 
 def slowest_rate(conditions: Conditions) -> int:

@@ -118,10 +118,12 @@ def test_vector_work() -> None:
 
 
 def test_classes_not_told_apart() -> None:
-    """Where the device has one tensor counter only, all of it counts as the declared format."""
+    """Where the device has one tensor counter only, it counts as the declared format, not in floor."""
     record = replace(H100, tensor_classes=False)
     found = observed(Evidence.CYCLES, {Component.TENSOR_MEGACYCLES: FULL}, "bf16=1", record=record)
     assert found.best == BF16_PEAK
+    assert found.lower > 0
+    assert found.floor == 0
 
 
 def test_busy() -> None:

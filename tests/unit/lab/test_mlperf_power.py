@@ -144,6 +144,7 @@ def test_archive(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "power-dc/all_nodes.tar.xz": archive(members),
         "power-dc/node_1.txt": READINGS,
+        "power-dc/node_3.txt": READINGS,
         "power-dc/sw_0.txt": READINGS,
     }
     recording = load_recording(run_folder(tmp_path, files))
