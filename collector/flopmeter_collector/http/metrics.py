@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flopmeter_collector.evaluate import standings_of
-from flopmeter_collector.http.status import ServiceStatus, node_families, service_families
+from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
+from flopmeter_collector.http.status import node_families, service_families
 from flopmeter_collector.sums import Account
 from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold

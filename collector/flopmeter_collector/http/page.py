@@ -138,8 +138,8 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
         f'<span class="range">likely {range_html(total, values)}</span></div></div>'
         f"{axis(model.figures, thresholds)}"
         '<table><thead><tr><th>Threshold</th><th>Law</th><th class="n">Value (FLOP)</th>'
-        '<th class="n">Reached</th><th class="n">Likely range</th><th class="after">State</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></section>"
+        '<th class="n">Reached</th><th class="n">Likely range</th><th class="after">State</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></section>"
     )
 
 
@@ -183,8 +183,9 @@ def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
     remainder = _account_cells(snapshot.unattributed, values)
     return (
         '<h2>Runs</h2><div class="card scroll"><table><thead><tr><th>Run</th><th>Model</th>'
-        '<th>Number format</th><th class="n">FLOP executed (likely range)</th><th class="after">Evidence</th>'
-        '<th class="n">Not measured</th><th class="n">Devices</th><th class="n">Energy</th></tr>'
+        '<th>Number format</th><th class="n">FLOP executed (likely range)</th>'
+        '<th class="after">Evidence</th><th class="n">Not measured</th>'
+        '<th class="n">Devices</th><th class="n">Energy</th></tr>'
         f"</thead><tbody>{''.join(rows)}"
         f'<tr class="rest"><td class="name">Unattributed{_mark(snapshot.unattributed.simulated)}'
         '<br><span class="soft">work that belongs to no run</span></td><td></td><td></td>'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_collector.rounding import Rounding, range_text, round_flop
+from flopmeter_collector.rounding import Rounding, percent_text, range_text, round_flop
 from flopmeter_core.interval import Interval
 
 LINE = 10**25
@@ -63,3 +63,24 @@ def test_range_is_rounded_outward() -> None:
     """Lower goes down and upper up, so that the printed range holds the exact one."""
     interval = Interval(0, 1_999, 2_049, 2_101, 9_000)
     assert range_text(interval) == "2.0e3 FLOP (1.9e3 to 2.2e3)"
+
+
+@pytest.mark.parametrize(
+    ("flop", "text"),
+    [
+        (0, "0 %"),
+        (1, "below 0.1 %"),
+        (LINE // 1000, "0.10 %"),
+        (12 * LINE // 1000, "1.2 %"),
+        (123 * LINE // 1000, "12 %"),
+        (996 * LINE // 1000, "99.6 %"),
+        (LINE - 1, "99.999999999999 %"),
+        (LINE, "100 %"),
+        (LINE + 1, "100.000000000001 %"),
+        (3 * LINE, "300 %"),
+        (12_345 * LINE, "1200000 %"),
+    ],
+)
+def test_percent(flop: int, text: str) -> None:
+    """Two digits, and 100 % only for a figure that is exactly the threshold."""
+    assert percent_text(flop, LINE) == text

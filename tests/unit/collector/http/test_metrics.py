@@ -1,0 +1,123 @@
+"""The families: the cap keeps the sum, bounds are families, nothing exact is lost."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from flopmeter_collector.declarations import parse_run_declaration
+from flopmeter_collector.http import metrics
+from flopmeter_collector.http.metrics import exposition
+from flopmeter_collector.http.status import ServiceStatus, node_families
+from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_core.kernels.render import render
+from support.totals import (
+    AS_OF_NS,
+    POSITION,
+    busy_vector,
+    feed,
+    h100,
+    key_of,
+    scenario,
+    table,
+    thresholds,
+)
+
+
+def series(text: str, family: str) -> dict[str, str]:
+    """Label text -> number text of one family."""
+    found = re.findall(rf"^{family}(\{{.*\}})? (\S+)$", text, re.MULTILINE)
+    return dict(found)
+
+
+def many(runs: int, *, extra: str = "") -> TotalsSnapshot:
+    """So many runs, each a second longer than the one before."""
+    totals = Totals(table())
+    record = h100()
+    for number in range(runs):
+        feed(totals, key_of(record, f"run:r{number}"), record, busy_vector(number + 1))
+    if extra:
+        feed(totals, key_of(record, f"run:{extra}"), record, busy_vector(10_000))
+    return totals.snapshot(AS_OF_NS, POSITION)
+
+
+def test_cap_keeps_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the cap the smallest runs are summed into other; every family's sum is unchanged."""
+    shot = many(9)
+    whole = exposition(shot, thresholds(), ServiceStatus())
+    monkeypatch.setattr(metrics, "MAXIMUM_RUN_SERIES", 4)
+    capped = exposition(shot, thresholds(), ServiceStatus())
+    for subject, name in (("run", "run"), ("model", "model")):
+        for bound in ("", "lower_", "upper_", "floor_", "ceiling_"):
+            family = f"flopmeter_{subject}_compute_{bound}flop"
+            before, after = series(whole, family), series(capped, family)
+            assert len(before) == 9
+            assert sum(map(int, before.values())) == sum(map(int, after.values()))
+            assert [re.search(rf'{name}="(\w+)"', labels)[1] for labels in after] == [  # type: ignore[index]
+                *("r5", "r6", "r7", "r8"),
+                "other",
+            ]
+    assert series(capped, "flopmeter_run_busy_device_seconds")[
+        '{run="other",simulated="false"}'
+    ] == str(1 + 2 + 3 + 4 + 5)
+    assert 'run="other"' not in "".join(series(capped, "flopmeter_run_threshold_ratio"))
+
+
+def test_run_called_other_makes_no_second_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is itself called other joins the rest: one name, one series."""
+    monkeypatch.setattr(metrics, "MAXIMUM_RUN_SERIES", 4)
+    text = exposition(many(9, extra="other"), thresholds(), ServiceStatus())
+    lines = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert max(Counter(lines).values()) == 1
+
+
+def test_every_series_is_marked_simulated() -> None:
+    """Each series of a figure says whether it is made up."""
+    text = exposition(scenario(), thresholds(), ServiceStatus())
+    for line in text.splitlines():
+        if line.startswith(("flopmeter_run_", "flopmeter_model_", "flopmeter_unattributed_")):
+            assert 'simulated="true"' in line
+
+
+def test_exact_digits() -> None:
+    """FLOP are whole decimal digits, whatever their size."""
+    totals = Totals(table())
+    totals.declare(parse_run_declaration("alpha", {"format": "bf16=1"}))
+    for phase in range(3):
+        feed(totals, key_of(h100(), phase=phase), h100(), busy_vector(10**9 + phase))
+    shot = totals.snapshot(AS_OF_NS, POSITION)
+    text = exposition(shot, thresholds(), ServiceStatus())
+    number = series(text, "flopmeter_run_compute_flop")['{run="alpha",simulated="false"}']
+    assert number == str(shot.runs[0].account.figures.total.best)
+    assert int(number) > 2**63
+
+
+def test_state_is_one_of_all() -> None:
+    """Of the states of a model against a threshold exactly one is 1."""
+    text = exposition(scenario(), thresholds(), ServiceStatus())
+    states = series(text, "flopmeter_model_threshold_state")
+    above = [labels for labels, number in states.items() if number == "1" and "above" in labels]
+    assert above == [
+        '{model="atlas",simulated="true",threshold="demo-line",state="above"}',
+    ]
+    assert len(states) == 2 * 3 * 4
+    assert sum(map(int, states.values())) == 2 * 3
+
+
+def test_before_the_first_totals() -> None:
+    """Without totals the collector still shows itself, and no figure."""
+    text = exposition(None, thresholds(), ServiceStatus(report_count=3))
+    assert series(text, "flopmeter_reports_total") == {"": "3"}
+    assert "compute" not in text
+
+
+def test_longest_silent_nodes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the cap the nodes a person has to look at are shown, and all are counted."""
+    monkeypatch.setattr("flopmeter_collector.http.status.MAXIMUM_NODE_SERIES", 1)
+    text = render(node_families(ServiceStatus(last_report_ns={"a": 2_000_000_000, "b": 1})))
+    assert series(text, "flopmeter_node_last_report_timestamp_seconds") == {
+        '{node="b"}': "0.000000001"
+    }
+    assert series(text, "flopmeter_nodes") == {"": "2"}

@@ -1,0 +1,168 @@
+"""The page: nothing overlooked, nothing injected, nothing loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from flopmeter_collector.declarations import parse_run_declaration
+from flopmeter_collector.http import page
+from flopmeter_collector.http.axis import axis, range_html
+from flopmeter_collector.http.page import render_page
+from flopmeter_collector.totals import Totals
+from flopmeter_core.interval import NO_FIGURES, Figures, Interval
+from support.totals import (
+    AS_OF_NS,
+    POSITION,
+    busy_vector,
+    feed,
+    h100,
+    key_of,
+    scenario,
+    table,
+    thresholds,
+)
+
+
+class Reader(HTMLParser):
+    """Collects the tags, their attributes and the text; notes tags that do not match."""
+
+    VOID = frozenset({"meta", "br", "img", "link", "hr", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.unmatched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Hold an end against its start."""
+        if not self.open or self.open.pop() != tag:
+            self.unmatched.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """Collect the text."""
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def read(html: str) -> Reader:
+    """Parse a page."""
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+def test_well_formed_and_self_contained() -> None:
+    """Every tag is closed; no script, picture, frame or address elsewhere."""
+    reader = read(render_page(scenario(), thresholds()))
+    assert reader.unmatched == []
+    assert reader.open == []
+    assert not reader.tags & {"script", "img", "iframe", "link", "object", "form"}
+    links = {value for name, value in reader.attributes if name in ("href", "src")}
+    assert links == {"/api/v1/totals"}
+    assert "url(" not in render_page(scenario(), thresholds())
+
+
+def test_names_are_escaped() -> None:
+    """A hostile name is shown as text, in every place it appears."""
+    totals = Totals(table())
+    evil = "<script>alert(1)</script>\"'&"
+    totals.declare(parse_run_declaration("a", {"model": "</h3><img src=x>"}))
+    record = replace(h100(), pci_device_id=0xBEEF10DE, product_name="<b onload=x>")
+    feed(totals, key_of(record, f"run:{evil}"), record, busy_vector(5))
+    html = render_page(totals.snapshot(AS_OF_NS, POSITION), thresholds())
+    reader = read(html)
+    assert not reader.tags & {"script", "img"}
+    assert evil in reader.text
+    assert "</h3><img src=x>" in reader.text
+    assert not [name for name, _ in reader.attributes if name.startswith("on")]
+
+
+def test_simulated_cannot_be_overlooked() -> None:
+    """A simulated page says so in its banner, its title and at every model and run."""
+    html = render_page(scenario(), thresholds())
+    assert "<title>SIMULATED" in html
+    assert html.index('class="simulated"') < html.index("<h1>")
+    assert html.count('class="mark"') == 2 + 2 + 1
+    totals = Totals(table())
+    feed(totals, key_of(h100()), h100(), busy_vector(5))
+    assert "SIMULATED" not in read(render_page(totals.snapshot(AS_OF_NS, None), ())).text
+
+
+def test_undeclared_runs_come_first_in_red() -> None:
+    """The notice names them, and the table starts with them."""
+    html = render_page(scenario(), thresholds())
+    runs = html[html.index("<h2>Runs") :]
+    assert runs.index("be&quot;ta") < runs.index("alpha")
+    assert '<span class="undeclared">undeclared</span>' in runs
+    assert "1 run has no declared number format" in read(html).text
+
+
+def test_position_and_figures() -> None:
+    """The page says what it shows: commit, time, two digits with their range, the remainder."""
+    text = read(render_page(scenario(), thresholds())).text.replace("\xa0", " ")
+    assert "ledger commit 42, as of 2026-09-21T14:13:20Z" in text
+    assert "3.0 \u00d7 1020 FLOP" in text
+    assert "likely 1.6 to 3.3 \u00d7 1020" in text
+    assert "Unattributed" in text
+    assert "ABOVE" in text
+    assert "not legal advice" in text
+
+
+def test_empty_ledger() -> None:
+    """Before the first report the page says so, and is whole."""
+    reader = read(render_page(Totals(table()).snapshot(AS_OF_NS, None), thresholds()))
+    assert reader.unmatched == []
+    assert "No run has reported yet." in reader.text
+    assert "no ledger" in reader.text
+
+
+def test_demonstration_line_is_not_shown_to_measured_models() -> None:
+    """A real page never shows a line no law knows."""
+    totals = Totals(table())
+    feed(totals, key_of(h100()), h100(), busy_vector(10**6))
+    html = render_page(totals.snapshot(AS_OF_NS, POSITION), thresholds())
+    assert "demo-line" not in html
+    assert "eu-ai-act-51-2" in html
+
+
+def test_many_runs_are_cut_with_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the page says how many more there are."""
+    monkeypatch.setattr(page, "MAXIMUM_RUNS", 1)
+    monkeypatch.setattr(page, "MAXIMUM_MODELS", 1)
+    text = read(render_page(scenario(), thresholds())).text
+    assert "1 more runs are in /api/v1/totals" in text
+    assert "1 smaller models are in /api/v1/totals" in text
+
+
+def test_axis_places() -> None:
+    """Thresholds lie where their logarithm is; nothing lies outside the line."""
+    laws = [row for row in thresholds() if not row.demonstration]
+    html = axis(NO_FIGURES, laws)
+    assert 'left:60.00%"><span>eu-ai-act-51-2' in html
+    assert 'left:80.00%"><span>ca-sb53' in html
+    assert 'class="best"' not in html
+    huge = axis(Figures(Interval(0, 1, 10**26, 10**28, 10**40)), laws)
+    assert "-" not in "".join(part.split("%")[0] for part in huge.split("left:")[1:])
+    assert "width:100.00%" in huge
+
+
+def test_range_shares_its_power() -> None:
+    """A shared power of ten is written once, a different one twice."""
+    shared = range_html(Interval(0, 11 * 10**24, 12 * 10**24, 13 * 10**24, 10**26), ())
+    assert shared == "1.1 to 1.3&nbsp;&times;&nbsp;10<sup>25</sup>"
+    apart = range_html(Interval(0, 10**23, 10**24, 10**25, 10**26), ())
+    assert apart.count("<sup>") == 2
+    assert range_html(Interval(0, 0, 1, 2, 3), ()).startswith("0 to 2.0")
