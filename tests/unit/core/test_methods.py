@@ -118,7 +118,7 @@ def test_vector_work() -> None:
 
 
 def test_classes_not_told_apart() -> None:
-    """Where the device has one tensor counter only, it counts as the declared format, not in floor."""
+    """Where the device has one tensor counter only, it counts, but not in floor."""
     record = replace(H100, tensor_classes=False)
     found = observed(Evidence.CYCLES, {Component.TENSOR_MEGACYCLES: FULL}, "bf16=1", record=record)
     assert found.best == BF16_PEAK
