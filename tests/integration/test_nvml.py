@@ -87,6 +87,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         assert node.driver.references == 0
         allocated = node.driver.calls("nvmlGpmSampleAlloc")
         assert node.driver.calls("nvmlGpmSampleFree") == allocated
+        node.driver.close()
 
 
 # --- identity ---------------------------------------------------------------------------------
@@ -559,6 +560,7 @@ def test_opens_later(tmp_path: Path) -> None:
     clock.advance(10)
     assert len(sensor.devices()) == 1
     sensor.close()
+    driver.close()
 
 
 def test_no_devices(start: Start) -> None:

@@ -80,6 +80,10 @@ class FakeDriver:
         partial.write_text("".join(f"{key} {value}\n" for key, value in self._lines.items()))
         partial.replace(self.script)
 
+    def close(self) -> None:
+        """Unload the driver, as far as that goes: the process's next test has none."""
+        self.script.unlink(missing_ok=True)
+
     def calls(self, name: str) -> int:
         """How often a function was called since this driver was made."""
         return int(self._loaded.fake_nvml_calls(name.encode()))
