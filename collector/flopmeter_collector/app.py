@@ -34,7 +34,7 @@ from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold, parse_catalogue
 from flopmeter_core.data import builtin_table, builtin_thresholds
 from flopmeter_core.devices import DeviceRecord, parse_device_table
-from flopmeter_core.errors import FlopmeterError, UsageError, invariant
+from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
@@ -60,6 +60,7 @@ class CollectorApp:
         self.table = RegisterTable()
         self.grpc_address = ""
         self.http_address = ""
+        self._stuck = ""
         self.thresholds: tuple[Threshold, ...] = ()
 
     async def start(self) -> None:
@@ -144,7 +145,7 @@ class CollectorApp:
             web = HttpServer(build_app(self._sources()), config.http_listen)
             self._teardown.push_async_callback(web.stop)
         # The first round comes before the first reader: nothing is ever shown half rebuilt.
-        await self._publisher.round()
+        await self._round()
         self._alerts.start()
         evaluation = asyncio.create_task(self._evaluate(), name="evaluate")
         self._teardown.push_async_callback(_cancel, evaluation)
@@ -197,7 +198,7 @@ class CollectorApp:
         return Sources(
             snapshot=lambda: self.published.snapshot if self.published else None,
             status=self._status,
-            not_ready=lambda: str(self._committer.failure or ""),
+            not_ready=lambda: str(self._committer.failure or self._stuck),
             thresholds=self.thresholds,
         )
 
@@ -225,14 +226,26 @@ class CollectorApp:
 
     async def _evaluate(self) -> None:
         """Evaluate at the period's pace; a slow round delays the next one, never overlaps it."""
-        while True:
+        while await self._round():
             await asyncio.sleep(self._config.evaluate_period_s)
-            try:
-                await self._publisher.round()
-            except FlopmeterError as error:
-                if self._failed is not None and not self._failed.done():
-                    self._failed.set_result(error)
-                return
+
+    async def _round(self) -> bool:
+        """Run one round; returns whether another makes sense.
+
+        What cannot be derived must not stop what is recorded: after a fault in the totals
+        reports are still taken, while readiness says that figures stand still.
+        """
+        try:
+            await self._publisher.round()
+        except StorageError as error:
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_result(error)
+            return False
+        except Exception as error:
+            self._stuck = f"the totals stand still ({error}); report this, then restart"
+            logger.error("evaluation stopped", exc_info=error)
+            return False
+        return True
 
 
 def read_catalogue(folder: Path | None) -> tuple[Threshold, ...]:
