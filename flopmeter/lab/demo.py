@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flopmeter.lab.collector_api import fetch_totals
 from flopmeter.lab.declaring import declare_run
@@ -26,12 +26,12 @@ from flopmeter.lab.demo_plan import Plan, make_plan
 from flopmeter.lab.demo_view import (
     Crossings,
     Moment,
-    addresses_text,
+    head_view,
     live_view,
     plain_lines,
 )
-from flopmeter.lab.ledger_totals import ledger_totals
-from flopmeter.lab.supervisor import Supervisor
+from flopmeter.lab.ledger_totals import empty_totals, ledger_identity, ledger_totals
+from flopmeter.lab.supervisor import GIVE_UP_AFTER, Supervisor
 from flopmeter_agent.scenario import ScenarioClock
 from flopmeter_core.catalogue import parse_catalogue
 from flopmeter_core.data import builtin_thresholds
@@ -55,6 +55,8 @@ SHORTEST_LEAD_NS = 2 * NS_PER_S
 """The scenario begins at least this long after its agents are started."""
 
 ENVIRONMENT_SECONDS = "DEMO_SECONDS"
+
+STOPPED = "stopped on request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,10 @@ class Demo:
         self._console = console
         self._stop = stop
         self._crossings = Crossings()
-        self._document: dict[str, object] | None = None
+        self._document: dict[str, Any] | None = None
         self._fresh = False
+        self._ledger_identity = ""
+        self._scene: ScenarioClock | None = None
 
     def play(self, *, limit_ns: int | None, kept: Path | None) -> Outcome:
         """Start everybody, watch, end everybody, and read the final totals.
@@ -176,40 +180,49 @@ class Demo:
             limit_ns: monotonic time in ns at which the demo ends by itself.
             kept: the folder that will be kept, to be named at the end.
         """
-        self._console.print(addresses_text(self._plan.addresses))
-        started_ns = self._clock.monotonic_ns()
-        self._supervisor.add(COLLECTOR, self._plan.collector_arguments())
-        self._await_collector(self._clock.monotonic_ns() + COLLECTOR_START_S * NS_PER_S)
+        began_ns = self._clock.monotonic_ns()
+        if not self._start_collector():
+            return self._end(STOPPED, kept)
+        self._console.print(head_view(self._plan.addresses))
         self._declare()
         agent_count = len(self._plan.scenario.nodes) + 1
         # An agent takes about as long to start as the collector did; this host's processors
         # share the work. All have to be there when the scenario begins.
-        start_ns = self._clock.monotonic_ns() - started_ns
+        start_ns = self._clock.monotonic_ns() - began_ns
         lead_ns = max(SHORTEST_LEAD_NS, start_ns * agent_count // (os.cpu_count() or 1))
         epoch_ns = self._clock.wall_ns() + lead_ns
         self._scene = ScenarioClock(self._clock, self._plan.scenario, epoch_wall_ns=epoch_ns)
         for name, arguments in self._plan.agents(epoch_ns):
             self._supervisor.add(name, arguments)
-        reason = self._watch(limit_ns)
-        return self._end(reason, kept)
+        return self._end(self._watch(self._scene, limit_ns), kept)
 
-    def _await_collector(self, deadline_ns: int) -> None:
-        """Wait for the collector's first answer.
+    def _start_collector(self) -> bool:
+        """Start the collector and wait for its first answer; False when stopped before.
 
         Raises:
-            UnreachableError: there was none in time.
+            ChildFailedError, UnreachableError: it did not start, or did not answer in time.
         """
+        deadline_ns = self._clock.monotonic_ns() + COLLECTOR_START_S * NS_PER_S
+        collector = self._supervisor.add(COLLECTOR, self._plan.collector_arguments())
         while not self._stop.is_set():
             self._supervisor.step()
             self._fetch()
             if self._fresh:
-                return
+                return True
+            if not collector.alive and collector.failures < GIVE_UP_AFTER - 1:
+                # Most likely another program took the port since it was seen free.
+                failures = collector.failures
+                self._supervisor.stop([COLLECTOR])
+                self._plan = self._plan.elsewhere()
+                collector = self._supervisor.add(COLLECTOR, self._plan.collector_arguments())
+                collector.failures = failures
             if self._clock.monotonic_ns() > deadline_ns:
                 raise UnreachableError(
                     f"the demo's collector did not answer within {COLLECTOR_START_S} s; "
                     f"this host may be too busy, so try again"
                 )
             self._stop.wait(STEP_S / 5)
+        return False
 
     def _declare(self) -> None:
         """Say in the ledger what the scenario's runs are."""
@@ -226,20 +239,20 @@ class Demo:
                     clock=self._clock,
                 )
 
-    def _watch(self, limit_ns: int | None) -> str:
+    def _watch(self, scene: ScenarioClock, limit_ns: int | None) -> str:
         """Show what happens until the end; returns why it ended."""
         show = self._show_live if self._console.is_terminal else self._show_plain
         with show() as shown:
             while True:
                 self._supervisor.step()
                 self._fetch()
-                shown(self._moment())
+                shown(self._moment(scene))
                 if self._stop.is_set():
-                    return "stopped on request"
+                    return STOPPED
                 if limit_ns is not None and self._clock.monotonic_ns() >= limit_ns:
                     return f"stopped by {ENVIRONMENT_SECONDS}"
                 # At the end the collector has to be there to take the last reports.
-                if self._scene.ended and self._fresh:
+                if scene.ended and self._fresh:
                     return "the scenario has come to its end"
                 self._stop.wait(STEP_S)
 
@@ -249,19 +262,29 @@ class Demo:
         self._supervisor.stop([c.name for c in self._supervisor.children if c.name != COLLECTOR])
         self._supervisor.stop()
         thresholds = parse_catalogue(builtin_thresholds())
-        document = ledger_totals(str(self._plan.ledger), thresholds, self._clock)
-        self._crossings.note(document, self._scene.monotonic_ns())
+        if self._plan.ledger.exists():
+            document = ledger_totals(str(self._plan.ledger), thresholds, self._clock)
+        else:
+            document = empty_totals(thresholds, self._clock)
+        if self._scene is not None:
+            self._crossings.note(document, self._scene.monotonic_ns())
         return Outcome(document, reason, tuple(self._crossings.lines()), restarts, kept)
 
     def _fetch(self) -> None:
         """Ask the collector once; while it is down the last totals stay."""
         self._fresh = False
         with contextlib.suppress(FlopmeterError):
-            self._document = fetch_totals(f"http://{self._plan.addresses.http}", timeout_s=2)
-            self._fresh = True
+            document = fetch_totals(f"http://{self._plan.addresses.http}", timeout_s=2)
+            if not self._ledger_identity:
+                self._ledger_identity = ledger_identity(str(self._plan.ledger))
+            # On a shared host another demo's collector may have taken the port.
+            ledger = document.get("ledger")
+            if isinstance(ledger, dict) and ledger.get("id") == self._ledger_identity:
+                self._document = document
+                self._fresh = True
 
-    def _moment(self) -> Moment:
-        scenario_ns = self._scene.monotonic_ns()
+    def _moment(self, scene: ScenarioClock) -> Moment:
+        scenario_ns = scene.monotonic_ns()
         if self._document is not None and self._fresh:
             self._crossings.note(self._document, scenario_ns)
         return Moment(
@@ -277,7 +300,7 @@ class Demo:
         from rich.live import Live
 
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
-            yield _LiveShow(live, self._plan, self._crossings)
+            yield _LiveShow(live, self._crossings)
 
     @contextlib.contextmanager
     def _show_plain(self) -> Iterator[_Show]:
@@ -295,15 +318,14 @@ class _Show:
 class _LiveShow(_Show):
     """Replaces the table on a terminal."""
 
-    def __init__(self, live: Live, plan: Plan, crossings: Crossings) -> None:
+    def __init__(self, live: Live, crossings: Crossings) -> None:
         self._live = live
-        self._plan = plan
         self._crossings = crossings
 
     def __call__(self, moment: Moment) -> None:
         """Draw the table anew."""
         columns = self._live.console.width
-        view = live_view(moment, self._plan.addresses, self._crossings, columns=columns)
+        view = live_view(moment, self._crossings, columns=columns)
         self._live.update(view, refresh=True)
 
 

@@ -8,6 +8,7 @@ Called by lab.demo.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import socket
 import sys
@@ -54,6 +55,10 @@ class Plan:
     def logs(self) -> Path:
         """Folder of the children's logs."""
         return self.folder / "logs"
+
+    def elsewhere(self) -> Plan:
+        """The same demo on other ports, whichever are free."""
+        return dataclasses.replace(self, addresses=free_addresses(0, 0))
 
     def collector_arguments(self) -> list[str]:
         """The command line of the collector."""
@@ -161,10 +166,10 @@ def seeded(text: str, seed: int | None) -> str:
     return replaced
 
 
-def free_addresses() -> Addresses:
-    """The usual ports where they are free, else any."""
+def free_addresses(grpc_port: int = GRPC_PORT, http_port: int = HTTP_PORT) -> Addresses:
+    """The named ports where they are free, else any."""
     with contextlib.ExitStack() as held:
-        grpc, http = (_free_port(held, port) for port in (GRPC_PORT, HTTP_PORT))
+        grpc, http = (_free_port(held, port) for port in (grpc_port, http_port))
     return Addresses(http=f"127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
 
 

@@ -98,22 +98,21 @@ class Crossings:
         ]
 
 
-def addresses_text(addresses: Addresses) -> Text:
-    """The three addresses, one a line."""
-    return Text.assemble(
-        ("page     ", "dim"), addresses.page, "\n",
-        ("metrics  ", "dim"), addresses.metrics, "\n",
-        ("agents   ", "dim"), f"{addresses.grpc} (gRPC)",
-    )  # fmt: skip
+def head_view(addresses: Addresses) -> RenderableType:
+    """What stays above the table: the mark and the three addresses."""
+    head = Text.assemble(SIMULATED, ("  flopmeter demo", "bold"), "  every figure is made up")
+    rows = (
+        ("page", addresses.page),
+        ("metrics", addresses.metrics),
+        ("agents", f"{addresses.grpc} (gRPC)"),
+    )
+    lines = [Text.assemble((f"{name:9}", "dim"), address) for name, address in rows]
+    return Group(head, Text(), *lines, Text())
 
 
-def live_view(
-    moment: Moment, addresses: Addresses, crossings: Crossings, *, columns: int
-) -> RenderableType:
+def live_view(moment: Moment, crossings: Crossings, *, columns: int) -> RenderableType:
     """The table that replaces itself on a terminal."""
-    head = Text.assemble(SIMULATED, ("  flopmeter demo", "bold"), ("  every figure is made up", ""))
-    parts: list[RenderableType] = [head, Text(), addresses_text(addresses), Text()]
-    parts += [progress_text(moment), Text()]
+    parts: list[RenderableType] = [progress_text(moment), Text()]
     if moment.document is None:
         parts.append(Text("waiting for the first report ...", style="dim"))
     else:

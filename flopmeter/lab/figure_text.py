@@ -18,8 +18,9 @@ from flopmeter_core.units import NS_PER_S
 Document = Mapping[str, Any]
 """A part of the JSON contract."""
 
-_PERCENT_SCALE = 100 * 10**12
-"""A ratio is rounded as a whole number of 10^-12 percent."""
+_PERCENT_DECIMALS = 30
+_PERCENT_SCALE = 100 * 10**_PERCENT_DECIMALS
+"""A ratio is rounded as a whole number of 10^-30 percent: 1 FLOP of 10^26 is not lost."""
 
 _PLAIN_EXPONENTS = range(-4, 4)
 """Percentages from 0.0001 to 9999 are written without a power of ten."""
@@ -73,7 +74,7 @@ def percent_range_text(compute_flop: Document, value_flop: int) -> str:
 
 
 def _percent_digits(rounded: Rounded) -> str:
-    exponent = rounded.exponent - 12
+    exponent = rounded.exponent - _PERCENT_DECIMALS
     if rounded.mantissa == "0":
         return "0"
     if exponent not in _PLAIN_EXPONENTS:

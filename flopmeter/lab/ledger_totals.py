@@ -23,6 +23,22 @@ from flopmeter_core.errors import DataError
 from flopmeter_proto.daemon.clock import Clock
 
 
+def ledger_identity(url: str) -> str:
+    """The identity a ledger was created with.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger:
+        return ledger.position().ledger_id
+
+
+def empty_totals(thresholds: Iterable[Threshold], clock: Clock) -> Json:
+    """The totals document of a simulated ledger to which nothing was ever reported."""
+    totals = Totals(parse_device_table(builtin_table("devices.toml")), simulated=True)
+    return totals_document(totals.snapshot(clock.wall_ns(), None), thresholds)
+
+
 def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Json:
     """Compute the totals document of a ledger.
 
