@@ -117,6 +117,7 @@ class Totals:
         self._warnings: dict[str, dict[str, str]] = {}
         # Boundary periods by the runs at their two ends: upper, ceiling and unobserved ceiling.
         self._boundaries: dict[frozenset[str], list[int]] = {}
+        self._boundaries_by_run: dict[str, set[frozenset[str]]] = {}
         self._coefficients: dict[_CacheKey, Coefficients] = {}
 
     def declare(self, declaration: RunDeclaration) -> None:
@@ -205,11 +206,12 @@ class Totals:
     def _boundary_of(self, runs: frozenset[str]) -> tuple[int, int, int]:
         """What boundary periods with any of these runs at an end could hold, each period once."""
         upper = ceiling = unobserved = 0
-        for ends, (addend_upper, addend_ceiling, addend_unobserved) in self._boundaries.items():
-            if ends & runs:
-                upper += addend_upper
-                ceiling += addend_ceiling
-                unobserved += addend_unobserved
+        touching = set().union(*(self._boundaries_by_run.get(run, ()) for run in runs))
+        for ends in touching:
+            addend_upper, addend_ceiling, addend_unobserved = self._boundaries[ends]
+            upper += addend_upper
+            ceiling += addend_ceiling
+            unobserved += addend_unobserved
         return upper, ceiling, unobserved
 
     def _place(self, run: str) -> int:
@@ -227,6 +229,9 @@ class Totals:
         neighbours = frozenset(n for n in map(named_run, parties) if n is not None)
         for neighbour in neighbours:
             self._place(neighbour)
+            self._boundaries_by_run.setdefault(neighbour, set()).add(neighbours)
+        if neighbours:
+            self._boundaries.setdefault(neighbours, [0, 0, 0])
         place = UNATTRIBUTED if run is None else self._place(run)
         if run is not None:
             self._keys_by_run.setdefault(run, []).append(key)
@@ -254,7 +259,7 @@ class Totals:
         )
         sums.fork_count += (len(vectors) > 1) - (len(entry.vectors) > 1)
         if entry.neighbours:
-            pool = self._boundaries.setdefault(entry.neighbours, [0, 0, 0])
+            pool = self._boundaries[entry.neighbours]
             for place, column in enumerate((3, 4, 5)):
                 pool[place] += flop[column] - entry.flop[column]
         entry.vectors, entry.flop = vectors, flop

@@ -190,7 +190,7 @@ def test_refusal_is_told(tmp_path: Path, webhook: Webhook) -> None:
     """A body the Alertmanager refuses, and a server that is none, are errors that say so."""
     port = free_port()
     with alertmanager(tmp_path, webhook, port):
-        with pytest.raises(UnreachableError, match="answered 4.*labels"):
+        with pytest.raises(UnreachableError, match=r"answered 4.*labels"):
             post_body(f"http://127.0.0.1:{port}", b"[{}]")
         # The proof that the address is right and the body was wrong.
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

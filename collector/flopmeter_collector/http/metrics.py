@@ -96,8 +96,9 @@ def _run_families(runs: Sequence[RunTotals], thresholds: Sequence[Threshold]) ->
         [(row.labels, str(int(row.undeclared))) for row in rows],
     )
     standings = [
-        (row.labels, standings_of(row.figures, thresholds, simulated=row.accounts[0].simulated))
+        (_at(row.labels, standing), standing)
         for row in named
+        for standing in standings_of(row.figures, thresholds, simulated=row.accounts[0].simulated)
     ]
     yield from _ratio_families("run", standings)
 
@@ -111,8 +112,9 @@ def _model_families(
         for m in kept
     ]
     standings = [
-        (row.labels, standings_of(model.figures, thresholds, simulated=model.simulated))
+        (_at(row.labels, standing), standing)
         for row, model in zip(rows, kept, strict=True)
+        for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
     ]
     if rest:
         rendered = labels(model=OTHER, simulated=_mark(any(m.simulated for m in rest)))
@@ -124,9 +126,8 @@ def _model_families(
         "gauge",
         "1 for the state the best figure of a model is in against a threshold, 0 for the others.",
         [
-            (with_label(_at(rendered, s), "state", state), str(int(s.state == state)))
-            for rendered, held in standings
-            for s in held
+            (with_label(rendered, "state", state), str(int(standing.state == state)))
+            for rendered, standing in standings
             for state in State
         ],
     )
@@ -134,7 +135,7 @@ def _model_families(
         "flopmeter_model_threshold_decided",
         "gauge",
         "1 where the whole likely range of a model lies on one side of a threshold.",
-        [(_at(rendered, s), str(int(s.decided))) for rendered, held in standings for s in held],
+        [(rendered, str(int(standing.decided))) for rendered, standing in standings],
     )
 
 
@@ -220,9 +221,7 @@ def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
     )
 
 
-def _ratio_families(
-    subject: str, standings: Sequence[tuple[str, Sequence[Standing]]]
-) -> Iterator[Family]:
+def _ratio_families(subject: str, standings: Sequence[tuple[str, Standing]]) -> Iterator[Family]:
     """Figure over threshold, best and both ends of the likely range."""
     texts = {"": "Most likely FLOP", "lower_": "Lower FLOP", "upper_": "Upper FLOP"}
     for bound, text in texts.items():
@@ -232,11 +231,7 @@ def _ratio_families(
             f"flopmeter_{subject}_threshold_{bound}ratio",
             "gauge",
             f"{text}{alone} over the threshold's value.",
-            [
-                (_at(rendered, standing), repr(getattr(standing, attribute)))
-                for rendered, held in standings
-                for standing in held
-            ],
+            [(rendered, repr(getattr(standing, attribute))) for rendered, standing in standings],
         )
 
 

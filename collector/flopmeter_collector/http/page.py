@@ -137,9 +137,10 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
         f'<div><span class="figure">{figure_html(total.best, values)} FLOP</span> '
         f'<span class="range">likely {range_html(total, values)}</span></div></div>'
         f"{axis(model.figures, thresholds)}"
-        '<table><thead><tr><th>Threshold</th><th>Law</th><th class="n">Value (FLOP)</th>'
+        '<div class="scroll"><table><thead><tr><th>Threshold</th><th>Jurisdiction</th>'
+        '<th class="n">Value (FLOP)</th>'
         '<th class="n">Reached</th><th class="n">Likely range</th><th class="after">State</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></section>"
+        f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
 
 
@@ -214,7 +215,7 @@ def _account_cells(account: Account, values: Sequence[int]) -> str:
     total = account.figures.total
     evidence = ", ".join(f"{level} {share * 100:.0f} %" for level, share in shares(account))
     joules = sum(account.energy_mj.values()) // MJ_PER_J
-    energy = f"{joules / J_PER_KWH:,.1f} kWh" if joules else "none"
+    energy = f"{_kwh_text(joules)} kWh" if joules else "none"
     nodes = f"{account.node_count:,} node{'s' if account.node_count != 1 else ''}"
     return (
         f'<td class="n"><b>{figure_html(total.best, values)}</b><br>'
@@ -231,7 +232,7 @@ def _thresholds(thresholds: Sequence[Threshold]) -> str:
         f"<tr><td>{escape(t.id)}</td><td>{escape(t.instrument)}<br>"
         f'<span class="soft">{escape(t.jurisdiction)}</span></td>'
         f'<td class="n">{t.operator.value.replace("_", " ")} {figure_html(t.value_flop, ())}</td>'
-        f"<td>{escape(t.counts)}</td>"
+        f'<td class="after">{escape(t.counts)}</td>'
         f"<td>{escape(t.source)}<br>"
         f'<span class="soft">checked {t.checked_on.isoformat()}, {escape(t.verification)}</span>'
         "</td></tr>"
@@ -239,7 +240,8 @@ def _thresholds(thresholds: Sequence[Threshold]) -> str:
     )
     return (
         '<h2>Thresholds applied</h2><div class="card scroll"><table><thead><tr><th>Id</th>'
-        '<th>Instrument</th><th class="n">FLOP</th><th>What it counts</th><th>Source</th></tr>'
+        '<th>Instrument</th><th class="n">FLOP</th><th class="after">What it counts</th>'
+        "<th>Source</th></tr>"
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -270,6 +272,12 @@ def _share_text(share: float) -> str:
     if parts < _PPM_PERCENT // 10:
         return "below 0.1 %"
     return f"{min(share * 100, 99.9):.1f} %"
+
+
+def _kwh_text(joules: int) -> str:
+    """Energy in kWh: whole numbers from 10 on, two digits below."""
+    kwh = joules / J_PER_KWH
+    return f"{kwh:,.0f}" if kwh >= 10 else f"{kwh:.2g}"
 
 
 def _some(names: Sequence[str], limit: int = 6) -> str:
