@@ -1,0 +1,145 @@
+"""The whole collector: what its page and metrics say follows what was committed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flopmeter_collector import backends
+from flopmeter_collector.app import CollectorApp, read_catalogue
+from flopmeter_collector.ledger.base import Declaration
+from flopmeter_core.catalogue import State
+from flopmeter_core.errors import DataError, InvariantError, UsageError
+from support.collector import running
+from support.ingest import key, stream, vector
+
+
+async def get(app: CollectorApp, path: str) -> tuple[int, str]:
+    """Status and body of a path of the collector's HTTP side."""
+
+    def ask() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://{app.http_address}{path}", timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return await asyncio.to_thread(ask)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def shown(app: CollectorApp) -> dict[str, int]:
+    """The most likely FLOP of each model, as published."""
+    assert app.published is not None
+    return {m.model: m.figures.total.best for m in app.published.snapshot.models}
+
+
+def test_pace(tmp_path: Path) -> None:
+    """Without being asked the collector evaluates, takes declarations in, and publishes."""
+
+    async def scenario() -> None:
+        changes = {"http_listen": "127.0.0.1:0", "evaluate_period_s": 0.05}
+        async with running(tmp_path, **changes) as app, stream(app.grpc_address) as sender:
+            assert await get(app, "/readyz") == (200, "ready\n")
+            await sender.greet()
+            await sender.send(1, vector(100))
+            await until(lambda: shown(app).get("a", 0) > 0)
+            row = Declaration(0, 1, "person", "cli", "run", "a", {"model": "m"})
+            await asyncio.to_thread(backends.declare, str(tmp_path / "ledger.db"), row)
+            await until(lambda: list(shown(app)) == ["m"])
+            _, metrics = await get(app, "/metrics")
+            assert "flopmeter_vectors_acknowledged_total 1" in metrics
+            assert 'flopmeter_node_last_report_timestamp_seconds{node="node-1"}' in metrics
+            _, totals = await get(app, "/api/v1/totals")
+            (model,) = json.loads(totals)["models"]
+            assert int(model["compute_flop_str"]["best"]) == shown(app)["m"]
+
+    asyncio.run(scenario())
+
+
+def test_transitions_are_recorded_once(tmp_path: Path) -> None:
+    """A state is recorded when it changes, in the ledger, and not again after a restart."""
+
+    async def scenario() -> list[tuple[str, str, str]]:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            await sender.send(1, vector(10))
+            for _ in range(3):
+                await app.evaluate_now()
+        async with running(tmp_path) as app:
+            await app.evaluate_now()
+        ledger = backends.read(str(tmp_path / "ledger.db"))
+        rows = [(row.threshold, row.before, row.after) for row in ledger.transitions()]
+        ledger.close()
+        return rows
+
+    rows = asyncio.run(scenario())
+    assert len(rows) == len(set(rows)) > 0
+    assert {after for _, _, after in rows} == {State.BELOW}
+
+
+def test_bad_declaration(tmp_path: Path) -> None:
+    """A declaration nobody can read is refused by the app, and set aside where it is stored."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            await sender.send(1, vector(10))
+            with pytest.raises(DataError):
+                await app.declare("a", {"format": "fp3"}, author="person", source="cli")
+            row = Declaration(0, 1, "person", "cli", "run", "a", {"format": "fp3"})
+            await asyncio.to_thread(backends.declare, str(tmp_path / "ledger.db"), row)
+            published = await app.evaluate_now()
+            assert [run.run for run in published.snapshot.runs] == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_fault_in_the_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When totals cannot be made, reports are still committed and readiness says what is wrong."""
+
+    def broken(*_: Any) -> None:
+        raise InvariantError("internal rule broken: planted")
+
+    async def scenario() -> None:
+        changes = {"http_listen": "127.0.0.1:0", "evaluate_period_s": 0.05}
+        async with running(tmp_path, **changes) as app, stream(app.grpc_address) as sender:
+            monkeypatch.setattr("flopmeter_collector.totals.Totals.update", broken)
+            await sender.greet()
+            await sender.send(1, vector(1))
+            async with asyncio.timeout(20):
+                while (await get(app, "/readyz"))[0] == 200:
+                    await asyncio.sleep(0.01)
+            assert "planted" in (await get(app, "/readyz"))[1]
+            answer = await sender.send(2, vector(2))
+            assert answer.acknowledgements[0].sequence == 2
+            assert [row.sequence for row in app.table.branches(key())] == [2]
+
+    asyncio.run(scenario())
+
+
+def test_catalogue(tmp_path: Path) -> None:
+    """A folder of thresholds adds to the built-in ones; a wrong row stops the start."""
+    built_in = read_catalogue(None)
+    assert built_in
+    (tmp_path / "note.txt").write_text("no threshold")
+    assert read_catalogue(tmp_path) == built_in
+    (tmp_path / "own.toml").write_text("id = ")
+    with pytest.raises(DataError, match=r"own\.toml"):
+        read_catalogue(tmp_path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_catalogue(tmp_path / "nowhere")

@@ -1,0 +1,199 @@
+"""What only an SQLite ledger has: its steps of schema, its limits, its rows kept from rewriting."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from flopmeter_collector.ledger import migrations, sqlite
+from flopmeter_collector.ledger.base import Batch, Declaration, StoredVector, Transition
+from flopmeter_collector.ledger.migrations import Migration
+from flopmeter_collector.ledger.sqlite.schema import check_library
+from flopmeter_collector.ledger.sqlite.store import SqliteLedger
+from flopmeter_core.errors import StorageError, UsageError
+from support.ingest import RECORD, key, vector
+
+
+@contextlib.contextmanager
+def opened(path: Path, steps: Sequence[Migration] | None = None) -> Iterator[SqliteLedger]:
+    """The ledger, opened to collect."""
+    ledger = sqlite.open_for_collecting(
+        path, simulated=False, new_ledger_id=lambda: "1" * 32, steps=steps
+    )
+    with contextlib.closing(ledger):
+        yield ledger
+
+
+def batch(count: int) -> Batch:
+    """A batch of so many keys."""
+    rows = tuple(StoredVector(key(phase=n), 0, 1, vector(n)) for n in range(count))
+    return Batch(records={RECORD.record_id: RECORD}, vectors=rows)
+
+
+def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
+    """Run one statement on the file from outside."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        return other.execute(statement).fetchall()
+
+
+NEXT = Migration(2, "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO added VALUES (7);")
+
+
+def test_step_forward(tmp_path: Path) -> None:
+    """An older ledger is backed up whole, stepped forward, and keeps its content."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(batch(3))
+    with opened(path, [*migrations.load(), NEXT]) as ledger:
+        assert len(list(ledger.vectors())) == 3
+    assert ask(path, "SELECT x FROM added") == [(7,)]
+    assert ask(path, "PRAGMA user_version") == [(2,)]
+    backup = tmp_path / "ledger.db.schema-1.bak"
+    assert ask(backup, "PRAGMA user_version") == [(1,)]
+    assert ask(backup, "SELECT count(*) FROM vector") == [(3,)]
+
+
+def test_no_step_no_backup(tmp_path: Path) -> None:
+    """A ledger that is up to date is opened without a copy."""
+    path = tmp_path / "ledger.db"
+    for _ in range(2):
+        with opened(path):
+            pass
+    assert not list(tmp_path.glob("*.bak"))
+
+
+def test_failed_step(tmp_path: Path) -> None:
+    """A step that fails leaves the ledger at the step before, usable by the older version."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(batch(3))
+    broken = Migration(2, "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO nowhere VALUES (7);")
+    with pytest.raises(StorageError), opened(path, [*migrations.load(), broken]):
+        pass
+    assert ask(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'added'") == [(0,)]
+    with opened(path) as ledger:
+        assert len(list(ledger.vectors())) == 3
+
+
+def test_reader_of_an_older_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader never steps a ledger forward: it says who does."""
+    path = tmp_path / "ledger.db"
+    with opened(path):
+        pass
+    steps = (*migrations.load(), NEXT)
+    monkeypatch.setattr(migrations, "load", lambda: steps)
+    with pytest.raises(UsageError, match="start a collector of this version"):
+        sqlite.open_for_reading(path)
+
+
+def test_missing_ledger(tmp_path: Path) -> None:
+    """Reading and declaring never create a ledger."""
+    for open_existing in (sqlite.open_for_reading, sqlite.open_for_declaring):
+        with pytest.raises(UsageError, match="there is no ledger at"):
+            open_existing(tmp_path / "ledger.db")
+    assert not list(tmp_path.iterdir())
+
+
+def test_full(tmp_path: Path) -> None:
+    """A full disk is said; nothing of the commit is there, and no later one is tried."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(batch(1))
+        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StorageError, match="free space on its disk") as full:
+            ledger.commit(batch(5_000))
+        assert full.value.exit_code == 74
+        with pytest.raises(StorageError, match="failed before"):
+            ledger.commit(batch(1))
+        assert [row.sequence for row in ledger.vectors()] == [1]
+
+
+def test_durable_settings(tmp_path: Path) -> None:
+    """Each commit is synced to the disk (FULL), and readers never wait for one (WAL)."""
+    with opened(tmp_path / "ledger.db") as ledger:
+        for pragma, setting in (("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1)):
+            assert ledger._connection.execute(f"PRAGMA {pragma}").fetchone() == (setting,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE declaration SET subject = 'other'",
+        "DELETE FROM declaration",
+        "DELETE FROM transition",
+    ],
+)
+def test_append_only(tmp_path: Path, statement: str) -> None:
+    """The file itself refuses to rewrite what was declared or recorded."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(
+            Batch(
+                declarations=(Declaration(0, 1, "a", "cli", "run", "a", {"model": "m"}),),
+                transitions=(Transition(0, "m", "t", "below", "above", True, 1, 0),),
+            )
+        )
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        ask(path, statement)
+
+
+def test_declaring_waits_for_a_commit(tmp_path: Path) -> None:
+    """A declaration waits while another process writes, and is stored after it."""
+    path = tmp_path / "ledger.db"
+    with opened(path):
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        done = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+        done.start()
+        with contextlib.closing(sqlite.open_for_declaring(path)) as declaring:
+            row = Declaration(0, 1, "a", "cli", "run", "a", {"model": "m"})
+            assert declaring.append_declaration(row).sequence == 1
+        done.join()
+        other.close()
+
+
+def test_consistent_reading(tmp_path: Path) -> None:
+    """Inside a consistent block a reader sees one commit, whatever is written meanwhile."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(batch(1))
+        with contextlib.closing(sqlite.open_for_reading(path)) as reader:
+            with reader.consistent():
+                before = reader.position()
+                ledger.commit(batch(9))
+                assert reader.position() == before
+                assert len(list(reader.vectors())) == 1
+            assert len(list(reader.vectors())) == 9
+
+
+def test_old_library() -> None:
+    """An SQLite library without STRICT tables is refused with the version that is needed."""
+    with pytest.raises(UsageError, match=r"needs 3\.37\.0"):
+        check_library((3, 36, 9))
+
+
+def test_more_components_than_known(tmp_path: Path) -> None:
+    """Vectors of a newer version are never cut short: the reader is told to upgrade."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(batch(1))
+        longer = b"\1" * 8 * (len(vector(1)) + 1)
+        ledger._connection.execute("UPDATE vector SET components = ?", (longer,))
+        with pytest.raises(UsageError, match="upgrade flopmeter"):
+            ledger.vectors()
+
+
+def test_fewer_components_than_known(tmp_path: Path) -> None:
+    """Vectors of an older version read as 0 in the components it did not have."""
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger:
+        ledger.commit(batch(1))
+        ledger._connection.execute("UPDATE vector SET components = ?", (b"\1" + b"\0" * 7,))
+        (row,) = ledger.vectors()
+        assert row.vector == (1, *[0] * (len(vector(1)) - 1))

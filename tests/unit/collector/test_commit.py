@@ -1,0 +1,155 @@
+"""Group commit: who waits is answered after its own commit, or never as if it had one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, cast
+
+import pytest
+
+from flopmeter_collector.commit import Committer
+from flopmeter_collector.ledger.base import Batch, Ledger
+from flopmeter_collector.registers import RegisterTable
+from flopmeter_core.errors import StorageError
+from flopmeter_core.reports import KeyedVector, LedgerPosition
+from support.ingest import RECORD, key, vector
+
+
+class Recording:
+    """A ledger that keeps the batches it was given, and waits or fails when told."""
+
+    def __init__(self) -> None:
+        """Start without a commit."""
+        self.batches: list[Batch] = []
+        self.let = threading.Event()
+        self.let.set()
+        self.error: Exception | None = None
+
+    def commit(self, batch: Batch) -> LedgerPosition:
+        """Take a batch once it may."""
+        self.let.wait()
+        if self.error is not None:
+            raise self.error
+        self.batches.append(batch)
+        return LedgerPosition("ledger", 1, len(self.batches))
+
+
+def started() -> tuple[Recording, RegisterTable, Committer]:
+    """A committer at work on a recording ledger."""
+    ledger, table = Recording(), RegisterTable()
+    committer = Committer(cast(Ledger, cast(Any, ledger)), table)
+    committer.start()
+    return ledger, table, committer
+
+
+def merge(table: RegisterTable, sequence: int) -> None:
+    """Merge one vector of the test's key."""
+    table.merge(KeyedVector(key(), sequence, vector(sequence)), RECORD)
+
+
+def sequences(batch: Batch) -> list[int]:
+    """The sequences of the vectors of a batch."""
+    return [stored.sequence for stored in batch.vectors]
+
+
+def test_groups() -> None:
+    """What comes while a commit is under way waits for the next one, which takes it all."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        ledger.let.clear()
+        merge(table, 1)
+        first = committer.durable()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        merge(table, 2)
+        second = committer.durable()
+        merge(table, 3)
+        third = committer.durable()
+        assert not first.done()
+        ledger.let.set()
+        assert (await first).commit_number == 1
+        assert (await second) == (await third) == LedgerPosition("ledger", 1, 2)
+        await committer.stop()
+        assert [sequences(batch) for batch in ledger.batches] == [[1], [3]]
+
+    asyncio.run(scenario())
+
+
+def test_failure() -> None:
+    """After a failed commit every waiter fails, later ones too, and nothing more is tried."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        ledger.error = StorageError("the disk is full")
+        merge(table, 1)
+        waiting = committer.durable()
+        with pytest.raises(StorageError, match="full"):
+            await waiting
+        ledger.error = None
+        with pytest.raises(StorageError, match="full"):
+            await committer.durable()
+        assert committer.failed is not None
+        assert committer.failure is await committer.failed
+        await committer.stop()
+        assert ledger.batches == []
+
+    asyncio.run(scenario())
+
+
+def test_unforeseen_failure() -> None:
+    """A fault of the program in a commit is a failed commit too: nobody waits for ever."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        ledger.error = ZeroDivisionError("no such thing")
+        merge(table, 1)
+        with pytest.raises(StorageError, match="report this"):
+            await committer.durable()
+        await committer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_stop_commits_what_waits() -> None:
+    """What was merged before the stop is durable after it; what asks later is sent away."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        merge(table, 1)
+        waiting = committer.durable()
+        merge(table, 2)
+        await committer.stop()
+        assert (await waiting).commit_number == 1
+        assert sequences(ledger.batches[0]) == [2]
+        with pytest.raises(StorageError, match="stopping"):
+            await committer.durable()
+
+    asyncio.run(scenario())
+
+
+def test_waiter_that_left() -> None:
+    """A stream that ended while it waited disturbs nobody else's answer."""
+
+    async def scenario() -> None:
+        _ledger, table, committer = started()
+        merge(table, 1)
+        left, stayed = committer.durable(), committer.durable()
+        left.cancel()
+        assert (await stayed).commit_number == 1
+        await committer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_reading_between_commits() -> None:
+    """A query runs on the ledger's thread and gives what it read."""
+
+    async def scenario() -> None:
+        _ledger, _table, committer = started()
+        thread = await committer.read(lambda ledger: threading.current_thread().name)
+        assert thread.startswith("ledger")
+        await committer.stop()
+
+    asyncio.run(scenario())
