@@ -186,13 +186,15 @@ def test_gpm_to_exact_cycles(start: Start) -> None:
 
 
 def test_no_allocation_a_poll(start: Start) -> None:
-    """Two samples a device are allocated once, and one is taken a poll."""
+    """Two samples a device are allocated once; a poll takes one and compares it with the last."""
     node = start(devices=2)
     taken = node.driver.calls("nvmlGpmSampleGet")
     for _ in range(5):
         node.second()
     assert node.driver.calls("nvmlGpmSampleAlloc") == 4
     assert node.driver.calls("nvmlGpmSampleGet") == taken + 2 * 5
+    # Samples of both devices are numbered together.
+    assert node.driver.gpm_span == 2
 
 
 def test_probe_order(start: Start) -> None:
@@ -249,11 +251,13 @@ def test_blank_vector_activity(start: Start) -> None:
     assert reading.activity_ppm[Component.TENSOR_MEGACYCLES] == 400_000
 
 
-def test_metric_error_of_its_own(start: Start) -> None:
-    """A metric whose own return code is an error is not used, whatever its number says."""
+@pytest.mark.parametrize("code", [999, 3, -1])
+def test_metric_error_of_its_own(start: Start, code: int) -> None:
+    """A metric that fails by itself, or is left out of an answer, is absent: no old value stays."""
     node = start(("gpu0.gpm.5", 40), ("gpu0.gpm.12", 50))
     node.one()
-    node.set("gpu0.gpm_return.12", 999)
+    assert node.one().activity_ppm[Component.FP32_MEGACYCLES] == 500_000
+    node.set("gpu0.gpm_return.12", code)
     assert Component.FP32_MEGACYCLES not in node.one().activity_ppm
 
 
@@ -401,12 +405,14 @@ def test_cumulative_blank(start: Start) -> None:
     for second in range(1, 6):
         node.driver.update(counters(second, unit=1))
         node.one()
-    node.driver.update(counters(6, unit=1) | {"gpu0.gpm.250": "nan"})
-    levels = [node.one().evidence]
-    for second in (7, 8):
+    levels = []
+    for second in (6, 7):
+        node.driver.update(counters(second, unit=1) | {"gpu0.gpm.250": "nan"})
+        levels.append(node.one().evidence)
+    for second in (8, 9):
         node.driver.update(counters(second, unit=1))
         levels.append(node.one().evidence)
-    assert levels == [Evidence.GPM, Evidence.GPM, Evidence.CYCLES]
+    assert levels == [Evidence.GPM, Evidence.GPM, Evidence.GPM, Evidence.CYCLES]
 
 
 # --- losses ------------------------------------------------------------------------------------
@@ -434,6 +440,11 @@ def test_lost_and_returning_elsewhere(start: Start) -> None:
         uuid_of(place): 10**6 * (place + 1) for place in range(3)
     }
     assert [record.device for record in node.sensor.devices()] == before
+    # All is well again: the driver is left open.
+    opened = node.driver.calls("nvmlInitWithFlags")
+    for _ in range(700):
+        assert len(node.second()) == 3
+    assert node.driver.calls("nvmlInitWithFlags") == opened
 
 
 def test_reading_after_a_return(start: Start) -> None:

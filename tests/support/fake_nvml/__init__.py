@@ -17,7 +17,8 @@ Keys of the script (`set` replaces one, None removes it):
     gpuN.uuid name pci address cores cc max_clock_mhz memory_mib virtualization mig
     gpuN.clock_mhz clock_samples energy_mj power_mw busy_percent
     gpuN.gpm                                 1 where GPM is supported
-    gpuN.gpm.<id>, gpuN.gpm_return.<id>      a metric's value and its own nvmlReturn
+    gpuN.gpm.<id>, gpuN.gpm_return.<id>      a metric's value and its own nvmlReturn; -1 leaves
+                                             the answer's entry as it was
 A key that is missing reads as "not supported".
 """
 
@@ -64,6 +65,7 @@ class FakeDriver:
         self.set("order", " ".join(str(place) for place in range(devices)))
         self._loaded = ctypes.CDLL(str(self.library))
         self._loaded.fake_nvml_calls.restype = ctypes.c_long
+        self._loaded.fake_nvml_gpm_span.restype = ctypes.c_long
         self._loaded.fake_nvml_script(str(self.script).encode())
 
     def set(self, key: str, value: object) -> None:
@@ -87,6 +89,11 @@ class FakeDriver:
     def calls(self, name: str) -> int:
         """How often a function was called since this driver was made."""
         return int(self._loaded.fake_nvml_calls(name.encode()))
+
+    @property
+    def gpm_span(self) -> int:
+        """How many GPM samples, of all devices, lie between the two compared last."""
+        return int(self._loaded.fake_nvml_gpm_span())
 
     @property
     def references(self) -> int:

@@ -136,6 +136,10 @@ long fake_nvml_calls(const char *name) {
 
 int fake_nvml_references(void) { return references; }
 
+/* How many samples of a device lie between the two that were compared last. */
+static long taken, span;
+long fake_nvml_gpm_span(void) { return span; }
+
 /* --- the library ----------------------------------------------------------------------------- */
 
 int nvmlInitWithFlags(unsigned flags) {
@@ -274,10 +278,11 @@ int nvmlDeviceGetSamples(void *d, int type, unsigned long long after, int *kind,
     return leave(written ? OK : NOT_FOUND);
 }
 
-/* --- GPM: gpuN.gpm.<id> is a metric's value, gpuN.gpm_return.<id> its own nvmlReturn ----------- */
+/* --- GPM: gpuN.gpm.<id> is a metric's value, gpuN.gpm_return.<id> its own nvmlReturn -----------
+ * A metric that fails has its value all the same, as garbage would be; -1 leaves its entry untouched. */
 #ifndef WITHOUT_GPM
 
-struct gpm_sample { int generation, slot; double value[METRICS]; int code[METRICS]; };
+struct gpm_sample { int generation, slot; long number; double value[METRICS]; int code[METRICS]; };
 struct gpm_metric { unsigned id; int code; double value; const char *names[3]; };
 struct gpm_request { unsigned version, count; struct gpm_sample *older, *newer; struct gpm_metric metric[]; };
 struct gpm_support { unsigned version, supported; };
@@ -307,6 +312,7 @@ int nvmlGpmSampleGet(void *d, struct gpm_sample *sample) {
     if (code) return code;
     sample->generation = generation;
     sample->slot = slot_of(d);
+    sample->number = ++taken;
     for (int id = 0; id < METRICS; id++) sample->code[id] = UNSUPPORTED;
     char prefix[32];
     int length = snprintf(prefix, sizeof prefix, "gpu%d.gpm", sample->slot);
@@ -334,9 +340,11 @@ int nvmlGpmMetricsGet(struct gpm_request *request) {
     for (unsigned i = 0; i < request->count; i++) {
         struct gpm_metric *metric = &request->metric[i];
         if (metric->id >= METRICS) return leave(INVALID);
+        if (newer->code[metric->id] == -1) continue;
         metric->code = newer->code[metric->id];
-        if (metric->code == OK) metric->value = newer->value[metric->id];
+        metric->value = newer->value[metric->id];
     }
+    span = newer->number - older->number;
     return leave(OK);
 }
 #endif

@@ -99,6 +99,7 @@ class GpmSampler:
         if refusal is not None and not working:
             raise refusal
         self._ids = tuple(working)
+        self._buffers.reverse()
         return frozenset(working)
 
     def sample(self) -> None:
