@@ -169,6 +169,7 @@ class StreamReader:
     """Turns the messages of one stream back into reports, refusing what breaks the contract."""
 
     _keys: dict[int, Key] = field(default_factory=dict)
+    _numbers: dict[Key, int] = field(default_factory=dict)
     _records: dict[int, DeviceRecord] = field(default_factory=dict)
 
     def hello(self, message: pb.StreamReportsRequest) -> Hello:
@@ -249,7 +250,6 @@ class StreamReader:
             position: where the ledger stands after the commit.
             at_root: whether no other ledger lies behind this one.
         """
-        numbers = {key: number for number, key in self._keys.items()}
         response = pb.StreamReportsResponse(
             ledger_id=position.ledger_id,
             ledger_generation=position.generation,
@@ -259,7 +259,7 @@ class StreamReader:
         for keyed in report.vectors:
             reason = refused.get(keyed.key, "")
             response.acknowledgements.add(
-                key_number=numbers[keyed.key],
+                key_number=self._numbers[keyed.key],
                 sequence=keyed.sequence,
                 durability=_DURABILITIES[Durability.REFUSED if reason else durable],
                 reason=reason,
@@ -293,6 +293,8 @@ class StreamReader:
             )
             if self._keys.setdefault(message.key_number, key) != key:
                 raise WireError(f"key number {message.key_number} was stated before as another")
+            if self._numbers.setdefault(key, message.key_number) != message.key_number:
+                raise WireError(f"key number {message.key_number} states a key that has another")
 
 
 def check_version(version: int) -> None:

@@ -211,3 +211,14 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flopmeter_proto.wire.MAXIMUM_RECORDS_PER_STREAM", 0)
     with pytest.raises(WireError, match="more than 0 device records"):
         StreamReader().report(StreamWriter().report(two))
+
+
+def test_one_key_has_one_number() -> None:
+    """A key stated under a second number would be acknowledged under the wrong one."""
+    message = StreamWriter().report(report(KeyedVector(KEY, 1, ZERO_VECTOR)))
+    again = type(message.keys[0])()
+    again.CopyFrom(message.keys[0])
+    again.key_number = 99
+    message.keys.append(again)
+    with pytest.raises(WireError, match="has another"):
+        StreamReader().report(message)
