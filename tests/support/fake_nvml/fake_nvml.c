@@ -137,7 +137,7 @@ long fake_nvml_calls(const char *name) {
 int fake_nvml_references(void) { return references; }
 
 /* How many samples of a device lie between the two that were compared last. */
-static long taken, span;
+static long span;
 long fake_nvml_gpm_span(void) { return span; }
 
 /* --- the library ----------------------------------------------------------------------------- */
@@ -286,6 +286,8 @@ struct gpm_sample { int generation, slot; long number; double value[METRICS]; in
 struct gpm_metric { unsigned id; int code; double value; const char *names[3]; };
 struct gpm_request { unsigned version, count; struct gpm_sample *older, *newer; struct gpm_metric metric[]; };
 struct gpm_support { unsigned version, supported; };
+
+static long taken;
 
 int nvmlGpmQueryDeviceSupport(void *d, struct gpm_support *support) {
     support->supported = 0;

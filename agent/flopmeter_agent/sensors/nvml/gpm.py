@@ -12,8 +12,9 @@ are probed apart, and only ids that worked are asked for again.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pynvml
@@ -54,6 +55,8 @@ CUMULATIVE: Mapping[int, Component] = {
 CLASSES = (Component.HMMA_MEGACYCLES, Component.IMMA_MEGACYCLES)
 """Without both, tensor work is not told apart (methods.cycles subtracts one from the other)."""
 
+_REQUEST_VERSION = 1  # NVML_GPM_METRICS_GET_VERSION
+
 # A percentage slightly above 100 is rounding, far above is no percentage.
 _PERCENT_MAX = 101.0
 
@@ -68,9 +71,8 @@ class GpmSampler:
             DriverError: the driver has no GPM, or refuses it on this device.
         """
         self._handle = handle
-        self._request = pynvml.c_nvmlGpmMetricsGet_t()
+        self._request = _request(())
         self._buffers: list[Any] = []
-        self._ids: tuple[int, ...] = ()
         try:
             for _ in range(2):
                 self._buffers.append(ask(pynvml.nvmlGpmSampleAlloc))
@@ -98,7 +100,7 @@ class GpmSampler:
                 refusal = error
         if refusal is not None and not working:
             raise refusal
-        self._ids = tuple(working)
+        self._request = _request(tuple(working))
         self._buffers.reverse()
         return frozenset(working)
 
@@ -119,14 +121,13 @@ class GpmSampler:
         Raises:
             DriverError: the samples cannot be compared.
         """
-        self._compare(self._ids)
+        self._compare(self._request)
         self._buffers.reverse()
         found = {}
-        for place, metric_id in enumerate(self._ids):
-            metric = self._request.metrics[place]
+        for metric in _metrics(self._request):
             number = number_or_none(metric.value) if metric.nvmlReturn == 0 else None
             if number is not None:
-                found[metric_id] = number
+                found[metric.metricId] = number
         return found
 
     def close(self) -> None:
@@ -134,26 +135,30 @@ class GpmSampler:
         while self._buffers:
             pynvml.nvmlGpmSampleFree(self._buffers.pop())
 
-    def _answered(self, ids: Iterable[int]) -> list[int]:
-        wanted = tuple(ids)
-        self._compare(wanted)
-        return [
-            metric_id
-            for place, metric_id in enumerate(wanted)
-            if self._request.metrics[place].nvmlReturn == 0
-        ]
+    def _answered(self, family: Iterable[int]) -> list[int]:
+        request = _request(tuple(family))
+        self._compare(request)
+        return [metric.metricId for metric in _metrics(request) if metric.nvmlReturn == 0]
 
-    def _compare(self, ids: tuple[int, ...]) -> None:
-        request = self._request
-        request.version = 1  # NVML_GPM_METRICS_GET_VERSION; the binding does not set it
-        request.numMetrics = len(ids)
+    def _compare(self, request: Any) -> None:
         request.sample1, request.sample2 = self._buffers
-        for place, metric_id in enumerate(ids):
-            metric = request.metrics[place]
-            metric.metricId = metric_id
+        for metric in _metrics(request):
             # What a driver leaves untouched must not look like the last poll's value.
             metric.value = math.nan
         ask(pynvml.nvmlGpmMetricsGet, request)
+
+
+def _request(ids: tuple[int, ...]) -> Any:
+    """A question for some metrics; the binding sets neither version nor count by itself."""
+    request = pynvml.c_nvmlGpmMetricsGet_t(version=_REQUEST_VERSION, numMetrics=len(ids))
+    for place, metric_id in enumerate(ids):
+        request.metrics[place].metricId = metric_id
+    return request
+
+
+def _metrics(request: Any) -> Iterator[Any]:
+    """The entries of a request that are in use."""
+    return itertools.islice(request.metrics, request.numMetrics)
 
 
 def activity_ppm(metrics: Mapping[int, float]) -> dict[Component, int]:
