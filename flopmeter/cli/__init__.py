@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -157,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = _missing_extra(error, _command_of(arguments))
         if missing is not None:
             return _say(str(missing), missing.exit_code)
+        import traceback
+
         traceback.print_exc()
         return _say(f"internal error: {error!r}; please report this", EXIT_INTERNAL)
     return code if isinstance(code, int) else 0

@@ -174,10 +174,12 @@ def _standings(model: Document | None) -> str:
 def _processes(moment: Moment) -> Iterator[Text]:
     """How the demo's processes are, and what a failing one says."""
     living = sum(child.alive for child in moment.children)
-    words = Text(f"{living} of {len(moment.children)} processes, {moment.restarts} restarts")
+    times = "once" if moment.restarts == 1 else f"{moment.restarts} times"
+    words = Text(f"{living} of {len(moment.children)} processes alive", style="dim")
+    if moment.restarts:
+        words.append(f", restarted {times}")
     if not moment.fresh and moment.document is not None:
-        words.append(", the collector does not answer: figures are the last ones", "yellow")
-    words.style = "dim"
+        words.append("; collector silent, last figures shown", "not dim yellow")
     yield words
     for child in moment.children:
         if child.failures >= TROUBLE_AFTER_FAILURES:

@@ -131,7 +131,7 @@ def _row(name: Text, model: str, account: Any, formats: Text, *, wide: bool) -> 
         formats,
         evidence_text(account),
         observed_text(account),
-        f"{account['devices']} on {account['nodes']}",
+        f"{account['devices']} on {account['nodes']}" if account["devices"] else "-",
     ]
     if wide:
         cells.append(energy_text(account))

@@ -1,0 +1,83 @@
+"""What the demo would start: a collector, an agent a node, this host's own; no setting of the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flopmeter.lab.demo import child_environment, read_seconds
+from flopmeter.lab.demo_plan import Plan, read_scenario, seeded
+from flopmeter.lab.demo_view import Addresses
+from flopmeter_agent.scenario import parse_scenario
+from flopmeter_core.errors import DataError, UsageError
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """The built-in demo in some folder."""
+    scenario = parse_scenario(read_scenario(None))
+    return Plan(tmp_path, scenario, Addresses(http="127.0.0.1:2", grpc="127.0.0.1:1"))
+
+
+def test_built_in_scenario_crosses_demo_line() -> None:
+    """Four nodes of eight devices execute well over 10^20 FLOP, in about 75 s of real time."""
+    scenario = parse_scenario(read_scenario(None))
+    assert (scenario.node_count, scenario.devices_per_node) == (4, 8)
+    assert 60 <= scenario.duration_s / scenario.acceleration <= 90
+    cycles = sum(
+        scenario.tensor_cycles(node, device, scenario.duration_s * 10**9)
+        for node in scenario.nodes
+        for device in range(scenario.devices_per_node)
+    )
+    # 0.62 of the rate is the least an active cycle can be worth: the crossing is decided.
+    assert cycles * 4096 * 0.62 > 10**20
+    assert cycles * 8192 < 10**21
+
+
+def test_agents(plan: Plan) -> None:
+    """Every node of the scenario, then this host in CPU-simulated mode, each with its own state."""
+    agents = dict(plan.agents(epoch_ns=5))
+    assert list(agents) == ["agent-n0", "agent-n1", "agent-n2", "agent-n3", "agent-this-host"]
+    assert {"--sensor=simulated", "--scenario-epoch=5", "--node=n2"} <= set(agents["agent-n2"])
+    assert {"--sensor=cpu", "--run=this-host"} <= set(agents["agent-this-host"])
+    states = [word for line in agents.values() for word in line if word.startswith("--state=")]
+    assert len(set(states)) == len(agents)
+    for line in [*agents.values(), plan.collector_arguments()]:
+        assert f"--config={plan.folder / 'settings.toml'}" in line
+    assert "--simulated" in plan.collector_arguments()
+
+
+def test_seed() -> None:
+    """Only the seed changes; a script without one refuses."""
+    text = read_scenario(None)
+    assert parse_scenario(seeded(text, 77)).seed == 77
+    assert seeded(text, 77).replace("seed = 77", "seed = 1") == text
+    assert seeded(text, None) == text
+    with pytest.raises(UsageError, match=r"no line 'seed = \.\.\.'"):
+        seeded("acceleration = 1\n", 1)
+
+
+def test_scenario_file(tmp_path: Path) -> None:
+    """A script that is missing or no text is bad data."""
+    with pytest.raises(DataError, match="No such file"):
+        read_scenario(tmp_path / "no.toml")
+    (tmp_path / "bad.toml").write_bytes(b"\xff")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_scenario(tmp_path / "bad.toml")
+
+
+def test_children_get_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host's own FLOPMETER_ variables do not reach the demo's processes."""
+    monkeypatch.setenv("FLOPMETER_TLS_CA", "/etc/ca.pem")
+    monkeypatch.setenv("OTHER", "kept")
+    environment = child_environment()
+    assert environment["OTHER"] == "kept"
+    assert not any(name.startswith("FLOPMETER_") for name in environment)
+
+
+def test_seconds() -> None:
+    """DEMO_SECONDS is optional and may be a fraction."""
+    assert read_seconds({}) is None
+    assert read_seconds({"DEMO_SECONDS": ""}) is None
+    assert read_seconds({"DEMO_SECONDS": "2.5"}) == 2.5
