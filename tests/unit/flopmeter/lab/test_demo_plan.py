@@ -1,4 +1,4 @@
-"""What the demo would start: a collector, an agent a node, this host's own; no setting of the host."""
+"""What the demo would start: a collector, an agent a node, this host's own; no host settings."""
 
 from __future__ import annotations
 

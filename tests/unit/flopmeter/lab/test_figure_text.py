@@ -51,6 +51,8 @@ def test_percent_keeps_its_side() -> None:
     assert percent_text(line + 1, line) == "100." + "0" * 23 + "1 %"
     assert percent_text(line - 1, line) == "99." + "9" * 24 + " %"
     assert percent_text(12 * 10**13, line) == "1.2e-10 %"
+    # Beyond the decimals a percentage is computed with.
+    assert percent_text(3 * 10**40 + 1, 3 * 10**40) != "100 %"
 
 
 def test_percent_range_is_outward() -> None:

@@ -39,3 +39,21 @@ def test_async(number: signal.Signals) -> None:
     finally:
         loop.close()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_async_without_signal() -> None:
+    """A loop that ends by itself leaves no handler behind."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def main() -> bool:
+        with async_stop_event() as event:
+            inside = signal.getsignal(signal.SIGTERM)
+        assert inside is not before
+        assert signal.getsignal(signal.SIGTERM) is before
+        return event.is_set()
+
+    loop = asyncio.new_event_loop()
+    try:
+        assert not loop.run_until_complete(main())
+    finally:
+        loop.close()
