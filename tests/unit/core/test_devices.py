@@ -25,7 +25,7 @@ def recognised(pci: int, product_name: str = "NVIDIA H100 80GB HBM3") -> str:
 def test_every_part(part: object) -> None:
     """Each row is found by each of its PCI ids and by its own id."""
     row = next(row for row in TABLE.parts if row is part)
-    assert row.pci_device_ids
+    assert row.pci_device_ids or row.pci_note
     for pci in row.pci_device_ids:
         assert recognised(pci) == row.id
     assert TABLE.recognise(replace(RECORD, part=row.id)) is row
@@ -49,29 +49,20 @@ def test_other_vendor() -> None:
 def test_unknown_part() -> None:
     """An unknown part has the highest rate known, at its own unit count and clock."""
     part = TABLE.recognise(replace(RECORD, sm_count=160, max_sm_clock_mhz=2_500))
+    rows = [row for row in TABLE.parts if row.architecture.vendor == "nvidia"]
     assert not part.known
     assert part.architecture.best_float_rate == max(
-        row.architecture.best_float_rate for row in TABLE.parts
+        row.architecture.best_float_rate for row in rows
     )
     assert (part.sm_count, part.max_sm_clock_mhz) == (160, 2_500)
     silent = TABLE.recognise(RECORD)
-    assert silent.sm_count == max(row.sm_count for row in TABLE.parts)
-    assert silent.max_sm_clock_mhz == max(row.max_sm_clock_mhz for row in TABLE.parts)
-
-
-def test_peaks_are_the_data_sheets() -> None:
-    """Units x dense clock x rate gives the printed dense figures within 1 %."""
-    printed_tflop_per_s = {
-        ("v100-sxm2-32gb", "fp16"): 125,
-        ("t4", "fp16"): 65,
-        ("a100-sxm4-80gb", "bf16"): 312,
-        ("h100-sxm5-80gb", "bf16"): 989.4,
-        ("h100-sxm5-80gb", "fp8"): 1_978.9,
-        ("b200-sxm-180gb", "bf16"): 2_250,
-    }
-    for (part, number_format), tflop_per_s in printed_tflop_per_s.items():
-        peak = TABLE.by_id[part].peak_flop_per_s(number_format)
-        assert peak / 1e12 == pytest.approx(tflop_per_s, rel=0.01)
+    assert silent.sm_count == max(row.sm_count for row in rows)
+    assert silent.max_sm_clock_mhz == max(row.max_sm_clock_mhz for row in rows)
+    # Even then no part of the table can do more than its stand-in.
+    for row in TABLE.parts:
+        assert silent.peak_flop_per_s("fp4") >= max(
+            row.peak_flop_per_s(name) for name in row.architecture.tensor if name != "int8"
+        )
 
 
 def test_doubled_pci_id() -> None:

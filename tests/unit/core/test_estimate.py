@@ -151,7 +151,11 @@ def test_unknown_part(evidence: Evidence) -> None:
     weights = coefficients_for(evidence, conditions(record=record))
     found = estimate(vector_of({Component.BUSY_NS: 10**9}), weights).observed
     assert (found.floor, found.lower) == (0, 0)
-    fastest = max(part.architecture.best_float_rate for part in TABLE.parts)
+    fastest = max(
+        part.architecture.best_float_rate
+        for part in TABLE.parts
+        if part.architecture.vendor == "nvidia"
+    )
     assert found.best == found.upper == found.ceiling == 100 * 10**9 * fastest
 
 
