@@ -97,7 +97,9 @@ def scenario() -> TotalsSnapshot:
 
     Simulated, so that the demonstration threshold applies; alpha is above it.
     """
-    totals = Totals(table(), simulated=True)
+    # The table's version is fixed: a new row of another part must not change what is recorded.
+    parts = DeviceTable(version="of-the-test", parts=(table().by_id["h100-sxm5-80gb"],))
+    totals = Totals(parts, simulated=True)
     totals.declare(parse_run_declaration("alpha", {"format": "bf16=1", "model": "atlas"}))
     for number in range(2):
         record = h100(f"GPU-{number}", node=f"n{number}", simulated=True)
