@@ -6,6 +6,7 @@ The Alertmanager is Debian's package prometheus-alertmanager, on free ports of 1
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import threading
@@ -18,14 +19,19 @@ from typing import Any
 
 import pytest
 
+from flopmeter_collector import backends
 from flopmeter_collector.alerts.alertmanager import AlertSender, post_body
+from flopmeter_collector.alerts.transitions import alerts
+from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.evaluate import evaluate
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_core.errors import UnreachableError
+from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
 from support.processes import free_port, serving
 from support.requirements import require
-from support.totals import scenario, thresholds
+from support.totals import busy_vector, h100, key_of, scenario, thresholds
 
 pytestmark = pytest.mark.needs_server
 
@@ -199,3 +205,52 @@ def test_refusal_is_told(tmp_path: Path, webhook: Webhook) -> None:
         connection.close()
     with pytest.raises(UnreachableError, match="cannot be reached"):
         post_body(f"http://127.0.0.1:{port}", b"[]")
+
+
+async def collector(path: Path, url: str, vectors: Sequence[KeyedVector]) -> list[Transition]:
+    """Be a simulated collector that merges these vectors and alerts; returns the ledger's rows."""
+    config = CollectorConfig(
+        ledger=str(path),
+        simulated=True,
+        grpc_listen="127.0.0.1:0",
+        http_listen="",
+        alertmanager=(url,),
+    )
+    app = CollectorApp(config, SystemClock())
+    await app.start()
+    try:
+        for keyed in vectors:
+            app.table.merge(keyed, h100(simulated=True))
+        await app.evaluate_now()
+        deadline = time.monotonic() + ARRIVAL_LIMIT_S
+        while any(alerts(row) and not row.delivered for row in rows_of(path)):
+            assert time.monotonic() < deadline, "the ledger never said delivered"
+            await asyncio.sleep(0.05)
+    finally:
+        await app.stop()
+    return rows_of(path)
+
+
+def rows_of(path: Path) -> list[Transition]:
+    """The transitions of a ledger, as another process reads them."""
+    with contextlib.closing(backends.read(str(path))) as ledger:
+        return list(ledger.transitions())
+
+
+def test_whole_collector(tmp_path: Path, webhook: Webhook) -> None:
+    """A register that crosses a line becomes one row and one alert, also over a restart."""
+    port = free_port()
+    record = h100(simulated=True)
+    vector = KeyedVector(key_of(record), 1, busy_vector(400_000))
+    with alertmanager(tmp_path, webhook, port):
+        url = f"http://127.0.0.1:{port}"
+        rows = asyncio.run(collector(tmp_path / "ledger.db", url, [vector]))
+        webhook.wait(1)
+        assert asyncio.run(collector(tmp_path / "ledger.db", url, [vector])) == rows
+        time.sleep(QUIET_S)
+    crossed = [row for row in rows if alerts(row)]
+    assert [(row.model, row.threshold, row.delivered) for row in crossed] == [
+        ("alpha", "demo-line", True)
+    ]
+    assert [alert["labels"]["model"] for alert in webhook.bodies[0]["alerts"]] == ["alpha"]
+    assert len(webhook.bodies) == 1
