@@ -3,7 +3,7 @@
 Owns: the device record with its identity, the part table's types, and recognition by PCI id.
 May touch: nothing; the table's text is handed in (`flopmeter_core.data` holds it).
 Called by sensors (records), the collector's totals and the methods (parts).
-A record holds only what was read; every constant of a data sheet lives in data/devices.toml.
+A record holds only what was read; every constant of a data sheet lives in data/devices/*.toml.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 from flopmeter_core.errors import DataError
+from flopmeter_core.units import PPM
 
 PCI_VENDOR_NVIDIA = 0x10DE
 """The vendor of every PCI id in the table (the public PCI ID database)."""
@@ -111,34 +114,80 @@ class Standing(enum.StrEnum):
     EXTRAPOLATED = "extrapolated"
     UNVERIFIED = "unverified"
 
+    @property
+    def width(self) -> Fraction:
+        """How far the truth may lie from a constant of this standing, as a share of it.
+
+        Seen: printed figures lie within 1.2 % of units x clock x rate (L40S the worst of the
+        parts whose clock is printed too). The 10 % is an assumption.
+        """
+        return _WIDTHS[self]
+
+
+_WIDTHS: Mapping[Standing, Fraction] = {
+    Standing.VERIFIED: Fraction(0),
+    Standing.SAME_DIE: Fraction(1, 100),
+    Standing.EXTRAPOLATED: Fraction(2, 100),
+    Standing.UNVERIFIED: Fraction(10, 100),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """FLOP per SM and clock cycle of one architecture, dense, a fused multiply-add as 2.
+    """FLOP per unit and clock cycle of one architecture, dense, a fused multiply-add as 2.
 
     Attributes:
-        tensor: by number format (``bf16``, ``fp8``, ...), of the tensor cores.
-        vector: by number format, outside the tensor cores.
+        vendor: whose it is, in lower case: ``nvidia``, ``amd``, ``intel``, ``google``, ``aws``.
+        unit: what a part's `sm_count` counts: SM, CU, MME, TensorCore or NeuronCore.
+        tensor: by number format (``bf16``, ``fp8``, ...), of the matrix engine.
+        vector: by number format, outside the matrix engine; may be empty.
         issue_floor_ppm: the least share of the tensor rate that a tensor-active cycle issues
             (the slowest instruction family), in ppm.
+        families: instruction family -> share of the tensor rate it reaches, in ppm; empty where
+            no source tells them apart.
     """
 
     name: str
+    vendor: str
+    unit: str
     tensor: Mapping[str, int]
     vector: Mapping[str, int]
     issue_floor_ppm: int
+    families: Mapping[str, int]
     source: str
     standing: Standing
 
     @property
+    def issue_ceiling_ppm(self) -> int:
+        """The greatest share of the tensor rate any instruction family reaches, in ppm.
+
+        Above 10^6 where the rates are of accumulation in FP32 and FP16 accumulation is faster.
+        """
+        return max(PPM, *self.families.values()) if self.families else PPM
+
+    @property
     def best_float_rate(self) -> int:
         """The highest floating-point tensor rate: what no cycle can exceed."""
-        return max(rate for name, rate in self.tensor.items() if name != "int8")
+        best = max(rate for name, rate in self.tensor.items() if name != "int8")
+        return best * self.issue_ceiling_ppm // PPM
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One accelerator model of the table."""
+    """One accelerator model of the table.
+
+    Attributes:
+        id: stable name, also what a recording states in place of a PCI id.
+        pci_device_ids: PCI devices of NVIDIA; where empty, `pci_note` says why.
+        sm_count: units of the whole part; `architecture.unit` says which.
+        max_sm_clock_mhz, dense_clock_mhz: highest clock, and the one the dense figure holds at.
+        power_w: rated power in W; 0 where nobody publishes it.
+        memory_gb, memory_bandwidth_gb_per_s: in 10^9 bytes (per second); 0 where not known.
+        aliases, loose_aliases: names of this part alone, and names that leave its form factor
+            open; for tables people write, never for recognising a device.
+        standings: of the constants that are better or worse known than the row.
+        known: false for the stand-in of a part the table lacks.
+    """
 
     id: str
     name: str
@@ -151,11 +200,31 @@ class Part:
     source: str
     standing: Standing
     known: bool = True
+    memory_gb: int = 0
+    memory_bandwidth_gb_per_s: int = 0
+    aliases: tuple[str, ...] = ()
+    loose_aliases: tuple[str, ...] = ()
+    pci_note: str = ""
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
     def peak_flop_per_s(self, number_format: str) -> int:
-        """Dense tensor rate of the whole part at the clock its data sheet's figure holds at."""
-        rate = self.architecture.tensor[number_format]
-        return self.sm_count * self.dense_clock_mhz * 1_000_000 * rate
+        """Dense rate of the whole part at the clock its data sheet's figure holds at.
+
+        The matrix engine's where it has the format, else the vector units'.
+
+        Raises:
+            DataError: the part has no such format.
+        """
+        formats = dict(self.architecture.vector) | dict(self.architecture.tensor)
+        if number_format not in formats:
+            raise DataError(
+                f"{self.name} has no {number_format} format; it has {', '.join(sorted(formats))}"
+            )
+        return self.sm_count * self.dense_clock_mhz * 1_000_000 * formats[number_format]
+
+    def standing_of(self, constant: str) -> Standing:
+        """How well one constant of the row is known, for instance ``sm_count``."""
+        return self.standings.get(constant, self.standing)
 
 
 @dataclass(frozen=True)
@@ -188,7 +257,7 @@ class DeviceTable:
         """Find the part of a record.
 
         A device that is not in the table is counted at a stated ceiling: the highest rate of
-        any known architecture, at the unit count and clock the device itself gives.
+        any known architecture with SMs, at the SM count and clock the device itself gives.
         """
         if record.part in self.by_id:
             return self.by_id[record.part]
@@ -200,18 +269,19 @@ class DeviceTable:
 
     def unknown(self, record: DeviceRecord) -> Part:
         """The stand-in for a part the table does not know."""
-        fastest = max((part.architecture for part in self.parts), key=lambda a: a.best_float_rate)
+        # Another vendor's unit is no SM: its rate a cycle cannot be multiplied by an SM count.
+        parts = [part for part in self.parts if part.architecture.vendor == "nvidia"]
+        fastest = max((part.architecture for part in parts), key=lambda a: a.best_float_rate)
+        clock_mhz = record.max_sm_clock_mhz or max(part.max_sm_clock_mhz for part in parts)
         return Part(
             id="unknown",
             name=record.product_name or "unknown accelerator",
             architecture=fastest,
             pci_device_ids=(),
-            sm_count=record.sm_count or max(part.sm_count for part in self.parts),
-            max_sm_clock_mhz=record.max_sm_clock_mhz
-            or max(part.max_sm_clock_mhz for part in self.parts),
-            dense_clock_mhz=record.max_sm_clock_mhz
-            or max(part.max_sm_clock_mhz for part in self.parts),
-            power_w=max(part.power_w for part in self.parts),
+            sm_count=record.sm_count or max(part.sm_count for part in parts),
+            max_sm_clock_mhz=clock_mhz,
+            dense_clock_mhz=clock_mhz,
+            power_w=max(part.power_w for part in parts),
             source="no row of the table has this PCI id",
             standing=Standing.UNVERIFIED,
             known=False,
@@ -222,7 +292,7 @@ def parse_device_table(text: str) -> DeviceTable:
     """Read the device table.
 
     Args:
-        text: the content of ``devices.toml``.
+        text: the content of ``devices.toml``, as `flopmeter_core.data.builtin_table` joins it.
 
     Raises:
         DataError: not TOML, a missing field, a row without source, or a doubled PCI id.
@@ -230,29 +300,10 @@ def parse_device_table(text: str) -> DeviceTable:
     try:
         table = tomllib.loads(text)
         architectures = {
-            name: Architecture(
-                name=name,
-                tensor={k: _integer(v) for k, v in row["tensor"].items()},
-                vector={k: _integer(v) for k, v in row["vector"].items()},
-                issue_floor_ppm=_integer(row["issue_floor_ppm"]),
-                source=_source(row),
-                standing=Standing(row["standing"]),
-            )
-            for name, row in table["architecture"].items()
+            name: _architecture(name, row) for name, row in table["architecture"].items()
         }
         parts = tuple(
-            Part(
-                id=part_id,
-                name=row["name"],
-                architecture=architectures[row["architecture"]],
-                pci_device_ids=tuple(_integer(pci) for pci in row["pci_device_ids"]),
-                sm_count=_integer(row["sm_count"]),
-                max_sm_clock_mhz=_integer(row["max_sm_clock_mhz"]),
-                dense_clock_mhz=_integer(row["dense_clock_mhz"]),
-                power_w=_integer(row["power_w"]),
-                source=_source(row),
-                standing=Standing(row["standing"]),
-            )
+            _part(part_id, row, architectures[row["architecture"]])
             for part_id, row in table["part"].items()
         )
         return DeviceTable(version=str(table["version"]), parts=parts)
@@ -260,6 +311,51 @@ def parse_device_table(text: str) -> DeviceTable:
         raise DataError(f"the device table is not valid TOML: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"a row of the device table lacks or misstates a field: {error}") from error
+
+
+def _architecture(name: str, row: Mapping[str, Any]) -> Architecture:
+    families = {k: _integer(v) for k, v in row.get("families", {}).items()}
+    issue_floor_ppm = _integer(row["issue_floor_ppm"])
+    if families and issue_floor_ppm > min(families.values()):
+        raise ValueError(f"issue_floor_ppm of {name} is above its slowest instruction family")
+    return Architecture(
+        name=name,
+        vendor=str(row["vendor"]),
+        unit=str(row["unit"]),
+        tensor={k: _integer(v) for k, v in row["tensor"].items()},
+        vector={k: _integer(v) for k, v in row["vector"].items()},
+        issue_floor_ppm=issue_floor_ppm,
+        families=families,
+        source=_source(row),
+        standing=Standing(row["standing"]),
+    )
+
+
+def _part(part_id: str, row: Mapping[str, Any], architecture: Architecture) -> Part:
+    pci_note = str(row.get("pci_note", ""))
+    if not row["pci_device_ids"] and not pci_note:
+        raise ValueError(f"{part_id} has no PCI id and no pci_note saying why")
+    for constant in row.get("standings", {}):
+        if constant not in row:
+            raise ValueError(f"standings of {part_id} names {constant}, which the row lacks")
+    return Part(
+        id=part_id,
+        name=row["name"],
+        architecture=architecture,
+        pci_device_ids=tuple(_integer(pci) for pci in row["pci_device_ids"]),
+        sm_count=_integer(row["sm_count"]),
+        max_sm_clock_mhz=_integer(row["max_sm_clock_mhz"]),
+        dense_clock_mhz=_integer(row["dense_clock_mhz"]),
+        power_w=_integer(row["power_w"]) if "power_w" in row else 0,
+        source=_source(row),
+        standing=Standing(row["standing"]),
+        memory_gb=_integer(row["memory_gb"]),
+        memory_bandwidth_gb_per_s=_integer(row["memory_bandwidth_gb_per_s"]),
+        aliases=tuple(map(str, row.get("aliases", ()))),
+        loose_aliases=tuple(map(str, row.get("loose_aliases", ()))),
+        pci_note=pci_note,
+        standings={k: Standing(v) for k, v in row.get("standings", {}).items()},
+    )
 
 
 def _integer(stated: object) -> int:

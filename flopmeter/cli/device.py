@@ -13,6 +13,16 @@ from flopmeter.cli.output import console, json_option, print_json
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceTable, Part, parse_device_table
 
+CONSTANTS = (
+    "sm_count",
+    "max_sm_clock_mhz",
+    "dense_clock_mhz",
+    "memory_gb",
+    "memory_bandwidth_gb_per_s",
+    "power_w",
+)
+"""The constants of a row, each printed with its own standing."""
+
 
 @click.group("device")
 def command() -> None:
@@ -41,17 +51,29 @@ def _json(part: Part) -> dict[str, object]:
     return {
         "id": part.id,
         "name": part.name,
+        "vendor": architecture.vendor,
         "architecture": architecture.name,
+        "aliases": list(part.aliases),
+        "loose_aliases": list(part.loose_aliases),
         "pci_device_ids": [f"0x{pci:04x}" for pci in part.pci_device_ids],
+        "pci_note": part.pci_note or None,
+        "unit": architecture.unit,
         "sm_count": part.sm_count,
         "max_sm_clock_mhz": part.max_sm_clock_mhz,
         "dense_clock_mhz": part.dense_clock_mhz,
-        "power_w": part.power_w,
+        # null where nobody publishes it: a missing figure is not zero.
+        "memory_gb": part.memory_gb or None,
+        "memory_bandwidth_gb_per_s": part.memory_bandwidth_gb_per_s or None,
+        "power_w": part.power_w or None,
         "peak_flop_per_s": {name: part.peak_flop_per_s(name) for name in architecture.tensor},
         "tensor_flop_per_sm_cycle": dict(architecture.tensor),
         "vector_flop_per_sm_cycle": dict(architecture.vector),
+        "issue_floor_ppm": architecture.issue_floor_ppm,
+        "issue_ceiling_ppm": architecture.issue_ceiling_ppm,
+        "instruction_families_ppm": dict(architecture.families),
         "source": part.source,
         "standing": str(part.standing),
+        "standings": {name: str(part.standing_of(name)) for name in CONSTANTS},
         "architecture_source": architecture.source,
         "architecture_standing": str(architecture.standing),
     }
@@ -63,8 +85,8 @@ def _print_table(devices: DeviceTable) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("part", no_wrap=True)
     table.add_column("PCI", no_wrap=True)
-    table.add_column("SMs", justify="right")
-    table.add_column("MHz", justify="right")
+    table.add_column("units", justify="right", no_wrap=True)
+    table.add_column("MHz", justify="right", no_wrap=True)
     table.add_column("dense TFLOP/s", justify="right", no_wrap=True)
     table.add_column("standing", no_wrap=True)
     for part in devices.parts:
@@ -72,7 +94,9 @@ def _print_table(devices: DeviceTable) -> None:
         table.add_row(
             part.id,
             " ".join(f"{pci:04x}" for pci in part.pci_device_ids) or "-",
-            str(part.sm_count),
+            f"{part.sm_count} {part.architecture.unit}".replace("TensorC", "c").replace(
+                "NeuronC", "c"
+            ),
             str(part.max_sm_clock_mhz),
             f"{part.peak_flop_per_s(name) / 1e12:,.0f} {name}",
             str(part.standing),

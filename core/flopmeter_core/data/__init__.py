@@ -11,8 +11,17 @@ from importlib import resources
 
 
 def builtin_table(name: str) -> str:
-    """The text of a built-in table, for instance ``devices.toml``."""
-    return (resources.files(__name__) / name).read_text(encoding="utf-8")
+    """The text of a built-in table, for instance ``devices.toml``.
+
+    A table that has outgrown one file is a folder of the same name without ``.toml``: its files
+    in order of their names make one text.
+    """
+    place = resources.files(__name__) / name
+    if place.is_file():
+        return place.read_text(encoding="utf-8")
+    folder = resources.files(__name__) / name.removesuffix(".toml")
+    files = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    return "\n".join(f.read_text(encoding="utf-8") for f in files if f.name.endswith(".toml"))
 
 
 def builtin_thresholds() -> dict[str, str]:

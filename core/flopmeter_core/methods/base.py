@@ -18,6 +18,7 @@ from fractions import Fraction
 from flopmeter_core.devices import DeviceRecord, Part
 from flopmeter_core.formats import FormatMix, widest_rates
 from flopmeter_core.registers import COMPONENT_COUNT, Component
+from flopmeter_core.units import PPM
 
 Weights = dict[Component, Fraction]
 """FLOP per unit of a component, exact; components that are absent weigh nothing."""
@@ -62,9 +63,14 @@ class Conditions:
 
     @property
     def tensor_rates(self) -> tuple[Fraction, Fraction, Fraction]:
-        """FLOP per SM and tensor-active cycle: least, most likely, greatest."""
-        tensor = self.part.architecture.tensor
-        return self.formats.rates(tensor) if self.formats else widest_rates(tensor)
+        """FLOP per SM and tensor-active cycle: least, most likely, greatest.
+
+        The greatest is of the fastest instruction family (FP16 accumulation on GeForce boards).
+        """
+        architecture = self.part.architecture
+        rates = self.formats.rates if self.formats else widest_rates
+        least, likely, greatest = rates(architecture.tensor)
+        return least, likely, greatest * architecture.issue_ceiling_ppm / PPM
 
     @property
     def ceiling_flop_per_ns(self) -> Fraction:

@@ -66,7 +66,7 @@ def slowest_rate(conditions: Conditions) -> int:
 def issued(conditions: Conditions, rate: Fraction) -> Fraction:
     """The rate when the slowest instruction family did the work.
 
-    On Hopper wgmma reaches the full rate and mma.sync does not (data/devices.toml has the
+    On Hopper wgmma reaches the full rate and mma.sync does not (data/devices has the
     source), and no counter tells which ran.
     """
     return rate * conditions.part.architecture.issue_floor_ppm / PPM

@@ -78,12 +78,13 @@ def builtin_constants() -> Constants:
 def coefficients_of(conditions: Conditions) -> Coefficients:
     """Weights of energy and busy time, with the built-in constants.
 
-    A record that does not say what its energy covers is estimated by its time alone.
+    A record that does not say what its energy covers, or of a part whose power nobody
+    publishes, is estimated by its time alone.
 
     Raises:
         DataError: a declared number format the part does not have.
     """
-    if conditions.record.energy_scope is EnergyScope.NONE:
+    if conditions.record.energy_scope is EnergyScope.NONE or not conditions.part.power_w:
         return allocation.coefficients_of(conditions)
     return weigh(conditions, builtin_constants())
 

@@ -115,7 +115,7 @@ def test_no_sparse_figure(part: str, number_format: str, sparse_tflop_per_s: flo
 
 
 def test_h100_figure_holds_below_the_highest_clock() -> None:
-    """989 TFLOP/s is a figure at 1830 MHz; the same SMs at 1980 MHz do 1070, so 989 caps nothing."""
+    """989 TFLOP/s hold at 1830 MHz; the same SMs at 1980 MHz do 1070, so 989 caps nothing."""
     part = TABLE.by_id["h100-sxm5-80gb"]
     assert (part.dense_clock_mhz, part.max_sm_clock_mhz) == (1_830, 1_980)
     record = DeviceRecord(
@@ -136,14 +136,14 @@ def test_h20_is_capped() -> None:
 
 @pytest.mark.parametrize("part", ["rtx-4090", "rtx-5090"])
 def test_geforce_accumulates_at_half_rate(part: str) -> None:
-    """Best takes FP32 accumulation, half the rate of FP16 accumulation, which upper still covers."""
+    """Best takes FP32 accumulation; upper still covers FP16 accumulation at twice the rate."""
     row = TABLE.by_id[part]
     record = DeviceRecord(
         node="n", device="GPU-1", vendor="nvidia", product_name=part, part=part, sm_count=1
     )
     conditions = Conditions(row, record, formats=parse_format_mix("fp16=1"))
     _, likely, greatest = conditions.tensor_rates
-    assert (likely, greatest) == (512, 1_024)
+    assert [likely, greatest] == [512, 1_024]
     assert row.architecture.best_float_rate >= 2 * row.architecture.tensor["fp8"]
 
 
@@ -180,12 +180,12 @@ def test_standings_have_each_their_width() -> None:
 
 def test_names_are_of_one_part() -> None:
     """No name means two parts, and no loose name hides an exact one."""
-    names = [
-        name.casefold().replace(" ", "").replace("-", "")
-        for part in TABLE.parts
-        for name in (part.id, *part.aliases, *part.loose_aliases)
-    ]
-    assert len(names) == len(set(names))
+    owners: dict[str, set[str]] = {}
+    for part in TABLE.parts:
+        for name in (part.id, part.name, *part.aliases, *part.loose_aliases):
+            key = name.casefold().replace(" ", "").replace("-", "")
+            owners.setdefault(key, set()).add(part.id)
+    assert {name: ids for name, ids in owners.items() if len(ids) > 1} == {}
 
 
 @pytest.mark.parametrize(
