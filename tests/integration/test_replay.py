@@ -65,7 +65,7 @@ def test_undeclared_gpt3_still_contains_the_truth(gpt3_undeclared: dict[str, Any
     run = only_run(gpt3_undeclared)
     figure = run["compute_flop"]
     assert contains_truths(run, TRUTH[GPT3])
-    assert 0 < figure["lower"]
+    assert figure["lower"] > 0
     assert figure["upper"] / figure["lower"] <= UNDECLARED_WIDTH
 
 
@@ -111,7 +111,7 @@ def test_every_recording_holds_its_truth(path: str) -> None:
     truth = TRUTH[path]
     run = only_run(replay(DATA / path))
     figure = run["compute_flop"]
-    assert 0 < figure["lower"]
+    assert figure["lower"] > 0
     assert figure["upper"] / figure["lower"] <= UNDECLARED_WIDTH
     if "model_flop" in truth:
         assert contains_truths(run, truth)
