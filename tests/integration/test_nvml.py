@@ -6,6 +6,7 @@ clock moved by hand.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -536,6 +537,25 @@ def test_stuck_call(start: Start) -> None:
     # What the late call measured was never handed out: its end is no start of a period.
     assert readings[uuid_of(1)].evidence is not Evidence.GPM
     assert node.second()[uuid_of(1)].evidence is Evidence.GPM
+
+
+def test_lost_during_a_stuck_listing(start: Start) -> None:
+    """A listing that began before a device was lost does not bring its freed samples back."""
+    node = start(devices=2, patience_s=0.05)
+    node.second()
+    node.set("sleep_ms.nvmlDeviceGetCount_v2", 300)
+    node.clock.advance(60)
+    node.sensor.devices()  # the listing hangs from here on
+    node.set("gpu0.error.*", GPU_IS_LOST)
+    assert list(node.second()) == [uuid_of(1)]
+    node.driver.update({"gpu0.error.*": None, "sleep_ms.nvmlDeviceGetCount_v2": None})
+    listings = node.driver.calls("nvmlDeviceGetUUID")
+    while node.driver.calls("nvmlDeviceGetUUID") < listings + 2:
+        threading.Event().wait(0.01)
+    threading.Event().wait(0.05)
+    # Only a new look brings the device back, with new samples.
+    node.second()
+    assert node.second()[uuid_of(0)].evidence is Evidence.GPM
 
 
 # --- opening -----------------------------------------------------------------------------------

@@ -108,6 +108,17 @@ def test_stuck_call_is_made_once(workers: Workers[object]) -> None:
     assert workers.run({"a": count}) == {"a": Done("fresh")}
 
 
+def test_others_are_called_once(workers: Workers[object]) -> None:
+    """A thread that comes back from a stuck call does not make the others' calls again."""
+    gate = Gate()
+    made: list[str] = []
+    workers.run({"a": gate.call, "b": lambda: made.append("b"), "c": lambda: made.append("c")})
+    gate.opened.set()
+    while workers.stuck("a"):
+        threading.Event().wait(0.001)
+    assert made == ["b", "c"]
+
+
 def test_two_stuck_calls(workers: Workers[object]) -> None:
     """Each hanging key has a thread of its own; what is left still shares one."""
     first, second = Gate(), Gate()
