@@ -34,7 +34,10 @@ def command(
     PATH is a file or folder of one recorded run; its totals are shown at the end.
     """
     from flopmeter.lab.replay import replay
+    from flopmeter_proto.daemon.logs import LogLevel, configure
 
+    # The daemons run inside this process; what they would log of a recording is in its totals.
+    configure(LogLevel.ERROR)
     document = replay(path, run=run, model=model, formats=formats, workload=workload)
     if as_json:
         print_json(document)

@@ -25,6 +25,7 @@ from flopmeter.lab.supervisor import (
 )
 
 SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+READY = (sys.executable, "-S", "-c", "import time; print('ready', flush=True); time.sleep(60)")
 STUBBORN = (
     sys.executable,
     "-S",
@@ -181,11 +182,9 @@ def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
         from pathlib import Path
         from flopmeter.lab.supervisor import Supervisor
         from flopmeter_proto.daemon.clock import SystemClock
-        child = Supervisor(SystemClock(), Path({str(tmp_path)!r})).add("agent", {SLEEP!r})
+        child = Supervisor(SystemClock(), Path({str(tmp_path)!r})).add("agent", {READY!r})
         # Only what has replaced the prelude is the child itself.
-        while b"time.sleep(60)" not in Path(f"/proc/{{child.pid}}/cmdline").read_bytes().split(
-            b"\\0-c\\0"
-        )[1]:
+        while "ready" not in child.stderr_tail():
             time.sleep(0.01)
         print(child.pid, flush=True)
         time.sleep(60)
