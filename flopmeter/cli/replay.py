@@ -7,6 +7,9 @@ Called by the command line; lab.replay does the work with real agents and a real
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -34,11 +37,9 @@ def command(
     PATH is a file or folder of one recorded run; its totals are shown at the end.
     """
     from flopmeter.lab.replay import replay
-    from flopmeter_proto.daemon.logs import LogLevel, configure
 
-    # The daemons run inside this process; what they would log of a recording is in its totals.
-    configure(LogLevel.ERROR)
-    document = replay(path, run=run, model=model, formats=formats, workload=workload)
+    with _errors_only():
+        document = replay(path, run=run, model=model, formats=formats, workload=workload)
     if as_json:
         print_json(document)
         return
@@ -46,3 +47,15 @@ def command(
 
     out = console()
     out.print(totals_view(document, columns=out.width))
+
+
+@contextlib.contextmanager
+def _errors_only() -> Iterator[None]:
+    """Show the replayed daemons' errors and nothing else: their warnings are in the totals."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
