@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import pytest
 
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp, read_catalogue
-from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.ledger.base import Batch, Declaration
+from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.catalogue import State
 from flopmeter_core.errors import DataError, InvariantError, UsageError
+from flopmeter_core.reports import LedgerPosition
 from support.collector import running
 from support.ingest import key, stream, vector
 
@@ -90,6 +93,34 @@ def test_transitions_are_recorded_once(tmp_path: Path) -> None:
     rows = asyncio.run(scenario())
     assert len(rows) == len(set(rows)) > 0
     assert {after for _, _, after in rows} == {State.BELOW}
+
+
+def test_only_the_committed_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the commit of a vector is under way no reader sees its figure."""
+    may = threading.Event()
+    commit = SqliteLedger.commit
+
+    def slow(ledger: SqliteLedger, batch: Batch) -> LedgerPosition:
+        if batch.vectors:
+            may.wait()
+        return commit(ledger, batch)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(SqliteLedger, "commit", slow)
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            sent = asyncio.create_task(sender.send(1, vector(10)))
+            await until(lambda: len(app.table) == 1)
+            evaluated = asyncio.create_task(app.evaluate_now())
+            # The only way to see that something does not happen is to give it the time to.
+            done, _ = await asyncio.wait({sent, evaluated}, timeout=0.3)
+            assert (done, shown(app)) == (set(), {})
+            may.set()
+            await sent
+            await evaluated
+            assert shown(app)["a"] > 0
+
+    asyncio.run(scenario())
 
 
 def test_bad_declaration(tmp_path: Path) -> None:

@@ -129,6 +129,28 @@ def test_stop_commits_what_waits() -> None:
     asyncio.run(scenario())
 
 
+def test_stop_while_committing() -> None:
+    """Who asked while another commit was under way is answered although a stop came."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        ledger.let.clear()
+        merge(table, 1)
+        first = committer.durable()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        merge(table, 2)
+        second = committer.durable()
+        stopping = asyncio.create_task(committer.stop())
+        await asyncio.sleep(0)
+        ledger.let.set()
+        await stopping
+        assert first.done() and second.done()
+        assert [sequences(batch) for batch in ledger.batches] == [[1], [2]]
+
+    asyncio.run(scenario())
+
+
 def test_waiter_that_left() -> None:
     """A stream that ended while it waited disturbs nobody else's answer."""
 
