@@ -30,7 +30,7 @@ from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.simulated import SimulatedSensor
 from flopmeter_agent.sensors.table import choose
 from flopmeter_core.allocations import NONE, for_run
-from flopmeter_core.errors import DataError, FlopmeterError, StorageError, UsageError
+from flopmeter_core.errors import DataError, FlopmeterError, NotPermittedError, StorageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
 from flopmeter_core.units import NS_PER_S
@@ -106,7 +106,7 @@ class AgentApp:
         chosen = choose_sensor(config, clock)
         self._teardown.callback(chosen.sensor.close)
         if not chosen.sensor.simulated:
-            host_lock = HostLock(chosen.sensor.name)
+            host_lock = HostLock()
             self._teardown.callback(host_lock.release)
         journal = open_journal(config.state)
         self._teardown.callback(journal.close)
@@ -206,7 +206,10 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
     period_ns = round(config.sample_period_s * NS_PER_S)
     if config.scenario is not None:
         if config.require_real:
-            raise UsageError("--require-real refuses the simulated sensor; leave one of them out")
+            raise NotPermittedError(
+                "sensor simulated makes its readings up and --require-real forbids that; "
+                "leave one of the two out"
+            )
         try:
             scenario = parse_scenario(config.scenario.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -15,23 +15,28 @@ from pathlib import Path
 
 from flopmeter_core.errors import NotPermittedError, StorageError
 
+_HOST_LOCK_NAME = "\0flopmeter-agent"
+
 
 class HostLock:
     """One holder per host (per network namespace), by a name in the abstract socket space."""
 
-    def __init__(self, sensor: str) -> None:
-        """Take the lock of a hardware sensor.
+    def __init__(self) -> None:
+        """Take the lock.
+
+        It has one name for all hardware sensors: ``none`` becomes ``nvml`` when a driver comes
+        back.
 
         Raises:
             NotPermittedError: another agent reads the same devices.
         """
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket.bind(f"\0flopmeter-agent-{sensor}")
+            self._socket.bind(_HOST_LOCK_NAME)
         except OSError as error:
             self._socket.close()
             raise NotPermittedError(
-                f"another agent already reads the {sensor} devices of this host; stop it first, "
+                "another agent already reads the devices of this host; stop it first, "
                 "two meters on one device would count it twice"
             ) from error
 

@@ -113,7 +113,10 @@ class Publisher:
         recorded = await self._committer.read(lambda ledger: list(ledger.transitions()))
         self._on_transitions(recorded[-len(transitions) :])
         for row in transitions:
-            logger.warning(
+            # That a new model is below a line is no news to anybody.
+            first = row.before == State.UNKNOWN and row.after == State.BELOW
+            logger.log(
+                logging.INFO if first else logging.WARNING,
                 "a model changed its state against a threshold",
                 extra=fields(
                     model=row.model, threshold=row.threshold, before=row.before, after=row.after

@@ -17,10 +17,12 @@ from flopmeter_core.interval import Interval
 SIGNIFICANT_DIGITS = 2
 """As much as the figures carry; the EU's notification asks for two (C(2025) 7719, 2.3.2)."""
 
+_PERCENT_DECIMALS = 30
+_PERCENT_SCALE = 100 * 10**_PERCENT_DECIMALS
+"""A ratio is rounded as a whole number of 10^-30 percent: 1 FLOP of 10^26 is not lost."""
 
-_PERCENT_DIGITS = 14
-_PERCENT_SCALE = 10**_PERCENT_DIGITS
-"""A share of 1 as an integer: 10^-12 percent are told apart."""
+_PLAIN_EXPONENTS = range(-4, 4)
+"""Percentages from 0.0001 to 9999 are written without a power of ten."""
 
 
 class Rounding(enum.Enum):
@@ -77,27 +79,33 @@ def range_text(interval: Interval, *, thresholds: Iterable[int] = ()) -> str:
     return f"{best} FLOP ({lower} to {upper})"
 
 
-def percent_text(flop: int, value_flop: int) -> str:
-    """A figure as a share of a threshold, for instance ``12 %``; 99.97 % never becomes 100 %.
+def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEAREST) -> str:
+    """A figure as a share of a threshold: ``12 %``; 99.6 % never becomes 100 %.
 
     Args:
-        flop: exact figure, 0 or more.
+        flop: exact figure.
         value_flop: exact threshold, above 0.
+        rounding: which way.
     """
-    if flop == 0:
-        return "0 %"
     scaled = flop * _PERCENT_SCALE // value_flop
-    if flop != value_flop and scaled == _PERCENT_SCALE:
-        scaled += 1
-    if scaled < _PERCENT_SCALE // 1_000:
-        return "below 0.1 %"
-    rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,))
-    places = rounded.exponent - _PERCENT_DIGITS + 2
+    if flop > value_flop:
+        scaled = max(scaled, _PERCENT_SCALE + 1)
+    rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,), rounding=rounding)
+    return f"{_percent_digits(rounded)} %"
+
+
+def _percent_digits(rounded: Rounded) -> str:
+    exponent = rounded.exponent - _PERCENT_DECIMALS
+    if rounded.mantissa == "0":
+        return "0"
+    if exponent not in _PLAIN_EXPONENTS:
+        return f"{rounded.mantissa}e{exponent}"
     digits = rounded.mantissa.replace(".", "")
-    if places < 0:
-        return f"0.{'0' * (-places - 1)}{digits} %"
-    whole, rest = digits[: places + 1].ljust(places + 1, "0"), digits[places + 1 :]
-    return f"{whole}.{rest} %" if rest else f"{whole} %"
+    if exponent < 0:
+        return "0." + "0" * (-exponent - 1) + digits
+    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
+    rest = digits[exponent + 1 :]
+    return f"{whole}.{rest}" if rest else whole
 
 
 def _round(flop: int, digits: int, rounding: Rounding) -> int:

@@ -20,13 +20,13 @@ from flopmeter.lab.figure_text import (
     format_text,
     has_readings,
     observed_text,
-    percent_text,
     range_text,
     state_text,
     time_text,
 )
 from flopmeter.lab.supervisor import Child
 from flopmeter.lab.totals_view import SIMULATED, models_table, runs_table, warnings
+from flopmeter_collector.rounding import percent_text
 from flopmeter_core.catalogue import State
 
 BAR_COLUMNS = 40

@@ -11,19 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flopmeter_collector.rounding import Rounded, Rounding, round_flop
+from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_core.catalogue import State
 from flopmeter_core.units import NS_PER_S
 
 Document = Mapping[str, Any]
 """A part of the JSON contract."""
-
-_PERCENT_DECIMALS = 30
-_PERCENT_SCALE = 100 * 10**_PERCENT_DECIMALS
-"""A ratio is rounded as a whole number of 10^-30 percent: 1 FLOP of 10^26 is not lost."""
-
-_PLAIN_EXPONENTS = range(-4, 4)
-"""Percentages from 0.0001 to 9999 are written without a power of ten."""
 
 
 def best_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
@@ -51,40 +44,11 @@ def has_readings(account: Document) -> bool:
     return bool(account["devices"])
 
 
-def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEAREST) -> str:
-    """A figure as a share of a threshold: ``12 %``; 99.6 % never becomes 100 %.
-
-    Args:
-        flop: exact figure.
-        value_flop: exact threshold, above 0.
-        rounding: which way.
-    """
-    scaled = flop * _PERCENT_SCALE // value_flop
-    if flop > value_flop:
-        scaled = max(scaled, _PERCENT_SCALE + 1)
-    rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,), rounding=rounding)
-    return f"{_percent_digits(rounded)} %"
-
-
 def percent_range_text(compute_flop: Document, value_flop: int) -> str:
     """The likely range as a share of a threshold, rounded outward: ``11..13 %``."""
     lower = percent_text(compute_flop["lower"], value_flop, Rounding.DOWN)
     upper = percent_text(compute_flop["upper"], value_flop, Rounding.UP)
     return f"{lower.removesuffix(' %')}..{upper}"
-
-
-def _percent_digits(rounded: Rounded) -> str:
-    exponent = rounded.exponent - _PERCENT_DECIMALS
-    if rounded.mantissa == "0":
-        return "0"
-    if exponent not in _PLAIN_EXPONENTS:
-        return f"{rounded.mantissa}e{exponent}"
-    digits = rounded.mantissa.replace(".", "")
-    if exponent < 0:
-        return "0." + "0" * (-exponent - 1) + digits
-    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
-    rest = digits[exponent + 1 :]
-    return f"{whole}.{rest}" if rest else whole
 
 
 def state_text(state: str, *, decided: bool) -> str:

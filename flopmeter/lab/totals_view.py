@@ -23,10 +23,10 @@ from flopmeter.lab.figure_text import (
     has_readings,
     observed_text,
     percent_range_text,
-    percent_text,
     range_text,
     state_text,
 )
+from flopmeter_collector.rounding import percent_text
 from flopmeter_core.catalogue import State
 
 SIMULATED = Text(" SIMULATED ", style="bold black on yellow")

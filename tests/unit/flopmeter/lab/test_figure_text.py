@@ -12,12 +12,11 @@ from flopmeter.lab.figure_text import (
     format_text,
     observed_text,
     percent_range_text,
-    percent_text,
     range_text,
     state_text,
     time_text,
 )
-from flopmeter_collector.rounding import Rounding
+from flopmeter_collector.rounding import Rounding, percent_text
 
 
 def bounds(lower: int, best: int, upper: int) -> dict[str, int]:
