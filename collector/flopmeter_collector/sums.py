@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
-from flopmeter_core.interval import Figures, Interval
+from flopmeter_core.estimate import figures_of
+from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence
 
 FLOP_COLUMNS = 6
@@ -81,10 +82,9 @@ class Account:
 class Sums:
     """The mutable sums behind an account; changed by differences only."""
 
-    flop: list[int] = field(default_factory=lambda: [0] * FLOP_COLUMNS)
+    flop_by_level: dict[str, list[int]] = field(default_factory=dict)
     times_ns: list[int] = field(default_factory=lambda: [0] * len(TIME_COMPONENTS))
     energy_mj: dict[EnergyScope, int] = field(default_factory=dict)
-    best_flop_by_level: dict[str, int] = field(default_factory=dict)
     busy_ns_by_level: dict[str, int] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
     device_counts: dict[str, int] = field(default_factory=dict)
@@ -124,31 +124,30 @@ class Sums:
             times_ns: differences of the TIME_COMPONENTS, in ns of device time.
             energy_mj: difference of the energy, in mJ.
         """
+        columns = self.flop_by_level.setdefault(level, [0] * FLOP_COLUMNS)
         for place, difference in enumerate(flop):
-            self.flop[place] += difference
+            columns[place] += difference
         for place, difference in enumerate(times_ns):
             self.times_ns[place] += difference
         self.energy_mj[scope] = self.energy_mj.get(scope, 0) + energy_mj
-        best, busy = self.best_flop_by_level, self.busy_ns_by_level
-        best[level] = best.get(level, 0) + flop[2]
+        busy = self.busy_ns_by_level
         busy[level] = busy.get(level, 0) + times_ns[_BUSY_PLACE]
 
 
-def figures_of(
-    flop_columns: Iterable[Sequence[int]], boundary: tuple[int, int, int] = NO_BOUNDARY
-) -> Figures:
-    """Make figures of sums.
+def total_figures(sums: Iterable[Sums], boundary: tuple[int, int, int] = NO_BOUNDARY) -> Figures:
+    """Make figures of sums: each evidence level of each is clipped and ordered, then added.
 
     Args:
-        flop_columns: the FLOP_COLUMNS of one or more sums, added column by column.
+        sums: the sums of one or more runs.
         boundary: upper, ceiling and unobserved ceiling of doubtful periods at the ends, in FLOP.
     """
-    columns = [sum(column) for column in zip(*flop_columns, strict=True)]
-    floor, lower, best, upper, ceiling, unobserved = columns
+    total = sum_figures(
+        figures_of(columns) for each in sums for columns in each.flop_by_level.values()
+    )
     boundary_upper, boundary_ceiling, boundary_unobserved = boundary
     return Figures(
-        observed=Interval(floor, lower, best, upper, ceiling),
-        unobserved_ceiling=unobserved + boundary_unobserved,
+        observed=total.observed,
+        unobserved_ceiling=total.unobserved_ceiling + boundary_unobserved,
         boundary_upper=boundary_upper,
         boundary_ceiling=boundary_ceiling,
     )
@@ -162,11 +161,11 @@ def account_of(
     Args:
         sums: the sums to copy.
         simulated: whether everything in the ledger is simulated.
-        boundary: as in `figures_of`.
+        boundary: as in `total_figures`.
     """
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
     return Account(
-        figures=figures_of([sums.flop], boundary),
+        figures=total_figures([sums], boundary),
         energy_mj=MappingProxyType({scope: mj for scope, mj in sums.energy_mj.items() if mj}),
         busy_ns=times_ns[Component.BUSY_NS],
         idle_ns=times_ns[Component.IDLE_NS],
@@ -175,7 +174,12 @@ def account_of(
         suspect_ns=times_ns[Component.SUSPECT_NS],
         node_count=len(sums.nodes),
         device_count=sum(sums.device_counts.values()),
-        best_flop_by_level=_in_order(sums.best_flop_by_level),
+        best_flop_by_level=_in_order(
+            {
+                level: figures_of(columns).observed.best
+                for level, columns in sums.flop_by_level.items()
+            }
+        ),
         busy_ns_by_level=_in_order(sums.busy_ns_by_level),
         fork_count=sums.fork_count,
         unknown_parts=tuple(sorted(sums.unknown_parts)),

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.sums import Account, Sums, account_of, figures_of
+from flopmeter_collector.sums import Account, Sums, account_of, total_figures
 from flopmeter_core.allocations import boundary_parties, named_run
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import DataError, invariant
-from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, estimate
+from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, weigh
 from flopmeter_core.formats import FormatMix
 from flopmeter_core.interval import Figures
 from flopmeter_core.lineage import model_of, runs_by_model
@@ -197,7 +197,7 @@ class Totals:
                 ModelTotals(
                     model=model,
                     runs=tuple(sorted(members)),
-                    figures=figures_of([s.flop for s in sums], self._boundary_of(members)),
+                    figures=total_figures(sums, self._boundary_of(members)),
                     simulated=any(by_run[run].account.simulated for run in members),
                 )
             )
@@ -209,8 +209,9 @@ class Totals:
         touching = set().union(*(self._boundaries_by_run.get(run, ()) for run in runs))
         for ends in touching:
             addend_upper, addend_ceiling, addend_unobserved = self._boundaries[ends]
-            upper += addend_upper
-            ceiling += addend_ceiling
+            # Plain products may be out of order, as in estimate.figures_of.
+            upper += max(0, min(addend_upper, addend_ceiling))
+            ceiling += max(0, addend_ceiling)
             unobserved += addend_unobserved
         return upper, ceiling, unobserved
 
@@ -243,7 +244,7 @@ class Totals:
     def _replace(self, key: Key, entry: _Entry, vectors: tuple[Vector, ...]) -> None:
         """Put new vectors in the place of the old ones: new - old, in every sum."""
         weights = self._weights(key, entry.record)
-        flop = merge_branches([_plain(estimate(vector, weights)) for vector in vectors])
+        flop = merge_branches([weigh(vector, weights) for vector in vectors])
         # Of the branches of a fork each physical quantity counts once, at its largest.
         widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
         devices = entry.record.device_count
@@ -308,16 +309,3 @@ def merge_branches(branches: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return branches[0]
     floor, lower, best, upper, ceiling, unobserved = zip(*branches, strict=True)
     return min(floor), min(lower), max(best), sum(upper), sum(ceiling), sum(unobserved)
-
-
-def _plain(figures: Figures) -> tuple[int, ...]:
-    """The FLOP_COLUMNS of one key."""
-    observed = figures.observed
-    return (
-        observed.floor,
-        observed.lower,
-        observed.best,
-        observed.upper,
-        observed.ceiling,
-        figures.unobserved_ceiling,
-    )

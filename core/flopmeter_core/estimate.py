@@ -16,6 +16,9 @@ from flopmeter_core.methods.base import Coefficients, Conditions
 from flopmeter_core.methods.table import METHODS
 from flopmeter_core.registers import Evidence
 
+Columns = tuple[int, int, int, int, int, int]
+"""Floor, lower, best, upper, ceiling, and what unobserved time could hold, in whole FLOP."""
+
 METHOD_VERSION = "1"
 """Changes with every change that can move a figure; printed beside each total."""
 
@@ -34,23 +37,50 @@ def coefficients_for(evidence: Evidence, conditions: Conditions) -> Coefficients
 
 
 def estimate(vector: Sequence[int], weights: Coefficients) -> Figures:
-    """Turn one register vector into figures.
+    """Turn one register vector into figures: `weigh`, then `figures_of`.
 
     Args:
         vector: COMPONENT_COUNT cumulative values in the units of `Component`.
         weights: whole FLOP per unit, one vector a bound.
+    """
+    return figures_of(weigh(vector, weights))
+
+
+def weigh(vector: Sequence[int], weights: Coefficients) -> Columns:
+    """The plain products of a vector, in whole FLOP; they add up exactly in any grouping.
+
+    A bound may still be negative or out of order: the energy rung subtracts what idling takes.
+    """
+    return (
+        _dot(weights.floor, vector),
+        _dot(weights.lower, vector),
+        _dot(weights.best, vector),
+        _dot(weights.upper, vector),
+        _dot(weights.ceiling, vector),
+        _dot(weights.unobserved, vector),
+    )
+
+
+def figures_of(columns: Sequence[int]) -> Figures:
+    """Clip at 0 and put in order the sum of any number of `weigh`.
+
+    Done once for all keys of a run on one evidence level, so that neither a restart of an agent
+    nor a device that idles changes what another one is credited with (ADR 4).
+
+    Args:
+        columns: floor, lower, best, upper, ceiling and unobserved ceiling in FLOP.
 
     Returns:
         Ordered figures: a bound below its neighbour is lifted to it, ceiling holds upper down.
     """
-    floor = max(0, _dot(weights.floor, vector))
-    ceiling = max(floor, _dot(weights.ceiling, vector))
-    lower = min(max(floor, _dot(weights.lower, vector)), ceiling)
-    upper = min(max(lower, _dot(weights.upper, vector)), ceiling)
-    best = min(max(lower, _dot(weights.best, vector)), upper)
+    plain_floor, plain_lower, plain_best, plain_upper, plain_ceiling, unobserved = columns
+    floor = max(0, plain_floor)
+    ceiling = max(floor, plain_ceiling)
+    lower = min(max(floor, plain_lower), ceiling)
+    upper = min(max(lower, plain_upper), ceiling)
+    best = min(max(lower, plain_best), upper)
     return Figures(
-        observed=Interval(floor, lower, best, upper, ceiling),
-        unobserved_ceiling=_dot(weights.unobserved, vector),
+        observed=Interval(floor, lower, best, upper, ceiling), unobserved_ceiling=unobserved
     )
 
 

@@ -11,7 +11,7 @@ Formula: FLOP = tensor cycles x FLOP per SM and cycle of the format, where
 Assumptions: a cycle counted active issues at the architecture's rate; floor assumes the slowest
 instruction family and format; ceiling assumes the fastest format in every active cycle.
 Error budget: -8 % / +3 % around the declared format (tile padding, vector work), unverified on
-hardware; sources in data/methods.toml and docs/estimation.md.
+hardware; sources in docs/estimation.md.
 """
 
 from __future__ import annotations

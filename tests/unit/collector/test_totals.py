@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.totals import Totals, TotalsSnapshot, merge_branches
+from flopmeter_core.allocations import named_run
 from flopmeter_core.devices import EnergyScope
-from flopmeter_core.estimate import coefficients_for, estimate
+from flopmeter_core.estimate import coefficients_for, estimate, figures_of, weigh
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.interval import Figures, Interval, sum_figures
 from flopmeter_core.methods.base import Conditions
@@ -59,21 +60,26 @@ def snapshot(totals: Totals) -> TotalsSnapshot:
     return totals.snapshot(AS_OF_NS, POSITION)
 
 
-def figures_by_hand(key: Key, branches: list[Vector], formats: str | None) -> Figures:
+def columns_by_hand(key: Key, branches: list[Vector], formats: str | None) -> tuple[int, ...]:
     """What one key adds, from the pure estimate alone."""
     record = next(r for r in RECORDS if r.device == key.device)
     mix = parse_format_mix(formats) if formats else None
     weights = coefficients_for(key.evidence, Conditions(PARTS.recognise(record), record, mix))
-    each = [estimate(vector, weights) for vector in branches]
-    return Figures(
-        observed=Interval(
-            min(f.observed.floor for f in each),
-            min(f.observed.lower for f in each),
-            max(f.observed.best for f in each),
-            sum(f.observed.upper for f in each),
-            sum(f.observed.ceiling for f in each),
-        ),
-        unobserved_ceiling=sum(f.unobserved_ceiling for f in each),
+    floor, lower, best, upper, ceiling, unobserved = zip(
+        *(weigh(vector, weights) for vector in branches), strict=True
+    )
+    return min(floor), min(lower), max(best), sum(upper), sum(ceiling), sum(unobserved)
+
+
+def figures_by_hand(keys: list[tuple[Key, list[Vector], str | None]]) -> Figures:
+    """Keys added by allocation and evidence level, each group clipped once."""
+    groups: dict[tuple[str, str], list[tuple[int, ...]]] = {}
+    for key, branches, formats in keys:
+        group = groups.setdefault((key.allocation, key.evidence.level), [])
+        group.append(columns_by_hand(key, branches, formats))
+    return sum_figures(
+        figures_of([sum(column) for column in zip(*group, strict=True)])
+        for group in groups.values()
     )
 
 
@@ -111,9 +117,14 @@ def test_parts_make_the_whole(site: dict[tuple[Key, object], list[Vector]]) -> N
         feed(totals, key, record, *branches)  # type: ignore[arg-type]
     shot = snapshot(totals)
     parts = sum_figures([shot.unattributed.figures, *(r.account.figures for r in shot.runs)]).total
-    whole = sum_figures(
-        figures_by_hand(key, branches, "fp8" if key.allocation == "run:a" else None)
-        for (key, _), branches in site.items()
+    whole = figures_by_hand(
+        [
+            (key, branches, "fp8" if key.allocation == "run:a" else None)
+            if named_run(key.allocation)
+            # The remainder is one account, boundary periods included.
+            else (replace(key, allocation="none"), branches, None)
+            for (key, _), branches in site.items()
+        ]
     ).total
     assert (parts.floor, parts.lower, parts.best) == (whole.floor, whole.lower, whole.best)
     assert parts.upper >= whole.upper
@@ -141,11 +152,29 @@ def test_beyond_int64_and_double() -> None:
     assert best == (59 * (REGISTER_LIMIT - 1) + 1) * 4096 * 10**6 > 10**30
 
 
+def test_a_restart_changes_no_figure() -> None:
+    """An hour at rest and an hour at full load: the same in one incarnation as in two."""
+    record = replace(h100(), energy_scope=EnergyScope.NODE, device_count=8)
+    hour_ns, kwh_mj = 3600 * 10**9, 3_600_000_000
+    rest = {Component.BUSY_NS: hour_ns, Component.ENERGY_MJ: kwh_mj}
+    load = {Component.BUSY_NS: hour_ns, Component.ENERGY_MJ: 67 * kwh_mj // 10}
+    both = {component: rest[component] + load[component] for component in rest}
+    figures = []
+    for vectors in ([both], [rest, load]):
+        totals = Totals(PARTS)
+        for number, amounts in enumerate(vectors):
+            key = key_of(record, "run:a", evidence=Evidence.POWER_SAMPLED, phase=number)
+            feed(totals, key, record, vector_of(amounts))
+        figures.append(snapshot(totals).runs[0].account.figures)
+    assert figures[0] == figures[1]
+    assert figures[0].total.best > 0
+
+
 def test_boundary_widens_both_neighbours_once() -> None:
     """A boundary period is unattributed; both runs get it in upper and ceiling, a model once."""
     totals = Totals(PARTS)
     record = h100()
-    period = figures_by_hand(key_of(RECORDS[0], "none"), [busy_vector(10)], None)
+    period = figures_by_hand([(key_of(RECORDS[0], "none"), [busy_vector(10)], None)])
     feed(totals, key_of(record, "boundary(run:a,run:b)"), record, busy_vector(10))
     for run in "ab":
         totals.declare(parse_run_declaration(run, {"model": "m"}))
