@@ -125,9 +125,9 @@ class Link:
         """
         backoff_s = FIRST_BACKOFF_S
         while not stop.is_set():
+            answered = self.state.answers
             try:
                 async with self.connect() as stream:
-                    backoff_s = FIRST_BACKOFF_S
                     while not stop.is_set():
                         await stream.exchange()
                         await wait()
@@ -136,6 +136,9 @@ class Link:
                 self._note(error)
                 if error.final:
                     backoff_s = LONGEST_BACKOFF_S
+                elif self.state.answers > answered:
+                    # Only an answered report shows that the collector works; a hello does not.
+                    backoff_s = FIRST_BACKOFF_S
                 self.state.reconnections += 1
                 delay_s = backoff_s * (0.5 + self._jitter())
                 with contextlib.suppress(TimeoutError):
