@@ -48,7 +48,8 @@ class DeviceRecord:
         product_name: as the driver spells it; for display, never for recognition.
         pci_device_id: PCI vendor and device, 0xDDDDVVVV as NVML gives it; 0 when not read.
         part: id of a part a recording states in place of a PCI id; empty when read live.
-        sm_count: streaming multiprocessors enabled on the device (of one device).
+        sm_count: streaming multiprocessors enabled on the device (of one device); 0 when not
+            read: cycles of rung DCGM_SAMPLED are then those of one SM, the mean of all.
         max_sm_clock_mhz: the highest SM clock the device says it can run at, in MHz.
         memory_mib: device memory in MiB.
         driver_version: the driver that produced the readings.

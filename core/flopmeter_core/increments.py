@@ -143,8 +143,11 @@ def _add_interval_activity(
     """Mean activity of the period x SMs x clock x time; returns the busy time."""
     if after.clock_khz is None or not after.activity_ppm:
         raise NoDifferenceError
+    # An exporter never says how many SMs a device has: its cycles are those of one SM, and the
+    # table's count comes in at the estimate (methods.dcgm), so that no constant is stored.
+    unsaid = 1 if after.evidence is Evidence.DCGM_SAMPLED else 0
     # ppm x SMs x kHz x ns is the sub-unit of a megacycle by its definition.
-    elapsed_cycles = record.sm_count * after.clock_khz * elapsed_ns
+    elapsed_cycles = (record.sm_count or unsaid) * after.clock_khz * elapsed_ns
     subunits[Component.SM_ELAPSED_MEGACYCLES] = elapsed_cycles * PPM
     for component, share_ppm in after.activity_ppm.items():
         subunits[component] = max(0, share_ppm) * elapsed_cycles

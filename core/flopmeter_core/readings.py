@@ -33,6 +33,8 @@ class Reading:
             instant.
         power_mw: power in mW at the instant.
         busy_ppm: share of the last sampling window in which a kernel ran, in ppm.
+        engine_ppm: mean share of the period in which any engine of the device worked, in ppm; no
+            cycles are made of it, it is held against the other values (`suspicion`).
         allocation: the user of the device, when the sensor itself knows it (a scenario or a
             recording); None when an allocation source has to say.
     """
@@ -47,4 +49,5 @@ class Reading:
     clock_khz: int | None = None
     power_mw: int | None = None
     busy_ppm: int | None = None
+    engine_ppm: int | None = None
     allocation: str | None = None

@@ -15,7 +15,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from flopmeter_core.methods.base import Coefficients, Conditions, busy_ceiling, coefficients
+from flopmeter_core.methods.base import (
+    Coefficients,
+    Conditions,
+    Weights,
+    busy_ceiling,
+    coefficients,
+)
 from flopmeter_core.methods.cycles import (
     integer_weights,
     issued,
@@ -31,14 +37,34 @@ BUDGET_UPPER = Fraction(106, 100)
 
 def coefficients_of(conditions: Conditions) -> Coefficients:
     """Weights of interval activity."""
+    return from_activity(conditions, lower=BUDGET_LOWER, upper=BUDGET_UPPER)
+
+
+def from_activity(
+    conditions: Conditions, *, lower: Fraction, upper: Fraction, sm_factor: int = 1
+) -> Coefficients:
+    """Weights of cycles made from activity x clock, within a budget.
+
+    Args:
+        conditions: of the key.
+        lower: the truth is at least this share of the product, with the format known.
+        upper: the truth is at most this share of the product.
+        sm_factor: how many SMs a cycle of the register stands for.
+    """
     least, likely, greatest = conditions.tensor_rates
+
+    def whole(weights: Weights) -> Weights:
+        return {component: flop * sm_factor for component, flop in weights.items()}
+
     return coefficients(
         conditions,
         floor={},
-        lower=tensor_weights(conditions, issued(conditions, least) * BUDGET_LOWER),
-        best=tensor_weights(conditions, likely),
-        upper=tensor_weights(conditions, greatest * BUDGET_UPPER)
-        | vector_weights(conditions)
-        | integer_weights(conditions, greatest * BUDGET_UPPER),
+        lower=whole(tensor_weights(conditions, issued(conditions, least) * lower)),
+        best=whole(tensor_weights(conditions, likely)),
+        upper=whole(
+            tensor_weights(conditions, greatest * upper)
+            | vector_weights(conditions)
+            | integer_weights(conditions, greatest * upper)
+        ),
         ceiling=busy_ceiling(conditions),
     )

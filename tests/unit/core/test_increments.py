@@ -122,6 +122,19 @@ def test_interval_activity(evidence: Evidence) -> None:
     assert take(reading(evidence, 0), still)[Component.IDLE_NS] == S
 
 
+def test_activity_without_an_sm_count() -> None:
+    """Where nobody said how many SMs there are, an exporter's cycles are those of one SM."""
+    after = reading(
+        Evidence.DCGM_SAMPLED,
+        1,
+        activity_ppm={Component.HMMA_MEGACYCLES: 500_000},
+        clock_khz=1_980_000,
+    )
+    before = reading(Evidence.DCGM_SAMPLED, 0)
+    amount = increment(before, after, replace(H100, sm_count=0), period_ns=S, allocated=True)
+    assert amount[Component.HMMA_MEGACYCLES] == whole(Component.HMMA_MEGACYCLES, 990)
+
+
 def test_busy_share() -> None:
     """Utilisation splits the period into busy and idle; a percent beyond the scale is cut."""
     before = reading(Evidence.BUSY_SAMPLED, 0, busy_ppm=0, clock_khz=1_000_000)
