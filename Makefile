@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 BUILD  := build
 
 # Hashes are checked for every package; the editable install must not reach for anything beside them.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 UV_VERSION  := 0.13.9
 
 PROTOS    := $(sort $(wildcard proto/flopmeter/ingest/v1/*.proto))
