@@ -49,6 +49,7 @@ COMMANDS = {
     "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),
     "thresholds": Entry("thresholds", "List the compute thresholds and their sources."),
     "device": Entry("device", "List the accelerators flopmeter knows."),
+    "estimate": Entry("estimate", "Estimate training compute from published figures."),
     "config": Entry("config", "Print the settings in force and where each comes from."),
 }
 """Explicit, in the order of the help page; each module holds an object named `command`."""

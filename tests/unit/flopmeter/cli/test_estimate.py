@@ -1,0 +1,87 @@
+"""`flopmeter estimate`: flags and files come to the same JSON, bad input to one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flopmeter.cli import main
+from support.requirements import ROOT
+
+FILE = str(ROOT / "tests/data/published-runs/runs.csv")
+
+
+def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    """A list, one entry a row in order, whole numbers with decimal twins, ordered."""
+    assert main(["estimate", "--csv", FILE, "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert len(entries) == 61
+    for entry in entries:
+        for name in ("hardware", "architecture", "energy", "reconciled"):
+            bounds = entry[name]
+            if bounds is not None:
+                assert 0 <= bounds["lower"] <= bounds["best"] <= bounds["upper"]
+                assert entry[f"{name}_str"] == {key: str(flop) for key, flop in bounds.items()}
+        assert entry["method"] and isinstance(entry["warnings"], list)
+    gpt3 = next(entry for entry in entries if entry["model"] == "GPT-3 175B")
+    assert gpt3["architecture"]["best"] == 6 * 174_600_000_000 * 300_000_000_000
+
+
+def test_flags_are_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row of flags is the same row in a file."""
+    flags = ["--accelerator", "H100", "--count", "8", "--hours", "10", "--utilization", "38-43%"]
+    flags += ["--parameters", "1e9", "--tokens", "1.8e10", "--format", "bf16"]
+    assert main(["estimate", *flags, "--json"]) == 0
+    by_flags = json.loads(capsys.readouterr().out)
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "model,accelerator,accelerator_count,wall_hours,mfu,params_active,tokens,precision\n"
+        "this run,H100,8,10,0.38-0.43,1e9,1.8e10,bf16\n"
+    )
+    assert main(["estimate", "--csv", str(table), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == by_flags
+    assert by_flags[0]["method"] == "architecture"
+
+
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """People see two figures, a range, and what has to be said."""
+    assert main(["estimate", "--parameters", "1e9", "--tokens", "1e11"]) == 0
+    out = capsys.readouterr().out
+    assert "6.0e20 [5.4e20..7.2e20]" in out
+    assert "recomputation is not counted" in out
+
+
+def test_unread_columns_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of a file is passed over in silence."""
+    table = tmp_path / "t.csv"
+    table.write_text("model,params_active,tokens,colour\nx,1e9,1e11,red\n")
+    assert main(["estimate", "--csv", str(table), "--json"]) == 0
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    assert "columns not used: colour" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ([], 64, "say what to estimate"),
+        (["--csv", FILE, "--tokens", "1"], 64, "exclude each other"),
+        (["--accelerator", "H100"], 64, "nothing to estimate from"),
+        (["--accelerator", "H2000", "--gpu-hours", "1"], 65, "does not know"),
+        (["--accelerator", "A100", "--gpu-hours", "1", "--format", "fp8"], 65, "no fp8"),
+        (["--accelerator", "A100", "--gpu-hours", "-1"], 65, "cannot be negative"),
+        (["--accelerator", "A100", "--gpu-hours", "1", "--utilization", "nan"], 65, "no quantity"),
+        (["--csv", "/nowhere/none.csv"], 74, "cannot be read"),
+    ],
+)
+def test_bad_input(
+    arguments: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence and the documented exit code; nothing on standard output."""
+    assert main(["estimate", *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
