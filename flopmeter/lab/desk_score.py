@@ -20,6 +20,8 @@ from statistics import median
 from flopmeter.lab.desk_fit import Lesson, fit, lessons_of
 from flopmeter.lab.published import read_published
 from flopmeter_core.desk.cells import Span
+from flopmeter_core.desk.constants import builtin_written
+from flopmeter_core.desk.energy import energy_flop
 from flopmeter_core.desk.reconcile import DeskEstimate, estimate_row
 from flopmeter_core.desk.row import Row
 
@@ -111,6 +113,24 @@ def lines(scored: Sequence[Scored]) -> list[str]:
     ]
 
 
+def energy_line(rows: Sequence[Row]) -> str:
+    """How often 6ND lies in the energy-based interval of an energy not computed from hours."""
+    runs = []
+    for row in rows:
+        found = estimate_row(row)
+        if found.energy is None or found.architecture is None:
+            continue
+        if energy_flop(row, builtin_written())[1]:
+            runs.append((row.model, found.architecture.best in found.energy, width(found.energy)))
+    hits = sum(hit for _, hit, _ in runs)
+    named = ", ".join(name for name, _, _ in runs)
+    wide = median(wide for _, _, wide in runs)
+    return (
+        f"Energy-based interval around 6ND: {hits} of {len(runs)} ({named}), "
+        f"median upper / lower {wide:.1f}."
+    )
+
+
 def _line(name: str, runs: Sequence[Scored], estimates: Sequence[DeskEstimate]) -> str:
     if not runs:
         return f"| {name} | no runs | | | |"
@@ -134,8 +154,9 @@ def _counts_recomputation(run: Scored) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the acceptance figures of one file."""
-    scored = score(lessons_of(read_published(Path(arguments[0])).rows))
-    sys.stdout.write("\n".join(lines(scored)) + "\n")
+    rows = read_published(Path(arguments[0])).rows
+    text = [*lines(score(lessons_of(rows))), "", energy_line(rows)]
+    sys.stdout.write("\n".join(text) + "\n")
     return 0
 
 

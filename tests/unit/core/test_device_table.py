@@ -195,6 +195,7 @@ def test_names_are_of_one_part() -> None:
         ('standings = { power_w = "unverified" }', 'standings = { mass = "unverified" }', "mass"),
         ("issue_floor_ppm = 620_000", "issue_floor_ppm = 620_001", "slowest instruction family"),
         ('vendor = "nvidia"\n', "", "lacks or misstates a field: 'vendor'"),
+        ("dense_clock_mhz = 1590", "dense_clock_mhz = 0", "0 is no whole number above 0"),
         ("memory_gb = 32\n", "", "lacks or misstates a field: 'memory_gb'"),
     ],
 )
