@@ -14,7 +14,6 @@ import importlib.metadata
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from flopmeter_collector import backends
 from flopmeter_collector.alerts.alertmanager import AlertSender
@@ -30,11 +29,12 @@ from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
+from flopmeter_collector.site import thresholds_in_force
 from flopmeter_collector.totals import Totals
-from flopmeter_core.catalogue import Threshold, parse_catalogue
-from flopmeter_core.data import builtin_table, builtin_thresholds
+from flopmeter_core.catalogue import Threshold
+from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceRecord, parse_device_table
-from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
+from flopmeter_core.errors import FlopmeterError, StorageError, invariant
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
@@ -130,7 +130,7 @@ class CollectorApp:
                 allow_plaintext=config.allow_plaintext,
                 remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
             )
-        self.thresholds = read_catalogue(config.thresholds_dir)
+        self.thresholds = thresholds_in_force(config.thresholds_dir)
         ledger = await asyncio.to_thread(
             backends.collect, config.ledger, simulated=config.simulated
         )
@@ -246,24 +246,6 @@ class CollectorApp:
             logger.error("evaluation stopped", exc_info=error)
             return False
         return True
-
-
-def read_catalogue(folder: Path | None) -> tuple[Threshold, ...]:
-    """Read the built-in thresholds and those of a folder.
-
-    Raises:
-        UsageError: the folder cannot be read.
-        DataError: a row is wrong, or two have one id.
-    """
-    files = builtin_thresholds()
-    if folder is not None:
-        try:
-            found = sorted(folder.iterdir())
-            own = {str(path): path.read_text("utf-8") for path in found if path.suffix == ".toml"}
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"thresholds_dir {folder} cannot be read: {error}") from error
-        files |= own
-    return parse_catalogue(files)
 
 
 def run(config: CollectorConfig) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flopmeter_collector.site import THRESHOLDS_FOLDER
 from flopmeter_core.errors import UsageError
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
@@ -38,11 +39,13 @@ class CollectorConfig:
         None, description="PEM file of the agents' authority; agents then need a certificate"
     )
     allow_plaintext: bool = setting(False, description="allow plaintext with other hosts")
-    thresholds_dir: Path | None = setting(
-        None, description="folder of threshold files added to the built-in ones"
+    thresholds_dir: Path = setting(
+        THRESHOLDS_FOLDER, description="folder of threshold files added to the built-in ones"
     )
     alertmanager: tuple[str, ...] = setting((), description="URLs of the Alertmanagers to tell")
-    alert_off_loopback: bool = setting(False, description="allow alerts to be sent to another host")
+    alert_off_loopback: bool = setting(
+        False, description="allow alerts of simulated readings to be sent to another host"
+    )
     evaluate_period_s: float = setting(1.0, description="seconds between two evaluations")
     maximum_streams: int = setting(30_000, description="agents served at a time")
     log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")

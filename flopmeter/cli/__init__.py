@@ -47,6 +47,7 @@ COMMANDS = {
     "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
     "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),
+    "record": Entry("record", "Write down what the sensor reads.", ("agent",)),
     "thresholds": Entry("thresholds", "List the compute thresholds and their sources."),
     "device": Entry("device", "List the accelerators flopmeter knows."),
     "estimate": Entry("estimate", "Estimate training compute from published figures."),

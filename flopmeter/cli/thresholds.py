@@ -13,18 +13,14 @@ import click
 
 from flopmeter.cli.output import console, json_option, print_json
 from flopmeter_collector.presentation import thresholds_document
-from flopmeter_core.catalogue import Threshold, parse_catalogue
-from flopmeter_core.data import builtin_thresholds
-from flopmeter_core.errors import StorageError
-
-SITE_FOLDER = Path("/etc/flopmeter/thresholds.d")
-
+from flopmeter_collector.site import THRESHOLDS_FOLDER, thresholds_in_force
+from flopmeter_core.catalogue import Threshold
 
 folder_option = click.option(
     "--thresholds-dir",
     "folder",
     type=click.Path(path_type=Path),
-    default=SITE_FOLDER,
+    default=THRESHOLDS_FOLDER,
     show_default=True,
     help="The site's own threshold rows.",
 )
@@ -35,36 +31,11 @@ folder_option = click.option(
 @json_option
 def command(folder: Path, as_json: bool) -> None:
     """List the compute thresholds and their sources."""
-    rows = catalogue(folder)
+    rows = thresholds_in_force(folder)
     if as_json:
         print_json(thresholds_document(rows))
     else:
         _print_table(rows)
-
-
-def catalogue(folder: Path) -> tuple[Threshold, ...]:
-    """The built-in rows and the site's own, in the order of their values.
-
-    Raises:
-        StorageError, DataError: a row cannot be read or says something impossible.
-    """
-    return parse_catalogue(builtin_thresholds() | site_thresholds(folder))
-
-
-def site_thresholds(folder: Path) -> dict[str, str]:
-    """Read the site's own rows: path -> text; a folder that does not exist has none.
-
-    Raises:
-        StorageError: a file or the folder cannot be read.
-    """
-    try:
-        if not folder.is_dir():
-            return {}
-        return {str(path): path.read_text("utf-8") for path in sorted(folder.glob("*.toml"))}
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(
-            f"the threshold rows in {folder} cannot be read: {error}; check their permissions"
-        ) from error
 
 
 def _print_table(rows: tuple[Threshold, ...]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
-from flopmeter.cli.thresholds import catalogue, folder_option
+from flopmeter.cli.thresholds import folder_option
 from flopmeter_core.errors import UsageError
 
 COLLECTOR_URL = "http://127.0.0.1:8426"
@@ -33,9 +33,10 @@ def command(collector: str | None, ledger: str | None, folder: Path, as_json: bo
     document: object
     if ledger is not None:
         from flopmeter.lab.ledger_totals import ledger_totals
+        from flopmeter_collector.site import thresholds_in_force
         from flopmeter_proto.daemon.clock import SystemClock
 
-        document = ledger_totals(ledger, catalogue(folder), SystemClock())
+        document = ledger_totals(ledger, thresholds_in_force(folder), SystemClock())
     else:
         from flopmeter.lab.collector_api import fetch_totals
 

@@ -52,7 +52,7 @@ def channel_credentials(
             )
         check_plaintext(address, allow_plaintext=allow_plaintext, remedy="give tls_ca")
         return None
-    authorities = _authorities(ca)
+    authorities = _authorities(ca, "tls_ca")
     chain = _pair(certificate, key)
     import grpc
 
@@ -91,13 +91,14 @@ def server_credentials(
     if chain is None:
         if client_ca is not None:
             raise UsageError(
-                "tls_ca is given without tls_cert and tls_key; give the collector's own as well"
+                "tls_client_ca is given without tls_cert and tls_key; "
+                "give the collector's own as well"
             )
         check_plaintext(
             address, allow_plaintext=allow_plaintext, remedy="give tls_cert and tls_key"
         )
         return None
-    authorities = _authorities(client_ca) if client_ca is not None else None
+    authorities = _authorities(client_ca, "tls_client_ca") if client_ca is not None else None
     import grpc
 
     return grpc.ssl_server_credentials(
@@ -159,13 +160,15 @@ def _host(address: str) -> str:
     return address.lower()
 
 
-def _authorities(path: Path) -> bytes:
+def _authorities(path: Path, setting: str) -> bytes:
     """Read and check a file of certificates of authorities."""
-    pem = _read(path, "tls_ca")
+    pem = _read(path, setting)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
-        raise UsageError(f"tls_ca {path} holds no valid PEM certificate; check the file") from error
+        raise UsageError(
+            f"{setting} {path} holds no valid PEM certificate; check the file"
+        ) from error
     return pem
 
 

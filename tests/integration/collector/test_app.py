@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from flopmeter_collector import backends
-from flopmeter_collector.app import CollectorApp, read_catalogue
+from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.ledger.base import Batch, Declaration
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.catalogue import State
-from flopmeter_core.errors import DataError, InvariantError, UsageError
+from flopmeter_core.errors import DataError, InvariantError
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from support.collector import running
 from support.ingest import RECORD, key, stream, vector
@@ -166,16 +166,3 @@ def test_fault_in_the_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert [row.sequence for row in app.table.branches(key())] == [2]
 
     asyncio.run(scenario())
-
-
-def test_catalogue(tmp_path: Path) -> None:
-    """A folder of thresholds adds to the built-in ones; a wrong row stops the start."""
-    built_in = read_catalogue(None)
-    assert built_in
-    (tmp_path / "note.txt").write_text("no threshold")
-    assert read_catalogue(tmp_path) == built_in
-    (tmp_path / "own.toml").write_text("id = ")
-    with pytest.raises(DataError, match=r"own\.toml"):
-        read_catalogue(tmp_path)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_catalogue(tmp_path / "nowhere")

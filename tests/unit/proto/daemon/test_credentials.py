@@ -189,7 +189,7 @@ def test_half_a_pair(tmp_path: Path) -> None:
     assert "tls_cert is given without tls_key" in refusal(ca=authority, certificate=authority)
     assert "tls_key is given without tls_cert" in refusal(ca=authority, key=pair.key)
     assert "without tls_ca" in refusal(certificate=pair.certificate, key=pair.key)
-    with pytest.raises(UsageError, match="tls_ca is given without tls_cert and tls_key"):
+    with pytest.raises(UsageError, match="tls_client_ca is given without tls_cert and tls_key"):
         server_credentials(
             "127.0.0.1:1", certificate=None, key=None, client_ca=authority, allow_plaintext=True
         )
