@@ -200,6 +200,7 @@ class CollectorApp:
             status=self._status,
             not_ready=lambda: str(self._committer.failure or self._stuck),
             thresholds=self.thresholds,
+            nodes=lambda: self.intake.nodes,
         )
 
     def _status(self) -> ServiceStatus:

@@ -10,10 +10,11 @@ as doubles; a ratio, a share and an energy are floats, made here and nowhere bef
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.sums import Account
 from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, Threshold, stand
@@ -53,6 +54,36 @@ def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -
         "runs": [_run(run, rows) for run in snapshot.runs],
         "models": [_model(model, rows) for model in snapshot.models],
         "unattributed": _account(snapshot.unattributed),
+    }
+
+
+def nodes_document(nodes: Mapping[str, NodeStatus]) -> Json:
+    """What the collector knows of each node's agent; labels, none of it enters a total.
+
+    Args:
+        nodes: node -> what its agent said of itself.
+    """
+    return {
+        "schema": SCHEMA,
+        "nodes": [
+            {
+                "node": node,
+                "cluster": status.hello.cluster if status.hello else None,
+                "agent_version": status.hello.agent_version if status.hello else None,
+                "sensor": status.hello.sensor if status.hello else None,
+                "sensor_reason": status.hello.sensor_reason if status.hello else None,
+                "simulated": status.hello.simulated if status.hello else None,
+                "open_streams": status.streams,
+                "last_report": utc_text(status.last_report_ns) if status.last_report_ns else None,
+                "display_estimate": {
+                    "method_version": status.hello.method_version if status.hello else None,
+                    "compute_flop_str": {
+                        allocation: str(flop) for allocation, flop in status.display_flop.items()
+                    },
+                },
+            }
+            for node, status in sorted(nodes.items())
+        ],
     }
 
 

@@ -258,6 +258,7 @@ def route_findings(text: str) -> list[str]:
         status=collector_metrics.ServiceStatus,
         not_ready=lambda: "",
         thresholds=(),
+        nodes=dict,
     )
     paths = [str(getattr(route, "path", route)) for route in build_app(nothing).routes]
     return differences(paths, sections(text)["HTTP and JSON"].first_codes(), where="docs/api.md")

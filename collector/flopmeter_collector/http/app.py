@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -21,7 +21,13 @@ from starlette.routing import Route
 from flopmeter_collector.http.metrics import exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.status import ServiceStatus
-from flopmeter_collector.presentation import Json, thresholds_document, totals_document
+from flopmeter_collector.intake import NodeStatus
+from flopmeter_collector.presentation import (
+    Json,
+    nodes_document,
+    thresholds_document,
+    totals_document,
+)
 from flopmeter_collector.totals import TotalsSnapshot
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.kernels.render import CONTENT_TYPE
@@ -47,12 +53,14 @@ class Sources:
         status: the collector itself.
         not_ready: why nothing can be relied on, in one sentence; empty when ready.
         thresholds: the catalogue.
+        nodes: what each node's agent said of itself.
     """
 
     snapshot: Callable[[], TotalsSnapshot | None]
     status: Callable[[], ServiceStatus]
     not_ready: Callable[[], str]
     thresholds: Sequence[Threshold]
+    nodes: Callable[[], Mapping[str, NodeStatus]]
 
 
 def build_app(sources: Sources) -> Starlette:
@@ -66,6 +74,7 @@ def build_app(sources: Sources) -> Starlette:
             Route("/readyz", handlers.readyz),
             Route("/api/v1/totals", handlers.totals),
             Route("/api/v1/thresholds", handlers.thresholds),
+            Route("/api/v1/nodes", handlers.nodes),
         ]
     )
 
@@ -115,6 +124,10 @@ class _Handlers:
     async def thresholds(self, _request: Request) -> Response:
         """The catalogue as JSON."""
         return _json(thresholds_document(self._sources.thresholds))
+
+    async def nodes(self, _request: Request) -> Response:
+        """The nodes as JSON."""
+        return _json(nodes_document(self._sources.nodes()))
 
 
 def _waiting(reason: str) -> str:

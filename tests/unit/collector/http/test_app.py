@@ -11,12 +11,26 @@ from starlette.testclient import TestClient
 
 from flopmeter_collector.http.app import Sources, build_app
 from flopmeter_collector.http.status import ServiceStatus
+from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.totals import TotalsSnapshot
 from flopmeter_core.catalogue import Threshold
+from flopmeter_core.reports import Hello
 from support.totals import scenario, thresholds
 
 LAWS: Sequence[Threshold] = thresholds()
-READY = Sources(snapshot=scenario, status=ServiceStatus, not_ready=lambda: "", thresholds=LAWS)
+NODE = NodeStatus(
+    hello=Hello(node="n0", incarnation="ab" * 16, simulated=True, method_version="1", sensor="cpu"),
+    last_report_ns=1_700_000_000 * 10**9,
+    display_flop={"run:a": 10**30},
+    streams=1,
+)
+READY = Sources(
+    snapshot=scenario,
+    status=ServiceStatus,
+    not_ready=lambda: "",
+    thresholds=LAWS,
+    nodes=lambda: {"n0": NODE},
+)
 
 
 def nothing() -> TotalsSnapshot | None:
@@ -38,6 +52,7 @@ def client(sources: Sources) -> TestClient:
         ("/readyz", "text/plain", "ready"),
         ("/api/v1/totals", "application/json", '"schema": 1'),
         ("/api/v1/thresholds", "application/json", "eu-ai-act-51-2"),
+        ("/api/v1/nodes", "application/json", '"node": "n0"'),
     ],
 )
 def test_paths(path: str, kind: str, content: str) -> None:
@@ -74,6 +89,17 @@ def test_ledger_that_fails() -> None:
     answer = client(failing).get("/readyz")
     assert (answer.status_code, answer.text) == (503, "the disk is full; free some space\n")
     assert client(failing).get("/api/v1/totals").status_code == 200
+
+
+def test_an_agents_own_estimate_is_shown_and_never_added() -> None:
+    """It stands beside its node, with its method version, and nowhere else."""
+    (node,) = client(READY).get("/api/v1/nodes").json()["nodes"]
+    assert node["display_estimate"] == {
+        "method_version": "1",
+        "compute_flop_str": {"run:a": "1" + "0" * 30},
+    }
+    assert "1" + "0" * 30 not in client(READY).get("/api/v1/totals").text
+    assert "1" + "0" * 30 not in client(READY).get("/metrics").text
 
 
 def test_waiting_is_told_in_json() -> None:
