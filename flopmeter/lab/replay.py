@@ -74,10 +74,14 @@ class ReplaySensor:
         self._node = node
         self._clock = clock
         self._next = 0
+        self._rounds = iter(node.rounds)
+        self._round_ns = next(self._rounds, None)
 
     @property
     def ended(self) -> bool:
-        """Whether every reading was given."""
+        """Whether every reading and every round was given."""
+        if self._node.rounds:
+            return self._round_ns is None
         return self._next >= len(self._node.readings)
 
     def devices(self) -> Sequence[DeviceRecord]:
@@ -85,8 +89,11 @@ class ReplaySensor:
         return self._node.records
 
     def advance(self) -> None:
-        """Move the clock to the next instant."""
-        self._clock.now_ns = self._node.readings[self._next].monotonic_ns
+        """Move the clock to the next instant: a round's end, else a reading."""
+        if self._round_ns is not None:
+            self._clock.now_ns, self._round_ns = self._round_ns, next(self._rounds, None)
+        else:
+            self._clock.now_ns = self._node.readings[self._next].monotonic_ns
 
     def read(self) -> Readout:
         """All readings of the instant the clock stands at."""
@@ -109,25 +116,29 @@ class ReplayedNode:
         """Build the agent and begin its devices' time.
 
         The time of a device begins with the run, or with its first reading when the recording
-        began before; it ends with the run, or with its last reading when that is later.
+        began before; it ends with the run, or with its last reading when that is later. Where
+        the recording knows its rounds, it begins as it did for the agent: with the first one.
         """
         folder.mkdir(parents=True)
         self._recording = recording
         self._clock = ReplayClock(recording)
         self._sensor = ReplaySensor(node, self._clock, simulated=recording.simulated)
         self._journal = Journal(OsBlockFile(folder / "journal"))
+        # Where rounds are known, silence is seen inside the run, and is the run's.
+        silence_of = for_run(recording.run) if node.rounds else NONE
+        version = importlib.metadata.version("flopmeter")
         self.loop = AgentLoop(
             self._sensor,
             self._journal,
             self._clock,
-            Identity(node=node.node, agent_version=importlib.metadata.version("flopmeter")),
+            Identity(node=node.node, agent_version=version, allocation=silence_of),
             incarnation=secrets.token_hex(16),
             period_ns=recording.sample_period_ns,
             sensor_reason="a recording is replayed",
         )
         first_ns = node.readings[0].monotonic_ns if node.readings else recording.start_ns
         begin_ns = min(recording.start_ns, first_ns)
-        for record in node.records:
+        for record in () if node.rounds else node.records:
             self.loop.start_device(
                 record,
                 allocation=for_run(recording.run) if begin_ns == recording.start_ns else NONE,

@@ -27,11 +27,14 @@ class NodeRecording:
         readings: in time order; `monotonic_ns` and `boottime_ns` both count from the
             recording's `epoch_ns`. Readings before `start_ns` or after `stop_ns` have the
             allocation ``none``, the others that of the run.
+        rounds: when each round of readings ended, in ns since the epoch, in order; a round may
+            hold no reading. Empty where the recording knows its readings only.
     """
 
     node: str
     records: tuple[DeviceRecord, ...]
     readings: Sequence[Reading]
+    rounds: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from flopmeter.lab.importers.base import Importer, Recording
 from flopmeter.lab.importers.mlperf_power import MlperfPowerImporter
+from flopmeter.lab.importers.recording import RecordingImporter
 from flopmeter_core.errors import DataError
 
-IMPORTERS: tuple[Importer, ...] = (MlperfPowerImporter(),)
+IMPORTERS: tuple[Importer, ...] = (MlperfPowerImporter(), RecordingImporter())
 
 
 def load_recording(path: Path) -> Recording:
@@ -26,7 +27,7 @@ def load_recording(path: Path) -> Recording:
         DataError: nothing there, a format nobody recognises, or as the importer says.
     """
     if not path.exists():
-        raise DataError(f"{path} does not exist; name the folder of a recorded run")
+        raise DataError(f"{path} does not exist; name the file or folder of a recorded run")
     for importer in IMPORTERS:
         if importer.recognises(path):
             return importer.load(path)

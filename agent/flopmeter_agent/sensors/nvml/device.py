@@ -70,7 +70,13 @@ class _Sampled:
 
 
 class NvmlDevice:
-    """One device, from its handle on; not used again after the driver was closed."""
+    """One device, from its handle on; not used again after the driver was closed.
+
+    Attributes:
+        more_metrics: GPM ids that are asked for beside those the readings need.
+    """
+
+    more_metrics: tuple[int, ...] = ()
 
     def __init__(self, handle: Any, node: str, driver_version: str, clock: Clock) -> None:
         """Read who the device is.
@@ -118,7 +124,7 @@ class NvmlDevice:
             elif not ask(pynvml.nvmlGpmQueryDeviceSupport, self._handle).isSupportedDevice:
                 self._no_gpm = "the device has no GPM counters"
             else:
-                self._gpm = GpmSampler(self._handle)
+                self._gpm = GpmSampler(self._handle, more=self.more_metrics)
         except DriverError as error:
             if error.fatal:
                 raise

@@ -64,13 +64,18 @@ _PERCENT_MAX = 101.0
 class GpmSampler:
     """The GPM counters of one device; not thread-safe, like the samples themselves."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, *, more: Iterable[int] = ()) -> None:
         """Allocate both buffers and take the first sample.
+
+        Args:
+            handle: the device.
+            more: ids to ask for beside those flopmeter uses, for a recording.
 
         Raises:
             DriverError: the driver has no GPM, or refuses it on this device.
         """
         self._handle = handle
+        self._families = (tuple(INTERVAL), tuple(CUMULATIVE), tuple(more))
         self._request = _request(())
         self._buffers: list[Any] = []
         try:
@@ -93,7 +98,7 @@ class GpmSampler:
         self.sample()
         working: list[int] = []
         refusal: DriverError | None = None
-        for family in (INTERVAL, CUMULATIVE):
+        for family in filter(None, self._families):
             try:
                 working += self._answered(family)
             except DriverError as error:
@@ -129,6 +134,12 @@ class GpmSampler:
             if number is not None:
                 found[metric.metricId] = number
         return found
+
+    def answers(self) -> dict[int, tuple[int, float]]:
+        """The last comparison as the driver gave it: id -> its own return code, value."""
+        return {
+            metric.metricId: (metric.nvmlReturn, metric.value) for metric in _metrics(self._request)
+        }
 
     def close(self) -> None:
         """Free the buffers."""

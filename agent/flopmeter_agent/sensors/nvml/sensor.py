@@ -63,6 +63,7 @@ class NvmlSensor:
 
     name = "nvml"
     simulated = False
+    device_type = NvmlDevice
 
     def __init__(
         self,
@@ -272,7 +273,7 @@ class NvmlSensor:
                 if device in known:
                     survey.devices[device] = known[device]
                 else:
-                    fresh[device] = NvmlDevice(
+                    fresh[device] = self.device_type(
                         handle, self._node, self._driver_version, self._clock
                     )
                     fresh[device].start()
