@@ -1,1 +1,0 @@
-"""Who uses a device: one source a module."""
