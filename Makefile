@@ -74,6 +74,10 @@ demo: venv ## Watch a simulated training run being metered (DEMO_SECONDS limits 
 test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_ALL=1: no skips)
 	@$(BIN)/python -m pytest
 
+.PHONY: score
+score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
+	@$(BIN)/python -m flopmeter.lab.scoreboard
+
 .PHONY: lint
 lint: venv-dev ## Check style, formatting, types and layers
 	@$(BIN)/ruff check
