@@ -10,9 +10,10 @@ Explained in docs/adr/0002-registers-and-number-type.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from flopmeter_core import suspicion
 from flopmeter_core.allocations import NONE, boundary
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.increments import (
@@ -23,6 +24,7 @@ from flopmeter_core.increments import (
 )
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import SUBUNITS, Component, Evidence, Key, Register
+from flopmeter_core.suspicion import Stillness, Suspicion
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class DeviceState:
     Attributes:
         record: the device as it was last read.
         baseline: the last reading; None until there is one.
+        stillness: for how long the device has said the same.
         allocation: the user seen at `classified_monotonic_ns`.
         classified_monotonic_ns, classified_boottime_ns: up to when time is in a register.
     """
@@ -41,6 +44,7 @@ class DeviceState:
     classified_monotonic_ns: int
     classified_boottime_ns: int
     baseline: Reading | None = None
+    stillness: Stillness = field(default_factory=Stillness)
 
 
 # The part of a register below one unit, by what a key shares with its successor after a restart.
@@ -57,10 +61,13 @@ class Accumulator:
         registers: the registers by key.
         devices: the state of each device seen.
         carries: fractions a closed incarnation left, handed to the successor key's register.
+        rated_power_w: rated power of a device in W, 0 where it is not known; only held against
+            readings, never stored.
     """
 
     incarnation: str
     period_ns: int
+    rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0
     registers: dict[Key, Register] = field(default_factory=dict)
     devices: dict[str, DeviceState] = field(default_factory=dict)
     carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
@@ -77,14 +84,20 @@ class Accumulator:
             record, allocation, baseline.monotonic_ns, baseline.boottime_ns, baseline
         )
 
-    def observe(self, record: DeviceRecord, reading: Reading, *, allocation: str) -> None:
+    def observe(
+        self, record: DeviceRecord, reading: Reading, *, allocation: str
+    ) -> tuple[Suspicion, ...]:
         """Take one reading.
 
         Args:
             record: the device as it is now; a changed one drops the baseline.
             reading: the newest reading; not before the one taken last.
             allocation: the user of the device at the reading.
+
+        Returns:
+            What is doubted of the reading; the doubtful time is registered as suspect.
         """
+        suspicions: tuple[Suspicion, ...] = ()
         state = self.devices.get(record.device)
         if state is None:
             self.start_device(
@@ -101,13 +114,14 @@ class Accumulator:
         else:
             if state.record != record:
                 state.baseline = None
-            amount = self._period(state, record, reading, allocation)
+            amount, suspicions = self._period(state, record, reading, allocation)
             self._add(record, reading.evidence, _owner(state.allocation, allocation), amount)
         state.record = record
         state.baseline = reading
         state.allocation = allocation
         state.classified_monotonic_ns = reading.monotonic_ns
         state.classified_boottime_ns = reading.boottime_ns
+        return suspicions
 
     def unobserved_until(
         self, device: str, *, monotonic_ns: int, boottime_ns: int, allocation: str
@@ -139,19 +153,30 @@ class Accumulator:
 
     def _period(
         self, state: DeviceState, record: DeviceRecord, reading: Reading, allocation: str
-    ) -> Increment:
-        """The increment since the last classified instant."""
-        if state.baseline is None:
-            return unobserved_time(reading.monotonic_ns - state.classified_monotonic_ns)
+    ) -> tuple[Increment, tuple[Suspicion, ...]]:
+        """The increment since the last classified instant, and what is doubted of it."""
+        before = state.baseline
+        if before is None:
+            state.stillness = Stillness()
+            return unobserved_time(reading.monotonic_ns - state.classified_monotonic_ns), ()
         amount = increment(
-            state.baseline,
+            before,
             reading,
             record,
             period_ns=self.period_ns,
             allocated=allocation == state.allocation != NONE,
         )
-        already_ns = state.classified_monotonic_ns - state.baseline.monotonic_ns
-        return _without_time(amount, already_ns) if already_ns > 0 else amount
+        state.stillness = state.stillness.after(before, reading)
+        suspicions = suspicion.inspect(
+            before,
+            reading,
+            record,
+            stillness=state.stillness,
+            rated_power_w=self.rated_power_w(record),
+        ) or suspicion.impossible_counts(record.device, amount)
+        amount = suspicion.widened(amount, suspicions)
+        already_ns = state.classified_monotonic_ns - before.monotonic_ns
+        return (_without_time(amount, already_ns) if already_ns > 0 else amount), suspicions
 
     def _add(
         self, record: DeviceRecord, evidence: Evidence, allocation: str, amount: Increment

@@ -28,8 +28,10 @@ from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.scenario import ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.simulated import SimulatedSensor
-from flopmeter_agent.sensors.table import choose
+from flopmeter_agent.sensors.table import DcgmSource, choose
 from flopmeter_core.allocations import NONE, for_run
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import DataError, FlopmeterError, NotPermittedError, StorageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
@@ -110,6 +112,7 @@ class AgentApp:
             self._teardown.callback(host_lock.release)
         journal = open_journal(config.state)
         self._teardown.callback(journal.close)
+        parts = parse_device_table(builtin_table("devices.toml"))
         self.loop = AgentLoop(
             chosen.sensor,
             journal,
@@ -123,6 +126,7 @@ class AgentApp:
             incarnation=secrets.token_hex(16),
             period_ns=chosen.period_ns,
             sensor_reason=chosen.reason,
+            rated_power_w=lambda record: parts.recognise(record).power_w,
         )
         self._link = Link(
             config.collector,
@@ -225,7 +229,11 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
         clock=clock,
         state_folder=config.state,
         require_real=config.require_real,
+        dcgm=DcgmSource(config.dcgm_url, config.dcgm_part, config.dcgm_period_s),
     )
+    if choice.sensor.name == "dcgm":
+        # However often its page is read, values are as far apart as the exporter collects them.
+        period_ns = max(period_ns, round(config.dcgm_period_s * NS_PER_S))
     return Chosen(choice.sensor, clock, choice.reason, period_ns)
 
 

@@ -17,6 +17,9 @@ from flopmeter_proto.daemon.settings import setting
 
 SHORTEST_PERIOD_S = 0.1
 
+LONGEST_COLLECT_PERIOD_S = 600
+"""A value that stands for more than ten minutes is no sample of anything."""
+
 
 @dataclass(frozen=True)
 class AgentConfig:
@@ -26,7 +29,16 @@ class AgentConfig:
     cluster: str = setting("", description="name of the cluster this node belongs to")
     node: str = setting("", description="name of this node; its host name when empty")
     state: Path = setting(Path("/var/lib/flopmeter/agent"), description="folder of the journal")
-    sensor: str = setting("auto", description="auto, nvml, cpu, simulated or none")
+    sensor: str = setting("auto", description="auto, nvml, dcgm, cpu, simulated or none")
+    dcgm_url: str = setting(
+        "http://127.0.0.1:9400/metrics", description="page of the exporter that sensor dcgm reads"
+    )
+    dcgm_part: str = setting(
+        "", description="part of the device table, where an exporter's devices have no PCI id"
+    )
+    dcgm_period_s: float = setting(
+        30.0, description="seconds between two collections of that exporter"
+    )
     require_real: bool = setting(
         False, description="refuse every sensor whose readings are made up"
     )
@@ -59,6 +71,11 @@ class AgentConfig:
             )
         if self.report_period_s < self.sample_period_s:
             raise UsageError("report_period_s must not be shorter than sample_period_s")
+        if not SHORTEST_PERIOD_S <= self.dcgm_period_s <= LONGEST_COLLECT_PERIOD_S:
+            raise UsageError(
+                f"dcgm_period_s is {self.dcgm_period_s}; an exporter collects every "
+                f"{SHORTEST_PERIOD_S} to {LONGEST_COLLECT_PERIOD_S} s"
+            )
         if (self.scenario is not None) != (self.sensor == "simulated"):
             raise UsageError("--sensor simulated and --scenario FILE go together; give both")
 

@@ -62,6 +62,14 @@ class AgentMetrics(Collector):
             "Registers the collector refused.",
             value=counters.refused_vectors,
         )
+        suspect = CounterMetricFamily(
+            "flopmeter_suspect_readings",
+            "Readings that were doubted, by check; their time is suspect or unobserved.",
+            labels=["check"],
+        )
+        for check, count in counters.suspects.counts.items():
+            suspect.add_metric([check], count)
+        yield suspect
         yield GaugeMetricFamily(
             "flopmeter_collector_connected",
             "Whether a stream to the collector is open.",

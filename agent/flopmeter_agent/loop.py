@@ -11,14 +11,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator, carry_owner
+from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.sensors.base import Failure, Readout, Sensor
 from flopmeter_agent.state import AgentState, StoredRegister
+from flopmeter_agent.suspects import Suspects
 from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import NotPermittedError, SensorError
@@ -45,6 +47,7 @@ class LoopCounters:
     samples: int = 0
     reports: int = 0
     refused_vectors: int = 0
+    suspects: Suspects = dataclasses.field(default_factory=Suspects)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -81,6 +84,8 @@ class AgentLoop:
         incarnation: str,
         period_ns: int,
         sensor_reason: str = "",
+        rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0,
+        display: DisplayEstimate | None = None,
     ) -> None:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
 
@@ -90,8 +95,11 @@ class AgentLoop:
             clock: the clock the sensor stamps its readings with.
             identity: who the agent is.
             sensor_reason: why this sensor was chosen, for display.
+            display: makes the estimate that rides along with reports; none rides without it.
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
             period_ns: the sampling period on `clock`.
+            rated_power_w: rated power of a device in W, 0 where it is not known; makes silent
+                counters suspect.
 
         Raises:
             NotPermittedError: the journal holds readings of the other kind (real, simulated).
@@ -103,7 +111,8 @@ class AgentLoop:
         self._clock = clock
         self._identity = identity
         self._sensor_reason = sensor_reason
-        self._accumulator = Accumulator(incarnation, period_ns)
+        self._display = display
+        self._accumulator = Accumulator(incarnation, period_ns, rated_power_w)
         self._records: dict[str, DeviceRecord] = {}
         self._current: dict[str, DeviceRecord] = {}
         self._closed: dict[Key, StoredRegister] = {}
@@ -154,6 +163,7 @@ class AgentLoop:
             self._note_failure(failure.device, failure.reason)
         self.counters.reads += 1
         self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
+        suspicions = list(readout.suspicions)
         with self._lock:
             for reading in readout.readings:
                 record = self._current.get(reading.device)
@@ -162,10 +172,11 @@ class AgentLoop:
                     continue
                 self.counters.failures.pop(reading.device, None)
                 allocation = reading.allocation or self._identity.allocation
-                self._accumulator.observe(record, reading, allocation=allocation)
+                suspicions += self._accumulator.observe(record, reading, allocation=allocation)
             self._account_for_silence()
             self.counters.samples += 1
             self._journal.write(state.encode(self._state()))
+        self.counters.suspects.note({r.device for r in readout.readings}, suspicions)
 
     def start_device(
         self,
@@ -216,6 +227,7 @@ class AgentLoop:
                 vectors=tuple(vectors),
                 boot_ns=self._clock.boottime_ns(),
                 wall_ns=self._clock.wall_ns(),
+                display_flop=self._display_flop(),
             )
 
     def acknowledge(self, answer: Answer) -> None:
@@ -308,6 +320,14 @@ class AgentLoop:
                 allocation=self._identity.allocation,
             )
             self._devices_listed_ns = None
+
+    def _display_flop(self) -> dict[str, int]:
+        if self._display is None:
+            return {}
+        registers = self._accumulator.registers.items()
+        return self._display.best_by_allocation(
+            ((key, register.vector) for key, register in registers), self._records
+        )
 
     def _unacknowledged(self) -> list[KeyedVector]:
         vectors = []

@@ -11,6 +11,7 @@ import pytest
 from flopmeter_agent.scenario import parse_scenario
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.cpu import CpuSensor
+from flopmeter_agent.sensors.dcgm import DcgmSensor, Endpoint
 from flopmeter_agent.sensors.none import NoneSensor
 from flopmeter_agent.sensors.nvml import NvmlSensor
 from flopmeter_agent.sensors.simulated import SimulatedSensor
@@ -19,6 +20,7 @@ from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import SensorError
 from flopmeter_core.increments import increment
 from flopmeter_core.units import NS_PER_S
+from support.fake_exporter import FakeExporter, page
 from support.fake_nvml import FakeDriver
 from support.manual_clock import ManualClock
 
@@ -75,6 +77,25 @@ def _cpu(folder: Path, clock: ManualClock, request: pytest.FixtureRequest) -> Su
     return Subject(CpuSensor("n0", clock, stat_path=stat), clock, stat.unlink, is_simulated=True)
 
 
+def _dcgm(folder: Path, clock: ManualClock, request: pytest.FixtureRequest) -> Subject:
+    exporter = FakeExporter()
+    request.addfinalizer(exporter.close)
+
+    def fetch() -> str:
+        # The exporter collects as often as it is asked: energy says how late it is.
+        joules = clock.monotonic_ns() / 10**7
+        working: dict[str, object] = {"tensor": 0.4, "clock_mhz": 1_700, "energy_j": joules}
+        exporter.text = page([working, {"energy_j": joules}, {"clock_mhz": 1_410}])
+        return Endpoint(exporter.url, clock).fetch()
+
+    sensor = DcgmSensor("n0", clock, fetch, collect_period_ns=NS_PER_S)
+
+    def disturb() -> None:
+        exporter.behave = lambda request: request.send_error(503)
+
+    return Subject(sensor, clock, disturb, is_simulated=False)
+
+
 def _none(folder: Path, clock: ManualClock, request: pytest.FixtureRequest) -> Subject:
     record = DeviceRecord(node="n0", device="PCI-n0-x", vendor="amd", product_name="")
     sensor = NoneSensor((record,), "there is no driver")
@@ -86,7 +107,7 @@ def _simulated(folder: Path, clock: ManualClock, request: pytest.FixtureRequest)
     return Subject(sensor, clock, lambda: None, is_simulated=True)
 
 
-MAKERS = {"nvml": _nvml, "cpu": _cpu, "none": _none, "simulated": _simulated}
+MAKERS = {"nvml": _nvml, "dcgm": _dcgm, "cpu": _cpu, "none": _none, "simulated": _simulated}
 
 
 @pytest.fixture(params=sorted(MAKERS))

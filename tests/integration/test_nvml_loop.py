@@ -11,6 +11,7 @@ from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml import NvmlSensor
 from flopmeter_core.registers import TIME_COMPONENTS, Component
+from flopmeter_core.suspicion import Check
 from flopmeter_core.units import NS_PER_S
 from support.fake_nvml import FakeDriver, uuid_of
 from support.manual_clock import ManualClock
@@ -27,6 +28,7 @@ class Agent:
         for place in range(2):
             self.driver.update({f"gpu{place}.gpm.{metric}": 50 for metric in (2, 5, 7)})
         self.clock = ManualClock()
+        self.burn()
         self.sensor = NvmlSensor(
             "n1", self.clock, library_path=self.driver.library, pause=lambda _: None
         )
@@ -40,10 +42,16 @@ class Agent:
         )
         self.loop.sample()
 
+    def burn(self) -> None:
+        """Move the energy counters to what 500 W have used since boot."""
+        energy_mj = self.clock.monotonic_ns() * 500 // 10**6
+        self.driver.update({f"gpu{place}.energy_mj": energy_mj for place in range(2)})
+
     def seconds(self, count: int) -> None:
-        """Sample once a second."""
+        """Sample once a second; energy counters run on, as those of a driver that works do."""
         for _ in range(count):
             self.clock.advance(1)
+            self.burn()
             self.loop.sample()
 
     def total(self, place: int, component: Component) -> int:
@@ -67,6 +75,20 @@ def test_steady(agent: Agent) -> None:
         expected = 20 * CYCLES_A_SECOND // 2 // 10**6
         assert agent.total(place, Component.TENSOR_MEGACYCLES) == expected
         assert agent.total(place, Component.BUSY_NS) == 20 * NS_PER_S
+
+
+def test_frozen_driver(agent: Agent) -> None:
+    """A driver that says the same for ever, energy included, is doubted and adds no work."""
+    agent.seconds(5)
+    for _ in range(20):
+        agent.clock.advance(1)
+        agent.loop.sample()
+    suspect_ns = agent.total(0, Component.SUSPECT_NS)
+    assert suspect_ns == 18 * NS_PER_S  # from the third period in which nothing moved
+    assert sum(agent.total(0, part) for part in TIME_COMPONENTS) == 25 * NS_PER_S
+    expected = 7 * CYCLES_A_SECOND // 2 // 10**6
+    assert agent.total(0, Component.TENSOR_MEGACYCLES) == expected
+    assert agent.loop.counters.suspects.counts[Check.FROZEN] == 2 * 18
 
 
 def test_lost_device(agent: Agent) -> None:

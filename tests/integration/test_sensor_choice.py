@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from flopmeter_agent.sensors.base import Sensor
-from flopmeter_agent.sensors.table import SEEN_FILE, SENSORS, Choice, choose
+from flopmeter_agent.sensors.table import SEEN_FILE, SENSORS, Choice, DcgmSource, choose
 from flopmeter_core.errors import NotPermittedError, SensorError, StorageError, UsageError
 from support import pci_tree
+from support.fake_exporter import FakeExporter, page
+from support.fake_exporter import uuid_of as exported
 from support.fake_nvml import FakeDriver, uuid_of
 from support.manual_clock import ManualClock
 
@@ -29,7 +31,9 @@ class Host:
         self.driver.set("error.nvmlInitWithFlags", DRIVER_NOT_LOADED)
         self.opened: list[Sensor] = []
 
-    def choose(self, name: str = "auto", *, require_real: bool = False) -> Choice:
+    def choose(
+        self, name: str = "auto", *, require_real: bool = False, dcgm: DcgmSource | None = None
+    ) -> Choice:
         """Choose a sensor on this node."""
         choice = choose(
             name,
@@ -39,6 +43,7 @@ class Host:
             require_real=require_real,
             pci_folder=self.bus,
             library_path=self.driver.library,
+            dcgm=dcgm,
         )
         self.opened.append(choice.sensor)
         return choice
@@ -216,3 +221,28 @@ def test_not_by_name(host: Host, name: str) -> None:
 def test_table_is_described() -> None:
     """Each sensor has its line of explanation."""
     assert all(SENSORS.values())
+
+
+def test_an_exporter_is_read_where_it_is_asked_for(host: Host) -> None:
+    """Sensor dcgm reads the page it is given, and knows a part by its id on this host's bus."""
+    pci_tree.plug(host.bus, "0000:10:00.0", pci_tree.H100)
+    exporter = FakeExporter()
+    try:
+        exporter.text = page([{"tensor": 0.5, "clock_mhz": 1_700}, {"tensor": 0.5}])
+        choice = host.choose("dcgm", dcgm=DcgmSource(exporter.url, "a100-sxm4-80gb"))
+        first, second = choice.sensor.devices()
+    finally:
+        exporter.close()
+    assert (choice.sensor.name, choice.sensor.simulated) == ("dcgm", False)
+    assert exporter.url in choice.reason
+    assert (first.device, first.pci_device_id, first.part) == (exported(0), 0x233010DE, "")
+    assert (second.pci_device_id, second.part) == (0, "a100-sxm4-80gb")
+
+
+@pytest.mark.parametrize(
+    "source", [DcgmSource(part="h100"), DcgmSource(url="node7:9400"), DcgmSource(url="ftp://h/")]
+)
+def test_a_source_that_cannot_be(host: Host, source: DcgmSource) -> None:
+    """A part that is in no table and an address that is none are refused at the start."""
+    with pytest.raises(UsageError):
+        host.choose("dcgm", dcgm=source)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.readings import Reading
+from flopmeter_core.suspicion import Suspicion
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """One round over all devices. A device in neither tuple had nothing to say."""
+    """One round over all devices. A device in neither of the first two had nothing to say.
+
+    `suspicions` is what the sensor itself left out as unbelievable; it is counted and logged by
+    the loop, like the doubts the loop finds in the readings.
+    """
 
     readings: tuple[Reading, ...]
     failures: tuple[Failure, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
 
 
 class Sensor(Protocol):

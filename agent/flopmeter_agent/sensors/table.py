@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.pci import PCI_FOLDER, accelerators
-from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import DeviceRecord, parse_device_table
 from flopmeter_core.errors import (
     DataError,
     NotPermittedError,
@@ -27,6 +28,7 @@ from flopmeter_core.errors import (
     StorageError,
     UsageError,
 )
+from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 SENSORS: Mapping[str, str] = {
     "auto": "nvml where it works, none where an accelerator has no driver, else cpu",
     "nvml": "NVIDIA devices through their driver",
+    "dcgm": "NVIDIA devices through a dcgm-exporter that already runs",
     "none": "accelerators without a working driver: their time is unobserved",
     "cpu": "simulated: this host's processor drives one made-up device",
     "simulated": "simulated: a scripted fleet, with --scenario FILE",
@@ -57,6 +60,21 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class DcgmSource:
+    """Where sensor ``dcgm`` reads.
+
+    Attributes:
+        url: the exporter's page.
+        part: id of the device table's row for devices whose PCI id cannot be read; may be empty.
+        period_s: the exporter's own collection period.
+    """
+
+    url: str = "http://127.0.0.1:9400/metrics"
+    part: str = ""
+    period_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Request:
     """What a sensor may need to be built."""
 
@@ -65,6 +83,7 @@ class _Request:
     state_folder: Path
     pci_folder: Path
     library_path: Path | None
+    dcgm: DcgmSource
 
     def on_bus(self) -> Mapping[str, DeviceRecord]:
         """The accelerators on the bus as it is now."""
@@ -80,6 +99,7 @@ def choose(
     require_real: bool = False,
     pci_folder: Path = PCI_FOLDER,
     library_path: Path | None = None,
+    dcgm: DcgmSource | None = None,
 ) -> Choice:
     """Build the sensor of a node.
 
@@ -91,6 +111,7 @@ def choose(
         require_real: refuse a sensor that makes readings up.
         pci_folder: the PCI bus in sysfs.
         library_path: the NVIDIA driver's library, where the dynamic linker does not find it.
+        dcgm: where sensor dcgm reads; an exporter of this host when None.
 
     Returns:
         The sensor, not yet read, and the reason for it.
@@ -109,7 +130,7 @@ def choose(
         raise NotPermittedError(
             "sensor cpu makes its readings up and --require-real forbids that; use --sensor auto"
         )
-    request = _Request(node, clock, state_folder, pci_folder, library_path)
+    request = _Request(node, clock, state_folder, pci_folder, library_path, dcgm or DcgmSource())
     choice = _BUILDERS[name](request)
     if choice.sensor.simulated and require_real:
         choice.sensor.close()
@@ -178,6 +199,29 @@ def _nvml(request: _Request) -> Choice:
     return Choice(_open_nvml(request), "sensor nvml was asked for")
 
 
+def _dcgm(request: _Request) -> Choice:
+    from flopmeter_agent.sensors.dcgm import DcgmSensor, Endpoint
+
+    source = request.dcgm
+    if source.part and source.part not in parse_device_table(builtin_table("devices.toml")).by_id:
+        raise UsageError(
+            f"dcgm_part {source.part!r} is no part of the device table; "
+            "flopmeter device list shows them"
+        )
+    endpoint = Endpoint(source.url, request.clock)
+    _remember(request, _recall(request), request.on_bus())
+    sensor = DcgmSensor(
+        request.node,
+        request.clock,
+        endpoint.fetch,
+        collect_period_ns=round(source.period_s * NS_PER_S),
+        part=source.part,
+        # Another host's addresses say nothing of this host's bus.
+        on_bus=request.on_bus if endpoint.on_this_host else dict,
+    )
+    return Choice(sensor, f"sensor dcgm was asked for; it reads {source.url}")
+
+
 def _none(request: _Request) -> Choice:
     from flopmeter_agent.sensors.none import NoneSensor
 
@@ -199,6 +243,7 @@ def _cpu(request: _Request) -> Choice:
 _BUILDERS: Mapping[str, Callable[[_Request], Choice]] = {
     "auto": _auto,
     "nvml": _nvml,
+    "dcgm": _dcgm,
     "none": _none,
     "cpu": _cpu,
 }
