@@ -22,7 +22,7 @@ BUF         := $(BUILD)/buf/node_modules/.bin/buf
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # --- environments -----------------------------------------------------------------------------------
 
@@ -73,6 +73,10 @@ demo: venv ## Watch a simulated training run being metered (DEMO_SECONDS limits 
 .PHONY: test
 test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_ALL=1: no skips)
 	@$(BIN)/python -m pytest
+
+.PHONY: e2e
+e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debian 12; docs/e2e.md)
+	@tests/e2e/run
 
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md

@@ -66,7 +66,7 @@ def laxities(services: dict[str, Any]) -> list[str]:
         wanted = {
             "read_only": service.get("read_only") is True,
             "cap_drop ALL": service.get("cap_drop") == ["ALL"],
-            "no-new-privileges": "no-new-privileges:true" in service.get("security_opt", []),
+            "no-new-privileges": "no-new-privileges" in service.get("security_opt", []),
             "mem_limit": bool(service.get("mem_limit")),
             "pids_limit": bool(service.get("pids_limit")),
             "a numeric user that is not root": service.get("user", "0").split(":")[0].isdigit()
