@@ -19,6 +19,7 @@ from flopmeter_core.allocations import check_name
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import FormatMix, parse_format_mix
 from flopmeter_core.methods.base import Workload
+from flopmeter_core.recompute import RecomputeMode, parse_recompute
 
 RUN_KIND = "run"
 """The only kind of declaration today."""
@@ -51,6 +52,7 @@ class RunDeclaration:
         formats: the number formats its FLOP ran in, with bounds.
         workload: the class of training.
         activity: what was done, in legal classes.
+        recompute: how activations were recomputed; turns executed into model FLOP.
     """
 
     run: str
@@ -58,6 +60,7 @@ class RunDeclaration:
     formats: FormatMix | None = None
     workload: Workload | None = None
     activity: Activity | None = None
+    recompute: RecomputeMode | None = None
 
     def overridden_by(self, later: RunDeclaration) -> RunDeclaration:
         """Take each field of a later declaration that has one, and keep the others."""
@@ -67,6 +70,7 @@ class RunDeclaration:
             formats=self.formats if later.formats is None else later.formats,
             workload=self.workload if later.workload is None else later.workload,
             activity=self.activity if later.activity is None else later.activity,
+            recompute=self.recompute if later.recompute is None else later.recompute,
         )
 
 
@@ -89,7 +93,7 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
 
     Args:
         run: the run's name.
-        body: ``model``, ``format``, ``workload`` and ``activity``, each optional.
+        body: ``model``, ``format``, ``workload``, ``activity`` and ``recompute``, each optional.
 
     Raises:
         DataError: an unknown field, an empty body or field, or a text that its field refuses.
@@ -119,10 +123,11 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
         formats=parse_format_mix(body["format"]) if "format" in body else None,
         workload=_member(Workload, body, "workload"),
         activity=_member(Activity, body, "activity"),
+        recompute=parse_recompute(body["recompute"]) if "recompute" in body else None,
     )
 
 
-_FIELDS = ("model", "format", "workload", "activity")
+_FIELDS = ("model", "format", "workload", "activity", "recompute")
 
 _Member = TypeVar("_Member", bound=enum.StrEnum)
 

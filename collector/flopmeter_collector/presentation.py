@@ -20,6 +20,7 @@ from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import COVERAGE, Figures, Interval
+from flopmeter_core.recompute import factor_of, model_flop
 from flopmeter_core.units import MJ_PER_KWH, NS_PER_S
 
 SCHEMA = 1
@@ -148,9 +149,11 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
             "format": declared.formats.text if declared.formats else None,
             "workload": declared.workload.value if declared.workload else None,
             "activity": declared.activity.value if declared.activity else None,
+            "recompute": declared.recompute.text if declared.recompute else None,
         },
         "warnings": list(run.warnings),
         **_account(run.account),
+        "model_flop": _model_flop(run),
         "thresholds": [
             {
                 "id": row.id,
@@ -161,6 +164,27 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
             }
             for row in held
         ],
+    }
+
+
+def _model_flop(run: RunTotals) -> Json | None:
+    """Executed less recomputed FLOP; None where nobody declared how much was recomputed."""
+    declared = run.declaration
+    if declared.recompute is None:
+        return None
+    factor = factor_of(declared.recompute, activity=declared.activity, workload=declared.workload)
+    interval = model_flop(run.account.figures.total, factor)
+    return {
+        "quantity": "model",
+        "compute_flop": _exact(interval),
+        "compute_flop_str": _strings(interval),
+        "recompute_factor": {
+            "lower": float(factor.lower),
+            "likely": float(factor.likely),
+            "upper": float(factor.upper),
+            "source": factor.source,
+            "standing": factor.standing.value,
+        },
     }
 
 

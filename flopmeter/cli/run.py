@@ -28,6 +28,11 @@ def command() -> None:
 )
 @click.option("--workload", metavar="CLASS", help="Class of training, e.g. dense-transformer.")
 @click.option("--activity", metavar="CLASS", help="What was done, e.g. pretraining.")
+@click.option(
+    "--recompute",
+    metavar="MODE",
+    help="Activation recomputation: none, selective, full, or LOW..HIGH.",
+)
 @click.option("--ledger", metavar="URL", required=True, help="Ledger to declare it in.")
 @click.option("--author", help="Who states it.  [default: the user's name]")
 @json_option
@@ -37,6 +42,7 @@ def declare(
     formats: str | None,
     workload: str | None,
     activity: str | None,
+    recompute: str | None,
     ledger: str,
     author: str | None,
     as_json: bool,
@@ -48,7 +54,13 @@ def declare(
     from flopmeter.lab.declaring import declare_run
     from flopmeter_proto.daemon.clock import SystemClock
 
-    fields = {"model": model, "format": formats, "workload": workload, "activity": activity}
+    fields = {
+        "model": model,
+        "format": formats,
+        "workload": workload,
+        "activity": activity,
+        "recompute": recompute,
+    }
     body = {field: text for field, text in fields.items() if text is not None}
     written = declare_run(
         ledger, name, body, author=author or getpass.getuser(), source="cli", clock=SystemClock()

@@ -14,6 +14,7 @@ from flopmeter_collector.ledger.base import Declaration
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.methods.base import Workload
+from flopmeter_core.recompute import parse_recompute
 
 
 def test_all_fields() -> None:
@@ -23,6 +24,7 @@ def test_all_fields() -> None:
         "format": "fp8=0.9..0.97,bf16=rest",
         "workload": "dense-transformer",
         "activity": "pretraining",
+        "recompute": "selective",
     }
     assert parse_run_declaration("alpha", body) == RunDeclaration(
         run="alpha",
@@ -30,6 +32,7 @@ def test_all_fields() -> None:
         formats=parse_format_mix("fp8=0.9..0.97,bf16=rest"),
         workload=Workload.DENSE_TRANSFORMER,
         activity=Activity.PRETRAINING,
+        recompute=parse_recompute("selective"),
     )
 
 
@@ -46,6 +49,7 @@ def test_all_fields() -> None:
         ("alpha", {"format": "fp5"}, "unknown number format 'fp5'"),
         ("alpha", {"format": "fp8=2"}, "does not lie between 0 and 1"),
         ("alpha", {"workload": "dense"}, "'dense' is no workload; use one of dense-transformer"),
+        ("alpha", {"recompute": "half"}, "'half' is no recompute mode"),
         ("alpha", {"activity": "Pretraining"}, "'Pretraining' is no activity; use one of"),
     ],
 )
@@ -71,8 +75,15 @@ def test_ledger_row() -> None:
 
 def test_override() -> None:
     """A later declaration overrides the fields it has, and only those."""
-    first = parse_run_declaration("a", {"model": "m", "format": "fp8", "workload": "moe"})
+    first = parse_run_declaration(
+        "a", {"model": "m", "format": "fp8", "workload": "moe", "recompute": "none"}
+    )
     second = parse_run_declaration("a", {"format": "bf16=1", "activity": "finetuning"})
     assert first.overridden_by(second) == RunDeclaration(
-        "a", "m", parse_format_mix("bf16=1"), Workload.MOE, Activity.FINETUNING
+        "a",
+        "m",
+        parse_format_mix("bf16=1"),
+        Workload.MOE,
+        Activity.FINETUNING,
+        parse_recompute("none"),
     )

@@ -204,6 +204,26 @@ def test_warnings_reach_the_reader() -> None:
     assert "fp4" in loaded["runs"][0]["warnings"][0]
 
 
+def test_model_flop_only_where_declared() -> None:
+    """A declared recompute mode gives a second figure, named as what it is; else it is null."""
+    totals = Totals(table())
+    totals.declare(
+        parse_run_declaration("alpha", {"recompute": "full", "workload": "dense-transformer"})
+    )
+    for run in ("run:alpha", "run:beta"):
+        feed(totals, key_of(h100(), run), h100(), busy_vector(5))
+    shot = totals.snapshot(AS_OF_NS, None)
+    alpha, beta = json.loads(json.dumps(totals_document(shot, thresholds())))["runs"]
+    assert (alpha["quantity"], alpha["model_flop"]["quantity"]) == ("executed", "model")
+    assert alpha["compute_flop"] == beta["compute_flop"]
+    model, executed = alpha["model_flop"]["compute_flop"], alpha["compute_flop"]
+    assert model["best"] == round(executed["best"] * 100 / 132)
+    assert model["lower"] < model["best"] < model["upper"] < executed["upper"]
+    assert alpha["model_flop"]["recompute_factor"]["standing"] == "extrapolated"
+    assert alpha["declared"]["recompute"] == "full"
+    assert (beta["model_flop"], beta["declared"]["recompute"]) == (None, None)
+
+
 def test_unmeasured_share() -> None:
     """The share of time without a usable measurement, 0 where no time is covered at all."""
     shot = scenario()
