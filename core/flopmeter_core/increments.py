@@ -10,6 +10,7 @@ reading the next baseline. A difference the device itself says is impossible bec
 from __future__ import annotations
 
 from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.kernels.replay import active_cycles, trapezoid
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import COMPONENT_COUNT, SM_CYCLE_COMPONENTS, Component, Evidence
 from flopmeter_core.units import PPM
@@ -97,8 +98,7 @@ def _observed(
             # None of these sees work itself: time is busy while a user is confirmed.
             busy_ns = elapsed_ns if allocated else 0
     clock_khz = _mean_clock_khz(before, after)
-    # kHz x ns = 10^-6 cycles = 10^-12 megacycles.
-    subunits[Component.BUSY_MEGACYCLES] += clock_khz * busy_ns * 10**6
+    subunits[Component.BUSY_MEGACYCLES] += active_cycles(PPM, 1, clock_khz, busy_ns)
     subunits[Component.BUSY_NS] = busy_ns
     subunits[Component.IDLE_NS] = elapsed_ns - busy_ns
     if _impossible(subunits, record, elapsed_ns):
@@ -113,7 +113,7 @@ def _add_energy(subunits: list[int], before: Reading, after: Reading, elapsed_ns
             raise NoDifferenceError
         subunits[Component.ENERGY_MJ] = (after.energy_mj - before.energy_mj) * 2 * 10**9
     elif after.power_mw is not None and before.power_mw is not None:
-        subunits[Component.ENERGY_MJ] = (before.power_mw + after.power_mw) * elapsed_ns
+        subunits[Component.ENERGY_MJ] = trapezoid(before.power_mw, after.power_mw, elapsed_ns)
     elif after.evidence in (Evidence.ENERGY, Evidence.POWER_SAMPLED):
         raise NoDifferenceError
 
@@ -146,11 +146,11 @@ def _add_interval_activity(
     # An exporter never says how many SMs a device has: its cycles are those of one SM, and the
     # table's count comes in at the estimate (methods.dcgm), so that no constant is stored.
     unsaid = 1 if after.evidence is Evidence.DCGM_SAMPLED else 0
-    # ppm x SMs x kHz x ns is the sub-unit of a megacycle by its definition.
-    elapsed_cycles = (record.sm_count or unsaid) * after.clock_khz * elapsed_ns
-    subunits[Component.SM_ELAPSED_MEGACYCLES] = elapsed_cycles * PPM
-    for component, share_ppm in after.activity_ppm.items():
-        subunits[component] = max(0, share_ppm) * elapsed_cycles
+    shares = {Component.SM_ELAPSED_MEGACYCLES: PPM, **after.activity_ppm}
+    for component, share_ppm in shares.items():
+        subunits[component] = active_cycles(
+            max(0, share_ppm), record.sm_count or unsaid, after.clock_khz, elapsed_ns
+        )
     active = any(share_ppm > 0 for share_ppm in after.activity_ppm.values())
     return elapsed_ns if active else 0
 

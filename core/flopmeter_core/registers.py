@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_core.errors import invariant
+from flopmeter_core.kernels.replay import grow
 from flopmeter_core.units import REGISTER_LIMIT
 
 
@@ -162,13 +163,9 @@ class Register:
             InvariantError: a negative increment, or a register that would pass 2^62.
         """
         invariant(len(subunits) == COMPONENT_COUNT, "an increment has one number a component")
-        for place, amount in enumerate(subunits):
-            if amount == 0:
-                continue
-            invariant(amount > 0, "a register never decreases")
-            whole, self.carry[place] = divmod(self.carry[place] + amount, SUBUNITS[place])
-            self.units[place] += whole
-            invariant(self.units[place] < REGISTER_LIMIT, "a register stays below 2^62")
+        invariant(min(subunits) >= 0, "a register never decreases")
+        largest = grow(self.units, self.carry, SUBUNITS, tuple(subunits))
+        invariant(largest < REGISTER_LIMIT, "a register stays below 2^62")
         self.sequence += 1
 
     @property

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.scenario import Scenario, ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.base import Readout
 from flopmeter_agent.sensors.simulated import SimulatedSensor
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import NotPermittedError, SensorError
 from flopmeter_core.registers import Component
 from flopmeter_core.reports import Acknowledgement, Answer, Durability, LedgerPosition, Report
@@ -80,6 +83,7 @@ class Host:
             Identity(node="n0"),
             incarnation=f"{self.starts:032x}",
             period_ns=10 * NS_PER_S,
+            display=DisplayEstimate(parse_device_table(builtin_table("devices.toml"))),
         )
 
     def go_to(self, scenario_s: float) -> None:
@@ -140,6 +144,19 @@ def test_a_killed_agent_finds_the_work_of_its_absence(tmp_path: Path) -> None:
             assert totals(report, "run:a") == expected
             assert report is not None
             assert len({keyed.key.incarnation for keyed in report.vectors}) == 3
+
+
+def test_the_agents_own_estimate_rides_along(tmp_path: Path) -> None:
+    """Each allocation's best figure, undeclared: tensor cycles x 4096 on an H100."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 50, 500):
+        host.go_to(scenario_s)
+        loop.sample()
+    report = loop.report()
+    assert report is not None
+    megacycles = totals(report, "run:a")[Component.HMMA_MEGACYCLES]
+    assert report.display_flop == {"none": 0, "run:a": megacycles * 4096 * 10**6}
 
 
 def test_only_what_changed_since_its_acknowledgement_is_sent(tmp_path: Path) -> None:
