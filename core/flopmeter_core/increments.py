@@ -151,7 +151,9 @@ def _add_interval_activity(
         subunits[component] = active_cycles(
             max(0, share_ppm), record.sm_count or unsaid, after.clock_khz, elapsed_ns
         )
-    active = any(share_ppm > 0 for share_ppm in after.activity_ppm.values())
+    # An engine that worked makes the period busy, so that the ceiling holds work of pipes that
+    # the reading does not tell of.
+    active = bool(after.engine_ppm) or any(share > 0 for share in after.activity_ppm.values())
     return elapsed_ns if active else 0
 
 

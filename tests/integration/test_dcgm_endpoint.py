@@ -69,6 +69,16 @@ def trickle(request: BaseHTTPRequestHandler) -> None:
         time.sleep(0.2)
 
 
+def steady_trickle(request: BaseHTTPRequestHandler) -> None:
+    """A byte every millisecond: no read ever has to wait."""
+    request.send_response(200)
+    request.end_headers()
+    for _ in range(3_000):
+        request.wfile.write(b"#")
+        request.wfile.flush()
+        time.sleep(0.001)
+
+
 def hang(request: BaseHTTPRequestHandler) -> None:
     """No answer."""
     time.sleep(2)
@@ -98,6 +108,7 @@ TROUBLES: dict[str, tuple[Callable[..., None], str]] = {
     "binary": (answer(200, b"\xff\xfe\x00"), "is no text"),
     "slow": (hang, "within 0.5 s"),
     "a trickle": (trickle, "within 0.5 s"),
+    "a steady trickle": (steady_trickle, "within 0.5 s"),
     "hangs up": (hang_up, "the exporter"),
 }
 

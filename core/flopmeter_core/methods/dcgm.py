@@ -10,7 +10,8 @@ Assumptions: each collected value stands for the time since the one collected be
 does the clock, which is the clock of one instant. Where the exporter does not say how many SMs a
 device has (it never does), the table's count of the recognised part is used, at the estimate only.
 The ceiling trusts neither activity nor clock: busy time at the part's highest rate; a period in
-which every field read 0 is idle.
+which every field read 0, engine activity included, is idle. Vector pipes are in upper only where
+the exporter shows them; by default it does not, and then only the budget holds their work.
 Error budget: truth is 12 % below to 10 % above the product with the format known, unverified on
 hardware. That is rung 2's budget and a little more, because before Hopper the hardware cannot
 watch all fields at once and DCGM alternates between groups of them, because the clock is sampled,

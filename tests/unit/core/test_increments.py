@@ -120,6 +120,9 @@ def test_interval_activity(evidence: Evidence) -> None:
     }
     still = replace(after, activity_ppm={Component.HMMA_MEGACYCLES: 0})
     assert take(reading(evidence, 0), still)[Component.IDLE_NS] == S
+    # Work that no pipe of the reading tells of is work all the same.
+    engine = replace(still, engine_ppm=970_000)
+    assert take(reading(evidence, 0), engine)[Component.BUSY_NS] == S
 
 
 def test_activity_without_an_sm_count() -> None:
