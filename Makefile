@@ -78,6 +78,10 @@ test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_
 e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debian 12; docs/e2e.md)
 	@tests/e2e/run
 
+.PHONY: bench
+bench: venv-dev ## Measure the budgets beside their peers, in one run; writes build/bench.json
+	@$(BIN)/python tests/bench/run.py
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard

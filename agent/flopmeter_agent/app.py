@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flopmeter_agent import exposition
 from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
@@ -136,6 +135,9 @@ class AgentApp:
             jitter=lambda: secrets.randbelow(1_000) / 1_000,
         )
         if config.metrics_listen:
+            # Off by default: an agent without metrics of its own never loads the library.
+            from flopmeter_agent import exposition
+
             self._teardown.enter_context(
                 exposition.serve(config.metrics_listen, self.loop, self._link.state)
             )

@@ -1,0 +1,136 @@
+"""What the agent costs the node it meters.
+
+Owns: import time and memory of the agent, and processor time of one sample of eight devices.
+May touch: child processes, a temporary folder.
+Called by run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.result import Result, processor_us, repeated
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.scenario import ScenarioClock, parse_scenario
+from flopmeter_agent.sensors.simulated import SimulatedSensor
+from flopmeter_core.units import NS_PER_S
+
+LIBRARIES = "grpc, google.protobuf, psutil, prometheus_client, pynvml"
+
+_SCRIPT = """
+import time
+started = time.perf_counter()
+{statement}
+took = time.perf_counter() - started
+status = open("/proc/self/status").read()
+print(took * 1e3, int(status.split("VmRSS:")[1].split()[0]) / 1024)
+"""
+
+SCENARIO = """
+seed = 1
+acceleration = 1
+duration_s = 100000
+[node]
+count = 1
+devices = 8
+part = "h100-sxm5-80gb"
+sm_count = 132
+max_sm_clock_mhz = 1980
+[[run]]
+name = "a"
+start_s = 1
+stop_s = 100000
+nodes = ["n0"]
+tensor_activity = 0.4
+clock_mhz = 1700
+power_w = 650
+"""
+
+
+def imported(statement: str) -> tuple[float, float]:
+    """Time in ms and memory in MiB of an import in a fresh process."""
+    script = _SCRIPT.format(statement=statement)
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    return float(printed[0]), float(printed[1])
+
+
+def footprint() -> list[Result]:
+    """Import time and resident memory of the agent against its bare libraries."""
+    ours = sorted(imported("import flopmeter_agent.app") for _ in range(5))
+    bare = sorted(imported(f"import {LIBRARIES}") for _ in range(5))
+    memory = [sorted(row[1] for row in rows)[2] for rows in (ours, bare)]
+    return [
+        Result(
+            "agent: import",
+            ours[2][0],
+            "ms",
+            bare[2][0],
+            "its bare libraries",
+            150,
+            ours[-1][0] - ours[0][0],
+        ),
+        Result("agent: memory after import", memory[0], "MiB", memory[1], "its bare libraries", 45),
+    ]
+
+
+class SteppingClock:
+    """A clock that goes on by one second a sample."""
+
+    boot_id = "bench"
+
+    def __init__(self) -> None:
+        """Begin at 0."""
+        self.at_ns = 0
+
+    def monotonic_ns(self) -> int:
+        """Where it stands."""
+        return self.at_ns
+
+    boottime_ns = monotonic_ns
+    wall_ns = monotonic_ns
+
+
+def sampling() -> list[Result]:
+    """Processor time of one sample of 8 devices, journal written, against writing 4 KiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = SteppingClock()
+        scenario = parse_scenario(SCENARIO)
+        clock = ScenarioClock(base, scenario, epoch_wall_ns=0)
+        loop = AgentLoop(
+            SimulatedSensor("n0", clock, scenario),
+            Journal(OsBlockFile(Path(folder) / "journal")),
+            clock,
+            Identity(node="n0"),
+            incarnation="0" * 32,
+            period_ns=NS_PER_S,
+        )
+
+        def sample() -> None:
+            base.at_ns += NS_PER_S
+            loop.sample()
+
+        sample()
+        ours, spread = repeated(lambda: processor_us(sample, 300), 3)
+        block = b"x" * 4096
+        with (Path(folder) / "plain").open("wb", buffering=0) as plain:
+
+            def write() -> None:
+                plain.seek(0)
+                plain.write(block)
+
+            limit, _ = repeated(lambda: processor_us(write, 2_000), 3)
+    # 0.1 % of a core at 1 Hz is 1 ms a sample; the driver's own calls come on top.
+    return [
+        Result("agent: one sample of 8 devices", ours, "us", limit, "write of 4 KiB", 1_000, spread)
+    ]
+
+
+def cases() -> list[Result]:
+    """All lines about the agent."""
+    return [*footprint(), *sampling()]
