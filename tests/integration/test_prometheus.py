@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -69,14 +69,25 @@ class Site:
     collector: str
     prometheus: str
     alertmanager: str
+    folder: Path
+    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def wait_crossed(self) -> None:
+        """Wait until the rule fires; an agent that has ended says why at once."""
+
+        def reached() -> bool:
+            ended = [node for node, agent in zip(NODES, self.agents, strict=True) if agent.poll()]
+            assert not ended, "".join((self.folder / f"{node}.log").read_text() for node in ended)
+            return bool(crossed(self))
+
+        wait_until(reached, limit_s=CROSSING_LIMIT_S, what="the rule fires")
 
 
 @contextlib.contextmanager
-def agents(folder: Path, grpc: str) -> Iterator[None]:
-    """The simulated nodes, ended by process id."""
+def agents(folder: Path, grpc: str, children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """The simulated nodes, added to `children` and ended by process id."""
     scenario = folder / "scenario.toml"
     scenario.write_text(SCENARIO)
-    children: list[subprocess.Popen[bytes]] = []
     try:
         for node in NODES:
             arguments = ["agent", "--sensor", "simulated", "--scenario", str(scenario)]
@@ -145,7 +156,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("prometheus")
     http, web, manager = free_port(), free_port(), free_port()
     where = Site(
-        f"http://127.0.0.1:{http}", f"http://127.0.0.1:{web}", f"http://127.0.0.1:{manager}"
+        f"http://127.0.0.1:{http}",
+        f"http://127.0.0.1:{web}",
+        f"http://127.0.0.1:{manager}",
+        folder,
     )
     flags = ["--simulated", "--http-listen", f"127.0.0.1:{http}"]
     flags += ["--alertmanager", where.alertmanager, "--evaluate-period-s", "0.5"]
@@ -156,7 +170,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         stack.enter_context(
             prometheus(folder, web, scrape=f"127.0.0.1:{http}", alertmanager=f"127.0.0.1:{manager}")
         )
-        stack.enter_context(agents(folder, child.address))
+        stack.enter_context(agents(folder, child.address, where.agents))
         yield where
 
 
@@ -171,7 +185,7 @@ def crossed(site: Site) -> list[dict[str, str]]:
 
 def test_a_crossing_is_one_alert(site: Site) -> None:
     """The rule fires, the collector tells Alertmanager as well, and Alertmanager has one alert."""
-    wait_until(lambda: bool(crossed(site)), limit_s=CROSSING_LIMIT_S, what="the rule fires")
+    site.wait_crossed()
     assert crossed(site) == [LABELS]
     # Both have told Alertmanager before it is asked.
     wait_until(
@@ -190,7 +204,7 @@ def test_a_crossing_is_one_alert(site: Site) -> None:
 
 def test_every_query_of_the_dashboard_has_an_answer(site: Site) -> None:
     """Each expression returns series from what a collector really exports."""
-    wait_until(lambda: bool(crossed(site)), limit_s=CROSSING_LIMIT_S, what="the rule fires")
+    site.wait_crossed()
     empty = [
         f"{expression.panel}: {expression.promql}"
         for expression in expressions(load())
@@ -201,7 +215,7 @@ def test_every_query_of_the_dashboard_has_an_answer(site: Site) -> None:
 
 def test_a_healthy_meter_alerts_nobody(site: Site) -> None:
     """Nothing but the crossing fires, and every rule could be evaluated."""
-    wait_until(lambda: bool(crossed(site)), limit_s=CROSSING_LIMIT_S, what="the rule fires")
+    site.wait_crossed()
     assert firing(site.prometheus) == [LABELS]
     groups = get_json(f"{site.prometheus}/api/v1/rules")["data"]["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
