@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
 from flopmeter_agent.loop import AgentLoop, Identity
@@ -44,6 +45,7 @@ from flopmeter_proto.link import Link
 logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "journal"
+HOURS_NAME = "hours"
 
 LAST_REPORT_DEADLINE_S = 5.0
 """How long a stopping agent tries to hand over its last readings; the journal keeps them anyway."""
@@ -111,6 +113,8 @@ class AgentApp:
             self._teardown.callback(host_lock.release)
         journal = open_journal(config.state)
         self._teardown.callback(journal.close)
+        hours_journal = open_journal(config.state, HOURS_NAME)
+        self._teardown.callback(hours_journal.close)
         parts = parse_device_table(builtin_table("devices.toml"))
         self.loop = AgentLoop(
             chosen.sensor,
@@ -126,6 +130,7 @@ class AgentApp:
             period_ns=chosen.period_ns,
             sensor_reason=chosen.reason,
             rated_power_w=lambda record: parts.recognise(record).power_w,
+            hours=Hours(hours_journal),
         )
         self._link = Link(
             config.collector,
@@ -201,6 +206,7 @@ class AgentApp:
             self._stop_sampling.wait(period_s)
         with contextlib.suppress(FlopmeterError):
             self.loop.sample()  # the last instant, so that an orderly stop loses nothing
+            self.loop.close_hour()
 
 
 def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
@@ -239,14 +245,14 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
     return Chosen(choice.sensor, clock, choice.reason, period_ns)
 
 
-def open_journal(folder: Path) -> Journal:
-    """Open the journal of a state folder.
+def open_journal(folder: Path, name: str = JOURNAL_NAME) -> Journal:
+    """Open a journal of a state folder: that of the registers, or that of the hours.
 
     Raises:
         StorageError: it cannot be opened, or both of its slots are damaged.
     """
     try:
-        return Journal(OsBlockFile(folder / JOURNAL_NAME))
+        return Journal(OsBlockFile(folder / name))
     except OSError as error:
         raise StorageError(
             f"the journal in {folder} cannot be opened ({os.strerror(error.errno or 0)})"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator, carry_owner
 from flopmeter_agent.display import DisplayEstimate
+from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.sensors.base import Failure, Readout, Sensor
 from flopmeter_agent.state import AgentState, StoredRegister
@@ -24,9 +25,18 @@ from flopmeter_agent.suspects import Suspects
 from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import NotPermittedError, SensorError
+from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import COMPONENT_COUNT, Key
-from flopmeter_core.reports import Answer, Durability, Hello, KeyedVector, LedgerPosition, Report
+from flopmeter_core.reports import (
+    Answer,
+    Durability,
+    Hello,
+    HourlyVector,
+    KeyedVector,
+    LedgerPosition,
+    Report,
+)
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
@@ -86,6 +96,7 @@ class AgentLoop:
         sensor_reason: str = "",
         rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0,
         display: DisplayEstimate | None = None,
+        hours: Hours | None = None,
     ) -> None:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
 
@@ -96,6 +107,7 @@ class AgentLoop:
             identity: who the agent is.
             sensor_reason: why this sensor was chosen, for display.
             display: makes the estimate that rides along with reports; none rides without it.
+            hours: keeps the vectors at the ends of hours; in memory only when None.
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
             period_ns: the sampling period on `clock`.
             rated_power_w: rated power of a device in W, 0 where it is not known; makes silent
@@ -112,6 +124,8 @@ class AgentLoop:
         self._identity = identity
         self._sensor_reason = sensor_reason
         self._display = display
+        self._hours = hours or Hours()
+        self._offered: tuple[HourlyVector, ...] = ()
         self._accumulator = Accumulator(incarnation, period_ns, rated_power_w)
         self._records: dict[str, DeviceRecord] = {}
         self._current: dict[str, DeviceRecord] = {}
@@ -165,16 +179,19 @@ class AgentLoop:
         self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
         suspicions = list(readout.suspicions)
         with self._lock:
+            self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for reading in readout.readings:
                 record = self._current.get(reading.device)
                 if record is None:
                     self._devices_listed_ns = None  # a device nobody listed: list again
                     continue
                 self.counters.failures.pop(reading.device, None)
+                self._note_gap(reading.device, reading.boottime_ns)
                 allocation = reading.allocation or self._identity.allocation
                 suspicions += self._accumulator.observe(record, reading, allocation=allocation)
             self._account_for_silence()
             self.counters.samples += 1
+            self._note_instant()
             self._journal.write(state.encode(self._state()))
         self.counters.suspects.note({r.device for r in readout.readings}, suspicions)
 
@@ -198,6 +215,7 @@ class AgentLoop:
     def end_devices(self, allocation: str) -> None:
         """Account for every device's time up to now, observed or not, and write the journal."""
         with self._lock:
+            self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for device in list(self._accumulator.devices):
                 self._accumulator.unobserved_until(
                     device,
@@ -205,7 +223,13 @@ class AgentLoop:
                     boottime_ns=self._clock.boottime_ns(),
                     allocation=allocation,
                 )
+            self._note_instant()
             self._journal.write(state.encode(self._state()))
+
+    def close_hour(self) -> None:
+        """Close the running hour too, so that its vectors can be reported: the agent stops."""
+        with self._lock:
+            self._hours.close(self._accumulator.registers)
 
     def report(self) -> Report | None:
         """Make the journal durable and collect what the collector has not acknowledged.
@@ -218,7 +242,8 @@ class AgentLoop:
         """
         with self._lock:
             vectors = self._unacknowledged()
-            if not vectors:
+            self._offered = self._hours.unsent(self._clock.boottime_ns())
+            if not vectors and not self._offered:
                 return None
             self._journal.sync()
             self.counters.reports += 1
@@ -228,6 +253,7 @@ class AgentLoop:
                 boot_ns=self._clock.boottime_ns(),
                 wall_ns=self._clock.wall_ns(),
                 display_flop=self._display_flop(),
+                hours=self._offered,
             )
 
     def acknowledge(self, answer: Answer) -> None:
@@ -240,6 +266,7 @@ class AgentLoop:
             if self._position is not None and _went_back(self._position, answer.position):
                 logger.warning("the collector's ledger went back; everything is sent again")
                 self._acknowledged.clear()
+                self._hours.went_back([*self._closed, *self._accumulator.registers])
             self._position = answer.position
             for ack in answer.acknowledgements:
                 if ack.durability is Durability.REFUSED:
@@ -250,6 +277,8 @@ class AgentLoop:
                     )
                 newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
                 self._acknowledged[ack.key] = newest
+            self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
+            self._offered = ()
 
     def device_totals(self) -> dict[str, list[int]]:
         """Registers of this incarnation summed by device, for display."""
@@ -283,6 +312,8 @@ class AgentLoop:
                 # The fraction below one unit goes on in the successor's register.
                 carry = list(stored.register.carry)
                 self._accumulator.carries[carry_owner(stored.key)] = carry
+        left = {stored.key: stored.register for stored in old.registers}
+        self._hours.resume(old.incarnation, old.instant, left)
         if old.boot_id == self._clock.boot_id:
             self._resume_baselines(old.baselines)
 
@@ -291,6 +322,21 @@ class AgentLoop:
             record = self._records.get(record_id)
             if record is not None and record.device == device:
                 self._accumulator.resume_device(record, reading, allocation)
+
+    def _note_gap(self, device: str, boot_ns: int) -> None:
+        """Tell the hours since when the work and the time registered next may have been."""
+        known = self._accumulator.devices.get(device)
+        if known is None:
+            return
+        since_ns = known.classified_boottime_ns
+        if known.baseline is not None:
+            since_ns = min(since_ns, known.baseline.boottime_ns)
+        longest_ns = LONGEST_SAMPLED_PERIODS * self._accumulator.period_ns
+        self._hours.reach_back(device, since_ns=since_ns, until_ns=boot_ns, longest_ns=longest_ns)
+
+    def _note_instant(self) -> None:
+        boot_ns, wall_ns = self._clock.boottime_ns(), self._clock.wall_ns()
+        self._hours.sampled(self.incarnation, boot_ns, wall_ns)
 
     def _list_devices(self, now_ns: int) -> None:
         listed_ns = self._devices_listed_ns
@@ -313,6 +359,7 @@ class AgentLoop:
             if record.device not in self._accumulator.devices:
                 self.start_device(record, monotonic_ns=now_ns, boottime_ns=boot_ns)
         for device in self._accumulator.overdue(now_ns):
+            self._note_gap(device, boot_ns)
             self._accumulator.unobserved_until(
                 device,
                 monotonic_ns=now_ns,
@@ -363,6 +410,7 @@ class AgentLoop:
             registers=stored,
             baselines=baselines,
             position=self._position,
+            instant=self._hours.instant,
         )
 
     def _note_failure(self, device: str, reason: str) -> None:

@@ -42,6 +42,8 @@ class AgentState:
         registers: open registers of the incarnation and closed ones of earlier incarnations.
         position: where the collector's ledger stood at its last answer.
         baselines: device -> (last reading, user seen at it, id of the device's record).
+        instant: boot time and Unix time of the last sample in ns, and how many hours were closed
+            before it; None in an older state.
     """
 
     incarnation: str
@@ -51,6 +53,7 @@ class AgentState:
     registers: list[StoredRegister] = field(default_factory=list)
     baselines: dict[str, tuple[Reading, str, str]] = field(default_factory=dict)
     position: LedgerPosition | None = None
+    instant: tuple[int, int, int] | None = None
 
 
 def encode(state: AgentState) -> bytes:
@@ -77,6 +80,7 @@ def encode(state: AgentState) -> bytes:
                 device: [_reading_out(reading), allocation, record]
                 for device, (reading, allocation, record) in state.baselines.items()
             },
+            "instant": state.instant,
             "position": None
             if state.position is None
             else [
@@ -115,9 +119,17 @@ def decode(payload: bytes) -> AgentState:
                 for device, (fields, allocation, record) in tree["baselines"].items()
             },
             position=LedgerPosition(*tree["position"]) if tree["position"] else None,
+            instant=_instant_in(tree.get("instant")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"the journal's state cannot be read: {error}") from error
+
+
+def _instant_in(row: Any) -> tuple[int, int, int] | None:
+    if row is None:
+        return None
+    boot_ns, wall_ns, closings = row
+    return boot_ns, wall_ns, closings
 
 
 def _register_in(row: Any) -> StoredRegister:

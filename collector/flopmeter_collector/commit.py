@@ -130,6 +130,7 @@ class Committer:
             declarations=tuple(self._declarations),
             transitions=tuple(self._transitions),
             delivered_transitions=tuple(self._delivered),
+            hours=tuple(changes.hours),
         )
         self._declarations, self._transitions, self._delivered = [], [], []
         return batch

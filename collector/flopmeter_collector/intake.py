@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from flopmeter_collector.admit import check_kind, refusal
+from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.registers import Outcome, RegisterTable
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Hello, KeyedVector, LedgerPosition
+from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, LedgerPosition
 from flopmeter_proto.daemon.clock import Clock
 
 MAXIMUM_NODES = 250_000
@@ -54,6 +54,7 @@ class IntakeCounts:
     batches: int = 0
     acknowledged_vectors: int = 0
     refused_vectors: int = 0
+    refused_hours: int = 0
     refused_streams: int = 0
     open_streams: int = 0
 
@@ -151,6 +152,33 @@ class Intake:
         if reason:
             self.counts.refused_vectors += 1
             refused[keyed.key] = reason
+
+    def merge_hour(
+        self,
+        hourly: HourlyVector,
+        record: DeviceRecord,
+        *,
+        boot_ns: int | None,
+        refused: dict[tuple[Key, int], str],
+    ) -> None:
+        """Admit and take one hourly vector, after the newest vectors of its report.
+
+        Args:
+            hourly: the vector at the end of an hour.
+            record: the device record its key names.
+            boot_ns: boot time of the sender where the hour is of the running boot, else None.
+            refused: gets the reason when it is not taken.
+        """
+        reason = refusal(hourly.vector, record, boot_ns=hourly.boot_ns)
+        if boot_ns is not None and hourly.boot_ns > boot_ns + BOOT_SLACK_NS:
+            reason = (
+                f"hour {hourly.hour} of device {hourly.key.device} is not over yet by the report's "
+                "own boot time; check the node's clock and restart its agent"
+            )
+        reason = reason or self._table.merge_hour(hourly)
+        if reason:
+            self.counts.refused_hours += 1
+            refused[hourly.key, hourly.hour] = reason
 
     async def durable(self, accepted: int) -> LedgerPosition:
         """Wait until everything merged so far is committed.

@@ -24,11 +24,14 @@ from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import KeyedVector
+from flopmeter_core.reports import HourlyVector, KeyedVector
 
 MAXIMUM_BRANCHES = 8
 """Branches kept of one key. One clone makes two; a sender that makes more is broken or hostile,
 and without a limit it could fill the memory."""
+
+MAXIMUM_UNCOUNTED_HOURS = 100_000
+"""Hours kept for the totals; where more come at once the totals read them from the ledger."""
 
 Branches = tuple[StoredVector, ...]
 """All branches of one key, numbered from 0; one unless the key was forked."""
@@ -52,14 +55,18 @@ class Changes:
     Attributes:
         branches: all branches of each changed key.
         records: device records the table did not know before.
+        hours: vectors at the ends of hours, as they came; the ledger decides between two of one.
+        hours_left_out: whether there were too many; the ledger has them all.
     """
 
     branches: dict[Key, Branches] = field(default_factory=dict)
     records: dict[str, DeviceRecord] = field(default_factory=dict)
+    hours: dict[HourlyVector, None] = field(default_factory=dict)
+    hours_left_out: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
-        return bool(self.branches or self.records)
+        return bool(self.branches or self.records or self.hours)
 
 
 class RegisterTable:
@@ -130,6 +137,30 @@ class RegisterTable:
             self._note_fork(keyed.key, merged)
         return outcome
 
+    def merge_hour(self, hourly: HourlyVector) -> str:
+        """Take one admitted hourly vector.
+
+        Returns:
+            Why it was not taken, in one sentence; empty when it was.
+        """
+        held = self._branches.get(hourly.key, ())
+        if len(held) > 1:
+            return (
+                f"two writers used the key of device {hourly.key.device}, and nobody can tell "
+                "whose hour this is; the figure itself is kept"
+            )
+        if not held or not _holds(held[0], hourly):
+            return (
+                f"the hourly vector of device {hourly.key.device} is not part of the newest one "
+                "of its key; restart the agent with a state folder of its own"
+            )
+        self._uncommitted.hours[hourly] = None
+        if len(self._uncounted.hours) < MAXIMUM_UNCOUNTED_HOURS:
+            self._uncounted.hours[hourly] = None
+        else:
+            self._uncounted.hours_left_out = True
+        return ""
+
     def take_uncommitted(self) -> Changes:
         """Take the changes no commit was given yet; the caller now owns them."""
         taken, self._uncommitted = self._uncommitted, Changes()
@@ -151,6 +182,14 @@ class RegisterTable:
             self._records[record_id] = record
             self._uncommitted.records[record_id] = record
             self._uncounted.records[record_id] = record
+
+
+def _holds(newest: StoredVector, hourly: HourlyVector) -> bool:
+    """Whether the newest vector follows the hourly one, or is it."""
+    relation = compare(newest.vector, hourly.vector)
+    if newest.sequence == hourly.sequence:
+        return relation == EQUAL
+    return newest.sequence > hourly.sequence and relation in (ABOVE, EQUAL)
 
 
 def _order(keyed: KeyedVector, stored: StoredVector) -> int:

@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
+from flopmeter_core.registers import Key
 from flopmeter_core.reports import Hello, LedgerPosition, Report
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
@@ -140,12 +141,21 @@ class IngestService:
                 boot_ns=report.boot_ns if running else None,
                 refused=refused,
             )
+        refused_hours: dict[tuple[Key, int], str] = {}
+        for hourly in report.hours:
+            running = hourly.key.incarnation == hello.incarnation
+            intake.merge_hour(
+                hourly,
+                report.records[hourly.key.record],
+                boot_ns=report.boot_ns if running else None,
+                refused=refused_hours,
+            )
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(report.vectors) - len(refused))
         if refused:
             _log_refusals(hello.node, refused)
-        return reader.answer(report, refused, position, at_root=True)
+        return reader.answer(report, refused, position, at_root=True, refused_hours=refused_hours)
 
     async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
         intake = self._intake

@@ -17,6 +17,7 @@ Flop = NewType("Flop", int)
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+NS_PER_HOUR = 3_600 * NS_PER_S
 PPM = 1_000_000
 """Parts per million: how a ratio from 0 to 1 is held as an integer."""
 CYCLES_PER_MEGACYCLE = 1_000_000

@@ -166,6 +166,7 @@ class ReplayedNode:
         if self._clock.now_ns < stop_ns:
             self._clock.now_ns = stop_ns
             self.loop.end_devices(for_run(self._recording.run))
+        self.loop.close_hour()
 
 
 @dataclass(slots=True)

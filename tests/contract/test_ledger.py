@@ -23,7 +23,7 @@ from flopmeter_collector.ledger.base import (
 )
 from flopmeter_core.errors import InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
-from support.ingest import RECORD, SIMULATED_RECORD, key, vector
+from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
 
 
 class Place(Protocol):
@@ -279,3 +279,47 @@ def test_records_are_kept_whole(place: Place) -> None:
     ledger = place.open(simulated=True)
     ledger.commit(Batch(records={SIMULATED_RECORD.record_id: SIMULATED_RECORD}))
     assert ledger.records() == {SIMULATED_RECORD.record_id: SIMULATED_RECORD}
+
+
+def test_hours_are_kept(place: Place) -> None:
+    """Hours come back by allocation, oldest first, as they were, after a restart too."""
+    first = place.open()
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in (0, 1, 4)]
+    other = dataclasses.replace(key(), allocation="run:b")
+    first.commit(
+        dataclasses.replace(
+            batch(stored(9, vector(9)), stored(9, vector(9), other)), hours=tuple(rows[::-1])
+        )
+    )
+    first.close()
+    ledger = place.open()
+    assert list(ledger.hours("run:a")) == rows
+    assert list(ledger.hours("run:b")) == []
+    late = hourly(2, 3, vector(3))
+    ledger.commit(Batch(hours=(late,)))
+    assert list(ledger.hours("run:a")) == [*rows[:2], late, rows[2]]
+    assert list(place.read().hours("run:a")) == [*rows[:2], late, rows[2]]
+
+
+def test_one_row_of_an_hour(place: Place) -> None:
+    """Of one key and hour the highest sequence stays, whatever order the rows come in."""
+    rows = [
+        hourly(3, 1, vector(1)),
+        hourly(3, 2, vector(3)),
+        hourly(3, 2, vector(3), first_hour=1),
+        hourly(3, 2, vector(2)),
+    ]
+    ledger = place.open()
+    ledger.commit(batch(stored(9, vector(9))))
+    ends = set()
+    # The last row contradicts two others: any of them may stay, but always the same one.
+    orders = [*itertools.permutations(rows[:3]), *itertools.permutations(rows)]
+    for number, order in enumerate(orders):
+        of = dataclasses.replace(key(), phase=number)
+        ledger.commit(batch(stored(9, vector(9), of)))
+        for row in order:
+            ledger.commit(Batch(hours=(dataclasses.replace(row, key=of),)))
+        (kept,) = [row for row in ledger.hours("run:a") if row.key == of]
+        ends.add((len(order), dataclasses.replace(kept, key=key())))
+    assert (3, rows[2]) in ends
+    assert len(ends) == 2

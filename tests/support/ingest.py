@@ -18,7 +18,8 @@ import grpc.aio
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.registers import COMPONENT_COUNT, Component, Evidence, Key, Vector
-from flopmeter_core.reports import Hello, KeyedVector, Report
+from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, Report
+from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
 from flopmeter_proto.wire import StreamWriter
@@ -86,6 +87,7 @@ def report(
     *,
     boot_ns: int = BOOT_NS,
     display_flop: Mapping[str, int] | None = None,
+    hours: Iterable[HourlyVector] = (),
 ) -> Report:
     """A report of these vectors."""
     return Report(
@@ -94,7 +96,17 @@ def report(
         boot_ns=boot_ns,
         wall_ns=1_800_000_000 * SECOND_NS,
         display_flop=display_flop or {},
+        hours=tuple(hours),
     )
+
+
+def hourly(hour: int, sequence: int, values: Vector, **changes: Any) -> HourlyVector:
+    """The vector of the test's key at the end of an hour; hour 0 began at Unix time 0."""
+    boot_ns = changes.pop("boot_ns", (hour + 1) * NS_PER_HOUR - SECOND_NS)
+    wall_ns = changes.pop("wall_ns", boot_ns)
+    first_hour = changes.pop("first_hour", hour)
+    of = changes.pop("key", None) or key(**changes)
+    return HourlyVector(of, sequence, values, first_hour, boot_ns, wall_ns)
 
 
 class Sender:

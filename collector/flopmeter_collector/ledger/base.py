@@ -16,7 +16,7 @@ from typing import Protocol
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key, Vector
-from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class Batch:
         declarations: get the next sequences, whatever they carry.
         transitions: get the next sequences; a commit number of 0 becomes that of this commit.
         delivered_transitions: sequences of transitions a receiver has accepted.
+        hours: vectors at the ends of hours; of one key and hour the highest sequence stays.
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Batch:
     declarations: tuple[Declaration, ...] = ()
     transitions: tuple[Transition, ...] = ()
     delivered_transitions: tuple[int, ...] = ()
+    hours: tuple[HourlyVector, ...] = ()
 
 
 class Ledger(Protocol):
@@ -132,6 +134,9 @@ class Ledger(Protocol):
 
     def vectors(self) -> Iterable[StoredVector]:
         """All branches of all keys, in key order."""
+
+    def hours(self, allocation: str) -> Iterable[HourlyVector]:
+        """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""

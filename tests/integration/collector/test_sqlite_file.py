@@ -41,7 +41,8 @@ def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
         return other.execute(statement).fetchall()
 
 
-NEXT = Migration(2, "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO added VALUES (7);")
+NEWEST = migrations.load()[-1].version
+NEXT = Migration(NEWEST + 1, "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO added VALUES (7);")
 
 
 def test_step_forward(tmp_path: Path) -> None:
@@ -52,9 +53,9 @@ def test_step_forward(tmp_path: Path) -> None:
     with opened(path, [*migrations.load(), NEXT]) as ledger:
         assert len(list(ledger.vectors())) == 3
     assert ask(path, "SELECT x FROM added") == [(7,)]
-    assert ask(path, "PRAGMA user_version") == [(2,)]
-    backup = tmp_path / "ledger.db.schema-1.bak"
-    assert ask(backup, "PRAGMA user_version") == [(1,)]
+    assert ask(path, "PRAGMA user_version") == [(NEWEST + 1,)]
+    backup = tmp_path / f"ledger.db.schema-{NEWEST}.bak"
+    assert ask(backup, "PRAGMA user_version") == [(NEWEST,)]
     assert ask(backup, "SELECT count(*) FROM vector") == [(3,)]
 
 
@@ -72,7 +73,7 @@ def test_failed_step(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with opened(path) as ledger:
         ledger.commit(batch(3))
-    broken = Migration(2, "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO nowhere VALUES (7);")
+    broken = Migration(NEWEST + 1, NEXT.sql.replace("INTO added", "INTO nowhere"))
     with pytest.raises(StorageError), opened(path, [*migrations.load(), broken]):
         pass
     assert ask(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'added'") == [(0,)]

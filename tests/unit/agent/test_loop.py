@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import NotPermittedError, SensorError
 from flopmeter_core.registers import Component
-from flopmeter_core.reports import Acknowledgement, Answer, Durability, LedgerPosition, Report
+from flopmeter_core.reports import (
+    Acknowledgement,
+    Answer,
+    Durability,
+    HourlyAcknowledgement,
+    LedgerPosition,
+    Report,
+)
 from flopmeter_core.units import NS_PER_S
 
 SCENARIO = """
@@ -198,7 +206,10 @@ def test_acknowledgements_survive_a_restart(tmp_path: Path) -> None:
         loop.sample()
     loop.acknowledge(answer(loop.report()))
     loop.sample()
-    assert host.start().report() is None
+    left = host.start().report()
+    assert left is not None
+    assert left.vectors == ()  # only the hour that the kill left open
+    assert {row.hour for row in left.hours} == {0}
 
 
 @pytest.mark.parametrize(("commit", "ledger"), [(3, "L"), (9, "M")])
@@ -269,3 +280,47 @@ def test_a_sensor_that_fails_leaves_unobserved_time(tmp_path: Path) -> None:
         totals(loop.report(), "run:a")[Component.HMMA_MEGACYCLES]
         == before[Component.HMMA_MEGACYCLES]
     )
+
+
+def test_hours_ride_along_until_they_are_acknowledged(tmp_path: Path) -> None:
+    """A closed hour is in every report until it is acknowledged; then in none."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 3_000, 3_590, 3_610):
+        host.go_to(scenario_s)
+        loop.sample()
+    loop.report()
+    report = loop.report()
+    assert report is not None
+    assert {row.hour for row in report.hours} == {0}
+    newest = {keyed.key: keyed.vector for keyed in report.vectors}
+    assert {row.key for row in report.hours} <= newest.keys()
+    done = answer(report)
+    loop.acknowledge(
+        dataclasses.replace(
+            done,
+            hours=tuple(
+                HourlyAcknowledgement(row.key, row.hour, row.sequence, Durability.AT_ROOT)
+                for row in report.hours
+            ),
+        )
+    )
+    assert loop.report() is None
+    loop.close_hour()
+    last = loop.report()
+    assert last is not None
+    assert (last.vectors, {row.hour for row in last.hours}) == ((), {1})
+
+
+def test_work_of_a_gap_is_told_of_all_its_hours(tmp_path: Path) -> None:
+    """What the counters give after hours without an agent may have been done in any of them."""
+    host = Host(tmp_path)
+    host.start().sample()
+    host.go_to(3_900)
+    loop = host.start()
+    loop.sample()
+    loop.close_hour()
+    report = loop.report()
+    assert report is not None
+    told = {(row.key.incarnation, row.first_hour, row.hour) for row in report.hours}
+    assert told == {(loop.incarnation, 0, 1)}

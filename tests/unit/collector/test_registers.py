@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_collector import registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.registers import MAXIMUM_BRANCHES, Branches, Outcome, RegisterTable
-from flopmeter_core.reports import KeyedVector
-from support.ingest import RECORD, key, vector
+from flopmeter_core.reports import HourlyVector, KeyedVector
+from support.ingest import RECORD, hourly, key, vector
 
 KEY = key()
 
@@ -202,3 +204,52 @@ def test_nothing_sent_is_lost(arrivals: list[KeyedVector]) -> None:
             )
             for stored in held
         )
+
+
+def test_hour_of_the_newest() -> None:
+    """An hour is taken where the newest vector follows it, and is handed to ledger and totals."""
+    table = RegisterTable()
+    table.merge(keyed(5, 9, 9), RECORD)
+    taken = [hourly(1, 3, keyed(3, 4, 9).vector), hourly(2, 5, keyed(5, 9, 9).vector)]
+    assert [table.merge_hour(row) for row in taken] == ["", ""]
+    assert list(table.take_uncommitted().hours) == taken
+    assert list(table.take_uncounted().hours) == taken
+    assert table.branches(KEY)[0].vector == keyed(5, 9, 9).vector
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (hourly(1, 6, keyed(6, 9, 9).vector), "not part of the newest one"),
+        (hourly(1, 4, keyed(4, 10, 0).vector), "not part of the newest one"),
+        (hourly(1, 5, keyed(5, 9, 8).vector), "not part of the newest one"),
+        (hourly(1, 3, keyed(3, 1).vector, phase=1), "not part of the newest one"),
+    ],
+)
+def test_hour_that_does_not_follow(row: HourlyVector, sentence: str) -> None:
+    """An hour above, beside or without its key's newest vector is refused; nothing changes."""
+    table = RegisterTable()
+    table.merge(keyed(5, 9, 9), RECORD)
+    table.take_uncommitted()
+    assert sentence in table.merge_hour(row)
+    assert not table.take_uncommitted()
+
+
+def test_hour_of_a_fork() -> None:
+    """Nobody can tell whose hour it is."""
+    table = RegisterTable()
+    for arrival in (keyed(3, 5), keyed(3, 6)):
+        table.merge(arrival, RECORD)
+    assert "two writers" in table.merge_hour(hourly(1, 3, keyed(3, 5).vector))
+
+
+def test_more_hours_than_the_totals_are_handed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The totals are told that they have to read; the ledger still gets every one."""
+    monkeypatch.setattr(registers, "MAXIMUM_UNCOUNTED_HOURS", 2)
+    table = RegisterTable()
+    table.merge(keyed(9, 9), RECORD)
+    for hour in range(3):
+        assert table.merge_hour(hourly(hour, 1 + hour, keyed(1, hour).vector)) == ""
+    changes = table.take_uncounted()
+    assert (len(changes.hours), changes.hours_left_out) == (2, True)
+    assert len(table.take_uncommitted().hours) == 3

@@ -23,7 +23,7 @@ from flopmeter_collector.ledger.sqlite.schema import transaction
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, FlopmeterError, StorageError, UsageError, invariant
 from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
-from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 
 class SqliteLedger:
@@ -82,6 +82,7 @@ class SqliteLedger:
                 records = self._write_records(batch.records)
                 keys = self._write_keys(batch.vectors, records)
                 forked = self._write_vectors(batch.vectors, keys)
+                self._write_hours(batch.hours, keys)
                 for declaration in batch.declarations:
                     self._write_declaration(declaration)
                 self._write_transitions(batch, position.commit_number)
@@ -142,6 +143,22 @@ class SqliteLedger:
             StoredVector(keys[key], branch, sequence, self._unpack(components))
             for key, branch, sequence, components in rows
         ]
+
+    def hours(self, allocation: str) -> Iterable[HourlyVector]:
+        """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
+        with self.consistent():
+            keys = self._load_keys(allocation)
+            with self._read() as connection:
+                # Row by row: a long run has more hours than fit into memory.
+                for row_id, key in keys.items():
+                    rows = connection.execute(
+                        "SELECT sequence, first_hour, boot_ns, wall_ns, components"
+                        " FROM hour_vector WHERE key = ? ORDER BY hour",
+                        (row_id,),
+                    )
+                    for sequence, first_hour, boot_ns, wall_ns, components in rows:
+                        vector = self._unpack(components)
+                        yield HourlyVector(key, sequence, vector, first_hour, boot_ns, wall_ns)
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""
@@ -232,6 +249,30 @@ class SqliteLedger:
         )
         return (self._forked - set(ids)) | forked
 
+    def _write_hours(self, hours: Sequence[HourlyVector], added: Mapping[Key, int]) -> None:
+        self._connection.executemany(
+            "INSERT INTO hour_vector VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key, hour) DO UPDATE"
+            " SET first_hour = excluded.first_hour, sequence = excluded.sequence,"
+            " boot_ns = excluded.boot_ns, wall_ns = excluded.wall_ns,"
+            " components = excluded.components"
+            # The same row wins in whatever order two of them come.
+            " WHERE (excluded.sequence, excluded.components, -excluded.first_hour,"
+            " excluded.boot_ns, excluded.wall_ns)"
+            " > (sequence, components, -first_hour, boot_ns, wall_ns)",
+            [
+                (
+                    self._key_ids.get(hourly.key) or added[hourly.key],
+                    hourly.hour,
+                    hourly.first_hour,
+                    hourly.sequence,
+                    hourly.boot_ns,
+                    hourly.wall_ns,
+                    _PACKER.pack(*hourly.vector),
+                )
+                for hourly in hours
+            ],
+        )
+
     def _write_declaration(self, declaration: Declaration) -> int:
         cursor = self._connection.execute(
             "INSERT INTO declaration (declared_at_ns, author, source, kind, subject, body)"
@@ -289,12 +330,15 @@ class SqliteLedger:
         invariant(row is not None, f"a key's record {record_id} comes with or before the key")
         return int(row[0])
 
-    def _load_keys(self) -> dict[int, Key]:
+    def _load_keys(self, only: str | None = None) -> dict[int, Key]:
+        """Keys by id, all of them or those of one allocation."""
         keys = {}
         with self._read() as connection:
             rows = connection.execute(
                 "SELECT k.id, k.device, k.incarnation, k.allocation, k.phase, k.evidence,"
                 " r.record_id FROM register_key AS k JOIN record AS r ON r.id = k.record"
+                + ("" if only is None else " WHERE k.allocation = ?"),
+                () if only is None else (only,),
             )
             for row_id, device, incarnation, allocation, phase, evidence, record_id in rows:
                 key = Key(
