@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flopmeter_agent.claim_report import claiming, socket_path
+from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal, OsBlockFile
@@ -40,7 +42,7 @@ from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import channel_credentials
 from flopmeter_proto.daemon.logs import fields
-from flopmeter_proto.link import Link
+from flopmeter_proto.link import Link, ReportSource
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +134,11 @@ class AgentApp:
             rated_power_w=lambda record: parts.recognise(record).power_w,
             hours=Hours(hours_journal),
         )
+        source, claims = self._claiming(config, clock, simulated=chosen.sensor.simulated)
         self._link = Link(
             config.collector,
             lambda: self.loop.hello(METHOD_VERSION),
-            LoopSource(self.loop),
+            source,
             credentials=credentials,
             jitter=lambda: secrets.randbelow(1_000) / 1_000,
         )
@@ -144,7 +147,7 @@ class AgentApp:
             from flopmeter_agent import exposition
 
             self._teardown.enter_context(
-                exposition.serve(config.metrics_listen, self.loop, self._link.state)
+                exposition.serve(config.metrics_listen, self.loop, self._link.state, claims)
             )
         logger.info(
             "agent starts",
@@ -154,6 +157,21 @@ class AgentApp:
                 reason=chosen.reason,
                 collector=config.collector,
             ),
+        )
+
+    def _claiming(
+        self, config: AgentConfig, clock: Clock, *, simulated: bool
+    ) -> tuple[ReportSource, ClaimBook | None]:
+        """What the link sends, with the claims of training processes where they are taken."""
+        return self._teardown.enter_context(
+            claiming(
+                LoopSource(self.loop),
+                socket_path(config.claims_socket, simulated=simulated),
+                state=config.state,
+                node=config.node_name,
+                run=config.run,
+                clock=clock,
+            )
         )
 
     async def serve(self, stop: asyncio.Event) -> None:

@@ -47,6 +47,9 @@ class AgentConfig:
         0, description="Unix time in ns at which the scenario starts; 0 starts it now"
     )
     run: str = setting("", description="run that every device of this node works for")
+    claims_socket: str = setting(
+        "auto", description="path of the socket training processes claim on; off when empty"
+    )
     sample_period_s: float = setting(1.0, description="seconds between two readings")
     report_period_s: float = setting(10.0, description="seconds between two reports")
     tls_ca: Path | None = setting(None, description="PEM file of the collector's authority")

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flopmeter_agent.claims import ClaimBook, ClaimCounters
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_core.errors import UsageError
 from flopmeter_core.registers import Component
@@ -33,10 +34,11 @@ _DEVICE_SECONDS = {
 class AgentMetrics(Collector):
     """Turns an agent's counters into metric families at each scrape."""
 
-    def __init__(self, loop: AgentLoop, link: LinkState) -> None:
-        """Show a loop and its link."""
+    def __init__(self, loop: AgentLoop, link: LinkState, claims: ClaimBook | None = None) -> None:
+        """Show a loop, its link, and the claims where any are taken."""
         self._loop = loop
         self._link = link
+        self._claims = claims
 
     def collect(self) -> Iterable[Metric]:
         """The families, freshly made."""
@@ -75,7 +77,34 @@ class AgentMetrics(Collector):
             "Whether a stream to the collector is open.",
             value=float(self._link.connected),
         )
+        yield from self._claim_families()
         yield from self._device_families()
+
+    def _claim_families(self) -> Iterator[Metric]:
+        counters = self._claims.counters if self._claims is not None else ClaimCounters()
+        yield CounterMetricFamily(
+            "flopmeter_claim_messages",
+            "Messages of training processes that were taken.",
+            value=counters.messages,
+        )
+        yield CounterMetricFamily(
+            "flopmeter_claim_throttlings",
+            "Times a training process that sent too much was not read for a while.",
+            value=counters.throttled,
+        )
+        refused = CounterMetricFamily(
+            "flopmeter_claims_refused",
+            "Claims, messages and connections of training processes not taken, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in counters.refused.items():
+            refused.add_metric([reason], count)
+        yield refused
+        yield GaugeMetricFamily(
+            "flopmeter_claim_registers",
+            "Claim registers held.",
+            value=len(self._claims) if self._claims is not None else 0,
+        )
 
     def _device_families(self) -> Iterator[Metric]:
         seconds = CounterMetricFamily(
@@ -102,7 +131,9 @@ class AgentMetrics(Collector):
 
 
 @contextlib.contextmanager
-def serve(listen: str, loop: AgentLoop, link: LinkState) -> Iterator[int]:
+def serve(
+    listen: str, loop: AgentLoop, link: LinkState, claims: ClaimBook | None = None
+) -> Iterator[int]:
     """Serve the metrics on ``host:port`` until the context ends; yields the port.
 
     Raises:
@@ -110,7 +141,7 @@ def serve(listen: str, loop: AgentLoop, link: LinkState) -> Iterator[int]:
     """
     host, _, port = listen.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(AgentMetrics(loop, link))
+    registry.register(AgentMetrics(loop, link, claims))
     try:
         server, thread = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
     except (ValueError, OSError) as error:

@@ -12,9 +12,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key, Vector
-from flopmeter_core.units import NS_PER_HOUR
 
 PROTOCOL_VERSION = 1
 
@@ -44,36 +44,6 @@ class KeyedVector:
 
 
 @dataclass(frozen=True, slots=True)
-class HourlyVector:
-    """The cumulative vector of one key at the end of an hour of boot time.
-
-    It never enters a total by itself: it only says when the newest vector's content came about,
-    for declarations that hold for a part of the time.
-
-    Attributes:
-        key: whose register.
-        sequence: sequence of the register at that instant.
-        vector: cumulative values, nowhere above the key's newest vector.
-        first_hour: all that was added since the key's previous hourly vector was read in the
-            hours `first_hour` to `hour`; below `hour` where hours were thinned or refused.
-        boot_ns: time since boot of the last reading in the hour, suspend included.
-        wall_ns: Unix time in ns beside it: a label, by which dated declarations find the hour.
-    """
-
-    key: Key
-    sequence: int
-    vector: Vector
-    first_hour: int
-    boot_ns: int
-    wall_ns: int
-
-    @property
-    def hour(self) -> int:
-        """The number of the hour, counted from 0 at the boot of the key's incarnation."""
-        return self.boot_ns // NS_PER_HOUR
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """The newest vectors of the keys that changed.
 
@@ -83,7 +53,7 @@ class Report:
         boot_ns: time since boot at the sender, suspend included; no vector covers more.
         wall_ns: Unix time at the sender in ns: a label.
         display_flop: the sender's own best estimate by allocation, for display only.
-        hours: hourly vectors not acknowledged yet, oldest first.
+        claims: what training processes claim, as far as it is not acknowledged.
     """
 
     records: Mapping[str, DeviceRecord]
@@ -91,7 +61,7 @@ class Report:
     boot_ns: int
     wall_ns: int
     display_flop: Mapping[str, int] = field(default_factory=dict)
-    hours: tuple[HourlyVector, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 class Durability(enum.Enum):
@@ -113,12 +83,10 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
-class HourlyAcknowledgement:
-    """What became of one hourly vector; `reason` is set when it was refused."""
+class ClaimAcknowledgement:
+    """What became of one claim; `reason` is set when it was refused."""
 
-    key: Key
-    hour: int
-    sequence: int
+    claim: Claim
     durability: Durability
     reason: str = ""
 
@@ -131,6 +99,14 @@ class LedgerPosition:
     generation: int
     commit_number: int
 
+    def went_back(self, before: LedgerPosition) -> bool:
+        """Whether this is another ledger, or one that stands before an earlier position."""
+        return (
+            self.ledger_id != before.ledger_id
+            or self.generation != before.generation
+            or self.commit_number < before.commit_number
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -138,4 +114,4 @@ class Answer:
 
     acknowledgements: tuple[Acknowledgement, ...]
     position: LedgerPosition
-    hours: tuple[HourlyAcknowledgement, ...] = ()
+    claims: tuple[ClaimAcknowledgement, ...] = ()

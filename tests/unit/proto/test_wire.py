@@ -9,21 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Evidence, Key
-from flopmeter_core.reports import (
-    Durability,
-    Hello,
-    HourlyAcknowledgement,
-    HourlyVector,
-    KeyedVector,
-    LedgerPosition,
-    Report,
+from flopmeter_core.reports import Durability, Hello, KeyedVector, LedgerPosition, Report
+from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_proto.wire import (
+    MAXIMUM_CLAIMS_PER_MESSAGE,
+    StreamReader,
+    StreamWriter,
+    check_values,
 )
-from flopmeter_core.units import NS_PER_HOUR, REGISTER_LIMIT
-from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamReader, StreamWriter, check_values
 
 HELLO = Hello("node-1", "ab" * 16, simulated=True, cluster="c", sensor="nvml", boot_id="b")
 RECORD = DeviceRecord(
@@ -233,56 +230,83 @@ def test_one_key_has_one_number() -> None:
         StreamReader().report(message)
 
 
-def hourly(**changes: object) -> HourlyVector:
-    """The vector at the end of hour 7."""
-    row = HourlyVector(KEY, 9, VECTOR, 5, 7 * NS_PER_HOUR + 3, 1_800_000_000_000_000_001)
-    return replace(row, **changes)  # type: ignore[arg-type]
+# --- claims --------------------------------------------------------------------------------------
+
+CLAIM_KEY = ClaimKey(
+    "a", "42.0", ClaimScope.RANK, 7, "cd" * 16, 2, 100, "m", "fp8=0.9,bf16=rest", "pretraining"
+)
+CLAIM = Claim(CLAIM_KEY, ClaimCounts(200, 101, 10**15, 10**27), sequence=5)
 
 
-def test_hours() -> None:
-    """Hourly vectors come through whole, alone or beside newest ones, and are acknowledged."""
+def claims(*sent: Claim) -> Report:
+    """A report of claims alone."""
+    return replace(report(), records={}, claims=sent)
+
+
+def test_claims() -> None:
+    """Every field of a claim comes through whole, and so does its acknowledgement."""
+    other = replace(CLAIM, key=replace(CLAIM_KEY, rank=8), sequence=6)
     writer, reader = StreamWriter(), StreamReader()
-    refused = hourly(boot_ns=9 * NS_PER_HOUR)
-    for vectors in ([KeyedVector(KEY, 9, VECTOR)], []):
-        sent = replace(report(*vectors), hours=(hourly(), refused))
-        taken = reader.report(writer.report(sent))
-        assert taken == sent
-        answer = reader.answer(
-            taken, {}, POSITION, at_root=True, refused_hours={(KEY, refused.hour): "no"}
-        )
-        assert writer.answer(answer).hours == (
-            HourlyAcknowledgement(KEY, 7, 9, Durability.AT_ROOT),
-            HourlyAcknowledgement(KEY, 9, 9, Durability.REFUSED, "no"),
-        )
+    received = reader.report(writer.report(claims(CLAIM, other)))
+    assert received == claims(CLAIM, other)
+    answer = writer.answer(
+        reader.answer(received, {}, POSITION, at_root=True, refused_claims={CLAIM_KEY: "no"})
+    )
+    assert [(ack.claim, ack.durability, ack.reason) for ack in answer.claims] == [
+        (CLAIM, Durability.REFUSED, "no"),
+        (other, Durability.AT_ROOT, ""),
+    ]
+
+
+def test_a_collector_without_claims_answers_none() -> None:
+    """What nobody committed is not acknowledged."""
+    writer, reader = StreamWriter(), StreamReader()
+    received = reader.report(writer.report(claims(CLAIM)))
+    assert writer.answer(reader.answer(received, {}, POSITION, at_root=True)).claims == ()
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("field", "wrong"),
     [
-        ({"first_hour": 8}, "hours 8 to 7, which no boot has"),
-        ({"first_hour": -1}, "hours -1 to 7"),
-        ({"boot_ns": -1}, "which no boot has"),
-        ({"boot_ns": REGISTER_LIMIT}, "which no boot has"),
-        ({"sequence": 0}, "sequence 0"),
+        ("scope", 0),
+        ("scope", 9),
+        ("run", ""),
+        ("writer", b"x"),
+        ("rank", -1),
+        ("first_step", 201),
+        ("compute_flop", "1e27"),
+        ("compute_flop", "9" * 41),
+        ("format_mix", "fp7"),
+        ("sequence", 0),
     ],
 )
-def test_refused_hours(changes: dict[str, object], sentence: str) -> None:
-    """An hour that no boot can have is refused before anything looks at it."""
-    message = StreamWriter().report(replace(report(), hours=(hourly(**changes),)))
-    with pytest.raises(WireError, match=sentence):
-        StreamReader().report(message)
+def test_a_bad_claim_is_refused_alone(field: str, wrong: object) -> None:
+    """The vectors and the claims beside it are taken."""
+    sent = replace(report(KeyedVector(KEY, 9, VECTOR)), claims=(CLAIM, CLAIM))
+    message = StreamWriter().report(sent)
+    setattr(message.claims[0], field, wrong)
+    reader = StreamReader()
+    received = reader.report(message)
+    assert (len(received.vectors), received.claims) == (1, (CLAIM,))
+    answer = reader.answer(received, {}, POSITION, at_root=True, refused_claims={})
+    refused, taken = answer.claim_acknowledgements
+    assert refused.reason and not taken.reason
 
 
-def test_too_many_hours() -> None:
-    """A message cannot carry a year of hours."""
-    rows = tuple(hourly(boot_ns=n * NS_PER_HOUR, first_hour=0) for n in range(1_001))
-    with pytest.raises(WireError, match="at most 1000 hourly vectors, not 1001"):
-        StreamReader().report(StreamWriter().report(replace(report(), hours=rows)))
+def test_too_many_claims() -> None:
+    """A message holds so many claims and no more."""
+    sent = claims(*[CLAIM] * (MAXIMUM_CLAIMS_PER_MESSAGE + 1))
+    with pytest.raises(WireError, match="more than 4096 claims"):
+        StreamReader().report(StreamWriter().report(sent))
 
 
-def test_hour_never_sent() -> None:
-    """An acknowledgement of an hour of a key that was never stated is refused."""
-    answer = pb.StreamReportsResponse()
-    answer.hourly_acknowledgements.add(key_number=3, hour=1, sequence=1)
-    with pytest.raises(WireError, match="key 3, never sent"):
-        StreamWriter().answer(answer)
+def test_an_answer_to_no_claim() -> None:
+    """A collector that answers what was not sent is not believed; a late answer is left out."""
+    writer, reader = StreamWriter(), StreamReader()
+    received = reader.report(writer.report(claims(CLAIM)))
+    late = reader.answer(received, {}, POSITION, at_root=True, refused_claims={})
+    writer.report(claims(replace(CLAIM, sequence=6)))
+    assert writer.answer(late).claims == ()
+    late.claim_acknowledgements[0].claim_number = 1
+    with pytest.raises(WireError, match="claim 1, never sent"):
+        writer.answer(late)

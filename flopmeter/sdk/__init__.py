@@ -1,0 +1,1 @@
+"""What a training script imports: claims of its own work, sent to the node's agent."""

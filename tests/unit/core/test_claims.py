@@ -1,0 +1,246 @@
+"""Claims: what is refused, how registers merge, and what a run's claims add up to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_core.claims import (
+    CLAIMED_FLOP_LIMIT,
+    Agreement,
+    Claim,
+    ClaimCounts,
+    ClaimKey,
+    ClaimScope,
+    ClaimTotals,
+    add_up,
+    check_claim,
+    reconcile,
+)
+from flopmeter_core.errors import DataError
+from flopmeter_core.interval import Figures, Interval
+
+RANK = ClaimScope.RANK
+FLOP = 10**21 + 7
+
+
+def claim(
+    first: int = 1,
+    last: int = 100,
+    per_step: int = FLOP,
+    *,
+    writer: int = 0,
+    count: int | None = None,
+    **key: object,
+) -> Claim:
+    """A claim of `per_step` FLOP and 10 tokens a step."""
+    steps = last - first + 1 if count is None else count
+    fields = {
+        "run": "a",
+        "attempt": "0",
+        "scope": ClaimScope.GLOBAL,
+        "rank": 0,
+        "writer": f"{writer:032x}",
+        "pass_number": 0,
+        "first_step": first,
+    }
+    counts = ClaimCounts(last, steps, 10 * steps, per_step * steps)
+    return Claim(ClaimKey(**(fields | key)), counts)  # type: ignore[arg-type]
+
+
+def flop(*claims: Claim) -> tuple[int, int]:
+    """Executed and unique FLOP of claims."""
+    totals = add_up(claims)
+    return totals.executed_flop, totals.unique_flop
+
+
+def test_global_claims_of_all_ranks_are_one() -> None:
+    """Eight ranks that each state the whole run's figure state it once."""
+    totals = add_up([claim(writer=writer) for writer in range(8)])
+    assert totals == ClaimTotals(100 * FLOP, 100 * FLOP, 1000, 1000, 100, 100, 1, 8)
+
+
+def test_the_largest_global_claim_of_a_step_counts() -> None:
+    """Where processes differ, each step takes the larger claim, not the average or the sum."""
+    low, high = claim(1, 100, 3), claim(51, 150, 5, writer=1)
+    assert flop(low, high) == (50 * 3 + 100 * 5,) * 2
+
+
+def test_rank_claims_add_up() -> None:
+    """Each rank states its own share; one that is behind has only done less."""
+    ranks = [claim(scope=RANK, rank=rank, writer=rank) for rank in range(7)]
+    late = claim(1, 98, scope=RANK, rank=7, writer=7)
+    assert flop(*ranks, late) == ((7 * 100 + 98) * FLOP,) * 2
+    assert add_up([*ranks, late]).executed_step_count == 100
+
+
+def test_two_processes_of_one_rank_count_once() -> None:
+    """A rank stated by two processes is one rank's work."""
+    both = [claim(scope=RANK, rank=3, writer=writer) for writer in range(2)]
+    assert flop(*both) == (100 * FLOP, 100 * FLOP)
+
+
+def test_replayed_steps_are_executed_and_not_unique() -> None:
+    """A restart from a checkpoint, and a rollback within an attempt, repeat steps."""
+    restart = claim(81, 200, attempt="1", writer=1)
+    rollback = claim(151, 160, attempt="1", writer=1, pass_number=1)
+    assert flop(claim(), restart, rollback) == ((100 + 120 + 10) * FLOP, 200 * FLOP)
+    totals = add_up([claim(), restart, rollback])
+    assert (totals.executed_step_count, totals.unique_step_count) == (230, 200)
+    assert totals.attempt_count == 2
+
+
+def test_another_number_of_ranks_after_a_restart() -> None:
+    """Replayed steps count as often as before, however many ranks share them."""
+    before = [claim(1, 100, 10, scope=RANK, rank=r, writer=r) for r in range(8)]
+    after = [claim(51, 100, 20, scope=RANK, rank=r, writer=9 + r, attempt="1") for r in range(4)]
+    assert flop(*before, *after) == (80 * 150, 80 * 100)
+
+
+def test_uneven_shares_are_exact() -> None:
+    """FLOP that no number of steps divides are not lost in shares."""
+    whole = [
+        replace(claim(1, 7, scope=RANK, rank=r), counts=ClaimCounts(7, 7, 5, 10**25 + r))
+        for r in range(64)
+    ]
+    assert flop(*whole) == (sum(10**25 + r for r in range(64)),) * 2
+
+
+LABELS = st.builds(
+    claim,
+    first=st.integers(0, 20),
+    last=st.integers(20, 40),
+    per_step=st.integers(0, 10**22),
+    writer=st.integers(0, 3),
+    count=st.integers(1, 1),
+    scope=st.just(RANK),
+    rank=st.integers(0, 2),
+    attempt=st.sampled_from("01"),
+    pass_number=st.integers(0, 2),
+)
+
+
+@given(claims=st.lists(LABELS, min_size=1, max_size=12), data=st.data())
+def test_order_and_repetition_change_nothing(claims: list[Claim], data: st.DataObject) -> None:
+    """Claims are a set; unique never passes executed, and one pass has both alike."""
+    shuffled = data.draw(st.permutations(claims + claims[:3]))
+    executed, unique = flop(*claims)
+    assert flop(*shuffled) == (executed, unique)
+    assert unique <= executed
+    if len({(c.key.attempt, c.key.pass_number) for c in claims}) == 1:
+        assert unique == executed
+
+
+@given(claims=st.lists(LABELS, min_size=1, max_size=8))
+def test_against_step_by_step(claims: list[Claim]) -> None:
+    """The same as adding every single step by the rule."""
+    executed = unique = Fraction(0)
+    for step in range(41):
+        passes: dict[object, dict[int, Fraction]] = {}
+        for each in claims:
+            if each.key.first_step <= step <= each.counts.last_step:
+                length = each.counts.last_step - each.key.first_step + 1
+                ranks = passes.setdefault((each.key.attempt, each.key.pass_number), {})
+                share = Fraction(each.counts.compute_flop, length)
+                ranks[each.key.rank] = max(share, ranks.get(each.key.rank, share))
+        sums = [sum(ranks.values(), Fraction(0)) for ranks in passes.values()]
+        executed += sum(sums, Fraction(0))
+        unique += max(sums, default=Fraction(0))
+    found = flop(*claims)
+    nearest = Fraction(1, 2) + Fraction(1, 2**60)  # a half may go either way
+    assert abs(found[0] - executed) <= nearest
+    assert abs(found[1] - unique) <= nearest
+
+
+COUNTS = st.builds(ClaimCounts, *[st.integers(0, 10**9)] * 4)
+
+
+@given(a=COUNTS, b=COUNTS, c=COUNTS)
+def test_states_of_a_register_merge_in_any_order(
+    a: ClaimCounts, b: ClaimCounts, c: ClaimCounts
+) -> None:
+    """The merge is associative, commutative and idempotent."""
+    assert a.joined(b) == b.joined(a)
+    assert a.joined(b).joined(c) == a.joined(b.joined(c))
+    assert a.joined(a) == a
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"run": ""}, "the name of a run has 1 to 200"),
+        ({"run": "a,b"}, "may hold printable characters"),
+        ({"model": "m\n"}, "the name of a model may hold"),
+        ({"attempt": ""}, "the attempt of a claim has 1 to 100"),
+        ({"writer": "x"}, "32 hexadecimal digits"),
+        ({"rank": 1}, "0 when it is global"),
+        ({"scope": RANK, "rank": -1}, "has rank 0 to"),
+        ({"pass_number": 10_001}, "the pass of a claim"),
+        ({"first_step": -1}, "must ascend"),
+        ({"first_step": 101}, "must ascend"),
+        ({"format_mix": "fp7"}, "unknown number format"),
+        ({"format_mix": "bf16=1" + " " * 100}, "at most 100 printable"),
+        ({"activity": "Training!"}, "one word in small letters"),
+    ],
+)
+def test_a_key_that_cannot_be_true(wrong: dict[str, object], sentence: str) -> None:
+    """Each field is held to its rule, with one sentence."""
+    good = claim()
+    check_claim(good)
+    with pytest.raises(DataError, match=sentence):
+        check_claim(replace(good, key=replace(good.key, **wrong)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"last_step": 1 << 62}, "must ascend"),
+        ({"step_count": 0}, "at least one step"),
+        ({"step_count": 101}, "no more than its stretch"),
+        ({"token_count": -1}, "tokens"),
+        ({"compute_flop": -1}, "negative or beyond"),
+        ({"compute_flop": CLAIMED_FLOP_LIMIT}, "negative or beyond"),
+    ],
+)
+def test_counts_that_cannot_be_true(wrong: dict[str, int], sentence: str) -> None:
+    """Impossible counts are refused; a mere lie is not."""
+    good = claim()
+    check_claim(replace(good, counts=replace(good.counts, compute_flop=CLAIMED_FLOP_LIMIT - 1)))
+    with pytest.raises(DataError, match=sentence):
+        check_claim(replace(good, counts=replace(good.counts, **wrong)))
+
+
+METERED = Figures(Interval(50, 90, 100, 110, 1_000), unobserved_ceiling=10)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "agreement"),
+    [
+        (59, Agreement.BELOW),  # 59 x 1.5 = 88.5 < 90
+        (60, Agreement.AGREES),
+        (100, Agreement.AGREES),
+        (180, Agreement.AGREES),  # (110 + 10) x 1.5
+        (181, Agreement.ABOVE),
+        (1_010, Agreement.ABOVE),
+        (1_011, Agreement.IMPOSSIBLE),
+    ],
+)
+def test_reconcile(claimed: int, agreement: Agreement) -> None:
+    """A claim agrees within the bound of the likely range, whose upper end has unobserved time."""
+    found = reconcile(add_up([claim(1, 1, claimed)]), METERED, bound=1.5)
+    assert (found.agreement, found.ratio) == (agreement, Fraction(claimed, 100))
+    assert found.agreement.alerts == (agreement is not Agreement.AGREES)
+
+
+def test_reconcile_without_a_meter() -> None:
+    """Where nothing was metered there is no ratio, unless physics forbids the claim."""
+    totals = add_up([claim()])
+    nothing = reconcile(totals, Figures(), bound=1.5)
+    assert (nothing.agreement, nothing.ratio) == (Agreement.UNMEASURED, None)
+    assert not nothing.agreement.alerts
+    capped = Figures(unobserved_ceiling=100 * FLOP - 1)
+    assert reconcile(totals, capped, bound=1.5).agreement is Agreement.IMPOSSIBLE
