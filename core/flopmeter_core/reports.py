@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key, Vector
+from flopmeter_core.units import NS_PER_HOUR
 
 PROTOCOL_VERSION = 1
 
@@ -44,6 +45,36 @@ class KeyedVector:
 
 
 @dataclass(frozen=True, slots=True)
+class HourlyVector:
+    """The cumulative vector of one key at the end of an hour of boot time.
+
+    It never enters a total by itself: it only says when the newest vector's content came about,
+    for declarations that hold for a part of the time.
+
+    Attributes:
+        key: whose register.
+        sequence: sequence of the register at that instant.
+        vector: cumulative values, nowhere above the key's newest vector.
+        first_hour: all that was added since the key's previous hourly vector was read in the
+            hours `first_hour` to `hour`; below `hour` where hours were thinned or refused.
+        boot_ns: time since boot of the last reading in the hour, suspend included.
+        wall_ns: Unix time in ns beside it: a label, by which dated declarations find the hour.
+    """
+
+    key: Key
+    sequence: int
+    vector: Vector
+    first_hour: int
+    boot_ns: int
+    wall_ns: int
+
+    @property
+    def hour(self) -> int:
+        """The number of the hour, counted from 0 at the boot of the key's incarnation."""
+        return self.boot_ns // NS_PER_HOUR
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The newest vectors of the keys that changed.
 
@@ -54,6 +85,7 @@ class Report:
         wall_ns: Unix time at the sender in ns: a label.
         display_flop: the sender's own best estimate by allocation, for display only.
         claims: what training processes claim, as far as it is not acknowledged.
+        hours: hourly vectors not acknowledged yet, oldest first.
     """
 
     records: Mapping[str, DeviceRecord]
@@ -62,6 +94,7 @@ class Report:
     wall_ns: int
     display_flop: Mapping[str, int] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    hours: tuple[HourlyVector, ...] = ()
 
 
 class Durability(enum.Enum):
@@ -92,6 +125,17 @@ class ClaimAcknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class HourlyAcknowledgement:
+    """What became of one hourly vector; `reason` is set when it was refused."""
+
+    key: Key
+    hour: int
+    sequence: int
+    durability: Durability
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerPosition:
     """Where a ledger stands; an older position than before means it was restored."""
 
@@ -115,3 +159,4 @@ class Answer:
     acknowledgements: tuple[Acknowledgement, ...]
     position: LedgerPosition
     claims: tuple[ClaimAcknowledgement, ...] = ()
+    hours: tuple[HourlyAcknowledgement, ...] = ()

@@ -24,11 +24,13 @@ from flopmeter_core.reports import (
     Answer,
     Durability,
     Hello,
+    HourlyAcknowledgement,
+    HourlyVector,
     KeyedVector,
     LedgerPosition,
     Report,
 )
-from flopmeter_core.units import NS_PER_S, REGISTER_LIMIT
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S, REGISTER_LIMIT
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire_claims import (
     DURABILITIES,
@@ -47,6 +49,8 @@ MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024
 MAXIMUM_TEXT_LENGTH = 256
 MAXIMUM_KEYS_PER_STREAM = 100_000
 MAXIMUM_RECORDS_PER_STREAM = 10_000
+MAXIMUM_HOURS_PER_MESSAGE = 1_000
+"""Hourly vectors in one message: about 0.2 MB."""
 INCARNATION_BYTES = 16
 
 _SCOPES = {
@@ -91,12 +95,20 @@ class StreamWriter:
         """One report; keys and records this stream has not stated yet come first."""
         message = pb.StreamReportsRequest()
         for keyed in report.vectors:
-            number = self._keys.get(keyed.key)
-            if number is None:
-                number = self._state_key(message, keyed.key, report.records[keyed.key.record])
             message.vectors.add(
-                key_number=number, sequence=keyed.sequence, component_values=keyed.vector
+                key_number=self._number(message, keyed.key, report.records),
+                sequence=keyed.sequence,
+                component_values=keyed.vector,
             )
+        for hourly in report.hours:
+            added = message.hourly_vectors.add(
+                key_number=self._number(message, hourly.key, report.records),
+                sequence=hourly.sequence,
+                component_values=hourly.vector,
+                first_hour=hourly.first_hour,
+            )
+            added.boot_duration.FromNanoseconds(hourly.boot_ns)
+            added.observe_time.FromNanoseconds(hourly.wall_ns)
         for allocation, flop in report.display_flop.items():
             message.display_estimates.add(allocation=allocation, compute_flop=str(flop))
         self._claims = report.claims
@@ -111,23 +123,41 @@ class StreamWriter:
         Raises:
             WireError: an acknowledgement for a key this stream never stated.
         """
-        acknowledgements = []
-        for ack in message.acknowledgements:
-            if not 0 <= ack.key_number < len(self._keys_back):
-                raise WireError(f"the collector acknowledged key {ack.key_number}, never sent")
-            acknowledgements.append(
-                Acknowledgement(
-                    key=self._keys_back[ack.key_number],
-                    sequence=ack.sequence,
-                    durability=DURABILITIES_BACK.get(ack.durability, Durability.REFUSED),
-                    reason=ack.reason,
-                )
+        acknowledgements = tuple(
+            Acknowledgement(
+                key=self._sent_key(ack.key_number),
+                sequence=ack.sequence,
+                durability=DURABILITIES_BACK.get(ack.durability, Durability.REFUSED),
+                reason=ack.reason,
             )
+            for ack in message.acknowledgements
+        )
+        hours = tuple(
+            HourlyAcknowledgement(
+                key=self._sent_key(hour_ack.key_number),
+                hour=hour_ack.hour,
+                sequence=hour_ack.sequence,
+                durability=DURABILITIES_BACK.get(hour_ack.durability, Durability.REFUSED),
+                reason=hour_ack.reason,
+            )
+            for hour_ack in message.hourly_acknowledgements
+        )
         position = LedgerPosition(
             message.ledger_id, message.ledger_generation, message.commit_number
         )
         claims = claim_answers(message.claim_acknowledgements, self._claims)
-        return Answer(tuple(acknowledgements), position, claims)
+        return Answer(acknowledgements, position, claims, hours)
+
+    def _sent_key(self, number: int) -> Key:
+        if not 0 <= number < len(self._keys_back):
+            raise WireError(f"the collector acknowledged key {number}, never sent")
+        return self._keys_back[number]
+
+    def _number(
+        self, message: pb.StreamReportsRequest, key: Key, records: Mapping[str, DeviceRecord]
+    ) -> int:
+        number = self._keys.get(key)
+        return self._state_key(message, key, records[key.record]) if number is None else number
 
     def _state_key(self, message: pb.StreamReportsRequest, key: Key, record: DeviceRecord) -> int:
         if key.record not in self._records:
@@ -226,7 +256,8 @@ class StreamReader:
         if boot_ns < 0:
             raise WireError("boot_duration is negative")
         self._claims = claims_in(message.claims)
-        used = {vector.key.record for vector in vectors}
+        hours = self._hours(message)
+        used = {vector.key.record for vector in vectors} | {hour.key.record for hour in hours}
         return Report(
             records={r.record_id: r for r in self._records.values() if r.record_id in used},
             vectors=vectors,
@@ -239,6 +270,25 @@ class StreamReader:
                 for display in message.display_estimates
             },
             claims=tuple(each.claim for each in self._claims if each.claim is not None),
+            hours=hours,
+        )
+
+    def _hours(self, message: pb.StreamReportsRequest) -> tuple[HourlyVector, ...]:
+        if len(message.hourly_vectors) > MAXIMUM_HOURS_PER_MESSAGE:
+            raise WireError(
+                f"a message has at most {MAXIMUM_HOURS_PER_MESSAGE} hourly vectors, not "
+                f"{len(message.hourly_vectors)}"
+            )
+        return tuple(
+            HourlyVector(
+                key=self.key(hourly.key_number),
+                sequence=check_sequence(hourly.sequence),
+                vector=check_values(tuple(hourly.component_values)),
+                first_hour=_first_hour(hourly),
+                boot_ns=hourly.boot_duration.ToNanoseconds(),
+                wall_ns=hourly.observe_time.seconds * NS_PER_S + hourly.observe_time.nanos,
+            )
+            for hourly in message.hourly_vectors
         )
 
     def key(self, number: int) -> Key:
@@ -255,11 +305,12 @@ class StreamReader:
     def answer(
         self,
         report: Report,
-        refused: dict[Key, str],
+        refused: Mapping[Key, str],
         position: LedgerPosition,
         *,
         at_root: bool,
         refused_claims: Mapping[ClaimKey, str] | None = None,
+        refused_hours: Mapping[tuple[Key, int], str] | None = None,
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -270,6 +321,7 @@ class StreamReader:
             at_root: whether no other ledger lies behind this one.
             refused_claims: why claims of well-formed content were not taken; None answers no
                 claim, so that the sender keeps them.
+            refused_hours: why each refused hourly vector (key, hour) was not taken.
         """
         response = pb.StreamReportsResponse(
             ledger_id=position.ledger_id,
@@ -287,6 +339,15 @@ class StreamReader:
             )
         if refused_claims is not None:
             acknowledge_claims(response, self._claims, refused_claims, durable)
+        for hourly in report.hours:
+            reason = (refused_hours or {}).get((hourly.key, hourly.hour), "")
+            response.hourly_acknowledgements.add(
+                key_number=self._numbers[hourly.key],
+                hour=hourly.hour,
+                sequence=hourly.sequence,
+                durability=DURABILITIES[Durability.REFUSED if reason else durable],
+                reason=reason,
+            )
         return response
 
     def _take_records(self, records: Iterable[pb.DeviceRecord]) -> None:
@@ -382,6 +443,19 @@ def _record_in(message: pb.DeviceRecord) -> DeviceRecord:
 
 
 MAXIMUM_DEVICES_PER_NODE = 1_024
+
+
+def _first_hour(hourly: pb.HourlyVector) -> int:
+    """Refuse an hour that no boot can have, or that lies after the vector's own."""
+    boot_ns = hourly.boot_duration.ToNanoseconds()
+    if not 0 <= hourly.first_hour <= boot_ns // NS_PER_HOUR or boot_ns >= REGISTER_LIMIT:
+        raise WireError(
+            f"an hourly vector stands for the hours {hourly.first_hour} to "
+            f"{boot_ns // NS_PER_HOUR}, which no boot has"
+        )
+    if abs(hourly.observe_time.seconds) >= REGISTER_LIMIT // NS_PER_S:
+        raise WireError("observe_time of an hourly vector lies centuries away; check the clock")
+    return int(hourly.first_hour)
 
 
 def _evidence(number: int) -> Evidence:

@@ -13,8 +13,17 @@ from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Evidence, Key
-from flopmeter_core.reports import Durability, Hello, KeyedVector, LedgerPosition, Report
-from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_core.reports import (
+    Durability,
+    Hello,
+    HourlyAcknowledgement,
+    HourlyVector,
+    KeyedVector,
+    LedgerPosition,
+    Report,
+)
+from flopmeter_core.units import NS_PER_HOUR, REGISTER_LIMIT
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     MAXIMUM_CLAIMS_PER_MESSAGE,
     StreamReader,
@@ -310,3 +319,58 @@ def test_an_answer_to_no_claim() -> None:
     late.claim_acknowledgements[0].claim_number = 1
     with pytest.raises(WireError, match="claim 1, never sent"):
         writer.answer(late)
+
+
+def hourly(**changes: object) -> HourlyVector:
+    """The vector at the end of hour 7."""
+    row = HourlyVector(KEY, 9, VECTOR, 5, 7 * NS_PER_HOUR + 3, 1_800_000_000_000_000_001)
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def test_hours() -> None:
+    """Hourly vectors come through whole, alone or beside newest ones, and are acknowledged."""
+    writer, reader = StreamWriter(), StreamReader()
+    refused = hourly(boot_ns=9 * NS_PER_HOUR)
+    for vectors in ([KeyedVector(KEY, 9, VECTOR)], []):
+        sent = replace(report(*vectors), hours=(hourly(), refused))
+        taken = reader.report(writer.report(sent))
+        assert taken == sent
+        answer = reader.answer(
+            taken, {}, POSITION, at_root=True, refused_hours={(KEY, refused.hour): "no"}
+        )
+        assert writer.answer(answer).hours == (
+            HourlyAcknowledgement(KEY, 7, 9, Durability.AT_ROOT),
+            HourlyAcknowledgement(KEY, 9, 9, Durability.REFUSED, "no"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"first_hour": 8}, "hours 8 to 7, which no boot has"),
+        ({"first_hour": -1}, "hours -1 to 7"),
+        ({"boot_ns": -1}, "which no boot has"),
+        ({"boot_ns": REGISTER_LIMIT}, "which no boot has"),
+        ({"sequence": 0}, "sequence 0"),
+    ],
+)
+def test_refused_hours(changes: dict[str, object], sentence: str) -> None:
+    """An hour that no boot can have is refused before anything looks at it."""
+    message = StreamWriter().report(replace(report(), hours=(hourly(**changes),)))
+    with pytest.raises(WireError, match=sentence):
+        StreamReader().report(message)
+
+
+def test_too_many_hours() -> None:
+    """A message cannot carry a year of hours."""
+    rows = tuple(hourly(boot_ns=n * NS_PER_HOUR, first_hour=0) for n in range(1_001))
+    with pytest.raises(WireError, match="at most 1000 hourly vectors, not 1001"):
+        StreamReader().report(StreamWriter().report(replace(report(), hours=rows)))
+
+
+def test_hour_never_sent() -> None:
+    """An acknowledgement of an hour of a key that was never stated is refused."""
+    answer = pb.StreamReportsResponse()
+    answer.hourly_acknowledgements.add(key_number=3, hour=1, sequence=1)
+    with pytest.raises(WireError, match="key 3, never sent"):
+        StreamWriter().answer(answer)

@@ -145,6 +145,22 @@ class Vector(_message.Message):
     component_values: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class HourlyVector(_message.Message):
+    __slots__ = ("key_number", "sequence", "component_values", "first_hour", "boot_duration", "observe_time")
+    KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_VALUES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_HOUR_FIELD_NUMBER: _ClassVar[int]
+    BOOT_DURATION_FIELD_NUMBER: _ClassVar[int]
+    OBSERVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    key_number: int
+    sequence: int
+    component_values: _containers.RepeatedScalarFieldContainer[int]
+    first_hour: int
+    boot_duration: _duration_pb2.Duration
+    observe_time: _timestamp_pb2.Timestamp
+    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ..., first_hour: _Optional[int] = ..., boot_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., observe_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class DisplayEstimate(_message.Message):
     __slots__ = ("allocation", "compute_flop")
     ALLOCATION_FIELD_NUMBER: _ClassVar[int]
@@ -190,7 +206,7 @@ class Claim(_message.Message):
     def __init__(self, claim_number: _Optional[int] = ..., sequence: _Optional[int] = ..., run: _Optional[str] = ..., attempt: _Optional[str] = ..., scope: _Optional[_Union[ClaimScope, str]] = ..., rank: _Optional[int] = ..., writer: _Optional[bytes] = ..., pass_number: _Optional[int] = ..., first_step: _Optional[int] = ..., model: _Optional[str] = ..., format_mix: _Optional[str] = ..., activity: _Optional[str] = ..., last_step: _Optional[int] = ..., step_count: _Optional[int] = ..., token_count: _Optional[int] = ..., compute_flop: _Optional[str] = ...) -> None: ...
 
 class StreamReportsRequest(_message.Message):
-    __slots__ = ("hello", "device_records", "keys", "vectors", "display_estimates", "observe_time", "boot_duration", "claims")
+    __slots__ = ("hello", "device_records", "keys", "vectors", "display_estimates", "observe_time", "boot_duration", "claims", "hourly_vectors")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     DEVICE_RECORDS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +215,7 @@ class StreamReportsRequest(_message.Message):
     OBSERVE_TIME_FIELD_NUMBER: _ClassVar[int]
     BOOT_DURATION_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    HOURLY_VECTORS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     device_records: _containers.RepeatedCompositeFieldContainer[DeviceRecord]
     keys: _containers.RepeatedCompositeFieldContainer[KeyDescriptor]
@@ -207,7 +224,8 @@ class StreamReportsRequest(_message.Message):
     observe_time: _timestamp_pb2.Timestamp
     boot_duration: _duration_pb2.Duration
     claims: _containers.RepeatedCompositeFieldContainer[Claim]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., display_estimates: _Optional[_Iterable[_Union[DisplayEstimate, _Mapping]]] = ..., observe_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., boot_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ...) -> None: ...
+    hourly_vectors: _containers.RepeatedCompositeFieldContainer[HourlyVector]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., vectors: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., display_estimates: _Optional[_Iterable[_Union[DisplayEstimate, _Mapping]]] = ..., observe_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., boot_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ...) -> None: ...
 
 class ClaimAcknowledgement(_message.Message):
     __slots__ = ("claim_number", "sequence", "durability", "reason")
@@ -233,19 +251,35 @@ class Acknowledgement(_message.Message):
     reason: str
     def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class HourlyAcknowledgement(_message.Message):
+    __slots__ = ("key_number", "hour", "sequence", "durability", "reason")
+    KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    HOUR_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    DURABILITY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    key_number: int
+    hour: int
+    sequence: int
+    durability: Durability
+    reason: str
+    def __init__(self, key_number: _Optional[int] = ..., hour: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
 class StreamReportsResponse(_message.Message):
-    __slots__ = ("acknowledgements", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements")
+    __slots__ = ("acknowledgements", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements")
     ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     LEDGER_ID_FIELD_NUMBER: _ClassVar[int]
     LEDGER_GENERATION_FIELD_NUMBER: _ClassVar[int]
     COMMIT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLAIM_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
+    HOURLY_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     acknowledgements: _containers.RepeatedCompositeFieldContainer[Acknowledgement]
     ledger_id: str
     ledger_generation: int
     commit_number: int
     claim_acknowledgements: _containers.RepeatedCompositeFieldContainer[ClaimAcknowledgement]
-    def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ...) -> None: ...
+    hourly_acknowledgements: _containers.RepeatedCompositeFieldContainer[HourlyAcknowledgement]
+    def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ...) -> None: ...
 
 class SubmitBatchRequest(_message.Message):
     __slots__ = ("protocol_version", "relay", "request_id", "simulated", "device_records", "keys", "sequences", "boot_duration_ns", "columns")
