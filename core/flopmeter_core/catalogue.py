@@ -14,7 +14,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import Figures
@@ -100,9 +99,10 @@ def stand(figures: Figures, threshold: Threshold) -> Standing:
         threshold=threshold,
         state=state,
         decided=met(total.lower, value) == met(total.upper, value),
-        ratio_lower=float(Fraction(total.lower, value)),
-        ratio_best=float(Fraction(total.best, value)),
-        ratio_upper=float(Fraction(total.upper, value)),
+        # Python divides whole numbers of any size to the nearest float.
+        ratio_lower=total.lower / value,
+        ratio_best=total.best / value,
+        ratio_upper=total.upper / value,
     )
 
 

@@ -1,13 +1,15 @@
 """Measures the budgets of docs/performance.md beside their limits, in one run.
 
-Owns: the order of the cases, the table on standard output and build/bench.json.
-May touch: everything the cases touch; build/.
+Owns: the order of the cases, docs/performance.md, build/bench.json and standard output.
+May touch: everything the cases touch; build/ and docs/performance.md.
 Called by ``make bench``. Exit 1 when a budget is not kept.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -18,12 +20,43 @@ sys.path.insert(0, str(TESTS))
 from bench import agent_cases, collector_cases  # noqa: E402
 from bench.result import table  # noqa: E402
 
+PAGE = """# Performance
+
+`make bench` measures each line beside its limit or peer in the same run.
+It writes this page and `build/bench.json`.
+Machines are noisy: trust the ratios of one run, and absolute figures to about 40 %.
+Kernels are interpreted; compiling them is not done yet.
+
+Measured {day} on {cores} cores ({machine}), Python {python}, load average {load:.1f} at the start:
+
+{table}
+
+What is not measured: a real driver's calls, more than 100 connections, a fleet, a soak.
+"""
+
+
+def processor() -> str:
+    """The processor's own name."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
 
 def main() -> int:
     """Measure, print, write."""
+    load = os.getloadavg()[0]
     results = [*agent_cases.cases(), *collector_cases.cases()]
-    print(f"Python {platform.python_version()}, {platform.machine()}, interpreted kernels\n")
-    print(table(results))
+    page = PAGE.format(
+        day=datetime.datetime.now(datetime.UTC).date(),
+        cores=os.cpu_count(),
+        machine=processor(),
+        python=platform.python_version(),
+        load=load,
+        table=table(results),
+    )
+    print(page)
+    (TESTS.parent / "docs" / "performance.md").write_text(page)
     build = TESTS.parent / "build"
     build.mkdir(exist_ok=True)
     rows = [result.to_json() for result in results]
