@@ -48,6 +48,9 @@ COMMANDS = {
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
     "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),
     "record": Entry("record", "Write down what the sensor reads.", ("agent",)),
+    "calibrate": Entry(
+        "calibrate", "Score the meter by work of known FLOP.", ("agent", "collector", "calibrate")
+    ),
     "thresholds": Entry("thresholds", "List the compute thresholds and their sources."),
     "device": Entry("device", "List the accelerators flopmeter knows."),
     "estimate": Entry("estimate", "Estimate training compute from published figures."),

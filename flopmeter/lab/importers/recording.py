@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from flopmeter.lab.importers.base import NodeRecording, Recording
 from flopmeter.lab.recorder import COMMAND_ENDED, COMMAND_STARTED
-from flopmeter.lab.recording import END, Recorded, decode
+from flopmeter.lab.recording import END, Recorded, Row, decode
 from flopmeter.lab.recording_rows import reading_of
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.errors import DataError
@@ -70,13 +71,24 @@ def load_recorded(path: Path) -> Recorded:
     return recorded
 
 
-def as_run(recorded: Recorded, *, run: str, name: str) -> Recording:
+class NothingRecordedError(DataError):
+    """No row of a recording has a reading of the kind asked for."""
+
+
+def as_run(
+    recorded: Recorded,
+    *,
+    run: str,
+    name: str,
+    read: Callable[[str, Row], Reading | None] = reading_of,
+) -> Recording:
     """A recording as one run on one node.
 
     Args:
         recorded: the content of the file.
         run: the run's name.
         name: of the file, for errors.
+        read: makes a reading of a device's row; None where it has none of the kind wanted.
 
     Raises:
         DataError: no reading, or devices that changed on the way.
@@ -90,18 +102,21 @@ def as_run(recorded: Recorded, *, run: str, name: str) -> Recording:
         )
     header = recorded.header
     # Both clocks count from the header's instant, at which the recording's time is 0.
-    start_ns, stop_ns = _run_period(recorded)
+    start_ns, stop_ns = period = _run_period(recorded)
     allocation = for_run(run)
     readings = []
     for device, rows in recorded.rows.items():
         for row in rows:
             try:
-                reading = reading_of(device, row)
+                reading = read(device, row)
             except (KeyError, ValueError) as error:
                 raise DataError(
                     f"{name} has a row of {device} that is no reading ({error!r})"
                 ) from error
-            readings.append(_since_epoch(reading, recorded, allocation, (start_ns, stop_ns)))
+            if reading is not None:
+                readings.append(_since_epoch(reading, recorded, allocation, period))
+    if not readings:
+        raise NothingRecordedError(f"{name} has no reading of this kind")
     readings.sort(key=lambda reading: reading.monotonic_ns)
     return Recording(
         run=run,
