@@ -54,6 +54,7 @@ COMMANDS = {
     "thresholds": Entry("thresholds", "List the compute thresholds and their sources."),
     "device": Entry("device", "List the accelerators flopmeter knows."),
     "estimate": Entry("estimate", "Estimate training compute from published figures."),
+    "import-log": Entry("import_log", "Count FLOP by architecture from a training's own log."),
     "config": Entry("config", "Print the settings in force and where each comes from."),
 }
 """Explicit, in the order of the help page; each module holds an object named `command`."""
