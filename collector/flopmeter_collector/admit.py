@@ -67,7 +67,9 @@ def refusal(vector: Vector, record: DeviceRecord, *, boot_ns: int | None) -> str
             f"the vector covers {_seconds(total_ns)} s but its node booted only "
             f"{_seconds(boot_ns)} s ago; check the node's clock and restart its agent"
         )
-    observed_ns = vector[Component.BUSY_NS] + vector[Component.IDLE_NS]
+    # A doubted period keeps its work where only the work's smallness is doubted (core.suspicion).
+    read_in = (Component.BUSY_NS, Component.IDLE_NS, Component.SUSPECT_NS)
+    observed_ns = sum(vector[component] for component in read_in)
     return _cycle_refusal(vector, record, observed_ns) or _energy_refusal(vector, record, total_ns)
 
 

@@ -37,6 +37,15 @@ def test_cycles_need_observed_time() -> None:
     assert "sm_active_megacycles" in refusal(unobserved, RECORD, boot_ns=None)
 
 
+def test_cycles_of_suspect_time() -> None:
+    """A doubted period may keep its cycles: its time is read time, and no more cycles fit in."""
+    doubted = {"SUSPECT_NS": HOUR_S * NS_PER_S}
+    kept = vector(0, SM_ELAPSED_MEGACYCLES=FULL_MEGACYCLES, **doubted)
+    above = vector(0, SM_ELAPSED_MEGACYCLES=2 * FULL_MEGACYCLES, **doubted)
+    assert refusal(kept, RECORD, boot_ns=None) == ""
+    assert "sm_elapsed_megacycles" in refusal(above, RECORD, boot_ns=None)
+
+
 def test_device_that_does_not_say_its_clock() -> None:
     """Where the device says neither SMs nor clock, only what no part can do is refused."""
     silent = replace(RECORD, sm_count=0, max_sm_clock_mhz=0)
