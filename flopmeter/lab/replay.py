@@ -27,7 +27,8 @@ from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.presentation import totals_document
 from flopmeter_core.allocations import NONE, for_run
-from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import DeviceRecord, parse_device_table
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
 from flopmeter_proto.daemon.clock import SystemClock
@@ -127,6 +128,7 @@ class ReplayedNode:
         # Where rounds are known, silence is seen inside the run, and is the run's.
         silence_of = for_run(recording.run) if node.rounds else NONE
         version = importlib.metadata.version("flopmeter")
+        parts = parse_device_table(builtin_table("devices.toml"))
         self.loop = AgentLoop(
             self._sensor,
             self._journal,
@@ -135,6 +137,7 @@ class ReplayedNode:
             incarnation=secrets.token_hex(16),
             period_ns=recording.sample_period_ns,
             sensor_reason="a recording is replayed",
+            rated_power_w=lambda record: parts.recognise(record).power_w,
         )
         first_ns = node.readings[0].monotonic_ns if node.readings else recording.start_ns
         begin_ns = min(recording.start_ns, first_ns)

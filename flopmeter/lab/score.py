@@ -151,18 +151,22 @@ def score_recording(
     Raises:
         DataError: a declaration its field refuses, or a format the part does not have.
     """
-    vectors = vectors_of(recording)
+    vectors = vectors_of(recording, parts)
     return [
         ScoreRow(truth, rung, declared, interval_of(recording, vectors, parts, declared))
         for declared in declarations
     ]
 
 
-def vectors_of(recording: Recording) -> list[tuple[Key, DeviceRecord, Vector]]:
+def vectors_of(recording: Recording, parts: DeviceTable) -> list[tuple[Key, DeviceRecord, Vector]]:
     """The registers agents would have kept of a recording."""
     found = []
     for node in recording.nodes:
-        accumulator = Accumulator(_INCARNATION, recording.sample_period_ns)
+        accumulator = Accumulator(
+            _INCARNATION,
+            recording.sample_period_ns,
+            rated_power_w=lambda record: parts.recognise(record).power_w,
+        )
         records = {record.device: record for record in node.records}
         begin_ns = min([recording.start_ns, *(r.monotonic_ns for r in node.readings[:1])])
         for record in node.records:

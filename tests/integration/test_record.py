@@ -28,6 +28,7 @@ from flopmeter_core.registers import Component
 from flopmeter_core.units import NS_PER_S
 from support.fake_nvml import FakeDriver, uuid_of
 from support.manual_clock import ManualClock
+from support.totals import table
 
 GPU_IS_LOST = 15
 FUNCTION_NOT_FOUND = 13
@@ -49,6 +50,7 @@ class Node:
         self.sensor = RecordedSensor(
             sensor, self.clock, self.stream, node="n1", period_ns=PERIOD_NS, reason="a test"
         )
+        parts = table()
         self.loop = AgentLoop(
             self.sensor,
             Journal(OsBlockFile(folder / "journal")),
@@ -56,6 +58,7 @@ class Node:
             Identity(node="n1", allocation=for_run("r")),
             incarnation="0" * 31 + "1",
             period_ns=PERIOD_NS,
+            rated_power_w=lambda record: parts.recognise(record).power_w,
         )
 
     def seconds(self, count: int, **lines: object) -> None:
@@ -98,6 +101,9 @@ def varied(node: Node) -> None:
     node.seconds(20, **{"error.*": None})
     node.seconds(3, **{"gpm_return.5": 3})
     node.seconds(3, **{"gpm_return.5": None, "energy_mj": 1_000})
+    for second in range(6):  # no activity at 690 W: not believed
+        energy_mj = 1_000 + 690_000 * second
+        node.seconds(1, **node.gpm(m2=0, m5=0, m7=0), energy_mj=energy_mj, busy_percent=0)
 
 
 def test_replay_is_the_agent(node: Node, tmp_path: Path) -> None:
@@ -120,6 +126,7 @@ def test_replay_is_the_agent(node: Node, tmp_path: Path) -> None:
     assert {key[2].level for key in live} == {"gpm", "busy"}
     assert sum(vector[Component.UNOBSERVED_NS] for vector in live.values()) > 5 * NS_PER_S
     assert sum(vector[Component.TENSOR_MEGACYCLES] for vector in live.values()) > 0
+    assert sum(vector[Component.SUSPECT_NS] for vector in live.values()) > 0
 
 
 def test_replay_command(node: Node) -> None:

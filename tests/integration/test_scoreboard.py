@@ -88,7 +88,7 @@ def test_same_as_replay() -> None:
     """A score is of the meter: its interval is that of a replay through agents and collector."""
     recording = MlperfPowerImporter().load(ROOT / scoreboard.MLPERF / REPLAYED)
     declared = {"workload": "lora", "format": "bf16=1"}
-    interval = interval_of(recording, vectors_of(recording), table(), declared)
+    interval = interval_of(recording, vectors_of(recording, table()), table(), declared)
     (run,) = replay(ROOT / scoreboard.MLPERF / REPLAYED, formats="bf16=1", workload="lora")["runs"]
     assert run["compute_flop"] == {
         name: getattr(interval, name) for name in ("floor", "lower", "best", "upper", "ceiling")
