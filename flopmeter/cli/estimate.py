@@ -97,6 +97,7 @@ def document(estimate: DeskEstimate) -> dict[str, object]:
         "coverage": COVERAGE,
         **{name: estimate.basis.get(name) for name in ("part", "number_format")},
         "utilization_basis": estimate.basis.get("utilization_basis"),
+        "annex": estimate.basis.get("annex", "").splitlines() or None,
         "warnings": list(estimate.warnings),
     }
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from flopmeter_core.annex import HardwareReport, Period
 from flopmeter_core.desk.cells import Span
 from flopmeter_core.desk.constants import Utilization
 from flopmeter_core.desk.row import FLOP_PER_PARAMETER_AND_TOKEN, Row, rates_of
@@ -117,8 +118,19 @@ def hardware_flop(
         "part": row.part.id,
         "number_format": format_name,
         "utilization_basis": basis,
+        "annex": "\n".join(_annex(row, seconds.best, peak.best, share.best)),
     }
     return capped, basis_of, said + about_peak
+
+
+def _annex(row: Row, seconds: Fraction, peak: Fraction, share: Fraction) -> list[str]:
+    """N, L, H and U of the likely figure; nothing where U is no share (a run above its peak)."""
+    if not 0 < share <= 1:
+        return []
+    count = row.get("accelerator_count")
+    # A range of counts is no N; then, as in the annex's model B, only the product N x L is known.
+    units = count.best if count is not None and count.lower == count.upper else Fraction(1)
+    return HardwareReport((Period(int(units), seconds / units, peak, share),)).lines()
 
 
 def _width(part: Part, constants: Utilization) -> Span:

@@ -29,6 +29,19 @@ def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
     assert gpt3["architecture"]["best"] == 6 * 174_600_000_000 * 300_000_000_000
 
 
+def test_annex_can_be_redone(capsys: pytest.CaptureFixture[str]) -> None:
+    """N, L, H and U stand beside the hardware-based figure and multiply to it."""
+    flags = ["--accelerator", "H100 SXM", "--count", "8", "--hours", "10", "--format", "bf16"]
+    assert main(["estimate", *flags, "--utilization", "0.4", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    factors = dict(part.split(" = ") for part in entry["annex"][0].split(":")[0].split(", "))
+    n, length, peak, share = (float(factors[name].split()[0]) for name in ("N", "L", "H", "U"))
+    assert (n, length, peak) == (8, 36_000, 989.42976e12)
+    assert entry["hardware"]["best"] == pytest.approx(n * length * peak * share, rel=1e-6)
+    assert main(["estimate", "--parameters", "1e9", "--tokens", "1e11", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["annex"] is None
+
+
 def test_flags_are_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row of flags is the same row in a file."""
     flags = ["--accelerator", "H100", "--count", "8", "--hours", "10", "--utilization", "38-43%"]
