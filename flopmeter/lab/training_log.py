@@ -155,8 +155,8 @@ def figures_of(log: TrainingLog, table: DeviceTable) -> LogFigures:
     """The figures of one log.
 
     Raises:
-        DataError: an accelerator or format that the device table does not have, or no whole
-            number of sequences.
+        DataError: an accelerator or format that the device table does not have, no whole number
+            of sequences, or more than the peak.
     """
     setup = log.setup
     part = None
@@ -170,7 +170,7 @@ def figures_of(log: TrainingLog, table: DeviceTable) -> LogFigures:
     if rest:
         raise DataError(f"{log.name} has no whole number of sequences of {sequence} tokens")
     timed = [step for step in log.steps if step.elapsed_s is not None]
-    return LogFigures(
+    figures = LogFigures(
         log=log,
         flop=train_flop(setup.shape, setup.training),
         sequences=sequences,
@@ -181,6 +181,14 @@ def figures_of(log: TrainingLog, table: DeviceTable) -> LogFigures:
         peak_flop_per_s=peak,
         reproduced=tuple(_reproduced(log, timed, peak)),
     )
+    share = figures.share_of_peak(figures.flop.model)
+    if share is not None and share > 1:
+        raise DataError(
+            f"{log.name} comes to {float(share):.2f} times the dense {setup.number_format} peak of "
+            f"{setup.devices} {setup.accelerator}, which cannot be; correct its time, devices, "
+            "format or architecture"
+        )
+    return figures
 
 
 def _reproduced(

@@ -307,6 +307,19 @@ def test_no_architecture(tmp_path: Path) -> None:
         read_logs(TABLES, toml)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "times"),
+    [("devices = 8", "devices = 2", "1.41"), ("layers = 52", "layers = 520", "3.38")],
+)
+def test_more_than_the_peak(tmp_path: Path, old: str, new: str, times: str) -> None:
+    """Model FLOP above what the devices can do mean a wrong input, not a good run."""
+    copy = _changed(tmp_path, NANO_15B, lambda text: text)
+    beside = tmp_path / (NANO_15B.name + ".toml")
+    beside.write_text(_replaced(old, new)(beside.read_text()))
+    with pytest.raises(DataError, match=rf"comes to {times} times the dense bf16 peak of "):
+        read_logs(copy)
+
+
 def test_not_a_log(tmp_path: Path) -> None:
     """Another file, an unknown accelerator and a missing path are told apart."""
     other = tmp_path / "other.log"
