@@ -32,6 +32,7 @@ from flopmeter_collector.service import IngestService
 from flopmeter_collector.site import thresholds_in_force
 from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold
+from flopmeter_core.claims import Claim
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceRecord, parse_device_table
 from flopmeter_core.errors import FlopmeterError, StorageError, invariant
@@ -168,6 +169,7 @@ class CollectorApp:
         """Fill the registers from the ledger, and start to commit to it."""
         content = await asyncio.to_thread(_read_all, ledger)
         self.table.restore(content.records, content.vectors)
+        self.table.claims.restore(content.claims)
         self._committer = Committer(ledger, self.table)
         self._committer.start()
         self._teardown.push_async_callback(self._committer.stop)
@@ -184,7 +186,9 @@ class CollectorApp:
         self._publisher = Publisher(
             table=self.table,
             totals=Totals(
-                parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated
+                parse_device_table(builtin_table("devices.toml")),
+                simulated=ledger.simulated,
+                claim_bound=self._config.claim_bound,
             ),
             committer=self._committer,
             clock=self._clock,
@@ -223,6 +227,8 @@ class CollectorApp:
             pending_alert_count=self._alerts.pending_count,
             delivered_alert_count=self._alerts.delivered_count,
             failed_alert_count=self._alerts.failed_count,
+            claim_count=len(self.table.claims),
+            refused_claim_count=self.table.claims.refused_count,
         )
 
     async def _evaluate(self) -> None:
@@ -286,6 +292,7 @@ class _Content:
     vectors: Sequence[StoredVector]
     declarations: Sequence[Declaration]
     transitions: Sequence[Transition]
+    claims: Sequence[Claim]
 
 
 def _read_all(ledger: Ledger) -> _Content:
@@ -295,6 +302,7 @@ def _read_all(ledger: Ledger) -> _Content:
             list(ledger.vectors()),
             list(ledger.declarations()),
             list(ledger.transitions()),
+            list(ledger.claims()),
         )
 
 

@@ -131,6 +131,7 @@ class Committer:
             transitions=tuple(self._transitions),
             delivered_transitions=tuple(self._delivered),
             hours=tuple(changes.hours),
+            claims=self._table.claims.take_uncommitted(),
         )
         self._declarations, self._transitions, self._delivered = [], [], []
         return batch

@@ -17,6 +17,8 @@ from flopmeter_proto.daemon.settings import setting
 
 SHORTEST_EVALUATE_PERIOD_S = 0.05
 
+LARGEST_CLAIM_BOUND = 1_000
+
 
 @dataclass(frozen=True)
 class CollectorConfig:
@@ -47,6 +49,9 @@ class CollectorConfig:
         False, description="allow alerts of simulated readings to be sent to another host"
     )
     evaluate_period_s: float = setting(1.0, description="seconds between two evaluations")
+    claim_bound: float = setting(
+        1.5, description="factor beyond which claims and meter contradict each other"
+    )
     maximum_streams: int = setting(30_000, description="agents served at a time")
     log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")
 
@@ -63,6 +68,10 @@ class CollectorConfig:
             raise UsageError(
                 f"evaluate_period_s is {self.evaluate_period_s}; give at least "
                 f"{SHORTEST_EVALUATE_PERIOD_S}"
+            )
+        if not 1 <= self.claim_bound <= LARGEST_CLAIM_BOUND:
+            raise UsageError(
+                f"claim_bound is {self.claim_bound}; give a factor of 1 to {LARGEST_CLAIM_BOUND}"
             )
         if self.maximum_streams < 1:
             raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")

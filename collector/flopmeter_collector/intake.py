@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, LedgerPosition
@@ -179,6 +180,11 @@ class Intake:
         if reason:
             self.counts.refused_hours += 1
             refused[hourly.key, hourly.hour] = reason
+
+    def merge_claims(self, claims: Iterable[Claim]) -> dict[ClaimKey, str]:
+        """Merge what training processes claim; returns why claims were not taken."""
+        reasons = {claim.key: self._table.claims.merge(claim) for claim in claims}
+        return {key: reason for key, reason in reasons.items() if reason}
 
     async def durable(self, accepted: int) -> LedgerPosition:
         """Wait until everything merged so far is committed.

@@ -18,6 +18,7 @@ from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.sums import Account
 from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, Threshold, stand
+from flopmeter_core.claims import ClaimTotals, Reconciliation
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import COVERAGE, Figures, Interval
 from flopmeter_core.recompute import factor_of, model_flop
@@ -55,6 +56,9 @@ def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -
         "runs": [_run(run, rows) for run in snapshot.runs],
         "models": [_model(model, rows) for model in snapshot.models],
         "unattributed": _account(snapshot.unattributed),
+        "unmatched_claims": [
+            {"run": run, **_claim_totals(totals)} for run, totals in snapshot.unmatched_claims
+        ],
     }
 
 
@@ -152,6 +156,7 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
             "recompute": declared.recompute.text if declared.recompute else None,
         },
         "warnings": list(run.warnings),
+        "claims": _claims(run.claims),
         **_account(run.account),
         "model_flop": _model_flop(run),
         "thresholds": [
@@ -185,6 +190,37 @@ def _model_flop(run: RunTotals) -> Json | None:
             "source": factor.source,
             "standing": factor.standing.value,
         },
+    }
+
+
+def _claims(claims: Reconciliation | None) -> Json | None:
+    """A run's claims beside its meter; None where nobody claimed."""
+    if claims is None:
+        return None
+    return {
+        **_claim_totals(claims.totals),
+        "ratio": None if claims.ratio is None else float(claims.ratio),
+        "bound": claims.bound,
+        "agreement": claims.agreement.value,
+    }
+
+
+def _claim_totals(totals: ClaimTotals) -> Json:
+    return {
+        "quantity": "model",
+        "executed_flop": totals.executed_flop,
+        "executed_flop_str": str(totals.executed_flop),
+        "unique_flop": totals.unique_flop,
+        "unique_flop_str": str(totals.unique_flop),
+        "executed_tokens": totals.executed_token_count,
+        "unique_tokens": totals.unique_token_count,
+        "executed_steps": totals.executed_step_count,
+        "unique_steps": totals.unique_step_count,
+        "attempts": totals.attempt_count,
+        "processes": totals.writer_count,
+        "models": list(totals.models),
+        "formats": list(totals.formats),
+        "activities": list(totals.activities),
     }
 
 

@@ -24,6 +24,7 @@ from flopmeter_collector.ledger.base import Declaration, Transition
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.totals import Totals, TotalsSnapshot
 from flopmeter_core.catalogue import State, Threshold
+from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
@@ -71,6 +72,7 @@ class Publisher:
         self._previous: dict[tuple[str, str], State] = {}
         self._last_declaration = 0
         self._lock = asyncio.Lock()
+        self._agreements: dict[str, Agreement] = {}
         self.refused_declarations = 0
         self.published: Published | None = None
 
@@ -97,9 +99,12 @@ class Publisher:
             )
             for key, branches in self._table.take_uncounted().branches.items():
                 self._totals.update(key, self._table.record(key.record), branches)
+            for run, claimed in self._table.claims.take_changed_totals().items():
+                self._totals.claim(run, claimed)
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable()
             snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
+            self._note_agreements(snapshot)
             evaluation = evaluate(snapshot, self._thresholds, self._previous)
             if evaluation.transitions:
                 await self._record(evaluation.transitions)
@@ -122,6 +127,20 @@ class Publisher:
                     model=row.model, threshold=row.threshold, before=row.before, after=row.after
                 ),
             )
+
+    def _note_agreements(self, snapshot: TotalsSnapshot) -> None:
+        """Log each run whose claims begin, or cease, to contradict the meter."""
+        for run in snapshot.runs:
+            if run.claims is None:
+                continue
+            before = self._agreements.get(run.run, Agreement.UNMEASURED)
+            now = self._agreements[run.run] = run.claims.agreement
+            if now is not before and (now.alerts or before.alerts):
+                logger.log(
+                    logging.WARNING if now.alerts else logging.INFO,
+                    "claims of a run stand differently to its meter",
+                    extra=fields(run=run.run, before=before, after=now),
+                )
 
     def _declare(self, declarations: Sequence[Declaration]) -> None:
         for declaration in declarations:

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
@@ -80,6 +81,8 @@ class RegisterTable:
         self._uncommitted = Changes()
         self._uncounted = Changes()
         self.outcomes: Counter[Outcome] = Counter()
+        self.claims = ClaimTable()
+        """Beside the registers, never in them."""
 
     def __len__(self) -> int:
         return len(self._branches)

@@ -150,12 +150,20 @@ class IngestService:
                 boot_ns=report.boot_ns if running else None,
                 refused=refused_hours,
             )
+        refused_claims = intake.merge_claims(report.claims)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(report.vectors) - len(refused))
         if refused:
             _log_refusals(hello.node, refused)
-        return reader.answer(report, refused, position, at_root=True, refused_hours=refused_hours)
+        return reader.answer(
+            report,
+            refused,
+            position,
+            at_root=True,
+            refused_hours=refused_hours,
+            refused_claims=refused_claims,
+        )
 
     async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
         intake = self._intake

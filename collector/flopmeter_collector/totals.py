@@ -17,6 +17,13 @@ from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.sums import Account, Sums, account_of, total_figures
 from flopmeter_core.allocations import boundary_parties, named_run
+from flopmeter_core.claims import (
+    DEFAULT_CLAIM_BOUND,
+    Agreement,
+    ClaimTotals,
+    Reconciliation,
+    reconcile,
+)
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import DataError, invariant
 from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, weigh
@@ -41,6 +48,7 @@ class RunTotals:
     declaration: RunDeclaration
     account: Account
     warnings: tuple[str, ...] = ()
+    claims: Reconciliation | None = None
 
     @property
     def model(self) -> str:
@@ -72,6 +80,7 @@ class TotalsSnapshot:
         runs: in the order of their names.
         models: in the order of their names.
         unattributed: the work of no run, boundary periods included.
+        unmatched_claims: claims of runs that were never metered, by the run's name.
     """
 
     as_of_ns: int
@@ -82,6 +91,7 @@ class TotalsSnapshot:
     runs: tuple[RunTotals, ...]
     models: tuple[ModelTotals, ...]
     unattributed: Account
+    unmatched_claims: tuple[tuple[str, ClaimTotals], ...] = ()
 
 
 @dataclass(slots=True)
@@ -100,15 +110,24 @@ class _Entry:
 class Totals:
     """The running sums. One thread updates; snapshots may be read by any."""
 
-    def __init__(self, parts: DeviceTable, *, simulated: bool = False) -> None:
+    def __init__(
+        self,
+        parts: DeviceTable,
+        *,
+        simulated: bool = False,
+        claim_bound: float = DEFAULT_CLAIM_BOUND,
+    ) -> None:
         """Start empty.
 
         Args:
             parts: the device table that recognises the parts.
             simulated: whether the ledger is a simulated one; every figure is then marked.
+            claim_bound: the factor beyond which claims and meter contradict each other.
         """
         self._parts = parts
         self._simulated = simulated
+        self._claim_bound = claim_bound
+        self._claims: dict[str, ClaimTotals] = {}
         self._entries: dict[Key, _Entry] = {}
         self._sums: list[Sums] = [Sums()]
         self._place_by_run: dict[str, int] = {}
@@ -149,6 +168,10 @@ class Totals:
             entry = self._enrol(key, record)
         self._replace(key, entry, tuple(branch.vector for branch in branches))
 
+    def claim(self, run: str, claimed: ClaimTotals) -> None:
+        """Take what a run's claims add up to; no metered figure depends on it."""
+        self._claims[run] = claimed
+
     def snapshot(self, as_of_ns: int, position: LedgerPosition | None) -> TotalsSnapshot:
         """Copy the sums into an immutable snapshot.
 
@@ -167,6 +190,11 @@ class Totals:
             runs=runs,
             models=self._models(runs),
             unattributed=unattributed,
+            unmatched_claims=tuple(
+                (run, claimed)
+                for run, claimed in sorted(self._claims.items())
+                if run not in self._place_by_run
+            ),
         )
 
     def _run_totals(self, run: str) -> RunTotals:
@@ -175,12 +203,18 @@ class Totals:
             simulated=self._simulated,
             boundary=self._boundary_of(frozenset((run,))),
         )
-        warnings = self._warnings.get(run, {})
+        warnings = [text for _, text in sorted(self._warnings.get(run, {}).items())]
+        claims = None
+        if run in self._claims:
+            claims = reconcile(self._claims[run], account.figures, bound=self._claim_bound)
+            if claims.agreement.alerts:
+                warnings.append(_CONTRADICTIONS[claims.agreement])
         return RunTotals(
             run=run,
             declaration=self._declarations.get(run, RunDeclaration(run)),
             account=account,
-            warnings=tuple(warnings[part] for part in sorted(warnings)),
+            warnings=tuple(warnings),
+            claims=claims,
         )
 
     def _models(self, runs: Iterable[RunTotals]) -> tuple[ModelTotals, ...]:
@@ -297,6 +331,22 @@ class Totals:
             weights = coefficients_for(key.evidence, Conditions(part, record, formats, workload))
             self._coefficients[identity] = weights
         return weights
+
+
+_CONTRADICTIONS = {
+    Agreement.ABOVE: (
+        "training processes claim far more than was metered: look for unmetered devices, another "
+        "run's name, or a wrong formula in the script"
+    ),
+    Agreement.BELOW: (
+        "training processes claim far less than was metered: look for work that is not claimed, "
+        "a restart without an attempt of its own, or a wrong formula in the script"
+    ),
+    Agreement.IMPOSSIBLE: (
+        "training processes claim more than the metered devices could execute: look for unmetered "
+        "devices, or a wrong formula in the script"
+    ),
+}
 
 
 def merge_branches(branches: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

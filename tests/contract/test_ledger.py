@@ -21,6 +21,7 @@ from flopmeter_collector.ledger.base import (
     StoredVector,
     Transition,
 )
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
@@ -228,6 +229,19 @@ def test_transitions_are_delivered_once(place: Place) -> None:
         ("a", False),
         ("b", True),
     ]
+
+
+def test_claims(place: Place) -> None:
+    """Claims of a batch take the place of older counts of the same stretch, and are kept."""
+    key_ = ClaimKey("a", "0", ClaimScope.RANK, 7, "cd" * 16, 1, 5, "m", "bf16=1", "pretraining")
+    other = dataclasses.replace(key_, rank=8)
+    first = place.open()
+    first.commit(Batch(claims=(Claim(key_, ClaimCounts(9, 5, 10, 10**30)),)))
+    newer = Claim(key_, ClaimCounts(10, 6, 12, 10**30 + 1), sequence=2)
+    first.commit(Batch(claims=(newer, Claim(other, ClaimCounts(5, 1, 0, 0)))))
+    assert first.position().commit_number == 2
+    first.close()
+    assert list(place.open().claims()) == [newer, Claim(other, ClaimCounts(5, 1, 0, 0))]
 
 
 def test_one_collector(place: Place) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flopmeter_collector.evaluate import standings_of
+from flopmeter_collector.http.claims import claim_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
 from flopmeter_collector.sums import Account
-from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_collector.totals import ModelTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.kernels.render import Family, decimal, labels, render, with_label
@@ -56,7 +57,7 @@ def exposition(
     if snapshot is not None:
         rows = tuple(thresholds)
         families += [
-            *_run_families(snapshot.runs, rows),
+            *_run_families(snapshot, rows),
             *_model_families(snapshot.models, rows),
             *_unattributed_families(snapshot),
             *_threshold_families(rows),
@@ -65,8 +66,8 @@ def exposition(
     return render([*families, *node_families(status), *service_families(status)])
 
 
-def _run_families(runs: Sequence[RunTotals], thresholds: Sequence[Threshold]) -> Iterator[Family]:
-    kept, rest = _capped(runs, lambda run: run.account.figures, lambda run: run.run)
+def _run_families(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> Iterator[Family]:
+    kept, rest = _capped(snapshot.runs, lambda run: run.account.figures, lambda run: run.run)
     named = [
         _Row(
             labels(run=run.run, simulated=_mark(run.account.simulated)),
@@ -94,6 +95,12 @@ def _run_families(runs: Sequence[RunTotals], thresholds: Sequence[Threshold]) ->
         "gauge",
         "1 where nobody declared the number format, which widens the interval most.",
         [(row.labels, str(int(row.undeclared))) for row in rows],
+    )
+    claims = [tuple(run.claims for run in [run] if run.claims is not None) for run in kept]
+    claims.append(tuple(run.claims for run in rest if run.claims is not None))
+    yield from claim_families(
+        [(row.labels, found) for row, found in zip(rows, claims, strict=False)],
+        unmatched_count=len(snapshot.unmatched_claims),
     )
     standings = [
         (_at(row.labels, standing), standing)

@@ -24,6 +24,7 @@ from flopmeter_collector.rounding import percent_text
 from flopmeter_collector.sums import Account
 from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold
+from flopmeter_core.claims import Reconciliation
 from flopmeter_core.units import J_PER_KWH, MJ_PER_J
 
 REFRESH_S = 15
@@ -179,12 +180,13 @@ def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
     more = len(runs) - MAXIMUM_RUNS
     if more > 0:
         rows.append(
-            f'<tr><td colspan="8" class="soft">{more} more runs are in /api/v1/totals</td></tr>'
+            f'<tr><td colspan="9" class="soft">{more} more runs are in /api/v1/totals</td></tr>'
         )
     remainder = _account_cells(snapshot.unattributed, values)
     return (
         '<h2>Runs</h2><div class="card scroll"><table><thead><tr><th>Run</th><th>Model</th>'
         '<th>Number format</th><th class="n">FLOP executed (likely range)</th>'
+        '<th class="n">Claimed model FLOP</th>'
         '<th class="after">Evidence</th><th class="n">Not measured</th>'
         '<th class="n">Devices</th><th class="n">Energy</th></tr>'
         f"</thead><tbody>{''.join(rows)}"
@@ -207,11 +209,23 @@ def _run(run: RunTotals, values: Sequence[int]) -> str:
         f'<tr><td class="name"><b>{escape(run.run)}</b>{_mark(run.account.simulated)}'
         f"{activity}{warnings}</td>"
         f'<td class="name">{escape(run.model)}</td><td>{formats}</td>'
-        f"{_account_cells(run.account, values)}</tr>"
+        f"{_account_cells(run.account, values, _claimed(run.claims))}</tr>"
     )
 
 
-def _account_cells(account: Account, values: Sequence[int]) -> str:
+def _claimed(claims: Reconciliation | None) -> str:
+    """What training processes claim: each step once, and the ratio of the executed claim."""
+    if claims is None:
+        return '<span class="soft">none</span>'
+    kind = "warning" if claims.agreement.alerts else "soft"
+    ratio = "" if claims.ratio is None else f"{float(claims.ratio):.3g} of metered, "
+    return (
+        f"{figure_html(claims.totals.unique_flop, ())}"
+        f'<br><span class="{kind}">{ratio}{claims.agreement}</span>'
+    )
+
+
+def _account_cells(account: Account, values: Sequence[int], claimed: str = "") -> str:
     total = account.figures.total
     evidence = ", ".join(f"{level} {share * 100:.0f} %" for level, share in shares(account))
     joules = sum(account.energy_mj.values()) // MJ_PER_J
@@ -220,6 +234,7 @@ def _account_cells(account: Account, values: Sequence[int]) -> str:
     return (
         f'<td class="n"><b>{figure_html(total.best, values)}</b><br>'
         f'<span class="soft">{range_html(total, values)}</span></td>'
+        f'<td class="n">{claimed}</td>'
         f'<td class="after">{evidence or "none"}</td>'
         f'<td class="n">{_share_text(unmeasured_share(account))}</td>'
         f'<td class="n">{account.device_count:,}<br><span class="soft">{nodes}</span></td>'

@@ -32,6 +32,8 @@ class ServiceStatus:
         refused_declaration_count: declarations set aside as unreadable.
         pending_alert_count: transitions no receiver accepted yet.
         delivered_alert_count, failed_alert_count: deliveries that worked, attempts that did not.
+        claim_count: claim registers held now.
+        refused_claim_count: claims this collector would not take.
     """
 
     version: str = ""
@@ -48,6 +50,8 @@ class ServiceStatus:
     pending_alert_count: int = 0
     delivered_alert_count: int = 0
     failed_alert_count: int = 0
+    claim_count: int = 0
+    refused_claim_count: int = 0
 
 
 def node_families(status: ServiceStatus) -> Iterator[Family]:
@@ -96,10 +100,15 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
             "Attempts to deliver alerts that failed.",
             status.failed_alert_count,
         ),
+        "claims_refused_total": (
+            "Claims of training processes this collector would not take.",
+            status.refused_claim_count,
+        ),
     }
     gauges = {
         "open_streams": ("Streams open now.", status.open_stream_count),
         "registers": ("Register keys held.", status.register_count),
+        "claims": ("Claim registers held.", status.claim_count),
         "forked_registers": (
             "Register keys with two contradicting histories.",
             status.forked_register_count,

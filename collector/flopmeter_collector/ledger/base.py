@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import HourlyVector, LedgerPosition
@@ -99,6 +100,7 @@ class Batch:
         transitions: get the next sequences; a commit number of 0 becomes that of this commit.
         delivered_transitions: sequences of transitions a receiver has accepted.
         hours: vectors at the ends of hours; of one key and hour the highest sequence stays.
+        claims: newest counts of claim registers; they take the place of what is there.
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Batch:
     transitions: tuple[Transition, ...] = ()
     delivered_transitions: tuple[int, ...] = ()
     hours: tuple[HourlyVector, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 class Ledger(Protocol):
@@ -137,6 +140,9 @@ class Ledger(Protocol):
 
     def hours(self, allocation: str) -> Iterable[HourlyVector]:
         """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
+
+    def claims(self) -> Iterable[Claim]:
+        """All claim registers, in key order."""
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from flopmeter_collector.ledger.base import Batch, Declaration, StoredVector, Transition
+from flopmeter_collector.ledger.sqlite.claims import read_claims, write_claims
 from flopmeter_collector.ledger.sqlite.file import storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
+from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, FlopmeterError, StorageError, UsageError, invariant
 from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
@@ -83,6 +85,7 @@ class SqliteLedger:
                 keys = self._write_keys(batch.vectors, records)
                 forked = self._write_vectors(batch.vectors, keys)
                 self._write_hours(batch.hours, keys)
+                write_claims(self._connection, batch.claims)
                 for declaration in batch.declarations:
                     self._write_declaration(declaration)
                 self._write_transitions(batch, position.commit_number)
@@ -159,6 +162,11 @@ class SqliteLedger:
                     for sequence, first_hour, boot_ns, wall_ns, components in rows:
                         vector = self._unpack(components)
                         yield HourlyVector(key, sequence, vector, first_hour, boot_ns, wall_ns)
+
+    def claims(self) -> Iterable[Claim]:
+        """All claim registers, in key order."""
+        with self._read() as connection:
+            return read_claims(connection)
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""

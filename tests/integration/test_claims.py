@@ -1,0 +1,243 @@
+"""Claims from a training script to the ledger: real processes, socket, agent, collector.
+
+The agent's sensor plays a scenario, so that what was metered is known before anybody claims.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import threading
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from flopmeter.lab.ledger_totals import ledger_totals
+from flopmeter_agent.app import AgentApp
+from flopmeter_agent.config import AgentConfig
+from flopmeter_collector.app import CollectorApp
+from flopmeter_core.claims import Agreement
+from flopmeter_proto.daemon.clock import SystemClock
+from support.collector import running
+from support.totals import thresholds
+
+LIMIT_S = 40.0
+
+SCENARIO = """
+seed = 1
+acceleration = 600
+duration_s = 900
+[node]
+count = 1
+devices = 8
+part = "h100-sxm5-80gb"
+sm_count = 132
+max_sm_clock_mhz = 1980
+[[run]]
+name = "alpha"
+start_s = 60
+stop_s = 600
+nodes = ["n0"]
+tensor_activity = 0.4
+clock_mhz = 1755
+power_w = 600
+"""
+
+SCRIPT = """
+import sys
+import flopmeter
+step_flop, scope, attempt, first = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+with flopmeter.meter(attempt=attempt, model="atlas", format="bf16=1", run=sys.argv[5]) as meter:
+    for step in range(first, 101):
+        meter.step(step, flop=step_flop, tokens=8, scope=scope)
+"""
+
+
+class Site:
+    """A collector and one agent that takes claims."""
+
+    def __init__(self, folder: Path) -> None:
+        """In a folder."""
+        self.folder = folder
+        self.socket = folder / "agent.sock"
+        (folder / "scenario.toml").write_text(SCENARIO)
+        self.collector: CollectorApp | None = None
+
+    @contextlib.asynccontextmanager
+    async def collecting(self) -> AsyncIterator[CollectorApp]:
+        """Run the collector."""
+        async with running(
+            self.folder, simulated=True, http_listen="127.0.0.1:0", evaluate_period_s=0.1
+        ) as collector:
+            self.collector = collector
+            yield collector
+
+    @contextlib.asynccontextmanager
+    async def metering(self) -> AsyncIterator[AgentApp]:
+        """Run the agent."""
+        assert self.collector is not None
+        config = AgentConfig(
+            collector=self.collector.grpc_address,
+            node="n0",
+            state=self.folder / "agent",
+            sensor="simulated",
+            scenario=self.folder / "scenario.toml",
+            claims_socket=str(self.socket),
+            sample_period_s=0.1,
+            report_period_s=0.1,
+        )
+        agent, stop = AgentApp(config, SystemClock()), asyncio.Event()
+        task = asyncio.create_task(agent.serve(stop))
+        try:
+            yield agent
+        finally:
+            stop.set()
+            await task
+            agent.close()
+
+    async def claim(self, ranks: int, *arguments: object, run: str = "alpha") -> None:
+        """Run a training script on some ranks."""
+        processes = [
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                SCRIPT,
+                *map(str, arguments),
+                run,
+                env={**os.environ, "FLOPMETER_SOCKET": str(self.socket), "RANK": str(rank)},
+            )
+            for rank in range(ranks)
+        ]
+        codes = await asyncio.wait_for(asyncio.gather(*(p.wait() for p in processes)), LIMIT_S)
+        assert codes == [0] * ranks
+
+    async def document(self) -> Any:
+        """What the API says."""
+        assert self.collector is not None
+        url = f"http://{self.collector.http_address}/api/v1/totals"
+        return json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read()))
+
+    async def page(self, path: str) -> str:
+        """What a reader of the collector sees."""
+        assert self.collector is not None
+        url = f"http://{self.collector.http_address}{path}"
+        text: bytes = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())
+        return text.decode()
+
+    async def alpha(self) -> Any:
+        """The run."""
+        runs = {run["run"]: run for run in (await self.document())["runs"]}
+        return runs.get("alpha")
+
+
+async def until(ask: Callable[[], Awaitable[Any]], reached: Callable[[Any], bool]) -> Any:
+    """Ask again until the answer is the awaited one."""
+    deadline = asyncio.get_running_loop().time() + LIMIT_S
+    while True:
+        answer = await ask()
+        if answer is not None and reached(answer):
+            return answer
+        assert asyncio.get_running_loop().time() < deadline, answer
+        await asyncio.sleep(0.05)
+
+
+async def metered(site: Site) -> Any:
+    """The run once its scenario is over and its figure stands still."""
+    before: Any = None
+    for _ in range(200):
+        await asyncio.sleep(0.3)
+        now = await site.alpha()
+        if now is not None and before is not None and now["idle_device_seconds"] >= 0:
+            unattributed = (await site.document())["unattributed"]["idle_device_seconds"]
+            if now == before and unattributed > 0:
+                return now
+        before = now
+    raise AssertionError(before)
+
+
+def figures(run: Any) -> dict[str, Any]:
+    """Everything of a run that the meter says."""
+    return {name: run[name] for name in run if name not in ("claims", "warnings")}
+
+
+def test_claims_reach_the_ledger_and_change_no_figure(tmp_path: Path) -> None:
+    """Eight ranks' claims stand beside the meter, a liar is flagged, restarts lose nothing."""
+
+    async def scenario() -> None:
+        site = Site(tmp_path)
+        async with site.collecting(), site.metering():
+            before = await metered(site)
+            best = before["compute_flop"]["best"]
+            assert best > 10**18 and before["claims"] is None
+            step_flop = best // (8 * 100)
+
+            # Eight ranks; then a restart from step 51 that does half of it again.
+            await site.claim(8, step_flop, "rank", "0", 1)
+            whole = 8 * 100 * step_flop
+            run = await until(
+                site.alpha,
+                lambda r: r["claims"] and r["claims"]["executed_flop"] == whole,
+            )
+            assert run["claims"]["agreement"] == "agrees"
+            assert abs(run["claims"]["ratio"] - 1) < 1e-6
+            assert run["claims"]["processes"] == 8
+            assert run["claims"]["formats"] == ["bf16=1"]
+            assert (run["claims"]["unique_tokens"], run["claims"]["unique_steps"]) == (
+                6400,
+                100,
+            )
+            assert (figures(run), run["warnings"]) == (figures(before), before["warnings"])
+            await site.claim(8, step_flop, "rank", "1", 51)
+            run = await until(
+                site.alpha,
+                lambda r: r["claims"]["executed_flop"] == whole + 8 * 50 * step_flop,
+            )
+            assert run["claims"]["unique_flop"] == whole
+            assert run["claims"]["attempts"] == 2
+
+            # One process claims 100 times as much, and another claims a run nobody metered.
+            await site.claim(1, 100 * 8 * step_flop, "global", "1", 51)
+            await site.claim(1, step_flop, "global", "1", 1, run="ghost")
+            run = await until(site.alpha, lambda r: r["claims"]["agreement"] != "agrees")
+            assert run["claims"]["agreement"] in (Agreement.ABOVE, Agreement.IMPOSSIBLE)
+            assert any("training processes claim" in text for text in run["warnings"])
+            assert figures(run) == figures(before)
+            document = await until(site.document, lambda d: d["unmatched_claims"])
+            assert [row["run"] for row in document["unmatched_claims"]] == ["ghost"]
+            assert {r["run"] for r in document["runs"]} == {"alpha"}
+            metrics = await site.page("/metrics")
+            assert 'flopmeter_run_claim_discrepancy{run="alpha",simulated="true"} 1' in metrics
+            assert "flopmeter_unmatched_claims 1" in metrics
+            assert "Claimed model FLOP" in await site.page("/")
+            claims = run["claims"]
+
+        # A collector that starts again, and one that only reads, say the same.
+        async with site.collecting():
+            assert (await site.alpha())["claims"] == claims
+        read = ledger_totals(str(tmp_path / "ledger.db"), thresholds(), SystemClock())
+        assert {run["run"]: run for run in read["runs"]}["alpha"]["claims"] == claims  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_claims_wait_for_a_collector(tmp_path: Path) -> None:
+    """What is claimed while no collector answers is kept, over the agent's end, and sent later."""
+
+    async def scenario() -> None:
+        site = Site(tmp_path)
+        async with site.collecting() as collector:
+            address = collector.grpc_address
+        site.collector.grpc_address = address  # type: ignore[union-attr]
+        async with site.metering():
+            await site.claim(1, 10**18, "global", "0", 1)
+            threads = [thread.name for thread in threading.enumerate()]
+            assert "claims" in threads
+        async with site.collecting(), site.metering():
+            run = await until(site.alpha, lambda r: r["claims"] is not None)
+            assert run["claims"]["executed_flop"] == 100 * 10**18
+
+    asyncio.run(scenario())

@@ -1,0 +1,166 @@
+"""Claims at the collector: merged in any order, limited, shown beside the meter and never in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector import claims as claims_module
+from flopmeter_collector.claims import ClaimTable
+from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.http.metrics import ServiceStatus, exposition
+from flopmeter_collector.http.page import render_page
+from flopmeter_collector.presentation import totals_document
+from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, ClaimTotals, add_up
+from flopmeter_core.errors import UsageError
+from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table, thresholds
+
+
+def claim(last: int = 100, flop: int = 10**20, *, rank: int = 0, run: str = "alpha") -> Claim:
+    """A rank's claim of steps 1 to `last`."""
+    key = ClaimKey(run, "0", ClaimScope.RANK, rank, f"{rank:032x}", 0, 1)
+    return Claim(key, ClaimCounts(last, last, 7 * last, flop))
+
+
+STATES = st.lists(
+    st.builds(claim, st.integers(1, 50), st.integers(0, 10**24), rank=st.integers(0, 3)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(states=STATES, data=st.data())
+def test_any_order_and_repetition(states: list[Claim], data: Any) -> None:
+    """The same claims give the same totals, in whatever order and however often they come."""
+    one, other = ClaimTable(), ClaimTable()
+    for each in states:
+        one.merge(each)
+    for each in data.draw(st.permutations(states + states[:4])):
+        other.merge(each)
+    assert one.take_changed_totals() == other.take_changed_totals()
+    assert {c.key: c.counts for c in other.take_uncommitted()} == {
+        key: counts_of(states, key) for key in {c.key for c in states}
+    }
+
+
+def counts_of(states: list[Claim], key: ClaimKey) -> ClaimCounts:
+    """All states of a register, merged."""
+    first, *others = [each.counts for each in states if each.key == key]
+    for counts in others:
+        first = first.joined(counts)
+    return first
+
+
+def test_only_changes_are_committed_and_added_up() -> None:
+    """A repeated claim costs nothing; a restored one is committed already."""
+    kept = ClaimTable()
+    kept.restore([claim()])
+    assert kept.take_uncommitted() == ()
+    assert set(kept.take_changed_totals()) == {"alpha"}
+    assert kept.merge(claim()) == ""
+    assert (kept.take_uncommitted(), kept.take_changed_totals()) == ((), {})
+    assert kept.merge(claim(101)) == ""
+    assert kept.take_uncommitted() == (claim(101),)
+    assert len(kept) == 1
+
+
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run has so many registers and the collector so many; those there are still grow."""
+    monkeypatch.setattr(claims_module, "MAXIMUM_CLAIMS_PER_RUN", 2)
+    monkeypatch.setattr(claims_module, "MAXIMUM_CLAIMS", 3)
+    kept = ClaimTable()
+    assert [bool(kept.merge(claim(rank=rank))) for rank in range(3)] == [False, False, True]
+    assert "claim with scope global" in kept.merge(claim(rank=9))
+    assert kept.merge(claim(run="b")) == ""
+    assert "and no more" in kept.merge(claim(run="c"))
+    assert kept.merge(claim(500)) == ""
+    assert (len(kept), kept.refused_count) == (3, 3)
+
+
+def totals(*, claim_bound: float = 1.5) -> Totals:
+    """Run alpha, metered."""
+    found = Totals(table(), claim_bound=claim_bound)
+    record = h100()
+    feed(found, key_of(record, "run:alpha"), record, busy_vector(1_000))
+    return found
+
+
+def claimed(flop: int, run: str = "alpha") -> ClaimTotals:
+    """What claims of so many FLOP add up to."""
+    return add_up([claim(flop=flop, run=run)])
+
+
+def snapshot(factor: float | None, **settings: float) -> TotalsSnapshot:
+    """Totals with a claim of `factor` times the metered figure."""
+    found = totals(**settings)
+    best = found.snapshot(AS_OF_NS, POSITION).runs[0].account.figures.total.best
+    if factor is not None:
+        found.claim("alpha", claimed(round(best * factor)))
+    return found.snapshot(AS_OF_NS, POSITION)
+
+
+@pytest.mark.parametrize(
+    ("factor", "agreement", "words"),
+    [
+        (1.0, "agrees", ""),
+        (100.0, "impossible", "more than the metered devices could execute"),
+        (0.001, "below", "far less than was metered"),
+    ],
+)
+def test_beside_the_meter(factor: float, agreement: str, words: str) -> None:
+    """A claim is shown, flagged where it contradicts, and moves no metered figure."""
+    plain, found = snapshot(None), snapshot(factor)
+    assert (found.models, found.unattributed) == (plain.models, plain.unattributed)
+    (run,) = found.runs
+    assert run.account == plain.runs[0].account
+    assert run.claims is not None
+    assert run.claims.agreement == agreement
+    assert len(run.warnings) == bool(words)
+    assert words in "".join(run.warnings)
+    document: Any = totals_document(found, thresholds())
+    (shown,) = document["runs"]
+    assert shown["claims"]["agreement"] == agreement
+    assert shown["claims"]["ratio"] == pytest.approx(factor)
+    assert shown["claims"]["unique_flop_str"] == str(shown["claims"]["unique_flop"])
+    page = render_page(found, thresholds())
+    assert f"of metered, {agreement}" in page
+    text = exposition(found, thresholds(), ServiceStatus())
+    assert f'claim_discrepancy{{run="alpha",simulated="false"}} {int(bool(words))}\n' in text
+
+
+def test_the_bound_is_set() -> None:
+    """What contradicts is for the site to say."""
+    for bound, agreement in ((1.0, "below"), (1_000.0, "agrees")):
+        (run,) = snapshot(0.01, claim_bound=bound).runs
+        assert run.claims is not None
+        assert (run.claims.agreement, run.claims.bound) == (agreement, bound)
+    for wrong in (0.9, float("nan"), 1e9):
+        with pytest.raises(UsageError, match="claim_bound"):
+            CollectorConfig(claim_bound=wrong)
+
+
+def test_a_claim_makes_no_run() -> None:
+    """A run that nobody metered is listed apart: no name on the page, no series, no model."""
+    plain = totals().snapshot(AS_OF_NS, POSITION)
+    found = totals()
+    found.claim("ghost<b>", claimed(5, run="ghost"))
+    taken = found.snapshot(AS_OF_NS, POSITION)
+    assert replace(taken, unmatched_claims=()) == plain
+    document: Any = totals_document(taken, thresholds())
+    assert document["unmatched_claims"][0]["run"] == "ghost<b>"
+    text = exposition(taken, thresholds(), ServiceStatus())
+    assert "flopmeter_unmatched_claims 1\n" in text
+    assert "ghost" not in text + render_page(taken, thresholds())
+
+
+def test_nothing_claimed() -> None:
+    """Without a claim there are no series of claims, and the document says so."""
+    found = snapshot(None)
+    assert "flopmeter_run_claim" not in exposition(found, thresholds(), ServiceStatus())
+    document: Any = totals_document(found, thresholds())
+    assert document["runs"][0]["claims"] is None
