@@ -7,9 +7,8 @@ Called by lab.training_log through importers.log_table.
 An iteration line stands for as many iterations as the argument log_interval says (one without the
 dump) and gives their mean time. The architecture is that of the dump, else of the file beside the
 log. `TFLOPs` is per device and counts recomputation (Convention.MEGATRON).
-Assumptions: attention of these logs is the unfused kernel of Megatron 2021 and 2022, which
-computes the whole square, unless a file beside the log says otherwise; every matrix of a layer is
-present, feed-forward without gate (the dump of these versions has no key for another).
+Newer versions print another rate, `throughput per GPU`, by a formula that changed from version to
+version; it is not reproduced, and the log says so in a remark.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from flopmeter.lab.importers.base import LoggedStep, TrainingLog
+from flopmeter.lab.importers.megatron_arguments import natural, setup_of
 from flopmeter_core.architecture.conventions import Convention, PrintedRate, Quantity
 from flopmeter_core.architecture.parse import Setup
-from flopmeter_core.architecture.shape import ModelShape
-from flopmeter_core.architecture.training import Kernel, Recompute, Training
 from flopmeter_core.errors import DataError
 
 _ITERATION = re.compile(r"\biteration\s+(\d{1,12})/\s*(\d{1,12})\s*\|", re.ASCII)
@@ -34,6 +32,8 @@ _NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?", re.ASCII)
 
 TIMES = {"elapsed time per iteration (s)": 1, "elapsed time per iteration (ms)": 1_000}
 """Field -> its unit as a part of a second."""
+
+NEWER_RATE = "throughput per GPU (TFLOP/s/GPU)"
 
 SAME_RATIO = Fraction(101, 100)
 """Samples a second and batch over time may differ by their rounding, not by more."""
@@ -63,7 +63,7 @@ class MegatronLogImporter:
             setup = _setup(arguments, lines, name)
         elif arguments:
             _refuse_other(setup, _setup(arguments, lines, name), name)
-        interval = _natural(arguments, "log_interval", name) if arguments else 1
+        interval = natural(arguments, "log_interval", name) if arguments else 1
         steps, remarks = _steps(lines, setup, interval, name)
         return (TrainingLog(name=name, setup=setup, steps=steps, remarks=tuple(remarks)),)
 
@@ -93,40 +93,7 @@ def _setup(arguments: Mapping[str, str], lines: list[str], name: str) -> Setup:
     padded = next((match for line in lines if (match := _PADDED.search(line))), None)
     if padded is None:
         raise DataError(f"{name} does not say its padded vocabulary; it may be cut off before")
-    width, heads = (
-        _natural(arguments, key, name) for key in ("hidden_size", "num_attention_heads")
-    )
-    try:
-        shape = ModelShape(
-            layers=_natural(arguments, "num_layers", name),
-            width=width,
-            heads=heads,
-            kv_heads=heads,
-            head_width=_natural(arguments, "kv_channels", name),
-            mlp_width=_natural(arguments, "ffn_hidden_size", name),
-            gated_mlp=False,
-            vocabulary=int(padded[1]),
-            learned_positions=_natural(arguments, "max_position_embeddings", name),
-            biases=True,
-        )
-        recompute = arguments.get("checkpoint_activations") == "True"
-        training = Training(
-            sequence=_natural(arguments, "seq_length", name),
-            recompute=Recompute.FULL if recompute else Recompute.NONE,
-            kernel=Kernel.SQUARE,
-        )
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-    formats = [key for key in ("fp16", "bf16") if arguments.get(key) == "True"]
-    return Setup(
-        shape=shape,
-        training=training,
-        sequences_per_step=_natural(arguments, "global_batch_size", name),
-        devices=_natural(arguments, "world_size", name),
-        accelerator="",
-        number_format=formats[0] if len(formats) == 1 else "",
-        source="the log's argument dump",
-    )
+    return setup_of(arguments, int(padded[1]), name)
 
 
 def _refuse_other(given: Setup, dumped: Setup, name: str) -> None:
@@ -137,13 +104,6 @@ def _refuse_other(given: Setup, dumped: Setup, name: str) -> None:
     for key in ("sequences_per_step", "devices"):
         if getattr(given, key) not in (0, getattr(dumped, key)):
             raise DataError(f"{key} given for {name} is not that of its argument dump")
-
-
-def _natural(arguments: Mapping[str, str], key: str, name: str) -> int:
-    text = arguments.get(key, "")
-    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 12):
-        raise DataError(f"the argument dump of {name} gives {key} = {text!r}, no whole number")
-    return int(text)
 
 
 def _steps(
@@ -181,6 +141,8 @@ def _steps(
     if not steps:
         raise DataError(f"{name} has no whole iteration line; it is cut off")
     remarks = []
+    if any(NEWER_RATE in rest for _, _, rest in found):
+        remarks.append(f"'{NEWER_RATE}' is not reproduced: its formula depends on the version")
     if cut:
         remarks.append(f"{cut} of {len(found)} iteration lines are cut off at their end")
     if skipped or len(totals) > 1:

@@ -139,6 +139,12 @@ def test_fused_attention_computes_scores_twice() -> None:
     ("shape", "total", "active"),
     [
         (LLAMA_2_70B, 68_976_648_192, 68_976_648_192),
+        (
+            # As a Megatron-LM of 2025 prints it for GPT-2 with 512 positions.
+            ModelShape(12, 768, 12, 12, 64, 3072, False, 50304, True, 512, biases=True),
+            124_082_688,
+            124_082_688,
+        ),
         (MIXTRAL, 46_702_792_704, 12_879_925_248),
         (
             ModelShape(70, 14336, 112, 112, 128, 57344, False, 250880, biases=True),
@@ -151,7 +157,7 @@ def test_fused_attention_computes_scores_twice() -> None:
 def test_parameters_are_those_of_the_model_cards(
     shape: ModelShape, total: int, active: int
 ) -> None:
-    """Llama 2 70B, Mixtral 8x7B and BLOOM have the parameters their weights have."""
+    """Llama 2 70B, GPT-2, Mixtral 8x7B and BLOOM have the parameters their weights have."""
     assert shape.parameters() == total
     assert shape.parameters(active=True) == active
 

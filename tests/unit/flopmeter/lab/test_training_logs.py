@@ -148,6 +148,59 @@ def test_document_adds_up() -> None:
         assert annex.flop == figures.flop.model * figures.timed_sequences
 
 
+def _newer(text: str, **arguments: str) -> str:
+    """The log as a newer Megatron would print it."""
+    dump = "".join(f"{_dots(key, figure)}\n" for key, figure in arguments.items())
+    without = text.replace(_dots("checkpoint_activations", "True") + "\n", "")
+    return without.replace("  data_parallel_size", f"{dump}  data_parallel_size", 1)
+
+
+def test_newer_arguments(tmp_path: Path) -> None:
+    """Grouped heads, a gate, experts, recomputation and kernel are read off the dump."""
+    log = tmp_path / "log.out"
+    log.write_text(
+        _newer(
+            MEGATRON_8.read_text(),
+            group_query_attention="True", num_query_groups="8", swiglu="True",
+            untie_embeddings_and_output_weights="True", add_bias_linear="False",
+            position_embedding_type="rope", recompute_granularity="selective",
+            transformer_impl="transformer_engine", num_experts="4", moe_router_topk="2",
+        ).replace("| learning rate", "| throughput per GPU (TFLOP/s/GPU): 9.9 | learning rate")
+    )  # fmt: skip
+    figures = _only(log)
+    shape, training = figures.log.setup.shape, figures.log.setup.training
+    assert (shape.heads, shape.kv_heads, shape.gated_mlp) == (32, 8, True)
+    assert not shape.tied_embedding and not shape.biases and not shape.learned_positions
+    assert shape.experts is not None and shape.experts.active == 2
+    assert shape.experts.width == shape.mlp_width
+    assert (training.recompute, training.kernel) == ("selective", "unknown")
+    assert any("not reproduced" in remark for remark in figures.log.remarks)
+    log.write_text(_newer(MEGATRON_8.read_text(), use_flash_attn="True", num_experts="[1]"))
+    dense = _only(log).log.setup
+    assert (dense.training.recompute, dense.training.kernel) == ("none", "fused")
+    assert dense.shape.experts is None and dense.shape.learned_positions == 1024
+
+
+@pytest.mark.parametrize(
+    ("key", "figure"),
+    [
+        ("multi_latent_attention", "True"),
+        ("hybrid_override_pattern", "M-M-M*-"),
+        ("mtp_num_layers", "1"),
+        ("window_size", "(128, 0)"),
+        ("moe_shared_expert_intermediate_size", "1024"),
+        ("recompute_method", "block"),
+        ("recompute_granularity", "sometimes"),
+    ],
+)
+def test_layers_without_a_formula(tmp_path: Path, key: str, figure: str) -> None:
+    """What the formulas do not cover is refused by the argument's name, never counted wrongly."""
+    log = tmp_path / "log.out"
+    log.write_text(_newer(MEGATRON_8.read_text(), **{key: figure}))
+    with pytest.raises(DataError, match=key):
+        read_logs(log)
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 
