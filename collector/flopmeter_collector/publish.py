@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
@@ -99,8 +100,11 @@ class Publisher:
             )
             for key, branches in self._table.take_uncounted().branches.items():
                 self._totals.update(key, self._table.record(key.record), branches)
-            for run, claimed in self._table.claims.take_changed_totals().items():
-                self._totals.claim(run, claimed)
+            claims = self._table.claims.take_changed()
+            if claims:
+                # In a thread: many ranks' claims must not hold up the reports on the event loop.
+                for run, claimed in (await asyncio.to_thread(totals_of, claims)).items():
+                    self._totals.claim(run, claimed)
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable()
             snapshot = self._totals.snapshot(self._clock.wall_ns(), position)

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterable
 
 from flopmeter_collector import backends
-from flopmeter_collector.claims import ClaimTable
+from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.presentation import Json, totals_document
 from flopmeter_collector.totals import Totals
@@ -65,6 +65,6 @@ def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Js
             totals.update(key, records[key.record], tuple(branches))
         claims = ClaimTable()
         claims.restore(ledger.claims())
-        for run, claimed in claims.take_changed_totals().items():
+        for run, claimed in totals_of(claims.take_changed()).items():
             totals.claim(run, claimed)
         return totals_document(totals.snapshot(clock.wall_ns(), position), thresholds)

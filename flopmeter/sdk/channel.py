@@ -57,7 +57,7 @@ class Channel:
             return False
         assert self._socket is not None
         try:
-            self._socket.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._socket.send(message, socket.MSG_NOSIGNAL)
         except BlockingIOError:  # the agent is busy; the next message says all of this one again
             self.dropped += 1
             return False

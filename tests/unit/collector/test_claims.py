@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector import claims as claims_module
-from flopmeter_collector.claims import ClaimTable
+from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.http.metrics import ServiceStatus, exposition
 from flopmeter_collector.http.page import render_page
@@ -42,7 +42,7 @@ def test_any_order_and_repetition(states: list[Claim], data: Any) -> None:
         one.merge(each)
     for each in data.draw(st.permutations(states + states[:4])):
         other.merge(each)
-    assert one.take_changed_totals() == other.take_changed_totals()
+    assert totals_of(one.take_changed()) == totals_of(other.take_changed())
     assert {c.key: c.counts for c in other.take_uncommitted()} == {
         key: counts_of(states, key) for key in {c.key for c in states}
     }
@@ -61,9 +61,9 @@ def test_only_changes_are_committed_and_added_up() -> None:
     kept = ClaimTable()
     kept.restore([claim()])
     assert kept.take_uncommitted() == ()
-    assert set(kept.take_changed_totals()) == {"alpha"}
+    assert set(kept.take_changed()) == {"alpha"}
     assert kept.merge(claim()) == ""
-    assert (kept.take_uncommitted(), kept.take_changed_totals()) == ((), {})
+    assert (kept.take_uncommitted(), kept.take_changed()) == ((), {})
     assert kept.merge(claim(101)) == ""
     assert kept.take_uncommitted() == (claim(101),)
     assert len(kept) == 1
@@ -116,6 +116,7 @@ def test_beside_the_meter(factor: float, agreement: str, words: str) -> None:
     """A claim is shown, flagged where it contradicts, and moves no metered figure."""
     plain, found = snapshot(None), snapshot(factor)
     assert (found.models, found.unattributed) == (plain.models, plain.unattributed)
+    assert found.unmatched_claims == ()
     (run,) = found.runs
     assert run.account == plain.runs[0].account
     assert run.claims is not None
