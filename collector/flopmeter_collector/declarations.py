@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.split import GREATEST_PHASE, Span, parse_time, with_span
 from flopmeter_core.allocations import check_name
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import FormatMix, parse_format_mix
@@ -53,6 +54,7 @@ class RunDeclaration:
         workload: the class of training.
         activity: what was done, in legal classes.
         recompute: how activations were recomputed; turns executed into model FLOP.
+        spans: formats that hold for a part of the time or for one phase; `formats` holds elsewhere.
     """
 
     run: str
@@ -61,9 +63,22 @@ class RunDeclaration:
     workload: Workload | None = None
     activity: Activity | None = None
     recompute: RecomputeMode | None = None
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def dated(self) -> bool:
+        """Whether a part of it holds for a part of the time only."""
+        return any(span.dated for span in self.spans)
 
     def overridden_by(self, later: RunDeclaration) -> RunDeclaration:
-        """Take each field of a later declaration that has one, and keep the others."""
+        """Take each field of a later declaration that has one, and keep the others.
+
+        Raises:
+            DataError: a later span overlaps an earlier one.
+        """
+        spans = self.spans
+        for span in later.spans:
+            spans = with_span(spans, span)
         return RunDeclaration(
             run=self.run,
             model=self.model if later.model is None else later.model,
@@ -71,6 +86,7 @@ class RunDeclaration:
             workload=self.workload if later.workload is None else later.workload,
             activity=self.activity if later.activity is None else later.activity,
             recompute=self.recompute if later.recompute is None else later.recompute,
+            spans=spans,
         )
 
 
@@ -93,7 +109,8 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
 
     Args:
         run: the run's name.
-        body: ``model``, ``format``, ``workload``, ``activity`` and ``recompute``, each optional.
+        body: ``model``, ``format``, ``workload``, ``activity`` and ``recompute``, each optional;
+            or ``format`` with ``from``, ``until`` and ``phase``, at least one of them.
 
     Raises:
         DataError: an unknown field, an empty body or field, or a text that its field refuses.
@@ -117,6 +134,8 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
             )
     if "model" in body:
         check_name(body["model"], what="model")
+    if body.keys() & _SPAN_FIELDS:
+        return RunDeclaration(run=run, spans=(_span(run, body),))
     return RunDeclaration(
         run=run,
         model=body.get("model"),
@@ -127,7 +146,33 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
     )
 
 
-_FIELDS = ("model", "format", "workload", "activity", "recompute")
+_SPAN_FIELDS = ("from", "until", "phase")
+_FIELDS = ("model", "format", "workload", "activity", "recompute", *_SPAN_FIELDS)
+
+
+def _span(run: str, body: Mapping[str, str]) -> Span:
+    """What is declared for a part of the time, or for a phase."""
+    if others := sorted(body.keys() - {"format", *_SPAN_FIELDS}):
+        raise DataError(
+            f"only a format can be declared for a part of run {run!r}; declare {', '.join(others)} "
+            "for the whole run, by itself"
+        )
+    if "format" not in body:
+        raise DataError(f"a span of run {run!r} needs the format that it declares")
+    from_ns = parse_time(body["from"], what="from") if "from" in body else None
+    until_ns = parse_time(body["until"], what="until") if "until" in body else None
+    if from_ns is not None and until_ns is not None and until_ns <= from_ns:
+        raise DataError(f"until {body['until']} does not lie after from {body['from']}")
+    phase = None
+    if "phase" in body:
+        text = body["phase"]
+        if not (text.isascii() and text.isdigit() and len(text) < 11):
+            raise DataError(f"phase {text!r} is no number from 0 to {GREATEST_PHASE}")
+        phase = int(text)
+        if phase > GREATEST_PHASE:
+            raise DataError(f"phase {text!r} is no number from 0 to {GREATEST_PHASE}")
+    return Span(from_ns, until_ns, phase, parse_format_mix(body["format"]))
+
 
 _Member = TypeVar("_Member", bound=enum.StrEnum)
 

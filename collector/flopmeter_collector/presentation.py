@@ -15,8 +15,9 @@ from fractions import Fraction
 
 from flopmeter_collector.evaluate import applicable, standings_of
 from flopmeter_collector.intake import NodeStatus
+from flopmeter_collector.split import time_text
 from flopmeter_collector.sums import Account
-from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_collector.totals import STRADDLE, ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.claims import ClaimTotals, Reconciliation
 from flopmeter_core.devices import EnergyScope
@@ -159,6 +160,7 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
         "claims": _claims(run.claims),
         **_account(run.account),
         "model_flop": _model_flop(run),
+        "split": _split(run),
         "thresholds": [
             {
                 "id": row.id,
@@ -169,6 +171,29 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
             }
             for row in held
         ],
+    }
+
+
+def _split(run: RunTotals) -> Json | None:
+    """The figures of declared spans and phases; None where nothing splits the run."""
+    if run.split is None:
+        return None
+    parts = run.split.parts
+    straddling, whole = run.split.straddling_share
+    return {
+        "spans": [
+            {
+                "from": None if span.from_ns is None else time_text(span.from_ns),
+                "until": None if span.until_ns is None else time_text(span.until_ns),
+                "phase": span.phase,
+                "format": span.formats.text,
+                "compute_flop_str": _strings(parts[span].total),
+            }
+            for span in run.declaration.spans
+        ],
+        "rest": {"compute_flop_str": _strings(parts[None].total)},
+        "straddle": {"compute_flop_str": _strings(parts[STRADDLE].total)},
+        "straddling_share": float(Fraction(straddling, whole)) if whole else 0.0,
     }
 
 

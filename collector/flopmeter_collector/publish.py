@@ -21,9 +21,10 @@ from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
-from flopmeter_collector.ledger.base import Declaration, Transition
+from flopmeter_collector.ledger.base import Declaration, Ledger, Transition
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -98,8 +99,10 @@ class Publisher:
             self._declare(
                 await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
             )
-            for key, branches in self._table.take_uncounted().branches.items():
+            changes = self._table.take_uncounted()
+            for key, branches in changes.branches.items():
                 self._totals.update(key, self._table.record(key.record), branches)
+            self._totals.add_hours(changes.hours, left_out=changes.hours_left_out)
             claims = self._table.claims.take_changed()
             if claims:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
@@ -107,6 +110,7 @@ class Publisher:
                     self._totals.claim(run, claimed)
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable()
+            await self._read_hours()
             snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
             self._note_agreements(snapshot)
             evaluation = evaluate(snapshot, self._thresholds, self._previous)
@@ -114,6 +118,17 @@ class Publisher:
                 await self._record(evaluation.transitions)
             self.published = Published(snapshot, evaluation)
             return self.published
+
+    async def _read_hours(self) -> None:
+        """Read the hours of runs that a declaration splits since, all of them committed."""
+        for run in sorted(self._totals.unread_runs):
+            allocation = RUN_PREFIX + run
+
+            def fold(ledger: Ledger, run: str = run, allocation: str = allocation) -> None:
+                # On the ledger's thread, row by row: nobody else changes the totals meanwhile.
+                self._totals.read_hours(run, ledger.hours(allocation))
+
+            await self._committer.read(fold)
 
     async def _record(self, transitions: Sequence[Transition]) -> None:
         await self._committer.durable(transitions=transitions)

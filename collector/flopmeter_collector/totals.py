@@ -10,11 +10,12 @@ so the totals are the same whatever the order, repetition or partition of the up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.split import Fold, Span, outer, segments_of
 from flopmeter_collector.sums import Account, Sums, account_of, total_figures
 from flopmeter_core.allocations import boundary_parties, named_run
 from flopmeter_core.claims import (
@@ -26,18 +27,39 @@ from flopmeter_core.claims import (
 )
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import DataError, invariant
-from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, weigh
+from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, figures_of, weigh
 from flopmeter_core.formats import FormatMix
 from flopmeter_core.interval import Figures
 from flopmeter_core.lineage import model_of, runs_by_model
 from flopmeter_core.methods.base import Coefficients, Conditions, Workload
 from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key, Vector
-from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 UNATTRIBUTED = 0
 """Number of the sums that hold the work of no run."""
 
 _CacheKey = tuple[Evidence, str, str | None, Workload | None]
+
+
+STRADDLE = "straddle"
+"""Name of the part of a run that may lie on either side of a cut between two spans."""
+
+Part = Span | str | None
+"""Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFigures:
+    """A run's figures by the parts of time that were declared.
+
+    Attributes:
+        parts: by declared span, `None` for the rest and STRADDLE for what may lie on either side
+            of a cut; before the parts are clipped their products add up to the run's exactly.
+        straddling_share: share of the best figure that straddles, as (share, whole) in FLOP.
+    """
+
+    parts: Mapping[Part, Figures]
+    straddling_share: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,7 @@ class RunTotals:
     account: Account
     warnings: tuple[str, ...] = ()
     claims: Reconciliation | None = None
+    split: SplitFigures | None = None
 
     @property
     def model(self) -> str:
@@ -105,6 +128,8 @@ class _Entry:
     flop: tuple[int, ...]
     times_ns: tuple[int, ...]
     energy_mj: int
+    fold: Fold | None = None
+    parts: dict[Part, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Totals:
@@ -134,6 +159,9 @@ class Totals:
         self._keys_by_run: dict[str, list[Key]] = {}
         self._declarations: dict[str, RunDeclaration] = {}
         self._warnings: dict[str, dict[str, str]] = {}
+        # Plain products of split runs by the part of time they belong to.
+        self._parts_by_run: dict[str, dict[Part, list[int]]] = {}
+        self._unread: set[str] = set()
         # Boundary periods by the runs at their two ends: upper, ceiling and unobserved ceiling.
         self._boundaries: dict[frozenset[str], list[int]] = {}
         self._boundaries_by_run: dict[str, set[frozenset[str]]] = {}
@@ -144,15 +172,64 @@ class Totals:
 
         Declarations of one run are to come in the order of the ledger: a later one overrides
         the fields it has.
+
+        Raises:
+            DataError: a span that overlaps an earlier one; nothing is changed.
         """
         run = declaration.run
-        self._place(run)
         before = self._declarations.get(run, RunDeclaration(run))
         self._declarations[run] = before.overridden_by(declaration)
+        self._place(run)
         self._warnings.pop(run, None)
+        if declaration.spans:
+            self._unread.add(run)
         for key in self._keys_by_run.get(run, ()):
             entry = self._entries[key]
+            if declaration.spans:
+                entry.fold = self._fold(key)
             self._replace(key, entry, entry.vectors)
+
+    @property
+    def unread_runs(self) -> frozenset[str]:
+        """Split runs whose hourly vectors have to be read, from the first (`read_hours`)."""
+        return frozenset(run for run in self._unread if self._declarations[run].dated)
+
+    def add_hours(self, rows: Iterable[HourlyVector], *, left_out: bool = False) -> None:
+        """Take new hourly vectors; those of runs that nothing splits are not needed.
+
+        Args:
+            rows: in any order.
+            left_out: whether there are more, in the ledger only.
+        """
+        dated = {run for run, declared in self._declarations.items() if declared.dated}
+        if left_out:
+            self._unread |= dated
+        for row in rows:
+            run = named_run(row.key.allocation)
+            if run in dated and run not in self._unread:
+                entry = self._entries.get(row.key)
+                if entry is None or entry.fold is None or not entry.fold.add(row):
+                    self._unread.add(run)
+                else:
+                    self._replace(row.key, entry, entry.vectors)
+
+    def read_hours(self, run: str, rows: Iterable[HourlyVector]) -> None:
+        """Take all hourly vectors of a run, by key and oldest first."""
+        keys = self._keys_by_run.get(run, ())
+        for key in keys:
+            self._entries[key].fold = self._fold(key)
+        broken: set[Key] = set()
+        for row in rows:
+            entry = self._entries.get(row.key)
+            if entry is None or entry.fold is None or row.key in broken:
+                continue
+            if not entry.fold.add(row):
+                # Two histories of one key: nobody can tell when what was done.
+                broken.add(row.key)
+                entry.fold = self._fold(row.key)
+        for key in keys:
+            self._replace(key, self._entries[key], self._entries[key].vectors)
+        self._unread.discard(run)
 
     def update(self, key: Key, record: DeviceRecord, branches: Sequence[StoredVector]) -> None:
         """Replace what one key adds by what its newest vectors say.
@@ -215,7 +292,20 @@ class Totals:
             account=account,
             warnings=tuple(warnings),
             claims=claims,
+            split=self._split_figures(run),
         )
+
+    def _split_figures(self, run: str) -> SplitFigures | None:
+        declared = self._declarations.get(run)
+        if declared is None or not declared.spans:
+            return None
+        columns = self._parts_by_run.get(run, {})
+        figures: dict[Part, Figures] = {
+            part: figures_of(columns.get(part, (0,) * 6))
+            for part in (*declared.spans, None, STRADDLE)
+        }
+        bests = {part: max(0, figures[part].observed.best) for part in figures}
+        return SplitFigures(figures, (bests[STRADDLE], sum(bests.values())))
 
     def _models(self, runs: Iterable[RunTotals]) -> tuple[ModelTotals, ...]:
         by_run = {run.run: run for run in runs}
@@ -272,13 +362,15 @@ class Totals:
             self._keys_by_run.setdefault(run, []).append(key)
         self._sums[place].enrol(record, known=self._parts.recognise(record).known)
         entry = _Entry(place, neighbours, record, (), (0,) * 6, (0,) * len(TIME_COMPONENTS), 0)
+        entry.fold = self._fold(key)
         self._entries[key] = entry
         return entry
 
     def _replace(self, key: Key, entry: _Entry, vectors: tuple[Vector, ...]) -> None:
         """Put new vectors in the place of the old ones: new - old, in every sum."""
-        weights = self._weights(key, entry.record)
-        flop = merge_branches([weigh(vector, weights) for vector in vectors])
+        parts = self._weigh(key, entry, vectors)
+        flop = tuple(sum(column) for column in zip(*parts.values(), strict=True))
+        self._replace_parts(key, entry, parts)
         # Of the branches of a fork each physical quantity counts once, at its largest.
         widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
         devices = entry.record.device_count
@@ -300,21 +392,70 @@ class Totals:
         entry.vectors, entry.flop = vectors, flop
         entry.times_ns, entry.energy_mj = times_ns, energy_mj
 
-    def _weights(self, key: Key, record: DeviceRecord) -> Coefficients:
-        """The coefficients of a key under what is declared of its run.
+    def _fold(self, key: Key) -> Fold | None:
+        """The fold of a key's hours; None where nothing declared splits its run."""
+        declared = self._declarations.get(named_run(key.allocation) or "")
+        if declared is None or not declared.spans:
+            return None
+        return Fold(segments_of(declared.spans, key.phase))
+
+    def _weigh(
+        self, key: Key, entry: _Entry, vectors: tuple[Vector, ...]
+    ) -> dict[Part, tuple[int, ...]]:
+        """The products of a key's branches by the part of its run they belong to."""
+        run = named_run(key.allocation)
+        declared = self._declarations.get(run) if run is not None else None
+        if entry.fold is None or declared is None:
+            weights = self._weights(key, entry.record, declared, None)
+            return {None: merge_branches([weigh(vector, weights) for vector in vectors])}
+        segments = entry.fold.segments
+        weights_of = [
+            self._weights(key, entry.record, declared, segment.span) for segment in segments
+        ]
+        if len(segments) == 1:
+            columns = merge_branches([weigh(vector, weights_of[0]) for vector in vectors])
+            return {segments[0].span: columns}
+        if len(vectors) > 1:
+            # Of a fork nobody can tell when what was done.
+            widest = outer(weights_of)
+            return {STRADDLE: merge_branches([weigh(vector, widest) for vector in vectors])}
+        parts: dict[Part, tuple[int, ...]] = {None: (0,) * 6}
+        for places, amount in entry.fold.split(vectors[0]).items():
+            part: Part = segments[places[0]].span if len(places) == 1 else STRADDLE
+            columns = weigh(amount, outer([weights_of[place] for place in places]))
+            held = parts.get(part, (0,) * 6)
+            parts[part] = tuple(a + b for a, b in zip(held, columns, strict=True))
+        return parts
+
+    def _replace_parts(self, key: Key, entry: _Entry, parts: dict[Part, tuple[int, ...]]) -> None:
+        """Keep a split run's parts beside its sums, by differences as those."""
+        run = named_run(key.allocation)
+        if run is None or (entry.fold is None and not entry.parts):
+            return
+        kept = self._parts_by_run.setdefault(run, {})
+        for sign, columns_by_part in ((-1, entry.parts), (1, parts)):
+            for part, columns in columns_by_part.items():
+                held = kept.setdefault(part, [0] * 6)
+                for place, amount in enumerate(columns):
+                    held[place] += sign * amount
+        entry.parts = parts
+
+    def _weights(
+        self, key: Key, record: DeviceRecord, declared: RunDeclaration | None, span: Span | None
+    ) -> Coefficients:
+        """The coefficients of a key under what is declared of its run, or of a span of it.
 
         A declared format the part does not have is set aside with a warning: a wrong
         declaration must neither stop the meter nor narrow a figure.
         """
-        run = named_run(key.allocation)
-        declared = self._declarations.get(run) if run is not None else None
         if declared is None:
             return self._cached(key, record, None, None)
+        mix = declared.formats if span is None else span.formats
         try:
-            return self._cached(key, record, declared.formats, declared.workload)
+            return self._cached(key, record, mix, declared.workload)
         except DataError as error:
             part = self._parts.recognise(record)
-            formats = declared.formats.text if declared.formats else ""
+            formats = mix.text if mix else ""
             self._warnings.setdefault(declared.run, {})[part.id] = (
                 f"the declared format {formats!r} is set aside on {part.name}, which counts as "
                 f"undeclared: {error}"

@@ -33,6 +33,9 @@ def command() -> None:
     metavar="MODE",
     help="Activation recomputation: none, selective, full, or LOW..HIGH.",
 )
+@click.option("--from", "since", metavar="TIME", help="The format holds from this time on (ISO).")
+@click.option("--until", metavar="TIME", help="The format holds until this time, exclusive.")
+@click.option("--phase", metavar="N", help="The format holds for this phase of the run only.")
 @click.option("--ledger", metavar="URL", required=True, help="Ledger to declare it in.")
 @click.option("--author", help="Who states it.  [default: the user's name]")
 @json_option
@@ -43,6 +46,9 @@ def declare(
     workload: str | None,
     activity: str | None,
     recompute: str | None,
+    since: str | None,
+    until: str | None,
+    phase: str | None,
     ledger: str,
     author: str | None,
     as_json: bool,
@@ -60,6 +66,9 @@ def declare(
         "workload": workload,
         "activity": activity,
         "recompute": recompute,
+        "from": since,
+        "until": until,
+        "phase": phase,
     }
     body = {field: text for field, text in fields.items() if text is not None}
     written = declare_run(

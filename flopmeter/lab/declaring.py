@@ -7,11 +7,15 @@ Called by `flopmeter run declare` and the demo.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from flopmeter_collector import backends
-from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
+from flopmeter_collector.declarations import RUN_KIND, RunDeclaration, parse_run_declaration
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.split import first_record_ns, time_text
+from flopmeter_core.allocations import RUN_PREFIX
+from flopmeter_core.errors import DataError
 from flopmeter_proto.daemon.clock import Clock
 
 
@@ -23,7 +27,7 @@ def declare_run(
     Args:
         url: the ledger, a path or ``sqlite:///`` URL.
         run: the run's name.
-        body: ``model``, ``format``, ``workload``, ``activity``, each optional.
+        body: fields as `flopmeter_collector.declarations.parse_run_declaration` reads them.
         author: who states it.
         source: how it came in: ``cli``, ``scenario``, ``recording``.
         clock: dates it.
@@ -32,10 +36,13 @@ def declare_run(
         The declaration with its place in the ledger.
 
     Raises:
-        DataError: a field, format or class nobody knows; nothing is written.
+        DataError: a field, format or class nobody knows, a span that overlaps another one or
+            begins before the run's first record; nothing is written.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
-    parse_run_declaration(run, body)
+    declaration = parse_run_declaration(run, body)
+    if declaration.spans:
+        _check_spans(url, declaration)
     return backends.declare(
         url,
         Declaration(
@@ -48,3 +55,31 @@ def declare_run(
             body=dict(body),
         ),
     )
+
+
+def _check_spans(url: str, declaration: RunDeclaration) -> None:
+    """Hold a part of a run against what the ledger has of it."""
+    run = declaration.run
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
+        declared = RunDeclaration(run)
+        for row in ledger.declarations():
+            if row.kind == RUN_KIND and row.subject == run:
+                # What a collector sets aside overlaps nothing.
+                with contextlib.suppress(DataError):
+                    declared = declared.overridden_by(parse_run_declaration(run, row.body))
+        declared.overridden_by(declaration)
+        if not declaration.dated:
+            return
+        first_ns = first_record_ns(ledger.hours(RUN_PREFIX + run))
+    if first_ns is None:
+        raise DataError(
+            f"no hour of run {run!r} is recorded yet, so nothing can tell its parts; leave out "
+            "--from and --until, or declare once an hour of it is over"
+        )
+    for span in declaration.spans:
+        for what, at_ns in (("from", span.from_ns), ("until", span.until_ns)):
+            if at_ns is not None and at_ns < first_ns:
+                raise DataError(
+                    f"{what} {time_text(at_ns)} lies before the first record of run {run!r} at "
+                    f"{time_text(first_ns)}; leave --from out to begin with the run"
+                )

@@ -17,6 +17,7 @@ from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.presentation import Json, totals_document
 from flopmeter_collector.totals import Totals
+from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
@@ -67,4 +68,6 @@ def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Js
         claims.restore(ledger.claims())
         for run, claimed in totals_of(claims.take_changed()).items():
             totals.claim(run, claimed)
+        for run in totals.unread_runs:
+            totals.read_hours(run, ledger.hours(RUN_PREFIX + run))
         return totals_document(totals.snapshot(clock.wall_ns(), position), thresholds)
