@@ -36,7 +36,9 @@ SECONDS_LEAST, SECONDS_MOST = 1.0, 120.0
 )
 @json_option
 def command(suite: str, out: Path, seconds: float, as_json: bool) -> None:
-    """Run work of known FLOP beside a recording, and score the meter by it.
+    """Score the meter by work of known FLOP.
+
+    Runs the work beside a recording.
 
     Needs an NVIDIA GPU that nothing else uses, and PyTorch with CUDA.
     """
