@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from flopmeter_collector.ledger import sqlite
-from flopmeter_collector.ledger.base import Declaration, Ledger
+from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger
 from flopmeter_core.errors import UsageError
 
 _SQLITE = "sqlite:///"
@@ -68,3 +68,16 @@ def declare(url: str, declaration: Declaration) -> Declaration:
     """
     with contextlib.closing(sqlite.open_for_declaring(ledger_path(url))) as ledger:
         return ledger.append_declaration(declaration)
+
+
+def audit(url: str, row: AuditRow) -> AuditRow:
+    """Add one row to an existing ledger's audit log, while a collector may be running.
+
+    Returns:
+        The row with the sequence it got.
+
+    Raises:
+        UsageError, DataError, StorageError: as `sqlite.open_for_declaring`.
+    """
+    with contextlib.closing(sqlite.open_for_declaring(ledger_path(url))) as ledger:
+        return ledger.append_audit(row)

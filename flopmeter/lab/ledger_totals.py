@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.declarations import parse_declaration
+from flopmeter_collector.ledger.base import Ledger
 from flopmeter_collector.presentation import Json, totals_document
 from flopmeter_collector.totals import Totals
 from flopmeter_core.allocations import RUN_PREFIX
@@ -53,21 +55,38 @@ def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Js
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        totals = Totals(
-            parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated
-        )
-        for declaration in ledger.declarations():
-            # As in the collector: what cannot be understood stays in the ledger, moves nothing.
-            with contextlib.suppress(DataError):
-                totals.declare(parse_declaration(declaration))
-        position = ledger.position()
-        records = ledger.records()
-        for key, branches in itertools.groupby(ledger.vectors(), key=lambda stored: stored.key):
-            totals.update(key, records[key.record], tuple(branches))
-        claims = ClaimTable()
-        claims.restore(ledger.claims())
-        for run, claimed in totals_of(claims.take_changed()).items():
-            totals.claim(run, claimed)
-        for run in totals.unread_runs:
-            totals.read_hours(run, ledger.hours(RUN_PREFIX + run))
-        return totals_document(totals.snapshot(clock.wall_ns(), position), thresholds)
+        totals = load_totals(ledger)
+        return totals_document(totals.snapshot(clock.wall_ns(), ledger.position()), thresholds)
+
+
+def load_totals(
+    ledger: Ledger,
+    *,
+    up_to: int | None = None,
+    seen: Callable[[Iterable[Any]], Iterable[Any]] = lambda rows: rows,
+) -> Totals:
+    """Add up a ledger, inside one of its `consistent` blocks.
+
+    Args:
+        ledger: opened for reading.
+        up_to: sequence of the last declaration that counts; all of them when None.
+        seen: passes through every register and hourly vector that is read.
+    """
+    totals = Totals(parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated)
+    for declaration in ledger.declarations():
+        if up_to is not None and declaration.sequence > up_to:
+            break
+        # As in the collector: what cannot be understood stays in the ledger, moves nothing.
+        with contextlib.suppress(DataError):
+            totals.declare(parse_declaration(declaration))
+    records = ledger.records()
+    vectors = seen(ledger.vectors())
+    for key, branches in itertools.groupby(vectors, key=lambda stored: stored.key):
+        totals.update(key, records[key.record], tuple(branches))
+    claims = ClaimTable()
+    claims.restore(ledger.claims())
+    for run, claimed in totals_of(claims.take_changed()).items():
+        totals.claim(run, claimed)
+    for run in sorted(totals.unread_runs):
+        totals.read_hours(run, seen(ledger.hours(RUN_PREFIX + run)))
+    return totals

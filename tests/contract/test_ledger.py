@@ -15,6 +15,7 @@ import pytest
 
 from flopmeter_collector import backends
 from flopmeter_collector.ledger.base import (
+    AuditRow,
     Batch,
     Declaration,
     Ledger,
@@ -39,6 +40,9 @@ class Place(Protocol):
     def declare(self, declaration: Declaration) -> Declaration:
         """Add a declaration from outside."""
 
+    def audit(self, row: AuditRow) -> AuditRow:
+        """Add an audit row from outside."""
+
 
 class UrlPlace:
     """A ledger named by a URL."""
@@ -59,6 +63,10 @@ class UrlPlace:
     def declare(self, declaration: Declaration) -> Declaration:
         """Declare from outside."""
         return backends.declare(self._url, declaration)
+
+    def audit(self, row: AuditRow) -> AuditRow:
+        """Audit from outside."""
+        return backends.audit(self._url, row)
 
     def close(self) -> None:
         """Close whatever the test left open."""
@@ -337,3 +345,15 @@ def test_one_row_of_an_hour(place: Place) -> None:
         ends.add((len(order), dataclasses.replace(kept, key=key())))
     assert (3, rows[2]) in ends
     assert len(ends) == 2
+
+
+def test_audit_rows_stay(place: Place) -> None:
+    """An audit row gets the next sequence, stays for good, and moves no position."""
+    ledger = place.open()
+    before = ledger.position()
+    rows = [AuditRow(0, 7, "ada", "why", "recompute", text) for text in ('{"a": 1}', "{}")]
+    written = [place.audit(row) for row in rows]
+    assert [row.sequence for row in written] == [1, 2]
+    assert list(ledger.audit()) == written
+    assert ledger.position() == before
+    assert list(place.read().audit()) == written

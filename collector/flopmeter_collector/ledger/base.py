@@ -61,6 +61,27 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One act on the ledger's past, recorded for good.
+
+    Attributes:
+        sequence: its place in the ledger, from 1; 0 before it is recorded.
+        recorded_at_ns: Unix time in ns: a label.
+        author: who acted.
+        reason: why, in that person's words; may be empty.
+        action: what was done: ``recompute``.
+        content: JSON of what the answer rests on, and the figures before and after.
+    """
+
+    sequence: int
+    recorded_at_ns: int
+    author: str
+    reason: str
+    action: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """One change of a model's state against a threshold, recorded once.
 
@@ -146,6 +167,9 @@ class Ledger(Protocol):
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""
+
+    def audit(self) -> Iterable[AuditRow]:
+        """The audit log, oldest first."""
 
     def transitions(self) -> Iterable[Transition]:
         """All recorded transitions, oldest first."""

@@ -19,7 +19,7 @@ class Migration:
     sql: str
 
 
-_FILES = ("0001_initial.sql", "0002_hourly_vectors.sql", "0003_claims.sql")
+_FILES = ("0001_initial.sql", "0002_hourly_vectors.sql", "0003_claims.sql", "0004_audit.sql")
 
 
 def load() -> tuple[Migration, ...]:

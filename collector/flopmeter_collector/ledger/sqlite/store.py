@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flopmeter_collector.ledger.base import Batch, Declaration, StoredVector, Transition
+from flopmeter_collector.ledger.base import AuditRow, Batch, Declaration, StoredVector, Transition
 from flopmeter_collector.ledger.sqlite.claims import read_claims, write_claims
 from flopmeter_collector.ledger.sqlite.file import storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
@@ -108,6 +108,20 @@ class SqliteLedger:
             sequence = self._write_declaration(declaration)
         return dataclasses.replace(declaration, sequence=sequence)
 
+    def append_audit(self, row: AuditRow) -> AuditRow:
+        """Add one row to the audit log; the ledger's position stays, for no figure changes.
+
+        Returns:
+            The row with the sequence it got.
+        """
+        with storage(self._path, "record an audit row"), transaction(self._connection):
+            cursor = self._connection.execute(
+                "INSERT INTO audit (recorded_at_ns, author, reason, action, content)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (row.recorded_at_ns, row.author, row.reason, row.action, row.content),
+            )
+        return dataclasses.replace(row, sequence=int(cursor.lastrowid or 0))
+
     @contextlib.contextmanager
     def consistent(self) -> Iterator[None]:
         """Everything read inside the block is of one commit; no commit goes inside it."""
@@ -180,6 +194,15 @@ class SqliteLedger:
             Declaration(sequence, at_ns, author, source, kind, subject, self._texts(body))
             for sequence, at_ns, author, source, kind, subject, body in rows
         ]
+
+    def audit(self) -> Iterable[AuditRow]:
+        """The audit log, oldest first."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT sequence, recorded_at_ns, author, reason, action, content"
+                " FROM audit ORDER BY sequence"
+            ).fetchall()
+        return [AuditRow(*row) for row in rows]
 
     def transitions(self) -> Iterable[Transition]:
         """All recorded transitions, oldest first."""
