@@ -14,11 +14,11 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 from flopmeter_core.errors import DataError
+from flopmeter_core.standing import Standing
 from flopmeter_core.units import PPM
 
 PCI_VENDOR_NVIDIA = 0x10DE
@@ -105,32 +105,6 @@ class DeviceRecord:
 
 _STORED_TYPES: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
 """Spelling of a field's type -> what JSON must give; a bool is no int here."""
-
-
-class Standing(enum.StrEnum):
-    """How well a constant is known."""
-
-    VERIFIED = "verified"
-    SAME_DIE = "same-die"
-    EXTRAPOLATED = "extrapolated"
-    UNVERIFIED = "unverified"
-
-    @property
-    def width(self) -> Fraction:
-        """How far the truth may lie from a constant of this standing, as a share of it.
-
-        Seen: printed figures lie within 1.2 % of units x clock x rate (L40S the worst of the
-        parts whose clock is printed too). The 10 % is an assumption.
-        """
-        return _WIDTHS[self]
-
-
-_WIDTHS: Mapping[Standing, Fraction] = {
-    Standing.VERIFIED: Fraction(0),
-    Standing.SAME_DIE: Fraction(1, 100),
-    Standing.EXTRAPOLATED: Fraction(2, 100),
-    Standing.UNVERIFIED: Fraction(10, 100),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from fractions import Fraction
 from typing import Any
 
 from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import Standing
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import Interval
+from flopmeter_core.standing import Standing
 
 MODES = ("none", "selective", "full")
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.cells import Span
-from flopmeter_core.devices import Standing
 from flopmeter_core.errors import DataError
+from flopmeter_core.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)

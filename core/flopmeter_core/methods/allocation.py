@@ -27,6 +27,8 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
     )
     return coefficients(
         conditions,
+        # Lower is 0 and upper the ceiling: there is nothing that a width could move.
+        certainty=Fraction(1),
         floor={},
         lower={},
         best={Component.BUSY_NS: cycles_per_ns * likely * UTILIZATION_BEST},

@@ -7,6 +7,7 @@ Called by estimate through methods.table.
 Formula: FLOP = busy megacycles x SMs x FLOP per SM and cycle x efficiency.
 Assumptions: utilisation says a kernel ran, not how hard: one thread on one SM reads 100 %.
 Error budget: a factor of 7 down and 2.5 up around the prior, unverified (docs/estimation.md).
+The width of the rates, and of the SM count where the device did not say it, comes on top.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
     per_megacycle = conditions.sm_count * conditions.record.device_count * CYCLES_PER_MEGACYCLE
     return coefficients(
         conditions,
+        certainty=conditions.device_cycle_certainty,
         floor={},
         lower={Component.BUSY_MEGACYCLES: per_megacycle * least * EFFICIENCY_LOWER},
         best={Component.BUSY_MEGACYCLES: per_megacycle * likely * EFFICIENCY_BEST},

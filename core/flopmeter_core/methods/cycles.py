@@ -11,7 +11,8 @@ Formula: FLOP = tensor cycles x FLOP per SM and cycle of the format, where
 Assumptions: a cycle counted active issues at the architecture's rate; floor assumes the slowest
 instruction family and format; ceiling assumes the fastest format in every active cycle.
 Error budget: -8 % / +3 % around the declared format (tile padding, vector work), unverified on
-hardware; sources in docs/estimation.md.
+hardware; sources in docs/estimation.md. The width of the architecture's rates comes on top
+(methods.base); the cycles are the hardware's own, so no other constant enters.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
     slowest = issued(conditions, Fraction(slowest_rate(conditions)))
     return coefficients(
         conditions,
+        certainty=conditions.cycle_certainty,
         floor=_floor_weights(conditions, slowest * BUDGET_LOWER),
         lower=tensor_weights(conditions, issued(conditions, least) * BUDGET_LOWER),
         best=tensor_weights(conditions, likely),

@@ -17,7 +17,8 @@ hardware. That is rung 2's budget and a little more, because before Hopper the h
 watch all fields at once and DCGM alternates between groups of them, because the clock is sampled,
 and because scrape and collection are not aligned: what that shifts is at most one collection at
 each end of a run, which the boundary allocation holds (docs/estimation.md). Source: DCGM 4.6,
-dcgm_fields.h and DcgmGpmManager; on Hopper and newer DCGM itself reads GPM.
+dcgm_fields.h and DcgmGpmManager; on Hopper and newer DCGM itself reads GPM. The width of the
+architecture's rates and of the table's SM count comes on top (methods.base).
 """
 
 from __future__ import annotations

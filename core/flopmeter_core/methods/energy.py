@@ -16,7 +16,8 @@ table says how well it is known). Ceiling trusts none of them: busy time at the 
 Error budget: power alone says little. H100 nodes drew 842 W a device both at 801 TFLOP/s (GPT-3,
 1.05 J/TFLOP) and at 172 TFLOP/s (ResNet-50, 4.9 J/TFLOP). Upper over lower is therefore about 12
 undeclared and 5 with workload and format declared; verified on 15 recorded MLPerf runs of H100
-nodes only (docs/estimation.md has the table and the sources).
+nodes only (docs/estimation.md has the table and the sources). On a part whose peak or rated power
+is unverified the width of those comes on top (methods.base).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import EnergyScope, Standing
+from flopmeter_core.devices import EnergyScope, Part
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import KNOWN_FORMATS, widest_rates
 from flopmeter_core.methods import allocation
@@ -38,9 +39,11 @@ from flopmeter_core.methods.base import (
     Weights,
     Workload,
     busy_ceiling,
+    certainty_of,
     coefficients,
 )
 from flopmeter_core.registers import Component
+from flopmeter_core.standing import Standing
 from flopmeter_core.units import MJ_PER_J
 
 UNDECLARED = "undeclared"
@@ -102,11 +105,31 @@ def weigh(conditions: Conditions, constants: Constants) -> Coefficients:
     rate_lower, rate_best = _running_rates(conditions)
     return coefficients(
         conditions,
+        certainty=_certainty(conditions.part),
         floor={},
         lower=_weights(conditions, phi_lower * rate_lower, load_w, idle_w),
         best=_weights(conditions, phi_best * rate_best, load_w, idle_w),
         upper=_weights(conditions, _ceiling_rate(conditions, constants), load_w, Fraction(0)),
         ceiling=busy_ceiling(conditions),
+    )
+
+
+def _certainty(part: Part) -> Fraction:
+    """`certainty_of` the part's peak and rated power.
+
+    Peak enters as a product, and phi and the measured ceilings are themselves fractions of the
+    printed peak: what rate, units and clock are off by cancels where their product is the printed
+    one. So a peak counts only where a part of it is unverified, once, and power likewise.
+    """
+    peak = (
+        part.architecture.standing,
+        part.standing_of("sm_count"),
+        part.standing_of("dense_clock_mhz"),
+    )
+    unverified = Standing.UNVERIFIED
+    return certainty_of(
+        *([unverified] if unverified in peak else []),
+        *([unverified] if part.standing_of("power_w") is unverified else []),
     )
 
 

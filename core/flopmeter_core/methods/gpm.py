@@ -8,7 +8,8 @@ Formula: as rung 1 (methods.cycles), on cycles that the agent integrated from th
 activity between two samples and the SM clock (OFU, arXiv 2605.20799: tensor activity x clock).
 Assumptions: the clock read stands for the period; the ceiling trusts neither activity nor clock
 and takes busy time at the part's highest rate.
-Error budget: -10 % / +6 % with the format known, unverified on hardware (docs/estimation.md).
+Error budget: -10 % / +6 % with the format known, unverified on hardware (docs/estimation.md). The
+width of the architecture's rates comes on top (methods.base); SMs and clock are the device's own.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def from_activity(
 
     return coefficients(
         conditions,
+        certainty=conditions.device_cycle_certainty,
         floor={},
         lower=whole(tensor_weights(conditions, issued(conditions, least) * lower)),
         best=whole(tensor_weights(conditions, likely)),

@@ -7,6 +7,8 @@ Called by estimate in place of a rung's method when the part is not known; an al
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from flopmeter_core.methods.base import Coefficients, Conditions, busy_ceiling, coefficients
 
 
@@ -14,5 +16,12 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
     """Busy time at the highest rate of any known architecture, for best, upper and ceiling."""
     ceiling = busy_ceiling(conditions)
     return coefficients(
-        conditions, floor={}, lower={}, best=ceiling, upper=ceiling, ceiling=ceiling
+        conditions,
+        # Nothing is taken for known, so nothing has a width.
+        certainty=Fraction(1),
+        floor={},
+        lower={},
+        best=ceiling,
+        upper=ceiling,
+        ceiling=ceiling,
     )

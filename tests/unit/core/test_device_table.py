@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceRecord, Part, Standing, parse_device_table
+from flopmeter_core.devices import DeviceRecord, Part, parse_device_table
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.methods.base import Conditions
+from flopmeter_core.standing import Standing
 
 TEXT = builtin_table("devices.toml")
 TABLE = parse_device_table(TEXT)
@@ -170,12 +171,6 @@ def test_every_constant_has_a_source_and_a_standing(part: Part) -> None:
     assert 0 <= part.standing_of("dense_clock_mhz").width <= 1
     assert part.memory_gb and part.memory_bandwidth_gb_per_s
     assert part.architecture.vendor in ("nvidia", "amd", "intel", "google", "aws")
-
-
-def test_standings_have_each_their_width() -> None:
-    """The less is known, the wider."""
-    widths = [standing.width for standing in Standing]
-    assert widths == sorted(set(widths))
 
 
 def test_names_are_of_one_part() -> None:
