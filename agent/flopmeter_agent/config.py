@@ -31,7 +31,9 @@ class AgentConfig:
     state: Path = setting(Path("/var/lib/flopmeter/agent"), description="folder of the journal")
     sensor: str = setting("auto", description="auto, nvml, dcgm, cpu, simulated or none")
     dcgm_url: str = setting(
-        "http://127.0.0.1:9400/metrics", description="page of the exporter that sensor dcgm reads"
+        "",
+        description="page of the exporter that sensors dcgm and auto read; "
+        "http://127.0.0.1:9400/metrics for dcgm when empty",
     )
     dcgm_part: str = setting(
         "", description="part of the device table, where an exporter's devices have no PCI id"

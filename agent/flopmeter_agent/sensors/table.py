@@ -7,12 +7,15 @@ never loads their library.
 
 The rule of ``auto``: nothing is ever made up on a node where an accelerator is or was. A driver
 that fails at boot would otherwise turn a training node into a simulated one.
+Where the driver works, the rung decides: activity that the driver gives (GPM, cycles) goes before
+that of an exporter, and that before the driver's busy time and energy. An exporter is asked only
+where its address is set, and taken only where it shows just the devices the driver lists.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,10 +35,12 @@ from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 
 if TYPE_CHECKING:
+    from flopmeter_agent.sensors.dcgm import DcgmSensor
     from flopmeter_agent.sensors.nvml import NvmlSensor
 
 SENSORS: Mapping[str, str] = {
-    "auto": "nvml where it works, none where an accelerator has no driver, else cpu",
+    "auto": "nvml where it works, or dcgm where only that sees activity; none where an "
+    "accelerator has no driver; else cpu",
     "nvml": "NVIDIA devices through their driver",
     "dcgm": "NVIDIA devices through a dcgm-exporter that already runs",
     "none": "accelerators without a working driver: their time is unobserved",
@@ -59,17 +64,22 @@ class Choice:
     reason: str
 
 
+EXPORTER_URL = "http://127.0.0.1:9400/metrics"
+"""Where a dcgm-exporter of this host is unless told otherwise (its own default)."""
+
+
 @dataclass(frozen=True, slots=True)
 class DcgmSource:
     """Where sensor ``dcgm`` reads.
 
     Attributes:
-        url: the exporter's page.
+        url: the exporter's page; empty where none is set: then auto asks none, and sensor dcgm
+            `EXPORTER_URL`.
         part: id of the device table's row for devices whose PCI id cannot be read; may be empty.
         period_s: the exporter's own collection period.
     """
 
-    url: str = "http://127.0.0.1:9400/metrics"
+    url: str = ""
     part: str = ""
     period_s: float = 30.0
 
@@ -111,7 +121,7 @@ def choose(
         require_real: refuse a sensor that makes readings up.
         pci_folder: the PCI bus in sysfs.
         library_path: the NVIDIA driver's library, where the dynamic linker does not find it.
-        dcgm: where sensor dcgm reads; an exporter of this host when None.
+        dcgm: where sensor dcgm reads, and auto may; an exporter of this host when None.
 
     Returns:
         The sensor, not yet read, and the reason for it.
@@ -155,7 +165,41 @@ def _auto(request: _Request) -> Choice:
         reason = "no accelerator is or was on this node: its processor drives a simulated one"
         return Choice(_cpu(request).sensor, reason)
     _remember(request, seen, {**found, **sensor.addresses})
-    return Choice(sensor, f"the NVIDIA driver works and lists {len(devices)} device(s)")
+    listed = f"the NVIDIA driver works and lists {len(devices)} device(s)"
+    try:
+        exporter = _exporter(request, sensor.addresses) if request.dcgm.url else None
+        against = _against(exporter, devices, sensor.without_activity)
+    except UsageError:
+        sensor.close()
+        raise
+    if exporter is None or against:
+        return Choice(sensor, f"{listed}; {against}")
+    sensor.close()
+    return Choice(
+        exporter,
+        f"{listed} without activity counters, which the exporter {request.dcgm.url} shows of all",
+    )
+
+
+def _against(
+    exporter: DcgmSensor | None, devices: Sequence[DeviceRecord], without: Mapping[str, str]
+) -> str:
+    """Why the driver's own sensor goes before an exporter; empty where it does not."""
+    if not without:
+        return "none of them can be read yet"
+    lacking = [reason for reason in without.values() if reason]
+    if len(lacking) < len(without):
+        return f"{len(without) - len(lacking)} of them give activity counters"
+    if exporter is None:
+        return f"no activity counters ({lacking[0]}), and no dcgm_url is set"
+    try:
+        shown = {record.device for record in exporter.devices()}
+    except SensorError as error:
+        return f"no activity counters ({lacking[0]}), but {error}"
+    if shown != {record.device for record in devices}:
+        return f"no activity counters ({lacking[0]}), but the exporter shows other devices"
+    short = next((reason for reason in exporter.shortfalls.values() if reason), "")
+    return f"no activity counters ({lacking[0]}), but of the exporter: {short}" if short else ""
 
 
 def _without_driver(
@@ -200,6 +244,18 @@ def _nvml(request: _Request) -> Choice:
 
 
 def _dcgm(request: _Request) -> Choice:
+    sensor = _exporter(request, {})
+    _remember(request, _recall(request), request.on_bus())
+    url = request.dcgm.url or EXPORTER_URL
+    return Choice(sensor, f"sensor dcgm was asked for; it reads {url}")
+
+
+def _exporter(request: _Request, listed: Mapping[str, DeviceRecord]) -> DcgmSensor:
+    """Sensor dcgm, not yet read; `listed` is what the driver says of each place on the bus.
+
+    Raises:
+        UsageError: an address that is none, or a part that is in no table.
+    """
     from flopmeter_agent.sensors.dcgm import DcgmSensor, Endpoint
 
     source = request.dcgm
@@ -208,18 +264,16 @@ def _dcgm(request: _Request) -> Choice:
             f"dcgm_part {source.part!r} is no part of the device table; "
             "flopmeter device list shows them"
         )
-    endpoint = Endpoint(source.url, request.clock)
-    _remember(request, _recall(request), request.on_bus())
-    sensor = DcgmSensor(
+    endpoint = Endpoint(source.url or EXPORTER_URL, request.clock)
+    return DcgmSensor(
         request.node,
         request.clock,
         endpoint.fetch,
         collect_period_ns=round(source.period_s * NS_PER_S),
         part=source.part,
         # Another host's addresses say nothing of this host's bus.
-        on_bus=request.on_bus if endpoint.on_this_host else dict,
+        on_bus=lambda: {**(request.on_bus() if endpoint.on_this_host else {}), **listed},
     )
-    return Choice(sensor, f"sensor dcgm was asked for; it reads {source.url}")
 
 
 def _none(request: _Request) -> Choice:

@@ -122,6 +122,14 @@ class DcgmSensor:
         self._announced = {device: known.record for device, known in self._tracked.items()}
         return list(self._announced.values())
 
+    @property
+    def shortfalls(self) -> Mapping[str, str]:
+        """By device shown last, why its answer gives no activity to count; "" where it does."""
+        return {
+            device: _missing(seen, self._tracked[device].record, _activity(seen))
+            for device, seen in self._seen.items()
+        }
+
     def read(self) -> Readout:
         """A reading of each device the exporter says something new of.
 
@@ -253,7 +261,7 @@ class DcgmSensor:
         tracked.counted, tracked.waited = seen, 0
         tracked.counted_ns = self._clock.monotonic_ns()
         said = seen.quantities
-        activity = {part: share for part, share in said.items() if isinstance(part, Component)}
+        activity = _activity(seen)
         missing = _missing(seen, tracked.record, activity)
         if not missing:
             evidence = Evidence.DCGM_SAMPLED
@@ -278,6 +286,11 @@ class DcgmSensor:
             busy_ppm=said.get(BUSY),
             engine_ppm=said.get(ENGINE),
         )
+
+
+def _activity(seen: Seen) -> dict[Component, int]:
+    """The activities of an answer, in ppm."""
+    return {part: share for part, share in seen.quantities.items() if isinstance(part, Component)}
 
 
 def _missing(seen: Seen, record: DeviceRecord, activity: Mapping[Component, int]) -> str:

@@ -206,6 +206,11 @@ class NvmlDevice:
             busy_ppm=busy_ppm,
         )
 
+    @property
+    def without_activity(self) -> str:
+        """Why the probe found no activity counters (rungs cycles and gpm); "" where it did."""
+        return self._no_gpm
+
     def drop(self) -> None:
         """Take note that the reading under way will not be used: the next one starts anew."""
         self._dropped = True

@@ -114,6 +114,11 @@ class NvmlSensor:
         return {device: handled.remark for device, handled in self._devices.items()}
 
     @property
+    def without_activity(self) -> Mapping[str, str]:
+        """For each device that is read, why it has no activity counters; "" where it has them."""
+        return {device: handled.without_activity for device, handled in self._devices.items()}
+
+    @property
     def addresses(self) -> Mapping[str, DeviceRecord]:
         """The devices the driver has listed so far, by PCI address."""
         return {self._addresses[device]: record for device, record in self._records.items()}
