@@ -235,7 +235,8 @@ def _impossible(before: Reading, after: Reading, record: DeviceRecord) -> str:
         # mW x ns = 10^-9 mJ.
         if (after.energy_mj - before.energy_mj) * NS_PER_S > _greatest_mw(record) * allowed_ns:
             return f"{after.energy_mj - before.energy_mj} mJ in one period"
-    elapsed = _delta(before, after, Component.SM_ELAPSED_MEGACYCLES)
+    # A counter that went back is a restart, which increments handles.
+    elapsed = max(0, _delta(before, after, Component.SM_ELAPSED_MEGACYCLES) or 0)
     active = _active_delta(before, after)
     if elapsed and (active - _ROUNDING_CYCLES) * PPM > elapsed * GREATEST_SHARE_PPM:
         return f"{active} active of {elapsed} elapsed cycles"

@@ -173,6 +173,14 @@ def test_active_within_elapsed() -> None:
     assert checks(start, counted(1, 300_000, 0)) == {Check.NO_CLOCK}
 
 
+def test_cycles_of_a_restarted_source() -> None:
+    """A counter that went back is a restart, which increments handles, and no impossible count."""
+    elapsed = Component.SM_ELAPSED_MEGACYCLES
+    before = said(0, Evidence.CYCLES, cycles={TENSOR: 0, elapsed: 1_635_192_555_853})
+    after = said(1, Evidence.CYCLES, cycles={TENSOR: 0, elapsed: 0})
+    assert checks(before, after) == set()
+
+
 @pytest.mark.parametrize("clock_khz", [0, None])
 def test_activity_without_clock(clock_khz: int | None) -> None:
     """Activity at no clock would be zero cycles in silence; rest at no clock is rest."""
