@@ -92,8 +92,9 @@ def _notices(snapshot: TotalsSnapshot) -> str:
         count = f"{len(undeclared)} run{'s have' if len(undeclared) > 1 else ' has'}"
         notices.append(
             f"<strong>{count} no declared number format</strong>, which widens the figures more "
-            f"than anything else: {_some(undeclared)}. Declare it with "
-            "<code>flopmeter run declare RUN --format bf16</code>."
+            f"than anything else: {_some(undeclared)}. Declare what was computed in with "
+            "<code>flopmeter run declare RUN --format MIX --ledger LEDGER</code>; "
+            "<code>flopmeter run declare --help</code> says how to write MIX and LEDGER."
         )
     if unknown:
         notices.append(

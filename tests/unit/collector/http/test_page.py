@@ -111,6 +111,13 @@ def test_undeclared_runs_come_first_in_red() -> None:
     assert "1 run has no declared number format" in read(html).text
 
 
+def test_declaring_is_a_whole_command() -> None:
+    """The command of the notice names everything it needs, and no format as if it were right."""
+    text = read(render_page(scenario(), thresholds())).text
+    assert "flopmeter run declare RUN --format MIX --ledger LEDGER" in text
+    assert "--format bf16" not in text
+
+
 def test_position_and_figures() -> None:
     """The page says what it shows: commit, time, two digits with their range, the remainder."""
     text = read(render_page(scenario(), thresholds())).text.replace("\xa0", " ")
