@@ -78,7 +78,8 @@ def _cycle_refusal(vector: Vector, record: DeviceRecord, observed_ns: int) -> st
     clock_mhz = record.max_sm_clock_mhz or GREATEST_SM_CLOCK_MHZ
     sm_count = record.sm_count or GREATEST_SM_COUNT
     # MHz x ns = 10^-3 cycles.
-    cycles = clock_mhz * observed_ns * record.device_count * (PPM + JITTER_PPM) // (PPM * 1_000)
+    devices = max(1, record.device_count)  # 0 of a MIG instance, which has SMs all the same
+    cycles = clock_mhz * observed_ns * devices * (PPM + JITTER_PPM) // (PPM * 1_000)
     limit = cycles * sm_count // CYCLES_PER_MEGACYCLE + ROUNDING_MEGACYCLES
     for component in SM_CYCLE_COMPONENTS:
         if vector[component] > limit:

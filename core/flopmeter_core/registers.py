@@ -81,6 +81,10 @@ Vector = tuple[int, ...]
 ZERO_VECTOR: Vector = (0,) * COMPONENT_COUNT
 
 
+INSTANCE_MARK = "/gi"
+"""Parts a GPU's UUID from the number of its MIG instance in the name of a device instance."""
+
+
 class Evidence(enum.IntEnum):
     """How time was observed, best first: the rung of the ladder (docs/estimation.md).
 
@@ -123,7 +127,9 @@ class Key:
     """Whose register a vector is: one writer (an agent incarnation), one user of one device.
 
     Attributes:
-        device: GPU UUID, or ``node:<id>`` for a sensor that sees a whole node.
+        device: GPU UUID, or ``node:<id>`` for a sensor that sees a whole node, or
+            ``<GPU UUID>/gi<number>@<MIG UUID>`` for the work of a MIG instance, whose time, energy
+            and ceiling are in its GPU's register (docs/adr/0009-mig-instances.md).
         incarnation: 32 hexadecimal digits drawn at random at the agent's start.
         allocation: what the agent can see of the device's user (`flopmeter_core.allocations`).
         phase: a small number the training process may advance; 0 at first.

@@ -17,7 +17,7 @@ from flopmeter_core.allocations import MAXIMUM_LENGTH
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import WireError
-from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
+from flopmeter_core.registers import COMPONENT_COUNT, INSTANCE_MARK, Evidence, Key, Vector
 from flopmeter_core.reports import (
     PROTOCOL_VERSION,
     Acknowledgement,
@@ -422,7 +422,10 @@ def _record_in(message: pb.DeviceRecord) -> DeviceRecord:
     scope = _SCOPES_BACK.get(message.energy_scope)
     if scope is None:
         raise WireError(f"energy scope {message.energy_scope} is not known")
-    if not 1 <= message.device_count <= MAXIMUM_DEVICES_PER_NODE:
+    if INSTANCE_MARK in message.device:
+        if message.device_count != 0 or scope is not EnergyScope.NONE:
+            raise WireError("a MIG instance has device_count 0 and no energy: they are its GPU's")
+    elif not 1 <= message.device_count <= MAXIMUM_DEVICES_PER_NODE:
         raise WireError(f"device_count must be 1 to {MAXIMUM_DEVICES_PER_NODE}")
     return DeviceRecord(
         node=_text(message.node, "node"),

@@ -24,9 +24,9 @@ from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml.raw import RawNvmlSensor
 from flopmeter_core.allocations import for_run
 from flopmeter_core.errors import DataError, SensorError
-from flopmeter_core.registers import Component
+from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.units import NS_PER_S
-from support.fake_nvml import FakeDriver, uuid_of
+from support.fake_nvml import FakeDriver, instance_of, uuid_of
 from support.manual_clock import ManualClock
 from support.totals import table
 
@@ -106,9 +106,42 @@ def varied(node: Node) -> None:
         node.seconds(1, **node.gpm(m2=0, m5=0, m7=0), energy_mj=energy_mj, busy_percent=0)
 
 
+def instances(node: Node) -> None:
+    """Two MIG instances, one of which cannot be read for a while."""
+    for second in range(18):
+        bad = {"gi2.gpm_return.5": 3 if 6 <= second < 9 else None}
+        node.seconds(1, energy_mj=1_000_000 + 500_000 * second, **bad)
+
+
+def test_replay_of_instances(tmp_path: Path) -> None:
+    """MIG instances are replayed as they were read, each with its own work."""
+    made: dict[str, object] = {
+        f"gi{number}.gpm.{metric}": 50 for number in (1, 2) for metric in (2, 5, 7, 9)
+    }
+    made |= {"mig": 1, "mig.0": instance_of(1), "mig.1": instance_of(2), "busy_percent": None}
+    driver = FakeDriver(tmp_path)
+    driver.update({f"gpu0.{key}": value for key, value in made.items()})
+    node = Node(tmp_path, driver=driver)
+    instances(node)
+    live = replay_is_the_agent(node, tmp_path)
+    work = {key[0]: vector[Component.TENSOR_MEGACYCLES] for key, vector in live.items()}
+    assert sorted(bool(work[device]) for device in work if "/gi" in device) == [True, True]
+
+
 def test_replay_is_the_agent(node: Node, tmp_path: Path) -> None:
     """A replayed recording has the registers of the agent that took it, integer for integer."""
     varied(node)
+    live = replay_is_the_agent(node, tmp_path)
+    assert {key[2].level for key in live} == {"gpm", "busy"}
+    assert sum(vector[Component.UNOBSERVED_NS] for vector in live.values()) > 5 * NS_PER_S
+    assert sum(vector[Component.TENSOR_MEGACYCLES] for vector in live.values()) > 0
+    assert sum(vector[Component.SUSPECT_NS] for vector in live.values()) > 0
+
+
+def replay_is_the_agent(
+    node: Node, tmp_path: Path
+) -> dict[tuple[str, str, Evidence, str], tuple[int, ...]]:
+    """Replay what a node recorded, compare, and return its registers."""
     live = {
         (key.device, key.allocation, key.evidence, key.record): register.vector
         for key, register in node.loop.accumulator.registers.items()
@@ -123,10 +156,7 @@ def test_replay_is_the_agent(node: Node, tmp_path: Path) -> None:
     }
     replayed.close()
     assert again == live
-    assert {key[2].level for key in live} == {"gpm", "busy"}
-    assert sum(vector[Component.UNOBSERVED_NS] for vector in live.values()) > 5 * NS_PER_S
-    assert sum(vector[Component.TENSOR_MEGACYCLES] for vector in live.values()) > 0
-    assert sum(vector[Component.SUSPECT_NS] for vector in live.values()) > 0
+    return live
 
 
 def test_replay_command(node: Node) -> None:

@@ -15,6 +15,8 @@ Keys of the script (`set` replaces one, None removes it):
     gpuN.error.<call>, gpuN.error.*          what calls on that device return
     gpuN.sleep_ms.<call>                     how long a call on that device takes
     gpuN.uuid name pci address cores cc max_clock_mhz memory_mib virtualization mig
+    gpuN.mig.<place>, with gpuN.mig 1        an instance: `instance_of`
+    gpuN.giK.gpm.<id>, gpuN.giK.gpm_return.<id>   as gpuN.gpm, of GPU instance K
     gpuN.clock_mhz clock_samples energy_mj power_mw busy_percent
     gpuN.gpm                                 1 where GPM is supported
     gpuN.gpm.<id>, gpuN.gpm_return.<id>      a metric's value and its own nvmlReturn; -1 leaves
@@ -112,6 +114,21 @@ class FakeDriver:
 def uuid_of(place: int) -> str:
     """The UUID of the device at a place."""
     return f"GPU-00000000-0000-0000-0000-{place:012d}"
+
+
+def instance_of(
+    number: int,
+    *,
+    sm_count: int = 16,
+    compute: str = "0",
+    creation: int = 0,
+    slices: int = 1,
+    computing: int | None = None,
+) -> str:
+    """One line gpuN.mig.<place>: a MIG device, which is one compute instance of a GPU instance."""
+    computing = slices if computing is None else computing
+    uuid = f"MIG-00000000-0000-5000-{creation:04d}-{number:012d}"
+    return f"{number} {compute} {sm_count} {slices} {computing} 9856 {uuid}"
 
 
 def _h100(place: int) -> dict[str, str]:

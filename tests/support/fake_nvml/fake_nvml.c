@@ -117,6 +117,17 @@ static int string(const char *name, void *handle, const char *key, char *buffer,
     return leave(OK);
 }
 
+/* A MIG handle is its device's with the place of the instance, from 1, in the top 16 bits. */
+static int mig_place(void *handle) { return (int)((uintptr_t)handle >> 48) - 1; }
+
+/* gpuN.mig.<place> is "GPU instance, compute instance or -, SMs, its slices, those computing, MiB, UUID". */
+struct mig { unsigned instance, sms, slices, computing; char compute[8]; double mib; char uuid[64]; };
+static int mig_at(int slot, int place, struct mig *mig) {
+    const char *found = text("gpu%d.mig.%d", slot, place);
+    return found && sscanf(found, "%u %7s %u %u %u %lf %63s", &mig->instance, mig->compute, &mig->sms, &mig->slices,
+                           &mig->computing, &mig->mib, mig->uuid) == 7;
+}
+
 /* --- what tests call ------------------------------------------------------------------------- */
 
 void fake_nvml_script(const char *path) {
@@ -193,7 +204,15 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     return leave(OK);
 }
 
-int nvmlDeviceGetUUID(void *d, char *b, unsigned n) { return string(__func__, d, "uuid", b, n); }
+int nvmlDeviceGetUUID(void *d, char *b, unsigned n) {
+    if (mig_place(d) < 0) return string(__func__, d, "uuid", b, n);
+    struct mig mig;
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    if (!mig_at(slot_of(d), mig_place(d), &mig)) return leave(NOT_FOUND);
+    snprintf(b, n, "%s", mig.uuid);
+    return leave(OK);
+}
 int nvmlDeviceGetName(void *d, char *b, unsigned n) { return string(__func__, d, "name", b, n); }
 int nvmlDeviceGetNumGpuCores(void *d, unsigned *v) { return unsigned_number(__func__, d, "cores", v); }
 int nvmlDeviceGetPowerUsage(void *d, unsigned *v) { return unsigned_number(__func__, d, "power_mw", v); }
@@ -220,6 +239,43 @@ int nvmlDeviceGetMigMode(void *d, unsigned *current, unsigned *pending) {
     int code = unsigned_number(__func__, d, "mig", current);
     if (!code) *pending = *current;
     return code;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(void *d, unsigned *count) {
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    *count = 7;
+    return leave(OK);
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(void *d, unsigned place, void **handle) {
+    struct mig mig;
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    if (!mig_at(slot_of(d), (int)place, &mig)) return leave(NOT_FOUND);
+    *handle = (void *)((uintptr_t)d | (uintptr_t)(place + 1) << 48);
+    return leave(OK);
+}
+
+static int mig_number(const char *name, void *d, int compute, unsigned *result) {
+    struct mig mig;
+    int code = enter_device(name, d);
+    if (code) return code;
+    if (!mig_at(slot_of(d), mig_place(d), &mig) || (compute && mig.compute[0] == '-')) return leave(NOT_FOUND);
+    *result = compute ? (unsigned)atoi(mig.compute) : mig.instance;
+    return leave(OK);
+}
+int nvmlDeviceGetGpuInstanceId(void *d, unsigned *v) { return mig_number(__func__, d, 0, v); }
+int nvmlDeviceGetComputeInstanceId(void *d, unsigned *v) { return mig_number(__func__, d, 1, v); }
+
+struct attributes { unsigned sms, shared[5], slices, computing; unsigned long long mib; };
+int nvmlDeviceGetAttributes_v2(void *d, struct attributes *sizes) {
+    struct mig mig;
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    if (!mig_at(slot_of(d), mig_place(d), &mig)) return leave(UNSUPPORTED); /* works on MIG handles only */
+    *sizes = (struct attributes){.sms = mig.sms, .slices = mig.slices, .computing = mig.computing, .mib = (unsigned long long)mig.mib};
+    return leave(OK);
 }
 
 int nvmlDeviceGetCudaComputeCapability(void *d, int *major, int *minor) {
@@ -282,7 +338,7 @@ int nvmlDeviceGetSamples(void *d, int type, unsigned long long after, int *kind,
  * A metric that fails has its value all the same, as garbage would be; -1 leaves its entry untouched. */
 #ifndef WITHOUT_GPM
 
-struct gpm_sample { int generation, slot; long number; double value[METRICS]; int code[METRICS]; };
+struct gpm_sample { int generation, slot; long number; char instance[80]; double value[METRICS]; int code[METRICS]; };
 struct gpm_metric { unsigned id; int code; double value; const char *names[3]; };
 struct gpm_request { unsigned version, count; struct gpm_sample *older, *newer; struct gpm_metric metric[]; };
 struct gpm_support { unsigned version, supported; };
@@ -309,15 +365,14 @@ int nvmlGpmSampleFree(struct gpm_sample *sample) {
     return leave(OK);
 }
 
-int nvmlGpmSampleGet(void *d, struct gpm_sample *sample) {
-    int code = enter_device(__func__, d);
-    if (code) return code;
+/* The sample of what a prefix of keys names; called with the lock held, which it gives back. */
+static int fill(void *d, struct gpm_sample *sample, const char *prefix, const char *instance) {
+    snprintf(sample->instance, sizeof sample->instance, "%s", instance);
     sample->generation = generation;
     sample->slot = slot_of(d);
     sample->number = ++taken;
     for (int id = 0; id < METRICS; id++) sample->code[id] = UNSUPPORTED;
-    char prefix[32];
-    int length = snprintf(prefix, sizeof prefix, "gpu%d.gpm", sample->slot);
+    int length = (int)strlen(prefix);
     for (int i = 0; i < lines; i++) {
         if (strncmp(line[i].key, prefix, length) != 0) continue;
         int id;
@@ -333,9 +388,29 @@ int nvmlGpmSampleGet(void *d, struct gpm_sample *sample) {
     return leave(OK);
 }
 
+int nvmlGpmSampleGet(void *d, struct gpm_sample *sample) {
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "gpu%d.gpm", slot_of(d));
+    return fill(d, sample, prefix, "");
+}
+
+int nvmlGpmMigSampleGet(void *d, unsigned instance, struct gpm_sample *sample) {
+    struct mig mig;
+    int code = enter_device(__func__, d), place = 0;
+    if (code) return code;
+    while (place < 7 && !(mig_at(slot_of(d), place, &mig) && mig.instance == instance)) place++;
+    if (place == 7) return leave(NOT_FOUND);
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "gpu%d.gi%u.gpm", slot_of(d), instance);
+    return fill(d, sample, prefix, mig.uuid);
+}
+
 int nvmlGpmMetricsGet(struct gpm_request *request) {
     struct gpm_sample *older = request->older, *newer = request->newer;
     if (request->version != 1 || older == newer || older->slot != newer->slot) return INVALID;
+    if (strcmp(older->instance, newer->instance) != 0) return INVALID; /* nor those of two instances */
     if (older->generation != generation || newer->generation != generation) return INVALID;
     int code = enter(__func__, newer->slot);
     if (code) return code;

@@ -64,6 +64,16 @@ def test_node_scope() -> None:
     assert refusal(whole, RECORD, boot_ns=None) != ""
 
 
+def test_instance_of_a_device() -> None:
+    """A MIG instance counts as no accelerator, has cycles all the same, and never any energy."""
+    instance = replace(RECORD, device="GPU-1/gi1@MIG-1", device_count=0)
+    work = vector(HOUR_S, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES, ENERGY_MJ=0)
+    assert refusal(work, instance, boot_ns=None) == ""
+    double = vector(HOUR_S, SM_ACTIVE_MEGACYCLES=2 * FULL_MEGACYCLES, ENERGY_MJ=0)
+    assert "sm_active_megacycles" in refusal(double, instance, boot_ns=None)
+    assert "energy_mj" in refusal(vector(HOUR_S, ENERGY_MJ=1), instance, boot_ns=None)
+
+
 def test_busy_cycles() -> None:
     """Busy cycles may pass the stated maximum clock, but not what any clock can do."""
     boosted = vector(HOUR_S, BUSY_MEGACYCLES=4_000 * HOUR_S)

@@ -159,6 +159,7 @@ BAD_REPORTS: list[tuple[Break, str]] = [
     (lambda m: setattr(m.device_records[0], "sm_count", -1), "sm_count is negative"),
     (lambda m: setattr(m.device_records[0], "memory_mib", -1), "memory_mib is negative"),
     (lambda m: setattr(m.device_records[0], "device_count", 0), "device_count must be 1"),
+    (lambda m: setattr(m.device_records[0], "device", "GPU-1/gi1@MIG-1"), "has device_count 0"),
     (lambda m: setattr(m.device_records[0], "device_count", 1_025), "device_count must be 1"),
     (lambda m: setattr(m.device_records[0], "energy_scope", 9), "energy scope 9 is not known"),
     (lambda m: setattr(m.boot_duration, "seconds", -1), "boot_duration is negative"),

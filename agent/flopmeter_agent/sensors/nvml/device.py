@@ -30,6 +30,7 @@ from flopmeter_agent.sensors.nvml.gpm import (
     raw_cycles,
 )
 from flopmeter_agent.sensors.nvml.normalise import Normaliser
+from flopmeter_agent.sensors.nvml.slices import Slices
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence
@@ -41,7 +42,6 @@ _log = logging.getLogger(__name__)
 
 _SM_CLOCK = 1  # NVML_CLOCK_SM
 _VGPU_GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
-_MIG_ON = 1  # NVML_DEVICE_MIG_ENABLE
 _BYTES_PER_MIB = 1 << 20
 _PPM_PER_PERCENT = PPM // 100
 
@@ -102,8 +102,10 @@ class NvmlDevice:
         self._dropped = False
         self.closed = False
         self._evidence: Evidence | None = None
-        self._note = ""
         self._no_gpm = ""
+        # Other than _no_gpm of one that was refused for the device as a whole.
+        self._no_slices = ""
+        self.slices = Slices(handle)
         self.remark = ""
 
     def start(self) -> None:
@@ -112,9 +114,6 @@ class NvmlDevice:
         Raises:
             DriverError: the device is gone.
         """
-        mig = Query(pynvml.nvmlDeviceGetMigMode, self._handle)()
-        if mig is not None and mig[0] == _MIG_ON:
-            self._note = "MIG is on: the physical GPU is read as a whole, not its instances"
         mode = Query(pynvml.nvmlDeviceGetVirtualizationMode, self._handle)()
         try:
             if mode == _VGPU_GUEST:
@@ -123,7 +122,8 @@ class NvmlDevice:
                 self._no_gpm = "the SM count is not known, so activity cannot be made cycles"
             elif not ask(pynvml.nvmlGpmQueryDeviceSupport, self._handle).isSupportedDevice:
                 self._no_gpm = "the device has no GPM counters"
-            else:
+            self._no_slices = self._no_gpm
+            if not self._no_gpm:
                 self._gpm = GpmSampler(self._handle, more=self.more_metrics)
         except DriverError as error:
             if error.fatal:
@@ -166,6 +166,7 @@ class NvmlDevice:
             energy_scope=EnergyScope.GPU if measures_energy else EnergyScope.NONE,
             tensor_classes=tensor_classes,
         )
+        self.slices.sample(self.record, self._no_slices)
 
     def read(self) -> Reading:
         """Read the device once.
@@ -175,13 +176,25 @@ class NvmlDevice:
         """
         if self._dropped:
             self._dropped, self._read_ns, self._counted = False, None, {}
+        self.slices.sample(self.record, self._no_slices)
         sampled = self._sample()
         clock_khz = self._sm_clock.khz()
         energy_mj = count_or_none(self._energy())
         power_mw = count_or_none(self._power()) if energy_mj is None else None
         cycles = self._cycles(sampled, clock_khz)
         busy_ppm = None
-        if self._sees_work(sampled, cycles) and clock_khz is not None:
+        by_slices = self.slices.measure(
+            self.record,
+            since_ns=self._read_ns,
+            monotonic_ns=sampled.monotonic_ns,
+            boottime_ns=sampled.boottime_ns,
+            clock_khz=clock_khz,
+        )
+        if by_slices is not None:
+            # The work is in the instances' registers; time, energy and ceiling are in this one's.
+            cycles, evidence = {}, Evidence.GPM
+            sampled.activity, sampled.remark = by_slices, ""
+        elif self._sees_work(sampled, cycles) and clock_khz is not None:
             same_counters = bool(cycles) and cycles.keys() == self._counted.keys()
             evidence = Evidence.CYCLES if same_counters else Evidence.GPM
             if not same_counters:
@@ -218,6 +231,7 @@ class NvmlDevice:
     def close(self) -> None:
         """Free what the driver holds for this device."""
         self.closed = True
+        self.slices.close()
         self._drop_gpm()
 
     def _identify(self, handle: Any, node: str, driver_version: str) -> DeviceRecord:
@@ -330,7 +344,7 @@ class NvmlDevice:
         raise DriverError("the device", -1, reasons[0] if reasons else "no value at all")
 
     def _remember(self, evidence: Evidence, remark: str) -> None:
-        self.remark = "; ".join(part for part in (self._note, remark) if part)
+        self.remark = "; ".join(part for part in (self.slices.note, remark) if part)
         if evidence is not self._evidence:
             _log.info(
                 "evidence of a device changed",

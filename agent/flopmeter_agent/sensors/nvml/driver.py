@@ -78,13 +78,15 @@ class DriverError(Exception):
     """A call the driver refused; the text says what and what to do.
 
     Attributes:
+        code: the driver's own number of the error; -1 where it gave none.
         fatal: whether nothing else can be asked of this device before it comes back.
     """
 
-    def __init__(self, call: str, code: int, spelled: str) -> None:
+    def __init__(self, call: str, code: int, spelled: str, *, fatal: bool = False) -> None:
         """Take the sentence for a code, or the driver's own words and the call that failed."""
         super().__init__(_SENTENCES.get(code) or f"{call} says: {spelled}")
-        self.fatal = code in _FATAL
+        self.code = code
+        self.fatal = fatal or code in _FATAL
 
 
 class Query:

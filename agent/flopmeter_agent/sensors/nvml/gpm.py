@@ -64,24 +64,29 @@ _PERCENT_MAX = 101.0
 class GpmSampler:
     """The GPM counters of one device; not thread-safe, like the samples themselves."""
 
-    def __init__(self, handle: Any, *, more: Iterable[int] = ()) -> None:
+    def __init__(
+        self, handle: Any, *, more: Iterable[int] = (), instance: int | None = None
+    ) -> None:
         """Allocate both buffers and take the first sample.
 
         Args:
             handle: the device.
             more: ids to ask for beside those flopmeter uses, for a recording.
+            instance: the GPU instance (MIG) to sample, interval metrics only; None for the device.
 
         Raises:
             DriverError: the driver has no GPM, or refuses it on this device.
         """
         self._handle = handle
-        self._families = (tuple(INTERVAL), tuple(CUMULATIVE), tuple(more))
+        self._instance = instance
+        cumulative = tuple(CUMULATIVE) if instance is None else ()
+        self._families = (tuple(INTERVAL), cumulative, tuple(more))
         self._request = _request(())
         self._buffers: list[Any] = []
         try:
             for _ in range(2):
                 self._buffers.append(ask(pynvml.nvmlGpmSampleAlloc))
-            ask(pynvml.nvmlGpmSampleGet, handle, self._buffers[0])
+            self._take(self._buffers[0])
         except DriverError:
             self.close()
             raise
@@ -115,7 +120,7 @@ class GpmSampler:
         Raises:
             DriverError: it cannot be taken.
         """
-        ask(pynvml.nvmlGpmSampleGet, self._handle, self._buffers[1])
+        self._take(self._buffers[1])
 
     def metrics(self) -> dict[int, float]:
         """Compare the newer sample with the older one, and make it the older one.
@@ -145,6 +150,12 @@ class GpmSampler:
         """Free the buffers."""
         while self._buffers:
             pynvml.nvmlGpmSampleFree(self._buffers.pop())
+
+    def _take(self, buffer: Any) -> None:
+        if self._instance is None:
+            ask(pynvml.nvmlGpmSampleGet, self._handle, buffer)
+        else:
+            ask(pynvml.nvmlGpmMigSampleGet, self._handle, self._instance, buffer)
 
     def _answered(self, family: Iterable[int]) -> list[int]:
         request = _request(tuple(family))

@@ -45,6 +45,8 @@ _REOPEN_PERIOD_MAX_NS = 600 * NS_PER_S
 
 _SURVEY = "the driver"
 
+_FOUND_NOW = "it was found just now; it is read once it is listed"
+
 
 @dataclass(slots=True)
 class _Survey:
@@ -133,7 +135,12 @@ class NvmlSensor:
         if not self._records:
             raise SensorError(f"the NVIDIA driver lists no device: {self._problem}")
         self._announced = dict(self._records)
-        return (*self._records.values(), *self._unseen.values())
+        slices: list[DeviceRecord] = []
+        for handled in self._devices.values():
+            records = handled.slices.records
+            handled.slices.announced = {record.device: record for record in records}
+            slices += records
+        return (*self._records.values(), *slices, *self._unseen.values())
 
     def read(self) -> Readout:
         """One reading of each device that answers, a failure of each other one.
@@ -143,11 +150,15 @@ class NvmlSensor:
         """
         self._look()
         outcomes = {} if self._reopening else self._workers.run(self._calls())
-        readings, failures = [], []
+        readings: list[Reading] = []
+        failures: list[Failure] = []
+        unlisted: list[str] = []
         for device in self._records:
             reading = self._settle(device, outcomes.get(device))
             if isinstance(reading, Reading):
-                readings.append(reading)
+                slices = self._devices[device].slices
+                readings += [reading, *slices.readings]
+                unlisted += slices.unlisted
             else:
                 failures.append(Failure(device, reading))
         if not readings:
@@ -155,6 +166,7 @@ class NvmlSensor:
             raise SensorError(f"no NVIDIA device can be read: {reason}")
         if not failures:
             self._reopen_period_ns = _REOPEN_PERIOD_MIN_NS
+        failures += [Failure(device, _FOUND_NOW) for device in unlisted]
         failures += [
             Failure(device, "it is on the PCI bus, but the NVIDIA driver does not list it")
             for device in self._unseen
@@ -184,7 +196,7 @@ class NvmlSensor:
         if outcome is None:
             if self._reopening:
                 return "the driver is being opened again after a device was lost"
-            return self._lost.get(device, "it was found just now; it is read once it is listed")
+            return self._lost.get(device, _FOUND_NOW)
         if isinstance(outcome, Stuck):
             self._devices[device].drop()
             return "a call of the driver does not return; the other devices are read on"
