@@ -35,11 +35,41 @@ SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
 HELLO_DEADLINE_S = 30
 """How long a stream may stay without its first message."""
 
+REMEMBERED_REFUSALS = 1_000
+"""Refusals of streams that are not logged again; about 300 bytes each."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class VersionError(WireError):
     """The sender speaks another protocol version; it must be upgraded, or this side."""
+
+
+class RefusedOnce:
+    """Remembers who was refused why: an agent that tries again every second is one line."""
+
+    def __init__(self, limit: int = REMEMBERED_REFUSALS) -> None:
+        """Begin with nobody.
+
+        Args:
+            limit: pairs of peer and reason remembered; beyond it the oldest is forgotten.
+        """
+        self._limit = limit
+        self._seen: dict[tuple[str, str], None] = {}
+
+    def __len__(self) -> int:
+        """How many pairs are remembered."""
+        return len(self._seen)
+
+    def first(self, peer: str, reason: str) -> bool:
+        """Whether this pair is new; it is remembered from now on."""
+        pair = (peer, reason)
+        if pair in self._seen:
+            return False
+        self._seen[pair] = None
+        if len(self._seen) > self._limit:
+            del self._seen[next(iter(self._seen))]
+        return True
 
 
 class IngestService:
@@ -55,6 +85,7 @@ class IngestService:
         self._intake = intake
         self._maximum_streams = maximum_streams
         self._streams = 0
+        self._refused = RefusedOnce()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls, for a gRPC server."""
@@ -76,21 +107,20 @@ class IngestService:
 
     async def stream_reports(self, _requests: object, context: Context) -> None:
         """Serve one stream until its sender ends it."""
-        counts = self._intake.counts
         # Counted before hello: who connects and says nothing takes a place too.
         if self._streams >= self._maximum_streams:
-            counts.refused_streams += 1
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            reason = (
                 f"this collector serves {self._maximum_streams} streams and all are taken; "
-                "try again later, or raise maximum_streams",
+                "try again later, or raise maximum_streams"
             )
+            self._note_refusal(context, reason)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
         self._streams += 1
         try:
             await self._serve(context)
         except FlopmeterError as error:
             if not isinstance(error, StorageError):
-                counts.refused_streams += 1
+                self._note_refusal(context, str(error))
             await _abort(context, error)
         finally:
             self._streams -= 1
@@ -101,6 +131,13 @@ class IngestService:
             return await self._take_batch(_parse_batch(raw))
         except FlopmeterError as error:
             await _abort(context, error)
+
+    def _note_refusal(self, context: Context, reason: str) -> None:
+        """Count a refused stream, and log it where it is the first of its kind."""
+        self._intake.counts.refused_streams += 1
+        peer = _host(context.peer())
+        if self._refused.first(peer, reason):
+            logger.warning("stream refused", extra=fields(peer=peer, reason=reason))
 
     async def _serve(self, context: Context) -> None:
         try:
@@ -253,6 +290,12 @@ def _batch_answer(
             reason=reason,
         )
     return response
+
+
+def _host(peer: str) -> str:
+    """A gRPC peer without its port, which is another with every connection."""
+    kind, _, rest = peer.partition(":")
+    return peer.rpartition(":")[0] if kind in ("ipv4", "ipv6") and rest else peer
 
 
 def _log_refusals(sender: str, refused: Refusals) -> None:

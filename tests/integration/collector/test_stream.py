@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.registers import Outcome
+from flopmeter_collector.service import RefusedOnce
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
@@ -235,6 +236,32 @@ def test_faults_of_a_sender(tmp_path: Path, fault: str) -> None:
                 await sender.send(1, vector(1))
 
     asyncio.run(scenario())
+
+
+def test_refused_streams_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever is refused is named with the reason, once however often it tries again."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app:
+            for fault in ("simulated sender", "simulated sender", "short incarnation"):
+                async with stream(app.grpc_address) as sender:
+                    await refused(sender, FAULTS[fault][0](sender))
+
+    asyncio.run(scenario())
+    told = [vars(r) for r in caplog.records if r.getMessage() == "stream refused"]
+    reasons = [row["flopmeter_fields"]["reason"] for row in told]
+    assert ["started with --simulated" in reason for reason in reasons] == [True, False]
+    assert {row["flopmeter_fields"]["peer"] for row in told} == {"ipv4:127.0.0.1"}
+    assert {row["levelname"] for row in told} == {"WARNING"}
+
+
+def test_memory_of_refusals_is_bounded() -> None:
+    """Beyond the limit the oldest is forgotten, and would be logged again."""
+    told = RefusedOnce(limit=2)
+    assert [told.first("a", "1"), told.first("b", "1"), told.first("a", "1")] == [True, True, False]
+    assert told.first("c", "1")
+    assert [told.first("b", "1"), told.first("a", "1")] == [False, True]
+    assert len(told) == 2
 
 
 def test_simulated_device_of_a_real_node(tmp_path: Path) -> None:
