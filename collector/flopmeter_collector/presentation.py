@@ -298,6 +298,10 @@ def _figures(figures: Figures) -> Json:
         "compute_flop": _exact(figures.total),
         "compute_flop_str": _strings(figures.total),
         "compute_flop_without_unobserved_str": _strings(figures.without_unobserved),
+        "boundary_flop_str": {
+            "upper": str(figures.boundary_upper),
+            "ceiling": str(figures.boundary_ceiling),
+        },
     }
 
 

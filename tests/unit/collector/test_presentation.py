@@ -18,9 +18,10 @@ from flopmeter_collector.presentation import (
 )
 from flopmeter_collector.totals import Totals
 from flopmeter_core.devices import EnergyScope
-from flopmeter_core.registers import Component
+from flopmeter_core.registers import Component, Evidence
 from support.totals import (
     AS_OF_NS,
+    POSITION,
     busy_vector,
     feed,
     h100,
@@ -49,6 +50,10 @@ FIGURES = {
     "quantity": {"const": "executed"},
     "compute_flop": INTEGERS,
     "compute_flop_str": STRINGS,
+    "compute_flop_without_unobserved_str": STRINGS,
+    "boundary_flop_str": closed(
+        {key: {"type": "string", "pattern": "^[0-9]+$"} for key in ("upper", "ceiling")}
+    ),
     "coverage": {"const": 0.95},
     "energy_kwh": {"type": "number", "minimum": 0},
     "energy_scope": {"enum": ["gpu", "module", "node", "mixed", "none"]},
@@ -123,6 +128,53 @@ def document() -> dict[str, Any]:
     text = json.dumps(totals_document(scenario(), thresholds()), allow_nan=False)
     loaded: dict[str, Any] = json.loads(text)
     return loaded
+
+
+def only_run(totals: Totals) -> dict[str, Any]:
+    """The one run of these totals as a reader of the JSON gets it."""
+    text = json.dumps(totals_document(totals.snapshot(AS_OF_NS, POSITION), thresholds()))
+    (run,) = json.loads(text)["runs"]
+    return dict(run)
+
+
+def test_a_total_says_what_it_rests_on() -> None:
+    """Evidence shares of a mixed run add up to 1, and each addend of upper can be told apart."""
+    totals = Totals(table())
+    record = h100()
+    feed(totals, key_of(record), record, busy_vector(30))
+    feed(totals, key_of(record, evidence=Evidence.CYCLES), record, busy_vector(90))
+    feed(totals, key_of(record, "boundary(run:alpha,none)"), record, busy_vector(10))
+    gap = vector_of({Component.UNOBSERVED_NS: 10**9})
+    feed(totals, key_of(record, phase=1), record, gap)
+    run = only_run(totals)
+    assert run["evidence"] == [{"level": "cycles", "share": 0.75}, {"level": "gpm", "share": 0.25}]
+    assert run["unobserved_device_seconds"] == 1
+    upper, bare = (
+        int(run[name]["upper"])
+        for name in ("compute_flop_str", "compute_flop_without_unobserved_str")
+    )
+    boundary = int(run["boundary_flop_str"]["upper"])
+    assert upper - bare == 2141062000000000
+    observed = totals.snapshot(AS_OF_NS, POSITION).runs[0].account.figures.observed
+    assert bare - boundary == observed.upper
+    assert boundary > 0
+    assert int(run["boundary_flop_str"]["ceiling"]) > boundary
+
+
+@pytest.mark.parametrize("evidence", [Evidence.CYCLES, Evidence.GPM, Evidence.POWER_SAMPLED])
+def test_a_fleet_is_as_uncertain_as_one_device(evidence: Evidence) -> None:
+    """What is wrong of one device is wrong of all: bounds of eight are eight times those of one."""
+    bounds = []
+    for count in (1, 8):
+        totals = Totals(table())
+        for place in range(count):
+            record = h100(f"GPU-{place}")
+            feed(totals, key_of(record, evidence=evidence), record, busy_vector(100))
+        run = only_run(totals)
+        assert run["devices"] == count
+        bounds.append(run["compute_flop"])
+    assert bounds[1] == {bound: 8 * flop for bound, flop in bounds[0].items()}
+    assert bounds[0]["upper"] > bounds[0]["lower"] > 0
 
 
 def test_schema() -> None:
