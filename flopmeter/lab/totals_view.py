@@ -55,7 +55,8 @@ def runs_table(document: Document, *, columns: int) -> Table:
     """One row a run, the unattributed remainder last."""
     wide = columns >= WIDE_COLUMNS
     table = _table()
-    table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=40 if wide else 16)
+    # Of the narrow columns only this one gives way: a name may be cut, a figure may not.
+    table.add_column("run", overflow="ellipsis", min_width=8, max_width=40 if wide else 16)
     if wide:
         table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=30)
     table.add_column("FLOP", justify="right", no_wrap=True)
@@ -87,12 +88,13 @@ def runs_table(document: Document, *, columns: int) -> Table:
 def models_table(document: Document) -> Table:
     """One row a model and threshold, thresholds in the order of their values."""
     table = _table()
-    table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=12)
+    # Names are cut and states wrap where a line is short; figures stand whole.
+    table.add_column("model", overflow="ellipsis", min_width=8)
     table.add_column("threshold", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("reached", justify="right", no_wrap=True)
     table.add_column("likely range", no_wrap=True)
-    table.add_column("state", no_wrap=True, overflow="ellipsis")
+    table.add_column("state", overflow="fold", min_width=10)
     for model in document["models"]:
         name = Text(model["model"], style="bold")
         for row in model["thresholds"]:
