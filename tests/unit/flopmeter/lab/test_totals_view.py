@@ -1,0 +1,76 @@
+"""Tables of totals fit a narrow terminal: names are cut, figures and states never."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from flopmeter.lab.figure_text import state_text
+from flopmeter.lab.totals_view import models_table, runs_table
+from flopmeter_core.catalogue import State
+
+NAMES = ("atlas", "a-model-with-a-name-of-forty-characters")
+
+
+FLOP = 12_345_678 * 10**13
+FIGURES = {"floor": 0, "lower": FLOP // 2, "best": FLOP, "upper": 2 * FLOP, "ceiling": 3 * FLOP}
+
+
+def models(model: str, state: State, *, decided: bool) -> dict[str, Any]:
+    """One model against two lines."""
+    rows = [
+        {"id": name, "value_flop": value, "state": state, "decided": decided}
+        for name, value in (("eu-ai-act-51-2", 10**25), ("ca-sb53", 10**26))
+    ]
+    return {"models": [{"model": model, "compute_flop": FIGURES, "thresholds": rows}]}
+
+
+def runs(name: str) -> dict[str, Any]:
+    """One run with an undeclared format, and an empty remainder."""
+    account = {
+        "compute_flop": FIGURES,
+        "evidence": [{"level": "cycles", "share": 1.0}],
+        "busy_device_seconds": 999.0,
+        "idle_device_seconds": 0.0,
+        "unobserved_device_seconds": 1.0,
+        "nodes": 64,
+        "devices": 512,
+    }
+    empty = account | {"devices": 0, "nodes": 0, "evidence": [], "busy_device_seconds": 0.0}
+    return {"runs": [account | {"run": name, "model": None}], "unattributed": empty}
+
+
+def shown(table: Table) -> list[str]:
+    """The lines a table has in 80 columns."""
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(table)
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    return lines
+
+
+@pytest.mark.parametrize("model", NAMES)
+@pytest.mark.parametrize("decided", [True, False])
+@pytest.mark.parametrize("state", list(State))
+def test_models(model: str, state: State, decided: bool) -> None:
+    """Threshold, value, reached and range stand whole in 80 columns; a long state wraps whole."""
+    head, *lines = shown(models_table(models(model, state, decided=decided)))
+    assert head.split() == "model threshold value reached likely range state".split()
+    cut = head.index("state")
+    numbers = [" ".join(line[:cut].split()) for line in lines if line[:cut].strip()]
+    assert numbers[0].endswith("eu-ai-act-51-2 1e25 0.0012 % 0.00061..0.0025 %")
+    assert numbers[-1] == "ca-sb53 1e26 0.00012 % 6.1e-5..0.00025 %"
+    said = " ".join(line[cut:].strip() for line in lines)
+    assert said == " ".join([state_text(state, decided=decided)] * 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs(name: str) -> None:
+    """A run's figures stand whole in 80 columns, however long its name is."""
+    (line,) = (one for one in shown(runs_table(runs(name), columns=80)) if "1.2e20" in one)
+    assert line.split()[1:] == "1.2e20 6.1e19..2.5e20 undeclared cycles 99.9 % 512 on 64".split()
+    assert line.startswith(name[:8])
