@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,14 @@ from flopmeter_core.desk.reconcile import DeskEstimate, estimate_row
 from flopmeter_core.desk.row import Row, read_row
 from flopmeter_core.errors import UsageError
 from flopmeter_core.interval import COVERAGE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WAYS = ("hardware", "architecture", "energy", "reconciled")
+
+WIDE_COLUMNS = 130
+"""Terminals this wide show the ways side by side: four ranges of 22 characters, run and basis."""
 
 FLAGS = {
     "accelerator": ("accelerator", "Accelerator, by a name of `flopmeter device list`."),
@@ -118,23 +126,9 @@ def _texts(whole: dict[str, int] | None) -> dict[str, str] | None:
 
 def _print_table(estimates: Sequence[DeskEstimate]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("run", "hardware", "architecture", "energy", "reconciled"):
-        table.add_column(name, no_wrap=name not in ("run", "method"))
-    table.add_column("by")
-    for estimate in estimates:
-        table.add_row(
-            escape(estimate.model),
-            _short(estimate.hardware),
-            _short(estimate.architecture),
-            _short(estimate.energy),
-            _short(estimate.reconciled),
-            estimate.method,
-        )
     out = console()
-    out.print(table)
+    out.print((_wide_table if out.width >= WIDE_COLUMNS else _narrow_table)(estimates))
     out.print(
         f"\nmodel FLOP: best \\[lower..upper] at {COVERAGE:.0%}; recomputation is not counted"
     )
@@ -142,6 +136,46 @@ def _print_table(estimates: Sequence[DeskEstimate]) -> None:
         # A figure that is missing shows as a dash; why is in the JSON.
         for sentence in (s for s in estimate.warnings if not s.startswith("no ")):
             out.print(escape(f"{estimate.model}: {sentence}"))
+
+
+def _wide_table(estimates: Sequence[DeskEstimate]) -> Table:
+    """One line a run, the ways side by side."""
+    from rich.markup import escape
+
+    table = _table("run", *WAYS, "by")
+    for estimate in estimates:
+        cells = [_short(getattr(estimate, way)) for way in WAYS]
+        table.add_row(escape(estimate.model), *cells, estimate.method)
+    return table
+
+
+def _narrow_table(estimates: Sequence[DeskEstimate]) -> Table:
+    """One line a way, where not all of them fit side by side: no figure is ever cut."""
+    from rich.markup import escape
+
+    table = _table("run", "way", "model FLOP")
+    for estimate in estimates:
+        name = escape(estimate.model)
+        for way in WAYS:
+            span = getattr(estimate, way)
+            if span is None:
+                continue
+            by = f"{way} (by {estimate.method})" if way == "reconciled" else way
+            table.add_row(name, by, _short(span))
+            name = ""
+        if name:
+            table.add_row(name, "-", "-")
+    return table
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        # Only a name may give way; it wraps.
+        table.add_column(name, no_wrap=name != "run", overflow="fold")
+    return table
 
 
 def _short(span: Span | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,27 @@ def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
         assert entry["method"] and isinstance(entry["warnings"], list)
     gpt3 = next(entry for entry in entries if entry["model"] == "GPT-3 175B")
     assert gpt3["architecture"]["best"] == 6 * 174_600_000_000 * 300_000_000_000
+
+
+@pytest.mark.parametrize("columns", ["80", "112", "140"])
+def test_no_figure_is_cut(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every range the JSON has stands whole in the table, however narrow the terminal is."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["estimate", "--csv", FILE]) == 0
+    shown = capsys.readouterr().out
+    table = shown[: shown.index("model FLOP: best")]
+    assert "\u2026" not in table
+    assert max(map(len, table.splitlines())) <= int(columns)
+    assert main(["estimate", "--csv", FILE, "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    for way in ("hardware", "architecture", "energy", "reconciled"):
+        assert way in table
+    figures = [entry[way] for entry in entries for way in ("hardware", "architecture", "energy")]
+    reconciled = [entry["reconciled"] for entry in entries]
+    assert table.count("[") == sum(bounds is not None for bounds in figures + reconciled)
+    assert table.count("[") == len(re.findall(r"\S+e\d+ \[\S+e\d+\.\.\S+e\d+\]", table))
 
 
 def test_annex_can_be_redone(capsys: pytest.CaptureFixture[str]) -> None:
