@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.addresses import is_host_port
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
 
@@ -19,6 +20,9 @@ SHORTEST_PERIOD_S = 0.1
 
 LONGEST_COLLECT_PERIOD_S = 600
 """A value that stands for more than ten minutes is no sample of anything."""
+
+GRPC_SCHEMES = ("unix", "unix-abstract", "ipv4", "ipv6", "dns")
+"""Kinds of targets that gRPC resolves itself."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class AgentConfig:
         """Check what one value cannot show alone.
 
         Raises:
-            UsageError: periods that make no sense, or a scenario without its sensor.
+            UsageError: an address that is none, periods that make no sense, or a scenario
+                without its sensor.
         """
+        _check_collector(self.collector)
         if self.sample_period_s < SHORTEST_PERIOD_S:
             raise UsageError(
                 f"sample_period_s is {self.sample_period_s}; counters are not fresher than "
@@ -88,3 +94,16 @@ class AgentConfig:
     def node_name(self) -> str:
         """The node's name as it is reported."""
         return self.node or socket.gethostname()
+
+
+def _check_collector(address: str) -> None:
+    """Refuse what gRPC could only fail to connect to, again and again.
+
+    Raises:
+        UsageError: neither ``host:port`` with a port of 1 to 65535 nor a gRPC target.
+    """
+    scheme, _, rest = address.partition(":")
+    if scheme in GRPC_SCHEMES and rest:
+        return
+    if not is_host_port(address, lowest_port=1):
+        raise UsageError(f"collector {address!r} is no address; write it as collector.example:8425")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flopmeter_collector.site import THRESHOLDS_FOLDER
 from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.addresses import is_host_port
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
 
@@ -83,6 +84,5 @@ def check_listen(key: str, address: str) -> None:
     Raises:
         UsageError: not ``host:port`` with a port of 0 to 65535.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+    if not is_host_port(address, lowest_port=0):
         raise UsageError(f"{key} {address!r} is no address; write it as 127.0.0.1:8425")
