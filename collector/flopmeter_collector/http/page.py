@@ -36,6 +36,8 @@ MAXIMUM_RUNS = 200
 
 _PPM_PERCENT = 10_000
 
+_NO_READING = '<span class="soft">no reading yet</span>'
+
 _SIMULATED_BANNER = (
     '<div class="simulated" role="alert"><b>SIMULATED</b> Every figure on this page is made up. '
     "No accelerator was measured.</div>"
@@ -128,6 +130,13 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
     values = [threshold.value_flop for threshold in thresholds]
     total = model.figures.total
     runs = f"{len(model.runs)} run{'s' if len(model.runs) != 1 else ''}: {_some(model.runs)}"
+    # As in the catalogue's rule for `unknown`: nothing that was read can have a ceiling of 0.
+    figure = (
+        f'<span class="figure">{figure_html(total.best, values)} FLOP</span> '
+        f'<span class="range">likely {range_html(total, values)}</span>'
+        if total.ceiling
+        else _NO_READING
+    )
     rows = "".join(
         _standing(model, standing)
         for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
@@ -136,8 +145,7 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
         f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
         f"{_mark(model.simulated)}</h3>"
         f'<span class="soft">{runs}</span></div>'
-        f'<div><span class="figure">{figure_html(total.best, values)} FLOP</span> '
-        f'<span class="range">likely {range_html(total, values)}</span></div></div>'
+        f"<div>{figure}</div></div>"
         f"{axis(model.figures, thresholds)}"
         '<div class="scroll"><table><thead><tr><th>Threshold</th><th>Jurisdiction</th>'
         '<th class="n">Value (FLOP)</th>'
@@ -230,16 +238,26 @@ def _account_cells(account: Account, values: Sequence[int], claimed: str = "") -
     total = account.figures.total
     evidence = ", ".join(f"{level} {share * 100:.0f} %" for level, share in shares(account))
     joules = sum(account.energy_mj.values()) // MJ_PER_J
-    energy = f"{_kwh_text(joules)} kWh" if joules else "none"
+    energy = (
+        f'{_kwh_text(joules)} kWh<br><span class="soft">{energy_scope_text(account)}</span>'
+        if joules
+        else "none"
+    )
     nodes = f"{account.node_count:,} node{'s' if account.node_count != 1 else ''}"
+    # Without a device there is no figure, not even 0.
+    figure = (
+        f"<b>{figure_html(total.best, values)}</b><br>"
+        f'<span class="soft">{range_html(total, values)}</span>'
+        if account.device_count
+        else _NO_READING
+    )
     return (
-        f'<td class="n"><b>{figure_html(total.best, values)}</b><br>'
-        f'<span class="soft">{range_html(total, values)}</span></td>'
+        f'<td class="n">{figure}</td>'
         f'<td class="n">{claimed}</td>'
         f'<td class="after">{evidence or "none"}</td>'
         f'<td class="n">{_share_text(unmeasured_share(account))}</td>'
         f'<td class="n">{account.device_count:,}<br><span class="soft">{nodes}</span></td>'
-        f'<td class="n">{energy}<br><span class="soft">{energy_scope_text(account)}</span></td>'
+        f'<td class="n">{energy}</td>'
     )
 
 

@@ -118,6 +118,19 @@ def test_declaring_is_a_whole_command() -> None:
     assert "--format bf16" not in text
 
 
+def test_run_without_readings_has_no_figure() -> None:
+    """A declared run nobody reported for says so; no reading is not 0 FLOP, nor 0 energy."""
+    totals = Totals(table())
+    totals.declare(parse_run_declaration("awaited", {"format": "bf16"}))
+    html = render_page(totals.snapshot(AS_OF_NS, POSITION), thresholds())
+    rows = [read(row).text for row in html[html.index("<h2>Runs") :].split("<tr")[2:]]
+    assert [row.count("no reading yet") for row in rows[:2]] == [1, 1]
+    assert "awaited" in rows[0] and "Unattributed" in rows[1]
+    assert rows[0].endswith("0 nodesnone")
+    card = read(html[html.index("<h2>Models") : html.index("<h2>Runs")]).text
+    assert "no reading yet" in card and "0 FLOP" not in card
+
+
 def test_position_and_figures() -> None:
     """The page says what it shows: commit, time, two digits with their range, the remainder."""
     text = read(render_page(scenario(), thresholds())).text.replace("\xa0", " ")
