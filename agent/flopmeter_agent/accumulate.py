@@ -78,11 +78,9 @@ class Accumulator:
         """Begin to account for a device's time; until its first reading it is unobserved."""
         self.devices[record.device] = DeviceState(record, allocation, monotonic_ns, boottime_ns)
 
-    def resume_device(self, record: DeviceRecord, baseline: Reading, allocation: str) -> None:
-        """Go on from a baseline of an earlier incarnation of the same boot."""
-        self.devices[record.device] = DeviceState(
-            record, allocation, baseline.monotonic_ns, baseline.boottime_ns, baseline
-        )
+    def resume_device(self, state: DeviceState) -> None:
+        """Go on where an earlier incarnation of the same boot had come to."""
+        self.devices[state.record.device] = state
 
     def observe(
         self, record: DeviceRecord, reading: Reading, *, allocation: str
@@ -128,8 +126,8 @@ class Accumulator:
     ) -> None:
         """Register time in which a device could not be read, as far as none was registered yet.
 
-        The baseline stays: when the device comes back, a cumulative counter still gives the
-        work of the gap.
+        The baseline stays, and with it the user seen there: when the device comes back, a
+        cumulative counter still gives the work of the gap, and whose it was is told by both ends.
         """
         state = self.devices[device]
         elapsed_ns = monotonic_ns - state.classified_monotonic_ns
@@ -138,7 +136,8 @@ class Accumulator:
         evidence = state.baseline.evidence if state.baseline else Evidence.ALLOCATION
         owner = _owner(state.allocation, allocation)
         self._add(state.record, evidence, owner, unobserved_time(elapsed_ns))
-        state.allocation = allocation
+        if state.baseline is None:
+            state.allocation = allocation
         state.classified_monotonic_ns = monotonic_ns
         state.classified_boottime_ns = boottime_ns
 

@@ -34,7 +34,13 @@ from flopmeter_agent.sensors.table import DcgmSource, choose
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
-from flopmeter_core.errors import DataError, FlopmeterError, NotPermittedError, StorageError
+from flopmeter_core.errors import (
+    DataError,
+    FlopmeterError,
+    InvariantError,
+    NotPermittedError,
+    StorageError,
+)
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
 from flopmeter_core.units import NS_PER_S
@@ -198,8 +204,13 @@ class AgentApp:
             stop.set()
             self._stop_sampling.set()
             await asyncio.to_thread(sampler.join)
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(link, LAST_REPORT_DEADLINE_S)
+            except TimeoutError:
+                pass  # the journal keeps what could not be handed over
+            except FlopmeterError:
+                if self.failure is None:
+                    raise
         if self.failure is not None:
             raise self.failure
 
@@ -211,14 +222,28 @@ class AgentApp:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), self._config.report_period_s)
 
+    def _sync_when_due(self) -> None:
+        """Once a report period, so that a power cut during an outage costs no more than that."""
+        samples_per_report = max(
+            1, round(self._config.report_period_s / self._config.sample_period_s)
+        )
+        if self.loop.counters.samples % samples_per_report == 0:
+            self.loop.sync()
+
     def _sample_until_stopped(self, fail: Callable[[], object]) -> None:
         """Sample at the period's pace; a slow reading delays the next one, never overlaps it."""
         period_s = self._config.sample_period_s
         while not self._stop_sampling.is_set():
             try:
                 self.loop.sample()
+                self._sync_when_due()
             except FlopmeterError as error:
                 self.failure = error
+            except Exception as error:
+                # The edge of the thread: an agent that no longer samples must not look alive.
+                logger.error("sampling failed in an unforeseen way", exc_info=error)
+                self.failure = InvariantError(f"sampling failed ({error}); please report this")
+            if self.failure is not None:
                 fail()
                 return
             self._stop_sampling.wait(period_s)

@@ -1,10 +1,12 @@
-"""The agent's memory on disk: two checksummed slots, written in turn.
+"""The agent's memory on disk: checksummed slots, two written in turn and the one synced last.
 
 Owns: the slot format, and the order of write and sync.
 May touch: one file, through the block file it is given.
 Called by the loop: `write` after each sample (survives kill -9), `sync` before each report
 (survives power loss but for the newest report period); only what was synced is ever sent.
-A slot that is torn or garbled fails its checksum and the other one, one sample older, is used.
+A slot that is torn or garbled fails its checksum and the newest whole one is used. The slot that
+was synced last is never written over before another one is: whatever a power cut does to the other
+two, what was reported stays.
 Explained in docs/adr/0005-delivery-and-durability.md.
 """
 
@@ -22,6 +24,7 @@ MAGIC = b"FLOPJRN1"
 _HEADER = struct.Struct("<8sQQ16s")
 """Magic, write number, payload length, first 16 bytes of the SHA-256 of number and payload."""
 
+SLOTS = 3
 SMALLEST_SLOT_BYTES = 256 * 1024
 LARGEST_SLOT_BYTES = 64 * 1024 * 1024
 
@@ -119,9 +122,11 @@ class Journal:
             StorageError: the file is not a journal.
         """
         self._file = file
-        self._slot_bytes = max(SMALLEST_SLOT_BYTES, file.size() // 2)
+        self._slot_bytes = max(SMALLEST_SLOT_BYTES, file.size() // SLOTS)
         self._write_number = 0
         self._payload: bytes | None = None
+        self._newest_slot: int | None = None
+        self._synced_slot: int | None = None
         self.damaged_slots = 0
         self._load()
 
@@ -137,21 +142,23 @@ class Journal:
             StorageError: the disk is full or failing; the older state is still there.
         """
         number = self._write_number + 1
+        slot = self._free_slot()
         try:
             if _HEADER.size + len(payload) > self._slot_bytes or self._file.size() == 0:
-                self._rewrite(number, payload)
+                self._rewrite(slot, number, payload)
             else:
-                self._file.write(self._offset(number), _slot(number, payload))
+                self._file.write(slot * self._slot_bytes, _slot(number, payload))
         except OSError as error:
             raise StorageError(
                 f"the journal cannot be written ({error.strerror}); free space on the disk of "
                 "the state folder, nothing that was reported is lost"
             ) from error
         self._write_number = number
+        self._newest_slot = slot
         self._payload = payload
 
     def sync(self) -> None:
-        """Make the newest state durable.
+        """Make the newest state durable; nothing to do when it is.
 
         A failed sync is never repeated on the same file (the kernel may have dropped the
         pages): the state goes whole into a new file.
@@ -159,29 +166,34 @@ class Journal:
         Raises:
             StorageError: the new file failed as well.
         """
+        if self._newest_slot is None or self._newest_slot == self._synced_slot:
+            return
         try:
             self._file.sync()
         except OSError:
             try:
-                self._rewrite(self._write_number, self._payload or b"")
+                self._rewrite(self._newest_slot, self._write_number, self._payload or b"")
             except OSError as error:
                 raise StorageError(
                     f"the journal cannot be made durable ({error.strerror}); "
                     "replace the disk of the state folder"
                 ) from error
+        self._synced_slot = self._newest_slot
 
     def close(self) -> None:
         """Release the file."""
         self._file.close()
 
     def _load(self) -> None:
-        slots = [self._read_slot(0), self._read_slot(self._slot_bytes)]
-        whole = [slot for slot in slots if slot is not None]
+        slots = [self._read_slot(slot * self._slot_bytes) for slot in range(SLOTS)]
+        whole = [(*read, slot) for slot, read in enumerate(slots) if read is not None]
         if whole:
-            self._write_number, self._payload = max(whole)
+            # What a new process can read has survived whatever ended the one before.
+            self._write_number, self._payload, self._newest_slot = max(whole)
+            self._synced_slot = self._newest_slot
         elif self.damaged_slots:
             raise StorageError(
-                "both slots of the journal are damaged; move the state folder away and start "
+                "every slot of the journal is damaged; move the state folder away and start "
                 "again: closed work that was acknowledged is safe in the collector's ledger"
             )
 
@@ -198,16 +210,21 @@ class Journal:
         self.damaged_slots += 1
         return None
 
-    def _rewrite(self, number: int, payload: bytes) -> None:
-        """Go on in a new file whose slots are large enough for this state."""
-        while self._slot_bytes < _HEADER.size + len(payload):
-            self._slot_bytes *= 2
-        if self._slot_bytes > LARGEST_SLOT_BYTES:
-            raise StorageError("the journal would pass 64 MiB a slot: too many allocations at once")
-        self._file.rewrite(2 * self._slot_bytes, self._offset(number), _slot(number, payload))
+    def _free_slot(self) -> int:
+        """A slot that holds neither the newest state nor the one synced last."""
+        taken = (self._newest_slot, self._synced_slot)
+        return next(slot for slot in range(SLOTS) if slot not in taken)
 
-    def _offset(self, number: int) -> int:
-        return (number % 2) * self._slot_bytes
+    def _rewrite(self, slot: int, number: int, payload: bytes) -> None:
+        """Go on in a new, durable file whose slots are large enough for this state."""
+        slot_bytes = self._slot_bytes
+        while slot_bytes < _HEADER.size + len(payload):
+            slot_bytes *= 2
+        if slot_bytes > LARGEST_SLOT_BYTES:
+            raise StorageError("the journal would pass 64 MiB a slot: too many allocations at once")
+        self._file.rewrite(SLOTS * slot_bytes, slot * slot_bytes, _slot(number, payload))
+        self._slot_bytes = slot_bytes
+        self._synced_slot = slot
 
 
 def _slot(number: int, payload: bytes) -> bytes:

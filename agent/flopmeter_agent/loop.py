@@ -9,9 +9,10 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flopmeter_agent import state
@@ -24,11 +25,11 @@ from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_agent.suspects import Suspects
 from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.errors import NotPermittedError, SensorError
+from flopmeter_core.errors import NotPermittedError, SensorError, StorageError
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
-from flopmeter_core.readings import Reading
 from flopmeter_core.registers import COMPONENT_COUNT, Key
 from flopmeter_core.reports import (
+    MAXIMUM_VECTORS_PER_REPORT,
     Answer,
     Durability,
     Hello,
@@ -124,7 +125,7 @@ class AgentLoop:
         self._identity = identity
         self._sensor_reason = sensor_reason
         self._display = display
-        self._hours = hours or Hours()
+        self._hours = hours if hours is not None else Hours()
         self._offered: tuple[HourlyVector, ...] = ()
         self._accumulator = Accumulator(incarnation, period_ns, rated_power_w)
         self._records: dict[str, DeviceRecord] = {}
@@ -134,6 +135,11 @@ class AgentLoop:
         self._position: LedgerPosition | None = None
         self._devices_listed_ns: int | None = None
         self._lock = threading.Lock()
+        # Refused by the collector that is asked now: sent again only by the next agent process.
+        self._refused: dict[Key, int] = {}
+        # Registers hold more than the journal: nothing of it may leave, or the next incarnation
+        # would count the same period again from the journal's older baseline.
+        self._ahead_of_journal = False
         self._resume()
 
     @property
@@ -168,7 +174,7 @@ class AgentLoop:
         """
         now_ns = self._clock.monotonic_ns()
         self._list_devices(now_ns)
-        started_ns = self._clock.monotonic_ns()
+        started_ns, started_boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
         try:
             readout = self._sensor.read()
         except SensorError as error:
@@ -179,6 +185,7 @@ class AgentLoop:
         self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
         suspicions = list(readout.suspicions)
         with self._lock:
+            self._ahead_of_journal = True
             self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for reading in readout.readings:
                 record = self._current.get(reading.device)
@@ -189,10 +196,11 @@ class AgentLoop:
                 self._note_gap(reading.device, reading.boottime_ns)
                 allocation = reading.allocation or self._identity.allocation
                 suspicions += self._accumulator.observe(record, reading, allocation=allocation)
-            self._account_for_silence()
+            # Silence is judged from before the read: a wait for the lock is nobody's silence.
+            self._account_for_silence(started_ns, started_boot_ns)
             self.counters.samples += 1
             self._note_instant()
-            self._journal.write(state.encode(self._state()))
+            self._write_journal()
         self.counters.suspects.note({r.device for r in readout.readings}, suspicions)
 
     def start_device(
@@ -215,6 +223,7 @@ class AgentLoop:
     def end_devices(self, allocation: str) -> None:
         """Account for every device's time up to now, observed or not, and write the journal."""
         with self._lock:
+            self._ahead_of_journal = True
             self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for device in list(self._accumulator.devices):
                 self._accumulator.unobserved_until(
@@ -224,7 +233,16 @@ class AgentLoop:
                     allocation=allocation,
                 )
             self._note_instant()
-            self._journal.write(state.encode(self._state()))
+            self._write_journal()
+
+    def sync(self) -> None:
+        """Make the journal durable although nothing is reported: an outage may be long.
+
+        Raises:
+            StorageError: the journal could not be made durable.
+        """
+        with self._lock:
+            self._journal.sync()
 
     def close_hour(self) -> None:
         """Close the running hour too, so that its vectors can be reported: the agent stops."""
@@ -238,9 +256,14 @@ class AgentLoop:
             The newest vectors; None when everything is acknowledged.
 
         Raises:
-            StorageError: the journal could not be made durable; nothing may be sent.
+            StorageError: the journal could not be written or made durable; nothing may be sent.
         """
         with self._lock:
+            if self._ahead_of_journal:
+                raise StorageError(
+                    "the journal does not hold the newest readings, so nothing is sent; "
+                    "free space on the disk of the state folder"
+                )
             vectors = self._unacknowledged()
             self._offered = self._hours.unsent(self._clock.boottime_ns())
             if not vectors and not self._offered:
@@ -271,10 +294,12 @@ class AgentLoop:
             for ack in answer.acknowledgements:
                 if ack.durability is Durability.REFUSED:
                     self.counters.refused_vectors += 1
+                    self._refused[ack.key] = ack.sequence
                     logger.error(
                         "the collector refused a register",
                         extra=fields(device=ack.key.device, reason=ack.reason),
                     )
+                    continue
                 newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
                 self._acknowledged[ack.key] = newest
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
@@ -315,13 +340,12 @@ class AgentLoop:
         left = {stored.key: stored.register for stored in old.registers}
         self._hours.resume(old.incarnation, old.instant, left)
         if old.boot_id == self._clock.boot_id:
-            self._resume_baselines(old.baselines)
+            for device in old.devices:
+                self._accumulator.resume_device(device)
 
-    def _resume_baselines(self, baselines: Mapping[str, tuple[Reading, str, str]]) -> None:
-        for device, (reading, allocation, record_id) in baselines.items():
-            record = self._records.get(record_id)
-            if record is not None and record.device == device:
-                self._accumulator.resume_device(record, reading, allocation)
+    def _write_journal(self) -> None:
+        self._journal.write(state.encode(self._state()))
+        self._ahead_of_journal = False
 
     def _note_gap(self, device: str, boot_ns: int) -> None:
         """Tell the hours since when the work and the time registered next may have been."""
@@ -352,9 +376,8 @@ class AgentLoop:
             self._current = {record.device: record for record in records}
             self._records.update({record.record_id: record for record in records})
 
-    def _account_for_silence(self) -> None:
+    def _account_for_silence(self, now_ns: int, boot_ns: int) -> None:
         """Register the time of devices that were not read for two periods, or not yet at all."""
-        now_ns, boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
         for record in self._current.values():
             if record.device not in self._accumulator.devices:
                 self.start_device(record, monotonic_ns=now_ns, boottime_ns=boot_ns)
@@ -364,9 +387,15 @@ class AgentLoop:
                 device,
                 monotonic_ns=now_ns,
                 boottime_ns=boot_ns,
-                allocation=self._identity.allocation,
+                allocation=self._user_in_silence(device),
             )
             self._devices_listed_ns = None
+
+    def _user_in_silence(self, device: str) -> str:
+        """The user of a device nobody reads: the one stated, else the one last seen."""
+        if self._identity.allocation != NONE:
+            return self._identity.allocation
+        return self._accumulator.devices[device].allocation
 
     def _display_flop(self) -> dict[str, int]:
         if self._display is None:
@@ -377,14 +406,16 @@ class AgentLoop:
         )
 
     def _unacknowledged(self) -> list[KeyedVector]:
-        vectors = []
-        for key, stored in list(self._closed.items()):
-            if stored.register.sequence > self._acknowledged.get(key, 0):
-                vectors.append(KeyedVector(key, stored.register.sequence, stored.register.vector))
-        for key, register in self._accumulator.registers.items():
-            if register.sequence > self._acknowledged.get(key, 0):
-                vectors.append(KeyedVector(key, register.sequence, register.vector))
-        return vectors
+        registers = itertools.chain(
+            ((key, stored.register) for key, stored in self._closed.items()),
+            self._accumulator.registers.items(),
+        )
+        unacknowledged = (
+            KeyedVector(key, register.sequence, register.vector)
+            for key, register in registers
+            if register.sequence > max(self._acknowledged.get(key, 0), self._refused.get(key, 0))
+        )
+        return list(itertools.islice(unacknowledged, MAXIMUM_VECTORS_PER_REPORT))
 
     def _state(self) -> AgentState:
         stored = [
@@ -397,18 +428,15 @@ class AgentLoop:
                 closed.register.carry = [0] * COMPONENT_COUNT  # the successor has taken it over
             stored.append(closed)
         records = {entry.key.record for entry in stored}
-        baselines = {}
-        for device, known in self._accumulator.devices.items():
-            if known.baseline is not None:
-                baselines[device] = (known.baseline, known.allocation, known.record.record_id)
-                records.add(known.record.record_id)
+        devices = list(self._accumulator.devices.values())
+        records |= {known.record.record_id for known in devices}
         return AgentState(
             incarnation=self.incarnation,
             boot_id=self._clock.boot_id,
             simulated=self._sensor.simulated,
             records={name: self._records[name] for name in records if name in self._records},
             registers=stored,
-            baselines=baselines,
+            devices=devices,
             position=self._position,
             instant=self._hours.instant,
         )

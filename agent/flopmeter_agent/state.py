@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flopmeter_agent.accumulate import DeviceState
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError
 from flopmeter_core.readings import Reading
@@ -41,7 +42,7 @@ class AgentState:
         records: device records by id, as far as a key refers to them.
         registers: open registers of the incarnation and closed ones of earlier incarnations.
         position: where the collector's ledger stood at its last answer.
-        baselines: device -> (last reading, user seen at it, id of the device's record).
+        devices: how far the time of each device is registered, and from which reading.
         instant: boot time and Unix time of the last sample in ns, and how many hours were closed
             before it; None in an older state.
     """
@@ -51,7 +52,7 @@ class AgentState:
     simulated: bool
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
     registers: list[StoredRegister] = field(default_factory=list)
-    baselines: dict[str, tuple[Reading, str, str]] = field(default_factory=dict)
+    devices: list[DeviceState] = field(default_factory=list)
     position: LedgerPosition | None = None
     instant: tuple[int, int, int] | None = None
 
@@ -76,10 +77,16 @@ def encode(state: AgentState) -> bytes:
                 for stored in state.registers
                 for k in (stored.key,)
             ],
-            "baselines": {
-                device: [_reading_out(reading), allocation, record]
-                for device, (reading, allocation, record) in state.baselines.items()
-            },
+            "devices": [
+                [
+                    device.record.record_id,
+                    device.allocation,
+                    device.classified_monotonic_ns,
+                    device.classified_boottime_ns,
+                    None if device.baseline is None else _reading_out(device.baseline),
+                ]
+                for device in state.devices
+            ],
             "instant": state.instant,
             "position": None
             if state.position is None
@@ -106,18 +113,23 @@ def decode(payload: bytes) -> AgentState:
                 f"the journal has format {tree['format']}, this agent reads {STATE_FORMAT}; "
                 "upgrade the agent"
             )
+        records = {name: DeviceRecord.from_json(fields) for name, fields in tree["records"].items()}
         return AgentState(
             incarnation=tree["incarnation"],
             boot_id=tree["boot_id"],
             simulated=tree["simulated"],
-            records={
-                name: DeviceRecord.from_json(fields) for name, fields in tree["records"].items()
-            },
+            records=records,
             registers=[_register_in(row) for row in tree["registers"]],
-            baselines={
-                device: (_reading_in(fields), allocation, record)
-                for device, (fields, allocation, record) in tree["baselines"].items()
-            },
+            devices=[
+                DeviceState(
+                    records[record],
+                    allocation,
+                    monotonic_ns,
+                    boottime_ns,
+                    None if fields is None else _reading_in(fields),
+                )
+                for record, allocation, monotonic_ns, boottime_ns, fields in tree["devices"]
+            ],
             position=LedgerPosition(*tree["position"]) if tree["position"] else None,
             instant=_instant_in(tree.get("instant")),
         )

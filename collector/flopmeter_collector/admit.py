@@ -13,7 +13,7 @@ from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.increments import JITTER_PPM
 from flopmeter_core.registers import SM_CYCLE_COMPONENTS, Component, Vector, covered_ns
-from flopmeter_core.units import CYCLES_PER_MEGACYCLE, NS_PER_S, PPM
+from flopmeter_core.units import CYCLES_PER_MEGACYCLE, NS_PER_HOUR, NS_PER_S, PPM
 
 BOOT_SLACK_NS = NS_PER_S
 """A vector may cover this much more than the boot time beside it: the clocks are read apart."""
@@ -53,13 +53,21 @@ def check_kind(*, simulated: bool, ledger_simulated: bool, sender: str) -> None:
     )
 
 
-def refusal(vector: Vector, record: DeviceRecord, *, boot_ns: int | None) -> str:
+LONGEST_GAP_NS = 90 * 24 * NS_PER_HOUR
+"""Longest silence whose work is taken in under a boundary: as long as agents keep closed keys."""
+
+
+def refusal(
+    vector: Vector, record: DeviceRecord, *, boot_ns: int | None, boundary: bool = False
+) -> str:
     """Say why a vector cannot be true; empty when it can.
 
     Args:
         vector: cumulative values in the units of `Component`.
         record: what the device said of itself.
         boot_ns: time since boot when the vector was read; None when that is not known.
+        boundary: whether two users share the key: the work of a silence is told apart from its
+            time, which was registered while it lasted.
     """
     total_ns = covered_ns(vector)
     if boot_ns is not None and total_ns > boot_ns + BOOT_SLACK_NS:
@@ -68,8 +76,18 @@ def refusal(vector: Vector, record: DeviceRecord, *, boot_ns: int | None) -> str
             f"{_seconds(boot_ns)} s ago; check the node's clock and restart its agent"
         )
     # A doubted period keeps its work where only the work's smallness is doubted (core.suspicion).
-    read_in = (Component.BUSY_NS, Component.IDLE_NS, Component.SUSPECT_NS)
+    # Time nobody measured can hold work too: a counter that runs on gives it when its device
+    # comes back.
+    read_in = (
+        Component.BUSY_NS,
+        Component.IDLE_NS,
+        Component.SUSPECT_NS,
+        Component.UNOBSERVED_NS,
+    )
     observed_ns = sum(vector[component] for component in read_in)
+    if boundary:
+        observed_ns += LONGEST_GAP_NS
+        total_ns += LONGEST_GAP_NS
     return _cycle_refusal(vector, record, observed_ns) or _energy_refusal(vector, record, total_ns)
 
 

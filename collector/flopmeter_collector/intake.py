@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
@@ -144,7 +145,8 @@ class Intake:
             boot_ns: the boot time it has to fit into; None when that is not known.
             refused: gets the reason when it is not taken.
         """
-        reason = refusal(keyed.vector, record, boot_ns=boot_ns)
+        shared = boundary_parties(keyed.key.allocation) is not None
+        reason = refusal(keyed.vector, record, boot_ns=boot_ns, boundary=shared)
         if not reason and self._table.merge(keyed, record) is Outcome.REFUSED_FORK:
             reason = (
                 "too many writers use this key with contradicting values; restart the agents of "
@@ -170,7 +172,8 @@ class Intake:
             boot_ns: boot time of the sender where the hour is of the running boot, else None.
             refused: gets the reason when it is not taken.
         """
-        reason = refusal(hourly.vector, record, boot_ns=hourly.boot_ns)
+        shared = boundary_parties(hourly.key.allocation) is not None
+        reason = refusal(hourly.vector, record, boot_ns=hourly.boot_ns, boundary=shared)
         if boot_ns is not None and hourly.boot_ns > boot_ns + BOOT_SLACK_NS:
             reason = (
                 f"hour {hourly.hour} of device {hourly.key.device} is not over yet by the report's "

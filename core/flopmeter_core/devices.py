@@ -76,8 +76,18 @@ class DeviceRecord:
 
     @cached_property
     def record_id(self) -> str:
-        """Identity by content: the first 64 bits of the SHA-256 of the record's JSON."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        """Identity by content: the first 64 bits of the SHA-256 of the record's JSON.
+
+        A field added after the first release enters only where it differs from its default, so
+        that an older and a newer version give an unchanged device the same identity.
+        """
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        content = {
+            name: said
+            for name, said in self.to_json().items()
+            if name in _FIRST_FIELDS or said != defaults[name]
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:RECORD_ID_DIGITS]
 
     def to_json(self) -> dict[str, str | int | bool]:
@@ -102,6 +112,26 @@ class DeviceRecord:
         except (TypeError, ValueError) as error:
             raise DataError(f"a stored device record cannot be read: {error}") from error
 
+
+_FIRST_FIELDS = frozenset(
+    {
+        "node",
+        "device",
+        "vendor",
+        "product_name",
+        "pci_device_id",
+        "part",
+        "sm_count",
+        "max_sm_clock_mhz",
+        "memory_mib",
+        "driver_version",
+        "device_count",
+        "energy_scope",
+        "tensor_classes",
+        "simulated",
+    }
+)
+"""The fields of the first release: always part of a record's identity."""
 
 _STORED_TYPES: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
 """Spelling of a field's type -> what JSON must give; a bool is no int here."""

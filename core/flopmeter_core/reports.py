@@ -19,6 +19,9 @@ from flopmeter_core.units import NS_PER_HOUR
 
 PROTOCOL_VERSION = 1
 
+MAXIMUM_VECTORS_PER_REPORT = 5_000
+"""Vectors in one report: with their keys stated, at about 210 bytes each, far below 4 MiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:

@@ -20,7 +20,7 @@ import grpc
 import grpc.aio
 
 from flopmeter_core.errors import WireError
-from flopmeter_core.reports import Answer, Hello, Report
+from flopmeter_core.reports import MAXIMUM_VECTORS_PER_REPORT, Answer, Hello, Report
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
@@ -129,9 +129,9 @@ class Link:
             try:
                 async with self.connect() as stream:
                     while not stop.is_set():
-                        await stream.exchange()
+                        await stream.exchange_all()
                         await wait()
-                    await stream.exchange()
+                    await stream.exchange_all()
             except StreamEndedError as error:
                 self._note(error)
                 if error.final:
@@ -188,6 +188,7 @@ class Stream:
         self._source = source
         self._state = state
         self._writer = StreamWriter()
+        self._was_full = False
 
     async def say_hello(self, hello: Hello) -> None:
         """Send the first message and take its answer.
@@ -195,8 +196,18 @@ class Stream:
         Raises:
             StreamEndedError: the collector cannot be reached or refuses this sender.
         """
-        await self._exchange(self._writer.hello(hello))
+        # The answer says where the ledger stands: it may have gone back since.
+        await self._source.acknowledge(await self._exchange(self._writer.hello(hello)))
         self._state.connected = True
+
+    async def exchange_all(self) -> None:
+        """Send reports until one is not full: a backlog does not wait for the next period.
+
+        Raises:
+            StreamEndedError: the stream is of no more use.
+        """
+        while await self.exchange() and self._was_full:
+            pass
 
     async def exchange(self) -> bool:
         """Send one report and take its answer; False when there was nothing to send.
@@ -207,6 +218,7 @@ class Stream:
         report = await self._source.next_report()
         if report is None:
             return False
+        self._was_full = len(report.vectors) >= MAXIMUM_VECTORS_PER_REPORT
         await self._source.acknowledge(await self._exchange(self._writer.report(report)))
         self._state.answers += 1
         self._state.last_error = ""

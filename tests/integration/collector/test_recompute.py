@@ -13,6 +13,7 @@ import pytest
 from flopmeter.cli import main
 from flopmeter.lab.ledger_totals import ledger_totals
 from flopmeter_collector import backends
+from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.registers import Vector
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
@@ -78,7 +79,7 @@ def test_old_and_new_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     document: Any = ledger_totals(ledger, (), SystemClock())
     (served,) = document["runs"]
     assert changed["after"]["compute_flop_str"] == served["compute_flop_str"]
-    again = recompute(ledger, capsys, "--as-of", "0", "--method-version", "1")
+    again = recompute(ledger, capsys, "--as-of", "0", "--method-version", METHOD_VERSION)
     assert (again["reproduces"], again["runs"][0]["after"]) == ([1], run["after"])
     assert again["runs"][0]["before"] == changed["after"]
     half = recompute(ledger, capsys, "--as-of", "1")
@@ -138,7 +139,11 @@ def test_first_recompute_compares_with_no_declaration(
     ledger = feed(tmp_path, 3)
     declare(ledger, "--format", "bf16=1")
     document = recompute(ledger, capsys)
-    assert document["before"] == {"audit": None, "as_of_declaration": 0, "method_version": "1"}
+    assert document["before"] == {
+        "audit": None,
+        "as_of_declaration": 0,
+        "method_version": METHOD_VERSION,
+    }
     (run,) = document["runs"]
     assert run["before"]["declared"]["format"] is None
     assert int(run["before"]["compute_flop_str"]["upper"]) > int(
@@ -156,7 +161,7 @@ def test_first_recompute_compares_with_no_declaration(
         (["--as-of", "2"], "declarations 1 to 1 and none with sequence 2"),
         (["--as-of", "-1"], "none with sequence -1"),
         (["--as-of", "x"], "not a valid integer"),
-        (["--method-version", "0"], "method version '0' is not in this flopmeter; it has 1"),
+        (["--method-version", "0"], "method version '0' is not in this flopmeter; it has "),
     ],
 )
 def test_refused(

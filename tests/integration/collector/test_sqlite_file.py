@@ -198,3 +198,17 @@ def test_fewer_components_than_known(tmp_path: Path) -> None:
         ledger._connection.execute("UPDATE vector SET components = ?", (b"\1" + b"\0" * 7,))
         (row,) = ledger.vectors()
         assert row.vector == (1, *[0] * (len(vector(1)) - 1))
+
+
+def test_every_start_is_a_generation_of_its_own(tmp_path: Path) -> None:
+    """A ledger put back from a copy is told from the one it replaces, whatever its numbers."""
+    drawn = iter(["a" * 32, "b" * 32, "c" * 32, "d" * 32])
+    positions = []
+    for _ in range(2):
+        ledger = sqlite.open_for_collecting(
+            tmp_path / "ledger.db", simulated=False, new_ledger_id=lambda: next(drawn)
+        )
+        positions.append(ledger.position())
+        ledger.close()
+    assert positions[0].ledger_id == positions[1].ledger_id
+    assert positions[0].generation != positions[1].generation

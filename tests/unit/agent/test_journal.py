@@ -45,14 +45,14 @@ def test_a_damaged_newest_slot_falls_back_to_the_older_one(tmp_path: Path, at: i
     journal.write(b"newer state")
     journal.close()
     content = bytearray(path.read_bytes())
-    content[at] ^= 0x40  # write number 2 lies in slot 0
+    content[SMALLEST_SLOT_BYTES + at] ^= 0x40  # write number 2 lies in the second slot
     path.write_bytes(content)
     damaged = reopen(path)
     assert damaged.payload == b"older state"
     assert damaged.damaged_slots == 1
 
 
-def test_two_damaged_slots_are_one_clear_sentence(tmp_path: Path) -> None:
+def test_damaged_slots_are_one_clear_sentence(tmp_path: Path) -> None:
     """With nothing left to trust the agent says what to do."""
     path = tmp_path / "journal"
     journal = reopen(path)
@@ -74,11 +74,35 @@ def test_a_torn_write_keeps_the_older_state(tmp_path: Path) -> None:
     journal = Journal(file)
     journal.write(b"a" * 1000)
     journal.write(b"b" * 1000)
-    whole = file.read(SMALLEST_SLOT_BYTES, 600)  # the first half of write 1
+    half = file.read(SMALLEST_SLOT_BYTES, 600)
     journal.write(b"c" * 1000)
-    file.write(SMALLEST_SLOT_BYTES, whole)  # as if write 3 had been torn over write 1
+    file.write(2 * SMALLEST_SLOT_BYTES, half)  # as if write 3 had stopped half-way
     journal.close()
     assert reopen(path).payload == b"b" * 1000
+
+
+@given(writes=st.integers(1, 9))
+def test_a_power_cut_never_takes_what_was_synced(
+    tmp_path_factory: pytest.TempPathFactory, writes: int
+) -> None:
+    """However many unsynced writes a power cut tears, the state synced last is still whole."""
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    journal = reopen(path)
+    for number in range(4):
+        journal.write(b"early %d" % number)
+    journal.write(b"synced")
+    journal.sync()
+    synced = path.read_bytes()
+    for number in range(writes):
+        journal.write(b"unsynced %d" % number)
+    journal.close()
+    after = bytearray(path.read_bytes())
+    # Of every block that changed since the sync, the disk holds half.
+    for at in range(0, len(after), 512):
+        if after[at : at + 512] != synced[at : at + 512]:
+            after[at : at + 8] = b"garbage!"
+    path.write_bytes(after)
+    assert reopen(path).payload == b"synced"
 
 
 def test_a_state_that_outgrows_its_slot_moves_to_larger_slots(tmp_path: Path) -> None:
@@ -125,6 +149,7 @@ def test_a_failed_sync_goes_on_in_a_new_file(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     file = FailingFile(path)
     journal = Journal(file)
+    journal.write(b"first")
     journal.write(b"state")
     inode = path.stat().st_ino
     file.sync_fails = True
@@ -141,6 +166,7 @@ def test_a_disk_that_fails_altogether_is_one_clear_sentence(tmp_path: Path) -> N
     """When the new file fails as well, the agent stops with what to do."""
     file = FailingFile(tmp_path / "journal")
     journal = Journal(file)
+    journal.write(b"first")
     journal.write(b"state")
     file.sync_fails = file.rewrite_fails = True
     with pytest.raises(StorageError, match="replace the disk"):

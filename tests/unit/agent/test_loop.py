@@ -15,8 +15,8 @@ from flopmeter_agent.sensors.base import Readout
 from flopmeter_agent.sensors.simulated import SimulatedSensor
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
-from flopmeter_core.errors import NotPermittedError, SensorError
-from flopmeter_core.registers import Component
+from flopmeter_core.errors import NotPermittedError, SensorError, StorageError
+from flopmeter_core.registers import Component, covered_ns
 from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
@@ -324,3 +324,122 @@ def test_work_of_a_gap_is_told_of_all_its_hours(tmp_path: Path) -> None:
     assert report is not None
     told = {(row.key.incarnation, row.first_hour, row.hour) for row in report.hours}
     assert told == {(loop.incarnation, 0, 1)}
+
+
+def silence(loop: AgentLoop) -> None:
+    """Let the sensor fail from now on."""
+
+    def broken() -> Readout:
+        raise SensorError("the driver is gone")
+
+    loop._sensor.read = broken  # type: ignore[method-assign]
+
+
+def test_work_of_a_silence_keeps_its_run_and_its_time(tmp_path: Path) -> None:
+    """A device that was away gives its work to the run seen at both ends, and time stays single."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    working = loop._sensor.read
+    silence(loop)
+    for scenario_s in (300, 900):
+        host.go_to(scenario_s)
+        loop.sample()
+    loop._sensor.read = working  # type: ignore[method-assign]
+    host.go_to(1000)
+    loop.sample()
+    report = loop.report()
+    truth = sum(
+        host.scenario.tensor_cycles("n0", device, 1000 * NS_PER_S) // 10**6 for device in range(2)
+    )
+    assert totals(report, "run:a")[Component.HMMA_MEGACYCLES] == truth
+    assert report is not None
+    assert sum(covered_ns(keyed.vector) for keyed in report.vectors) == 2 * 1000 * NS_PER_S
+    for keyed in report.vectors:
+        record = report.records[keyed.key.record]
+        assert keyed.vector[Component.SM_ELAPSED_MEGACYCLES] <= (
+            record.sm_count * record.max_sm_clock_mhz * covered_ns(keyed.vector) // NS_PER_S
+        )
+
+
+def test_restarts_beside_a_silent_device_register_its_time_once(tmp_path: Path) -> None:
+    """However often the agent starts while a device is away, no second is counted twice."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    for scenario_s in range(300, 1300, 100):
+        loop = host.start()
+        silence(loop)
+        host.go_to(scenario_s)
+        loop.sample()
+    report = loop.report()
+    assert report is not None
+    assert sum(covered_ns(keyed.vector) for keyed in report.vectors) == 2 * 1200 * NS_PER_S
+
+
+def test_what_the_journal_does_not_hold_is_never_sent(tmp_path: Path) -> None:
+    """After a failed write nothing leaves: the next start would count the period again."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+
+    def full(payload: bytes) -> None:
+        raise StorageError("the journal cannot be written")
+
+    write = loop._journal.write
+    loop._journal.write = full  # type: ignore[method-assign]
+    host.go_to(300)
+    with pytest.raises(StorageError):
+        loop.sample()
+    with pytest.raises(StorageError, match="nothing is sent"):
+        loop.report()
+    loop._journal.write = write  # type: ignore[method-assign]
+    loop.sample()
+    assert loop.report() is not None
+
+
+def test_a_refused_register_is_offered_again_by_the_next_agent(tmp_path: Path) -> None:
+    """A refusal is no acknowledgement: a collector that learns better gets the register."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    report = loop.report()
+    assert report is not None
+    refused = Answer(
+        tuple(
+            Acknowledgement(keyed.key, keyed.sequence, Durability.REFUSED, "too much")
+            for keyed in report.vectors
+        ),
+        LedgerPosition("L", 1, 1),
+    )
+    loop.acknowledge(refused)
+    assert loop.report() is None
+    loop.sample()
+    again = host.start().report()
+    assert again is not None
+    assert {k.key for k in again.vectors} == {k.key for k in report.vectors}
+
+
+def test_a_backlog_goes_in_reports_of_a_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More registers than fit in one message are sent in several."""
+    monkeypatch.setattr("flopmeter_agent.loop.MAXIMUM_VECTORS_PER_REPORT", 2)
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    sizes = []
+    while (report := loop.report()) is not None:
+        sizes.append(len(report.vectors))
+        loop.acknowledge(answer(report))
+    assert sizes == [2, 2]

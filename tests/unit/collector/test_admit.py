@@ -29,12 +29,24 @@ def test_cycles_at_the_maximum_clock(component: Component) -> None:
     assert component.name.lower() in refusal(impossible, RECORD, boot_ns=None)
 
 
-def test_cycles_need_observed_time() -> None:
-    """Cycles in time that was never observed are impossible."""
-    unobserved = vector(
-        0, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES // 2, UNOBSERVED_NS=HOUR_S * NS_PER_S
+def test_cycles_need_time() -> None:
+    """Cycles in time that was suspended, or in none at all, are impossible."""
+    suspended = vector(0, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES // 2, SUSPENDED_NS=HOUR_S * NS_PER_S)
+    assert "sm_active_megacycles" in refusal(suspended, RECORD, boot_ns=None)
+    assert "sm_active_megacycles" in refusal(
+        vector(0, SM_ACTIVE_MEGACYCLES=9), RECORD, boot_ns=None
     )
-    assert "sm_active_megacycles" in refusal(unobserved, RECORD, boot_ns=None)
+
+
+def test_work_of_a_silence_is_taken_in() -> None:
+    """A counter that ran on gives the work of a gap whose time was registered as unobserved."""
+    gap = vector(0, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES, UNOBSERVED_NS=HOUR_S * NS_PER_S)
+    assert refusal(gap, RECORD, boot_ns=None) == ""
+    # Under a boundary the time may lie in the key of the user before.
+    timeless = vector(0, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES)
+    assert refusal(timeless, RECORD, boot_ns=None, boundary=True) == ""
+    flipped = vector(0, SM_ACTIVE_MEGACYCLES=FULL_MEGACYCLES | 1 << 55)
+    assert "sm_active" in refusal(flipped, RECORD, boot_ns=None, boundary=True)
 
 
 def test_cycles_of_suspect_time() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -141,3 +141,18 @@ def test_empty_table() -> None:
     """A table without parts parses; it only has nothing to recognise."""
     empty = DeviceTable(version="1", parts=())
     assert empty.by_id == {}
+
+
+def test_an_identity_never_changes_with_the_version() -> None:
+    """The same device has the same identity under every version that will ever read it."""
+    record = DeviceRecord(node="n", device="GPU-1", vendor="nvidia", product_name="H100")
+    assert record.record_id == "6da592ecf83caa27"
+
+    @dataclass(frozen=True)
+    class Newer(DeviceRecord):
+        """A later version's record."""
+
+        slot: int = 0
+
+    assert Newer("n", "GPU-1", "nvidia", "H100").record_id == record.record_id
+    assert Newer("n", "GPU-1", "nvidia", "H100", slot=3).record_id != record.record_id

@@ -26,9 +26,11 @@ from flopmeter_collector.ledger.sqlite.schema import (
     check_library,
     check_not_newer,
     schema_version,
+    transaction,
 )
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.errors import NotPermittedError, UsageError
+from flopmeter_core.units import REGISTER_LIMIT
 
 
 def open_for_collecting(
@@ -43,7 +45,8 @@ def open_for_collecting(
     Args:
         path: the ledger's file.
         simulated: the kind of readings it has to keep.
-        new_ledger_id: draws the identity of a new ledger.
+        new_ledger_id: draws 32 random hexadecimal digits: the identity of a new ledger, and
+            the generation of this start.
         steps: the schema's steps; for tests of a migration.
 
     Raises:
@@ -76,6 +79,13 @@ def open_for_collecting(
                 )
             ledger = SqliteLedger(path, connection, lock)
             _check_kind(ledger, path, simulated=simulated)
+            with storage(path, "open"):
+                # A file put back from a copy cannot know that it went back, and its commit number
+                # soon catches up: so every start is a generation of its own, and agents send
+                # everything again. Newest vectors make that harmless.
+                generation = int(new_ledger_id(), 16) % REGISTER_LIMIT
+                with transaction(connection):
+                    connection.execute("UPDATE meta SET generation = ?", (generation,))
         except BaseException:
             connection.close()
             raise
