@@ -121,10 +121,17 @@ def make_plan(folder: Path, *, scenario_file: Path | None, seed: int | None) -> 
         seed: replaces the script's seed.
 
     Raises:
-        DataError, StorageError: the script cannot be read, or the folder not be written.
+        DataError, UsageError: the script cannot be read or has no seed; its file is named.
+        StorageError: the folder cannot be written.
     """
-    text = seeded(read_scenario(scenario_file), seed)
-    scenario = parse_scenario(text)
+    text = read_scenario(scenario_file)
+    try:
+        text = seeded(text, seed)
+        scenario = parse_scenario(text)
+    except (DataError, UsageError) as error:
+        if scenario_file is None:
+            raise
+        raise type(error)(f"{scenario_file}: {error}") from error
     try:
         (folder / "scenario.toml").write_text(text, "utf-8")
         (folder / "settings.toml").write_text("")

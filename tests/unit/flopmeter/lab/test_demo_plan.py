@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flopmeter.lab.demo import child_environment, read_seconds
-from flopmeter.lab.demo_plan import Plan, read_scenario, seeded
+from flopmeter.lab.demo_plan import Plan, make_plan, read_scenario, seeded
 from flopmeter.lab.demo_view import Addresses
 from flopmeter_agent.scenario import parse_scenario
 from flopmeter_core.errors import DataError, UsageError
@@ -65,6 +65,20 @@ def test_scenario_file(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(DataError, match="cannot be read"):
         read_scenario(tmp_path / "bad.toml")
+
+
+def test_scenario_errors_name_the_file(tmp_path: Path) -> None:
+    """What is wrong in a person's script is said with the script's path, its seed too."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    file = tmp_path / "mine.toml"
+    for text in ("= broken", "acceleration = 1\n"):
+        file.write_text(text)
+        with pytest.raises(DataError, match=f"{file}: "):
+            make_plan(folder, scenario_file=file, seed=None)
+    with pytest.raises(UsageError, match=f"{file}: "):
+        make_plan(folder, scenario_file=file, seed=3)
+    assert not list(folder.iterdir())
 
 
 def test_children_get_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
