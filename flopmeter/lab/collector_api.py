@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, LineTooLong, RemoteDisconnected
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]
 
     Raises:
         UsageError: `collector_url` is no http or https URL.
-        UnreachableError: nobody answers, or the answer is an error.
+        UnreachableError: nobody answers, or the answer is an error or no HTTP.
         DataError: the answer is no totals document.
     """
     parts = urlsplit(collector_url)
@@ -46,14 +46,18 @@ def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]
     except urllib.error.HTTPError as error:
         error.close()
         raise UnreachableError(
-            f"{url} answers {error.code} {error.reason}; is this a collector's HTTP address?"
+            f"{url} answers {error.code} {_words(error.reason)}; "
+            "is this a collector's HTTP address?"
+        ) from error
+    except RemoteDisconnected as error:
+        raise _silence(collector_url, error) from error
+    except (BadStatusLine, LineTooLong) as error:
+        raise UnreachableError(
+            f"something answers at {collector_url}, but it does not speak HTTP; "
+            "8425 is the agents' port, 8426 the page's"
         ) from error
     except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UnreachableError(
-            f"no collector answers at {collector_url} ({_words(reason)}); "
-            "start one with `flopmeter collector`, or give --collector or --ledger"
-        ) from error
+        raise _silence(collector_url, error) from error
     if len(content) > MAXIMUM_ANSWER_BYTES:
         raise DataError(f"{url} answers with more than {MAXIMUM_ANSWER_BYTES} bytes; not read")
     try:
@@ -65,6 +69,15 @@ def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]
     return document
 
 
+def _silence(collector_url: str, error: Exception) -> UnreachableError:
+    reason = getattr(error, "reason", None) or error
+    return UnreachableError(
+        f"no collector answers at {collector_url} ({_words(reason)}); "
+        "start one with `flopmeter collector`, or give --collector or --ledger"
+    )
+
+
 def _words(reason: object) -> str:
-    """An operating system's reason in its own words, without its number."""
-    return str(getattr(reason, "strerror", None) or reason)
+    """An operating system's reason in its own words, without its number; safe on a terminal."""
+    text = str(getattr(reason, "strerror", None) or reason)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +141,33 @@ def test_nobody_answers(server: http.server.HTTPServer, capsys: pytest.CaptureFi
     server.server_close()
     assert main(["totals", "--collector", f"http://127.0.0.1:{server.server_port}"]) == 69
     assert "start one with `flopmeter collector`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00@\x00",  # HTTP/2, as gRPC speaks it
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 \x1b[31m\xff\r\n\r\n",
+        b"HTTP/1.1 404 \x1b[31mred\r\n\r\n",
+    ],
+)
+def test_no_http(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that speaks something else is said to, in words that print."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        port = listening.getsockname()[1]
+        assert main(["totals", "--collector", f"http://127.0.0.1:{port}"]) == 69
+        thread.join()
+    said = capsys.readouterr().err
+    assert said.rstrip("\n").isprintable()
+    if b"404" not in answer:
+        assert "does not speak HTTP; 8425 is the agents' port, 8426 the page's" in said
