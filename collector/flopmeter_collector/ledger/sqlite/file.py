@@ -32,6 +32,8 @@ class Access(enum.Enum):
 def connect(path: Path, access: Access) -> sqlite3.Connection:
     """Connect with the settings every use needs."""
     mode = {Access.COLLECT: "rwc", Access.DECLARE: "rw", Access.READ: "ro"}[access]
+    if access is Access.COLLECT:
+        _create(path)
     with storage(path, "open"):
         connection = sqlite3.connect(
             f"{path.as_uri()}?mode={mode}",
@@ -44,6 +46,13 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _create(path: Path) -> None:
+    """Make a new ledger its owner's alone; SQLite gives its journal the rights of the file."""
+    # What stands in the way otherwise is SQLite's to say.
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def lock_for_collecting(path: Path) -> int:
