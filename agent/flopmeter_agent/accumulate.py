@@ -37,6 +37,8 @@ class DeviceState:
         stillness: for how long the device has said the same.
         allocation: the user seen at `classified_monotonic_ns`.
         classified_monotonic_ns, classified_boottime_ns: up to when time is in a register.
+        time_elsewhere: whether an earlier incarnation registered time after the baseline, so
+            that the work since then cannot stand beside its time.
     """
 
     record: DeviceRecord
@@ -45,6 +47,7 @@ class DeviceState:
     classified_boottime_ns: int
     baseline: Reading | None = None
     stillness: Stillness = field(default_factory=Stillness)
+    time_elsewhere: bool = False
 
 
 # The part of a register below one unit, by what a key shares with its successor after a restart.
@@ -80,6 +83,9 @@ class Accumulator:
 
     def resume_device(self, state: DeviceState) -> None:
         """Go on where an earlier incarnation of the same boot had come to."""
+        if state.baseline is not None:
+            registered_until_ns = state.baseline.monotonic_ns
+            state.time_elsewhere = state.classified_monotonic_ns > registered_until_ns
         self.devices[state.record.device] = state
 
     def observe(
@@ -113,8 +119,13 @@ class Accumulator:
             if state.record != record:
                 state.baseline = None
             amount, suspicions = self._period(state, record, reading, allocation)
-            self._add(record, reading.evidence, _owner(state.allocation, allocation), amount)
+            owner = _owner(state.allocation, allocation)
+            if state.time_elsewhere:
+                # Nobody saw that the same user came through silence and restart.
+                owner = boundary(state.allocation, allocation)
+            self._add(record, reading.evidence, owner, amount)
         state.record = record
+        state.time_elsewhere = False
         state.baseline = reading
         state.allocation = allocation
         state.classified_monotonic_ns = reading.monotonic_ns

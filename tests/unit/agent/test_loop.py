@@ -381,6 +381,35 @@ def test_restarts_beside_a_silent_device_register_its_time_once(tmp_path: Path) 
     assert sum(covered_ns(keyed.vector) for keyed in report.vectors) == 2 * 1200 * NS_PER_S
 
 
+def test_work_after_silence_and_restart_is_kept_under_a_boundary(tmp_path: Path) -> None:
+    """Its time lies in closed keys and nobody saw the user through: the work is kept, doubtful."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    for scenario_s in (300, 400, 500):
+        loop = host.start()
+        silence(loop)
+        host.go_to(scenario_s)
+        loop.sample()
+    loop = host.start()
+    host.go_to(600)
+    loop.sample()
+    host.go_to(700)
+    loop.sample()
+    report = loop.report()
+    kept = totals(report, "run:a")[Component.HMMA_MEGACYCLES]
+    doubtful = totals(report, "boundary(run:a,run:a)")[Component.HMMA_MEGACYCLES]
+    truth = sum(
+        host.scenario.tensor_cycles("n0", device, 700 * NS_PER_S) // 10**6 for device in range(2)
+    )
+    assert kept > 0
+    assert doubtful > 0
+    # Each of the two keys of each device keeps what is below one unit to itself.
+    assert truth - 4 <= kept + doubtful <= truth
+
+
 def test_what_the_journal_does_not_hold_is_never_sent(tmp_path: Path) -> None:
     """After a failed write nothing leaves: the next start would count the period again."""
     host = Host(tmp_path)
