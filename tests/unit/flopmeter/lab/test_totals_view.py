@@ -59,7 +59,7 @@ def shown(table: Table) -> list[str]:
 def test_models(model: str, state: State, decided: bool) -> None:
     """Threshold, value, reached and range stand whole in 80 columns; a long state wraps whole."""
     head, *lines = shown(models_table(models(model, state, decided=decided)))
-    assert head.split() == "model threshold value reached likely range state".split()
+    assert head.split() == ["model", "threshold", "value", "reached", "likely", "range", "state"]
     cut = head.index("state")
     numbers = [" ".join(line[:cut].split()) for line in lines if line[:cut].strip()]
     assert numbers[0].endswith("eu-ai-act-51-2 1e25 0.0012 % 0.00061..0.0025 %")
@@ -72,5 +72,15 @@ def test_models(model: str, state: State, decided: bool) -> None:
 def test_runs(name: str) -> None:
     """A run's figures stand whole in 80 columns, however long its name is."""
     (line,) = (one for one in shown(runs_table(runs(name), columns=80)) if "1.2e20" in one)
-    assert line.split()[1:] == "1.2e20 6.1e19..2.5e20 undeclared cycles 99.9 % 512 on 64".split()
+    assert line.split()[1:] == [
+        "1.2e20",
+        "6.1e19..2.5e20",
+        "undeclared",
+        "cycles",
+        "99.9",
+        "%",
+        "512",
+        "on",
+        "64",
+    ]
     assert line.startswith(name[:8])
