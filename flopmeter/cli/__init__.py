@@ -198,5 +198,5 @@ def _missing_extra(error: Exception, command: str) -> UsageError | None:
     extras = ",".join(COMMANDS[command].extras) or "agent,collector"
     return UsageError(
         f"`flopmeter {command}` needs the module {module}; "
-        f"install it with: pip install 'flopmeter[{extras}]'"
+        f"install it with: pip install '.[{extras}]' from a checkout"
     )

@@ -66,7 +66,7 @@ def load_torch() -> Torch:
     except ModuleNotFoundError as error:
         raise UsageError(
             "calibration needs PyTorch with CUDA; install it with: "
-            "pip install 'flopmeter[agent,collector,calibrate]'"
+            "pip install '.[agent,collector,calibrate]' from a checkout"
         ) from error
     if not torch.cuda.is_available():
         raise UnreachableError(

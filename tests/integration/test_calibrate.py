@@ -315,7 +315,7 @@ def test_probe_access(driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.Mo
         (["--suite", "some"], 64, "there is no suite 'some'; use all or quick"),
         (["--seconds-per-kernel", "0"], 64, "is not from 1 to 120"),
         (["--seconds-per-kernel", "nan"], 64, "is not from 1 to 120"),
-        ([], 64, "calibration needs PyTorch with CUDA; install it with: pip install"),
+        ([], 64, "calibration needs PyTorch with CUDA; install it with: pip install '.["),
     ],
 )
 def test_refused(

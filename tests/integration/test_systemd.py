@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flopmeter.cli import main
+from flopmeter_core.errors import NotPermittedError, UsageError
 from support.requirements import ROOT, require
 
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
@@ -63,6 +64,16 @@ def test_command_exists(unit: Path) -> None:
     (words,) = re.findall(r"(?m)^ExecStart=/opt/flopmeter/bin/flopmeter (.+)$", unit.read_text())
     assert main([*words.split(), "--help"]) == 0
     assert main([*words.split(), "--unheard-of", "--help"]) != 0
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_faults_of_a_person_end_it(unit: Path) -> None:
+    """What only a person can put right is not tried again every five seconds."""
+    (codes,) = re.findall(r"(?m)^RestartPreventExitStatus=(.+)$", unit.read_text())
+    assert {int(code) for code in codes.split()} == {
+        UsageError.exit_code,
+        NotPermittedError.exit_code,
+    }
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -124,7 +124,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
             ModuleNotFoundError("No module named 'grpc'", name="grpc.aio"),
             64,
             "flopmeter: `flopmeter planted` needs the module grpc; "
-            "install it with: pip install 'flopmeter[collector]'\n",
+            "install it with: pip install '.[collector]' from a checkout\n",
         ),
     ],
 )
@@ -167,7 +167,7 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert main(["collector"]) == 64
     assert capsys.readouterr().err == (
         "flopmeter: `flopmeter collector` needs the module grpc; "
-        "install it with: pip install 'flopmeter[collector]'\n"
+        "install it with: pip install '.[collector]' from a checkout\n"
     )
 
 
