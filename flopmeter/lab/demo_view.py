@@ -154,7 +154,7 @@ def plain_lines(moment: Moment) -> Iterator[str]:
             _standings(standings.get(run["model"] or run["run"])),
             f"format {format_text(run) or 'undeclared'}",
             evidence_text(run),
-            f"{run['nodes']} nodes",
+            f"{run['nodes']} node{'s' if run['nodes'] != 1 else ''}",
             f"observed {observed_text(run)}",
             tail,
         )

@@ -218,6 +218,15 @@ def test_not_by_name(host: Host, name: str) -> None:
     assert ("--scenario" if name == "simulated" else name) in str(error.value)
 
 
+def test_only_what_starts_is_offered(host: Host) -> None:
+    """Of a name that is none, the sentence lists no sensor that would be refused in turn."""
+    with pytest.raises(UsageError) as error:
+        host.choose("foo")
+    offered = str(error.value).partition("use one of ")[2].partition(";")[0]
+    assert offered.split(", ") == ["auto", "nvml", "dcgm", "none", "cpu"]
+    assert "simulated with --scenario FILE" in str(error.value)
+
+
 def test_table_is_described() -> None:
     """Each sensor has its line of explanation."""
     assert all(SENSORS.values())

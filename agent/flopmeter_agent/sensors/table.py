@@ -133,7 +133,10 @@ def choose(
         SensorError: the PCI bus cannot be read.
     """
     if name not in SENSORS:
-        raise UsageError(f"there is no sensor {name!r}; use one of {', '.join(SENSORS)}")
+        raise UsageError(
+            f"there is no sensor {name!r}; use one of {', '.join(_BUILDERS)}; "
+            "or simulated with --scenario FILE"
+        )
     if name not in _BUILDERS:
         raise UsageError(f"sensor {name} is {SENSORS[name]}; it is not started by its name alone")
     if name == "cpu" and require_real:
