@@ -23,6 +23,7 @@ from pathlib import Path
 from flopmeter_agent.claim_report import claiming, socket_path
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
@@ -138,6 +139,7 @@ class AgentApp:
             period_ns=chosen.period_ns,
             sensor_reason=chosen.reason,
             rated_power_w=lambda record: parts.recognise(record).power_w,
+            display=DisplayEstimate(parts),
             hours=Hours(hours_journal),
         )
         source, claims = self._claiming(config, clock, simulated=chosen.sensor.simulated)

@@ -46,7 +46,6 @@ class Committer:
         self._failure: FlopmeterError | None = None
         self.failed: asyncio.Future[FlopmeterError] | None = None
         self.commit_count = 0
-        self.vector_count = 0
 
     @property
     def failure(self) -> FlopmeterError | None:
@@ -117,7 +116,6 @@ class Committer:
                     self._fail(_as_failure(error), waiters)
                     return
                 self.commit_count += 1
-                self.vector_count += len(batch.vectors)
                 _resolve(waiters, position)
             if self._closed and not self._waiters:
                 return

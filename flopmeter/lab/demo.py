@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -307,15 +307,11 @@ class Demo:
         yield _PlainShow(self._console, self._clock)
 
 
-class _Show:
-    """Shows moments, one after the other."""
-
-    def __call__(self, moment: Moment) -> None:
-        """Show one."""
-        raise NotImplementedError
+_Show = Callable[[Moment], None]
+"""Shows one moment."""
 
 
-class _LiveShow(_Show):
+class _LiveShow:
     """Replaces the table on a terminal."""
 
     def __init__(self, live: Live, crossings: Crossings) -> None:
@@ -329,7 +325,7 @@ class _LiveShow(_Show):
         self._live.update(view, refresh=True)
 
 
-class _PlainShow(_Show):
+class _PlainShow:
     """Writes lines now and then, for a pipe."""
 
     def __init__(self, console: Console, clock: Clock) -> None:

@@ -47,7 +47,7 @@ def compose(*arguments: str) -> str:
     """Run docker-compose on the project, over podman's socket."""
     environment = {
         "PATH": os.environ["PATH"],
-        "HOME": os.environ.get("HOME", "/root"),
+        "HOME": str(Path.home()),
         "DOCKER_HOST": f"unix://{SOCKET}",
         "COMPOSE_PROJECT_NAME": PROJECT,
         "COMPOSE_HTTP_TIMEOUT": "120",

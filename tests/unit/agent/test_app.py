@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.app import choose_sensor, open_journal
+from flopmeter_agent.app import AgentApp, choose_sensor, open_journal
 from flopmeter_agent.config import AgentConfig
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError
+from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 
 SCENARIO = Path(__file__).parents[3] / "flopmeter" / "lab" / "data" / "demo.toml"
@@ -54,3 +55,25 @@ def test_a_journal_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None
     """The folder is named."""
     with pytest.raises(StorageError, match="cannot be opened"):
         open_journal(tmp_path / "missing")
+
+
+def test_the_agents_own_estimate_rides_along(tmp_path: Path) -> None:
+    """The agent as it is built, not only its loop, sends an estimate of what it has registered."""
+    began_ns = SystemClock().wall_ns() - 20 * NS_PER_S
+    config = AgentConfig(
+        sensor="simulated",
+        scenario=SCENARIO,
+        scenario_epoch=began_ns,
+        node="n0",
+        state=tmp_path,
+        claims_socket="",
+    )
+    app = AgentApp(config, SystemClock())
+    try:
+        app.loop.sample()
+        app.loop.sample()
+        report = app.loop.report()
+    finally:
+        app.close()
+    assert report is not None
+    assert "run:atlas-pretrain" in report.display_flop
