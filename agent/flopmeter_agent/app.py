@@ -151,12 +151,7 @@ class AgentApp:
             jitter=lambda: secrets.randbelow(1_000) / 1_000,
         )
         if config.metrics_listen:
-            # Off by default: an agent without metrics of its own never loads the library.
-            from flopmeter_agent import exposition
-
-            self._teardown.enter_context(
-                exposition.serve(config.metrics_listen, self.loop, self._link.state, claims)
-            )
+            self._serve_metrics(config.metrics_listen, claims)
         logger.info(
             "agent starts",
             extra=fields(
@@ -166,6 +161,12 @@ class AgentApp:
                 collector=config.collector,
             ),
         )
+
+    def _serve_metrics(self, listen: str, claims: ClaimBook | None) -> None:
+        # Off by default: an agent without metrics of its own never loads the library.
+        from flopmeter_agent import exposition
+
+        self._teardown.enter_context(exposition.serve(listen, self.loop, self._link.state, claims))
 
     def _claiming(
         self, config: AgentConfig, clock: Clock, *, simulated: bool
