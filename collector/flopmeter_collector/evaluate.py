@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.ledger.base import Transition
-from flopmeter_collector.totals import ModelTotals, TotalsSnapshot
+from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold, stand
 from flopmeter_core.interval import Figures
 

@@ -15,9 +15,9 @@ from fractions import Fraction
 
 from flopmeter_collector.evaluate import applicable, standings_of
 from flopmeter_collector.intake import NodeStatus
+from flopmeter_collector.snapshot import STRADDLE, ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.split import time_text
 from flopmeter_collector.sums import Account
-from flopmeter_collector.totals import STRADDLE, ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.claims import ClaimTotals, Reconciliation
 from flopmeter_core.devices import EnergyScope

@@ -23,7 +23,8 @@ from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
 from flopmeter_collector.ledger.base import Declaration, Ledger, Transition
 from flopmeter_collector.registers import RegisterTable
-from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
 from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.claims import Agreement

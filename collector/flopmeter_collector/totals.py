@@ -1,7 +1,6 @@
 """Totals: what all registers together say of each run, each model and the remainder.
 
-Owns: the running sums per run, their exact replacement when a key or a declaration changes, and
-the immutable snapshot that everything which shows a figure reads.
+Owns: the running sums per run, and their exact replacement when a key or a declaration changes.
 May touch: nothing; exact integers in memory, no clock, no I/O.
 Called by the collector's app (one thread) and by the lab's replay.
 Every sum is changed by new - old of one key and never built up again, and integers do not round,
@@ -10,111 +9,40 @@ so the totals are the same whatever the order, repetition or partition of the up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.split import Fold, Span, outer, segments_of
-from flopmeter_collector.sums import Account, Sums, account_of, total_figures
+from flopmeter_collector.snapshot import (
+    STRADDLE,
+    ModelTotals,
+    Part,
+    RunTotals,
+    SplitFigures,
+    TotalsSnapshot,
+)
+from flopmeter_collector.split import Fold, segments_of
+from flopmeter_collector.sums import Sums, account_of, total_figures
+from flopmeter_collector.weighing import NO_FLOP, Weigher
 from flopmeter_core.allocations import boundary_parties, named_run
 from flopmeter_core.claims import (
     DEFAULT_CLAIM_BOUND,
     Agreement,
     ClaimTotals,
-    Reconciliation,
     reconcile,
 )
 from flopmeter_core.devices import DeviceRecord, DeviceTable
-from flopmeter_core.errors import DataError, invariant
-from flopmeter_core.estimate import METHOD_VERSION, coefficients_for, figures_of, weigh
-from flopmeter_core.formats import FormatMix
+from flopmeter_core.errors import invariant
+from flopmeter_core.estimate import METHOD_VERSION, figures_of
 from flopmeter_core.interval import Figures
-from flopmeter_core.lineage import model_of, runs_by_model
-from flopmeter_core.methods.base import Coefficients, Conditions, Workload
-from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key, Vector
+from flopmeter_core.lineage import runs_by_model
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Key, Vector
 from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 UNATTRIBUTED = 0
 """Number of the sums that hold the work of no run."""
-
-_CacheKey = tuple[Evidence, str, str | None, Workload | None]
-
-
-STRADDLE = "straddle"
-"""Name of the part of a run that may lie on either side of a cut between two spans."""
-
-Part = Span | str | None
-"""Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class SplitFigures:
-    """A run's figures by the parts of time that were declared.
-
-    Attributes:
-        parts: by declared span, `None` for the rest and STRADDLE for what may lie on either side
-            of a cut; before the parts are clipped their products add up to the run's exactly.
-        straddling_share: share of the best figure that straddles, as (share, whole) in FLOP.
-    """
-
-    parts: Mapping[Part, Figures]
-    straddling_share: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class RunTotals:
-    """One run: what was declared of it, what its keys add up to, and what is doubtful."""
-
-    run: str
-    declaration: RunDeclaration
-    account: Account
-    warnings: tuple[str, ...] = ()
-    claims: Reconciliation | None = None
-    split: SplitFigures | None = None
-
-    @property
-    def model(self) -> str:
-        """The model this run contributes to."""
-        declared = self.declaration.model
-        return model_of(self.run, {self.run: declared} if declared is not None else {})
-
-
-@dataclass(frozen=True, slots=True)
-class ModelTotals:
-    """One model: the figures over its set of distinct runs."""
-
-    model: str
-    runs: tuple[str, ...]
-    figures: Figures
-    simulated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TotalsSnapshot:
-    """All totals at one instant; immutable, so that any thread may read it.
-
-    Attributes:
-        as_of_ns: Unix time in ns the snapshot was taken at.
-        position: the ledger position whose content it shows; None without a ledger.
-        method_version: version of the estimate.
-        table_version: version of the device table.
-        simulated: whether the ledger, or any key, is simulated.
-        runs: in the order of their names.
-        models: in the order of their names.
-        unattributed: the work of no run, boundary periods included.
-        unmatched_claims: claims of runs that were never metered, by the run's name.
-    """
-
-    as_of_ns: int
-    position: LedgerPosition | None
-    method_version: str
-    table_version: str
-    simulated: bool
-    runs: tuple[RunTotals, ...]
-    models: tuple[ModelTotals, ...]
-    unattributed: Account
-    unmatched_claims: tuple[tuple[str, ClaimTotals], ...] = ()
 
 
 @dataclass(slots=True)
@@ -158,14 +86,11 @@ class Totals:
         self._place_by_run: dict[str, int] = {}
         self._keys_by_run: dict[str, list[Key]] = {}
         self._declarations: dict[str, RunDeclaration] = {}
-        self._warnings: dict[str, dict[str, str]] = {}
         # Plain products of split runs by the part of time they belong to.
         self._parts_by_run: dict[str, dict[Part, list[int]]] = {}
         self._unread: set[str] = set()
-        # Boundary periods by the runs at their two ends: upper, ceiling and unobserved ceiling.
-        self._boundaries: dict[frozenset[str], list[int]] = {}
-        self._boundaries_by_run: dict[str, set[frozenset[str]]] = {}
-        self._coefficients: dict[_CacheKey, Coefficients] = {}
+        self._boundaries = Boundaries()
+        self._weigher = Weigher(parts)
 
     def declare(self, declaration: RunDeclaration) -> None:
         """Apply a declaration and estimate all keys of its run anew.
@@ -180,7 +105,7 @@ class Totals:
         before = self._declarations.get(run, RunDeclaration(run))
         self._declarations[run] = before.overridden_by(declaration)
         self._place(run)
-        self._warnings.pop(run, None)
+        self._weigher.forget_warnings(run)
         if declaration.spans:
             self._unread.add(run)
         for key in self._keys_by_run.get(run, ()):
@@ -278,9 +203,9 @@ class Totals:
         account = account_of(
             self._sums[self._place_by_run[run]],
             simulated=self._simulated,
-            boundary=self._boundary_of(frozenset((run,))),
+            boundary=self._boundaries.of((run,)),
         )
-        warnings = [text for _, text in sorted(self._warnings.get(run, {}).items())]
+        warnings = self._weigher.warnings(run)
         claims = None
         if run in self._claims:
             claims = reconcile(self._claims[run], account.figures, bound=self._claim_bound)
@@ -301,7 +226,7 @@ class Totals:
             return None
         columns = self._parts_by_run.get(run, {})
         figures: dict[Part, Figures] = {
-            part: figures_of(columns.get(part, (0,) * 6))
+            part: figures_of(columns.get(part, NO_FLOP))
             for part in (*declared.spans, None, STRADDLE)
         }
         bests = {part: max(0, figures[part].observed.best) for part in figures}
@@ -321,23 +246,11 @@ class Totals:
                 ModelTotals(
                     model=model,
                     runs=tuple(sorted(members)),
-                    figures=total_figures(sums, self._boundary_of(members)),
+                    figures=total_figures(sums, self._boundaries.of(members)),
                     simulated=any(by_run[run].account.simulated for run in members),
                 )
             )
         return tuple(models)
-
-    def _boundary_of(self, runs: frozenset[str]) -> tuple[int, int, int]:
-        """What boundary periods with any of these runs at an end could hold, each period once."""
-        upper = ceiling = unobserved = 0
-        touching = set().union(*(self._boundaries_by_run.get(run, ()) for run in runs))
-        for ends in touching:
-            addend_upper, addend_ceiling, addend_unobserved = self._boundaries[ends]
-            # Plain products may be out of order, as in estimate.figures_of.
-            upper += max(0, min(addend_upper, addend_ceiling))
-            ceiling += max(0, addend_ceiling)
-            unobserved += addend_unobserved
-        return upper, ceiling, unobserved
 
     def _place(self, run: str) -> int:
         """The number of a run's sums; a run seen for the first time gets one."""
@@ -354,22 +267,24 @@ class Totals:
         neighbours = frozenset(n for n in map(named_run, parties) if n is not None)
         for neighbour in neighbours:
             self._place(neighbour)
-            self._boundaries_by_run.setdefault(neighbour, set()).add(neighbours)
-        if neighbours:
-            self._boundaries.setdefault(neighbours, [0, 0, 0])
+        self._boundaries.enrol(neighbours)
         place = UNATTRIBUTED if run is None else self._place(run)
         if run is not None:
             self._keys_by_run.setdefault(run, []).append(key)
         self._sums[place].enrol(record, known=self._parts.recognise(record).known)
-        entry = _Entry(place, neighbours, record, (), (0,) * 6, (0,) * len(TIME_COMPONENTS), 0)
+        entry = _Entry(place, neighbours, record, (), NO_FLOP, (0,) * len(TIME_COMPONENTS), 0)
         entry.fold = self._fold(key)
         self._entries[key] = entry
         return entry
 
     def _replace(self, key: Key, entry: _Entry, vectors: tuple[Vector, ...]) -> None:
         """Put new vectors in the place of the old ones: new - old, in every sum."""
-        parts = self._weigh(key, entry, vectors)
+        declared = self._declarations.get(named_run(key.allocation) or "")
+        parts = self._weigher.products(
+            key, entry.record, vectors, declared=declared, fold=entry.fold
+        )
         flop = tuple(sum(column) for column in zip(*parts.values(), strict=True))
+        differences = [new - old for new, old in zip(flop, entry.flop, strict=True)]
         self._replace_parts(key, entry, parts)
         # Of the branches of a fork each physical quantity counts once, at its largest.
         widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
@@ -380,15 +295,12 @@ class Totals:
         sums.replace(
             level=key.evidence.level,
             scope=entry.record.energy_scope,
-            flop=[new - old for new, old in zip(flop, entry.flop, strict=True)],
+            flop=differences,
             times_ns=[new - old for new, old in zip(times_ns, entry.times_ns, strict=True)],
             energy_mj=energy_mj - entry.energy_mj,
         )
         sums.fork_count += (len(vectors) > 1) - (len(entry.vectors) > 1)
-        if entry.neighbours:
-            pool = self._boundaries[entry.neighbours]
-            for place, column in enumerate((3, 4, 5)):
-                pool[place] += flop[column] - entry.flop[column]
+        self._boundaries.change(entry.neighbours, differences)
         entry.vectors, entry.flop = vectors, flop
         entry.times_ns, entry.energy_mj = times_ns, energy_mj
 
@@ -398,34 +310,6 @@ class Totals:
         if declared is None or not declared.spans:
             return None
         return Fold(segments_of(declared.spans, key.phase))
-
-    def _weigh(
-        self, key: Key, entry: _Entry, vectors: tuple[Vector, ...]
-    ) -> dict[Part, tuple[int, ...]]:
-        """The products of a key's branches by the part of its run they belong to."""
-        run = named_run(key.allocation)
-        declared = self._declarations.get(run) if run is not None else None
-        if entry.fold is None or declared is None:
-            weights = self._weights(key, entry.record, declared, None)
-            return {None: merge_branches([weigh(vector, weights) for vector in vectors])}
-        segments = entry.fold.segments
-        weights_of = [
-            self._weights(key, entry.record, declared, segment.span) for segment in segments
-        ]
-        if len(segments) == 1:
-            columns = merge_branches([weigh(vector, weights_of[0]) for vector in vectors])
-            return {segments[0].span: columns}
-        if len(vectors) > 1:
-            # Of a fork nobody can tell when what was done.
-            widest = outer(weights_of)
-            return {STRADDLE: merge_branches([weigh(vector, widest) for vector in vectors])}
-        parts: dict[Part, tuple[int, ...]] = {None: (0,) * 6}
-        for places, amount in entry.fold.split(vectors[0]).items():
-            part: Part = segments[places[0]].span if len(places) == 1 else STRADDLE
-            columns = weigh(amount, outer([weights_of[place] for place in places]))
-            held = parts.get(part, (0,) * 6)
-            parts[part] = tuple(a + b for a, b in zip(held, columns, strict=True))
-        return parts
 
     def _replace_parts(self, key: Key, entry: _Entry, parts: dict[Part, tuple[int, ...]]) -> None:
         """Keep a split run's parts beside its sums, by differences as those."""
@@ -439,39 +323,6 @@ class Totals:
                 for place, amount in enumerate(columns):
                     held[place] += sign * amount
         entry.parts = parts
-
-    def _weights(
-        self, key: Key, record: DeviceRecord, declared: RunDeclaration | None, span: Span | None
-    ) -> Coefficients:
-        """The coefficients of a key under what is declared of its run, or of a span of it.
-
-        A declared format the part does not have is set aside with a warning: a wrong
-        declaration must neither stop the meter nor narrow a figure.
-        """
-        if declared is None:
-            return self._cached(key, record, None, None)
-        mix = declared.formats if span is None else span.formats
-        try:
-            return self._cached(key, record, mix, declared.workload)
-        except DataError as error:
-            part = self._parts.recognise(record)
-            formats = mix.text if mix else ""
-            self._warnings.setdefault(declared.run, {})[part.id] = (
-                f"the declared format {formats!r} is set aside on {part.name}, which counts as "
-                f"undeclared: {error}"
-            )
-            return self._cached(key, record, None, declared.workload)
-
-    def _cached(
-        self, key: Key, record: DeviceRecord, formats: FormatMix | None, workload: Workload | None
-    ) -> Coefficients:
-        identity = (key.evidence, key.record, formats.text if formats else None, workload)
-        weights = self._coefficients.get(identity)
-        if weights is None:
-            part = self._parts.recognise(record)
-            weights = coefficients_for(key.evidence, Conditions(part, record, formats, workload))
-            self._coefficients[identity] = weights
-        return weights
 
 
 _CONTRADICTIONS = {
@@ -488,15 +339,3 @@ _CONTRADICTIONS = {
         "devices, or a wrong formula in the script"
     ),
 }
-
-
-def merge_branches(branches: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Make one figure of the branches of a key.
-
-    A fork means that two histories claim one register and nobody can tell which is true: floor
-    and lower take the smallest branch, best the largest, upper, ceiling and unobserved the sum.
-    """
-    if len(branches) == 1:
-        return branches[0]
-    floor, lower, best, upper, ceiling, unobserved = zip(*branches, strict=True)
-    return min(floor), min(lower), max(best), sum(upper), sum(ceiling), sum(unobserved)

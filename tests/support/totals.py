@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold, parse_catalogue
 from flopmeter_core.data import builtin_table, builtin_thresholds
 from flopmeter_core.devices import DeviceRecord, DeviceTable, EnergyScope, parse_device_table

@@ -28,7 +28,7 @@ from flopmeter_collector.presentation import (
     thresholds_document,
     totals_document,
 )
-from flopmeter_collector.totals import TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.kernels.render import CONTENT_TYPE
 

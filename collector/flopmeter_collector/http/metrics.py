@@ -16,8 +16,8 @@ from flopmeter_collector.evaluate import standings_of
 from flopmeter_collector.http.claims import claim_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
+from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
-from flopmeter_collector.totals import ModelTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.kernels.render import Family, decimal, labels, render, with_label

@@ -21,8 +21,8 @@ from flopmeter_collector.presentation import (
     utc_text,
 )
 from flopmeter_collector.rounding import percent_text
+from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
-from flopmeter_collector.totals import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.claims import Reconciliation
 from flopmeter_core.units import J_PER_KWH, MJ_PER_J

@@ -15,7 +15,8 @@ from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.http.metrics import ServiceStatus, exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.presentation import totals_document
-from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, ClaimTotals, add_up
 from flopmeter_core.errors import UsageError
 from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table, thresholds

@@ -8,7 +8,8 @@ import pytest
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.evaluate import applicable, evaluate, previous_states
-from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import State
 from flopmeter_core.registers import Component
 from flopmeter_core.units import NS_PER_S

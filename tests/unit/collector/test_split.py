@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.declarations import RunDeclaration, parse_run_declaration
+from flopmeter_collector.snapshot import STRADDLE, RunTotals
 from flopmeter_collector.split import (
     Fold,
     Segment,
@@ -21,7 +22,7 @@ from flopmeter_collector.split import (
     segments_of,
     time_text,
 )
-from flopmeter_collector.totals import STRADDLE, RunTotals, Totals
+from flopmeter_collector.totals import Totals
 from flopmeter_core.errors import DataError
 from flopmeter_core.estimate import Columns, coefficients_for, weigh
 from flopmeter_core.formats import parse_format_mix

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.declarations import parse_run_declaration
-from flopmeter_collector.totals import Totals, TotalsSnapshot, merge_branches
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
+from flopmeter_collector.weighing import merge_branches
 from flopmeter_core.allocations import named_run
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.estimate import coefficients_for, estimate, figures_of, weigh

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from flopmeter_collector.http.app import Sources, build_app
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import NodeStatus
-from flopmeter_collector.totals import TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.reports import Hello
 from support.totals import scenario, thresholds

@@ -11,7 +11,8 @@ from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.http import metrics
 from flopmeter_collector.http.metrics import exposition
 from flopmeter_collector.http.status import ServiceStatus, node_families
-from flopmeter_collector.totals import Totals, TotalsSnapshot
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
 from flopmeter_core.kernels.render import render
 from support.totals import (
     AS_OF_NS,

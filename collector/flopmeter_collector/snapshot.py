@@ -1,0 +1,94 @@
+"""What a round of evaluation says: every total at one instant, immutable.
+
+Owns: the values that every reader of a figure is handed.
+May touch: nothing; frozen data.
+Made by totals; read by evaluate, presentation, http, publish and the lab, from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flopmeter_collector.declarations import RunDeclaration
+from flopmeter_collector.split import Span
+from flopmeter_collector.sums import Account
+from flopmeter_core.claims import ClaimTotals, Reconciliation
+from flopmeter_core.interval import Figures
+from flopmeter_core.lineage import model_of
+from flopmeter_core.reports import LedgerPosition
+
+STRADDLE = "straddle"
+"""Name of the part of a run that may lie on either side of a cut between two spans."""
+
+Part = Span | str | None
+"""Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFigures:
+    """A run's figures by the parts of time that were declared.
+
+    Attributes:
+        parts: by declared span, `None` for the rest and STRADDLE for what may lie on either side
+            of a cut; before the parts are clipped their products add up to the run's exactly.
+        straddling_share: share of the best figure that straddles, as (share, whole) in FLOP.
+    """
+
+    parts: Mapping[Part, Figures]
+    straddling_share: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """One run: what was declared of it, what its keys add up to, and what is doubtful."""
+
+    run: str
+    declaration: RunDeclaration
+    account: Account
+    warnings: tuple[str, ...] = ()
+    claims: Reconciliation | None = None
+    split: SplitFigures | None = None
+
+    @property
+    def model(self) -> str:
+        """The model this run contributes to."""
+        declared = self.declaration.model
+        return model_of(self.run, {self.run: declared} if declared is not None else {})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTotals:
+    """One model: the figures over its set of distinct runs."""
+
+    model: str
+    runs: tuple[str, ...]
+    figures: Figures
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsSnapshot:
+    """All totals at one instant; immutable, so that any thread may read it.
+
+    Attributes:
+        as_of_ns: Unix time in ns the snapshot was taken at.
+        position: the ledger position whose content it shows; None without a ledger.
+        method_version: version of the estimate.
+        table_version: version of the device table.
+        simulated: whether the ledger, or any key, is simulated.
+        runs: in the order of their names.
+        models: in the order of their names.
+        unattributed: the work of no run, boundary periods included.
+        unmatched_claims: claims of runs that were never metered, by the run's name.
+    """
+
+    as_of_ns: int
+    position: LedgerPosition | None
+    method_version: str
+    table_version: str
+    simulated: bool
+    runs: tuple[RunTotals, ...]
+    models: tuple[ModelTotals, ...]
+    unattributed: Account
+    unmatched_claims: tuple[tuple[str, ClaimTotals], ...] = ()
