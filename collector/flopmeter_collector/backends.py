@@ -57,8 +57,13 @@ def read(url: str) -> Ledger:
     return sqlite.open_for_reading(ledger_path(url))
 
 
-def declare(url: str, declaration: Declaration) -> Declaration:
+def declare(url: str, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
     """Add one declaration to an existing ledger, while a collector may be running.
+
+    Args:
+        url: the ledger.
+        declaration: its sequence is given by the ledger.
+        audit: a row for the audit log, written in the same transaction.
 
     Returns:
         The declaration with the sequence it got.
@@ -67,7 +72,7 @@ def declare(url: str, declaration: Declaration) -> Declaration:
         UsageError, DataError, StorageError: as `sqlite.open_for_declaring`.
     """
     with contextlib.closing(sqlite.open_for_declaring(ledger_path(url))) as ledger:
-        return ledger.append_declaration(declaration)
+        return ledger.append_declaration(declaration, audit=audit)
 
 
 def audit(url: str, row: AuditRow) -> AuditRow:

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -19,8 +19,10 @@ from flopmeter_collector.ledger.base import (
     Batch,
     Declaration,
     Ledger,
+    QuarantinedVector,
     StoredVector,
     Transition,
+    audit_link,
 )
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import InvariantError, NotPermittedError
@@ -37,7 +39,7 @@ class Place(Protocol):
     def read(self) -> Ledger:
         """Open it for reading."""
 
-    def declare(self, declaration: Declaration) -> Declaration:
+    def declare(self, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
         """Add a declaration from outside."""
 
     def audit(self, row: AuditRow) -> AuditRow:
@@ -60,9 +62,9 @@ class UrlPlace:
         """Open for reading."""
         return self._kept(backends.read(self._url))
 
-    def declare(self, declaration: Declaration) -> Declaration:
+    def declare(self, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
         """Declare from outside."""
-        return backends.declare(self._url, declaration)
+        return backends.declare(self._url, declaration, audit=audit)
 
     def audit(self, row: AuditRow) -> AuditRow:
         """Audit from outside."""
@@ -358,3 +360,82 @@ def test_audit_rows_stay(place: Place) -> None:
     assert list(ledger.audit()) == written
     assert ledger.position() == before
     assert list(place.read().audit()) == written
+    links = [row.link for row in written]
+    assert links[0] == audit_link("", written[0])
+    assert links[1] == audit_link(links[0], written[1])
+
+
+def test_audited_declaration(place: Place) -> None:
+    """A declaration and its audit row are written together, and the chain goes on."""
+    ledger = place.open()
+    place.audit(AuditRow(0, 7, "ada", "why", "recompute", "{}"))
+    audit = AuditRow(0, 8, "bob", "seen", "hold", '{"subject": "a"}')
+    assert place.declare(declaration("a", model="m"), audit=audit).sequence == 1
+    first, second = ledger.audit()
+    assert (second.author, second.action) == ("bob", "hold")
+    assert second.link == audit_link(first.link, second)
+
+
+def quarantined(sequence: int, values: Vector, **fields: Any) -> QuarantinedVector:
+    """A quarantined vector of the test's key."""
+    row = QuarantinedVector(key(), sequence, values, 9, "cannot be true", 1_800_000_000)
+    return dataclasses.replace(row, **fields)
+
+
+def test_quarantine(place: Place) -> None:
+    """A quarantined vector is kept beside the registers, one a key, and enters none of them."""
+    first = place.open()
+    rows = (
+        quarantined(3, vector(2**32)),
+        quarantined(1, vector(1), key=key(phase=1), boot_ns=None, released=7),
+    )
+    records = {RECORD.record_id: RECORD}
+    first.commit(Batch(records=records, quarantined=rows))
+    first.commit(batch(stored(1, vector(1))))
+    newer = quarantined(4, vector(2**33))
+    first.commit(Batch(quarantined=(newer,)))
+    first.close()
+    ledger = place.open()
+    assert list(ledger.quarantined()) == [newer, rows[1]]
+    assert list(ledger.vectors()) == [stored(1, vector(1))]
+    ledger.commit(Batch(dropped_quarantine=(key(), key(phase=9))))
+    assert list(ledger.quarantined()) == [rows[1]]
+    assert list(place.read().quarantined()) == [rows[1]]
+
+
+def test_dropped_quarantine_is_written_again(place: Place) -> None:
+    """A key that one batch both drops and quarantines is quarantined."""
+    ledger = place.open()
+    records = {RECORD.record_id: RECORD}
+    row = quarantined(3, vector(3))
+    ledger.commit(Batch(records=records, quarantined=(row,), dropped_quarantine=(key(),)))
+    assert list(ledger.quarantined()) == [row]
+
+
+def test_hours_are_dropped(place: Place) -> None:
+    """Hours that are named go, and an hour told with a wider range takes the narrower's place."""
+    ledger = place.open()
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(4)]
+    ledger.commit(dataclasses.replace(batch(stored(9, vector(9))), hours=tuple(rows)))
+    wider = dataclasses.replace(rows[3], first_hour=1)
+    dropped = ((key(), 1), (key(), 2), (key(), 77), (key(phase=5), 1))
+    ledger.commit(Batch(hours=(wider,), dropped_hours=dropped))
+    assert list(ledger.hours("run:a")) == [rows[0], wider]
+
+
+def test_allocations(place: Place) -> None:
+    """Each allocation a key names is told once."""
+    ledger = place.open()
+    assert list(ledger.allocations()) == []
+    names = ("run:b", "none", "run:a", "run:b")
+    keys = [key(phase=number, allocation=name) for number, name in enumerate(names)]
+    ledger.commit(batch(*(stored(1, vector(1), of) for of in keys)))
+    assert list(ledger.allocations()) == ["none", "run:a", "run:b"]
+
+
+def test_sound_ledger(place: Place) -> None:
+    """The storage finds nothing damaged in a ledger nobody tampered with."""
+    ledger = place.open()
+    ledger.commit(batch(stored(1, vector(1))))
+    assert list(ledger.damage()) == []
+    assert list(place.read().damage()) == []

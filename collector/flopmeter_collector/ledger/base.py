@@ -10,14 +10,25 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import HourlyVector, LedgerPosition
+
+
+class LedgerBusyError(StorageError):
+    """The ledger cannot take a commit just now: nothing of it happened, and a retry may help.
+
+    The one failure after which a collector goes on with the same batch. Every other one leaves
+    open what the disk holds.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,29 @@ class StoredVector:
     branch: int
     sequence: int
     vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedVector:
+    """The newest vector of a key that cannot be true by its own content; no total holds it.
+
+    Attributes:
+        key: whose register.
+        sequence: sequence of the vector.
+        vector: cumulative values as they were sent.
+        boot_ns: the boot time it was held against, in ns; None where that was not known.
+        reason: what it breaks, in one sentence.
+        quarantined_at_ns: Unix time in ns at which it came first: a label.
+        released: sequence of the declaration that accepted it all the same; 0 while held.
+    """
+
+    key: Key
+    sequence: int
+    vector: Vector
+    boot_ns: int | None
+    reason: str
+    quarantined_at_ns: int
+    released: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +103,9 @@ class AuditRow:
         recorded_at_ns: Unix time in ns: a label.
         author: who acted.
         reason: why, in that person's words; may be empty.
-        action: what was done: ``recompute``.
+        action: what was done, such as ``recompute`` or ``quarantine release``.
         content: JSON of what the answer rests on, and the figures before and after.
+        link: `audit_link` of the row before and this one; empty in rows of schema 4.
     """
 
     sequence: int
@@ -79,6 +114,21 @@ class AuditRow:
     reason: str
     action: str
     content: str
+    link: str = ""
+
+
+def audit_link(before: str, row: AuditRow) -> str:
+    """Chain one audit row to those before it: who changes, adds or removes one breaks the chain.
+
+    Args:
+        before: link of the row before, stored or computed; empty before the first row.
+        row: its own link is left out.
+
+    Returns:
+        64 hexadecimal digits of SHA-256.
+    """
+    told = [row.sequence, row.recorded_at_ns, row.author, row.reason, row.action, row.content]
+    return hashlib.sha256((before + "\n" + json.dumps(told)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +172,9 @@ class Batch:
         delivered_transitions: sequences of transitions a receiver has accepted.
         hours: vectors at the ends of hours; of one key and hour the highest sequence stays.
         claims: newest counts of claim registers; they take the place of what is there.
+        quarantined: one row a key, which takes the place of what is there.
+        dropped_quarantine: keys whose quarantine row is removed, before `quarantined` is written.
+        dropped_hours: keys and hours whose rows are removed, before `hours` are written.
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
@@ -131,13 +184,17 @@ class Batch:
     delivered_transitions: tuple[int, ...] = ()
     hours: tuple[HourlyVector, ...] = ()
     claims: tuple[Claim, ...] = ()
+    quarantined: tuple[QuarantinedVector, ...] = ()
+    dropped_quarantine: tuple[Key, ...] = ()
+    dropped_hours: tuple[tuple[Key, int], ...] = ()
 
 
 class Ledger(Protocol):
     """Durable storage. All calls are made from one thread at a time.
 
     Every call raises StorageError, with a sentence saying what to do, when the disk or the
-    server fails; nothing of the call has then happened.
+    server fails; nothing of the call has then happened. A commit that another process' lock or a
+    server's absence prevents raises LedgerBusyError, and the ledger stays usable.
     """
 
     @property
@@ -162,6 +219,12 @@ class Ledger(Protocol):
     def hours(self, allocation: str) -> Iterable[HourlyVector]:
         """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
 
+    def allocations(self) -> Iterable[str]:
+        """Every allocation that any key names, in order."""
+
+    def quarantined(self) -> Iterable[QuarantinedVector]:
+        """Every quarantined vector, in key order; released ones too."""
+
     def claims(self) -> Iterable[Claim]:
         """All claim registers, in key order."""
 
@@ -173,6 +236,9 @@ class Ledger(Protocol):
 
     def transitions(self) -> Iterable[Transition]:
         """All recorded transitions, oldest first."""
+
+    def damage(self) -> Iterable[str]:
+        """What the storage itself finds damaged, in one sentence each; empty when nothing is."""
 
     def close(self) -> None:
         """Release the storage."""

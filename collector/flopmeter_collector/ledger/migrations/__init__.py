@@ -19,7 +19,13 @@ class Migration:
     sql: str
 
 
-_FILES = ("0001_initial.sql", "0002_hourly_vectors.sql", "0003_claims.sql", "0004_audit.sql")
+_FILES = (
+    "0001_initial.sql",
+    "0002_hourly_vectors.sql",
+    "0003_claims.sql",
+    "0004_audit.sql",
+    "0005_ledger_operations.sql",
+)
 
 
 def load() -> tuple[Migration, ...]:

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from flopmeter_collector.ledger.base import LedgerBusyError
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError
 
 BUSY_TIMEOUT_S = 10.0
@@ -97,4 +98,5 @@ def storage(path: Path, operation: str) -> Iterator[None]:
         if kind == "SQLITE_CORRUPT":
             raise DataError(f"the ledger {path} is damaged; restore it from a backup") from error
         hint = _HINTS.get(kind, "check its disk and start again")
-        raise StorageError(f"the ledger {path} cannot {operation}: {error}; {hint}") from error
+        family = LedgerBusyError if kind == "SQLITE_BUSY" else StorageError
+        raise family(f"the ledger {path} cannot {operation}: {error}; {hint}") from error

@@ -17,7 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flopmeter_collector.ledger.base import AuditRow, Batch, Declaration, StoredVector, Transition
+from flopmeter_collector.ledger.base import (
+    AuditRow,
+    Batch,
+    Declaration,
+    LedgerBusyError,
+    QuarantinedVector,
+    StoredVector,
+    Transition,
+)
+from flopmeter_collector.ledger.sqlite import operations
 from flopmeter_collector.ledger.sqlite.claims import read_claims, write_claims
 from flopmeter_collector.ledger.sqlite.file import storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
@@ -67,6 +76,7 @@ class SqliteLedger:
         next sequence; a transition with commit number 0 gets that of this commit.
 
         Raises:
+            LedgerBusyError: another process holds the file; nothing was stored, try again.
             StorageError: nothing was stored, and this ledger takes no further commit: after a
                 failed sync nobody knows what the disk holds, so only a new start may tell.
         """
@@ -82,13 +92,17 @@ class SqliteLedger:
             with storage(self._path, "store a commit"), transaction(self._connection):
                 position = self._advance()
                 records = self._write_records(batch.records)
-                keys = self._write_keys(batch.vectors, records)
+                keys = self._write_keys((*batch.vectors, *batch.quarantined), records)
                 forked = self._write_vectors(batch.vectors, keys)
+                self._drop_hours(batch.dropped_hours)
                 self._write_hours(batch.hours, keys)
+                self._write_quarantine(batch, keys)
                 write_claims(self._connection, batch.claims)
                 for declaration in batch.declarations:
                     self._write_declaration(declaration)
                 self._write_transitions(batch, position.commit_number)
+        except LedgerBusyError:
+            raise
         except FlopmeterError:
             self._failed = True
             raise
@@ -97,8 +111,14 @@ class SqliteLedger:
         self._forked = forked
         return position
 
-    def append_declaration(self, declaration: Declaration) -> Declaration:
+    def append_declaration(
+        self, declaration: Declaration, *, audit: AuditRow | None = None
+    ) -> Declaration:
         """Add one declaration; any process may, while a collector runs.
+
+        Args:
+            declaration: its sequence is given here.
+            audit: a row for the audit log that stands or falls with it.
 
         Returns:
             The declaration with the sequence it got.
@@ -106,6 +126,8 @@ class SqliteLedger:
         with storage(self._path, "store a declaration"), transaction(self._connection):
             self._advance()
             sequence = self._write_declaration(declaration)
+            if audit is not None:
+                operations.write_audit(self._connection, audit)
         return dataclasses.replace(declaration, sequence=sequence)
 
     def append_audit(self, row: AuditRow) -> AuditRow:
@@ -115,12 +137,7 @@ class SqliteLedger:
             The row with the sequence it got.
         """
         with storage(self._path, "record an audit row"), transaction(self._connection):
-            cursor = self._connection.execute(
-                "INSERT INTO audit (recorded_at_ns, author, reason, action, content)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (row.recorded_at_ns, row.author, row.reason, row.action, row.content),
-            )
-        return dataclasses.replace(row, sequence=int(cursor.lastrowid or 0))
+            return operations.write_audit(self._connection, row)
 
     @contextlib.contextmanager
     def consistent(self) -> Iterator[None]:
@@ -177,6 +194,21 @@ class SqliteLedger:
                         vector = self._unpack(components)
                         yield HourlyVector(key, sequence, vector, first_hour, boot_ns, wall_ns)
 
+    def allocations(self) -> Iterable[str]:
+        """Every allocation that any key names, in order."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT allocation FROM register_key ORDER BY allocation"
+            ).fetchall()
+        return [allocation for (allocation,) in rows]
+
+    def quarantined(self) -> Iterable[QuarantinedVector]:
+        """Every quarantined vector, in key order; released ones too."""
+        with self.consistent():
+            keys = self._load_keys()
+            with self._read() as connection:
+                return operations.read_quarantine(connection, keys, self._unpack)
+
     def claims(self) -> Iterable[Claim]:
         """All claim registers, in key order."""
         with self._read() as connection:
@@ -198,11 +230,7 @@ class SqliteLedger:
     def audit(self) -> Iterable[AuditRow]:
         """The audit log, oldest first."""
         with self._read() as connection:
-            rows = connection.execute(
-                "SELECT sequence, recorded_at_ns, author, reason, action, content"
-                " FROM audit ORDER BY sequence"
-            ).fetchall()
-        return [AuditRow(*row) for row in rows]
+            return list(operations.read_audit(connection))
 
     def transitions(self) -> Iterable[Transition]:
         """All recorded transitions, oldest first."""
@@ -213,6 +241,11 @@ class SqliteLedger:
                 " FROM transition ORDER BY sequence"
             ).fetchall()
         return [self._transition(row) for row in rows]
+
+    def damage(self) -> Iterable[str]:
+        """What SQLite's own checks find."""
+        with self._read() as connection:
+            return operations.damage(connection)
 
     def close(self) -> None:
         """Release the file and its lock; closing twice does no harm."""
@@ -244,7 +277,7 @@ class SqliteLedger:
         return added
 
     def _write_keys(
-        self, vectors: Sequence[StoredVector], records: Mapping[str, int]
+        self, vectors: Sequence[StoredVector | QuarantinedVector], records: Mapping[str, int]
     ) -> dict[Key, int]:
         added: dict[Key, int] = {}
         for stored in vectors:
@@ -302,6 +335,22 @@ class SqliteLedger:
                 )
                 for hourly in hours
             ],
+        )
+
+    def _drop_hours(self, dropped: Sequence[tuple[Key, int]]) -> None:
+        self._connection.executemany(
+            "DELETE FROM hour_vector WHERE key = ? AND hour = ?",
+            [(self._key_ids[key], hour) for key, hour in dropped if key in self._key_ids],
+        )
+
+    def _write_quarantine(self, batch: Batch, added: Mapping[Key, int]) -> None:
+        gone = [self._key_ids[key] for key in batch.dropped_quarantine if key in self._key_ids]
+        operations.drop_quarantine(self._connection, gone)
+        operations.write_quarantine(
+            self._connection,
+            batch.quarantined,
+            lambda key: self._key_ids.get(key) or added[key],
+            lambda vector: _PACKER.pack(*vector),
         )
 
     def _write_declaration(self, declaration: Declaration) -> int:
