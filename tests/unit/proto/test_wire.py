@@ -30,6 +30,7 @@ from flopmeter_proto.wire import (
     StreamWriter,
     check_values,
 )
+from flopmeter_proto.wire.numbering import StatedNumbers
 
 HELLO = Hello("node-1", "ab" * 16, simulated=True, cluster="c", sensor="nvml", boot_id="b")
 RECORD = DeviceRecord(
@@ -216,17 +217,14 @@ def test_older_writer() -> None:
     assert check_values((5, 6)) == (5, 6) + (0,) * (COMPONENT_COUNT - 2)
 
 
-def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits() -> None:
     """A stream cannot fill the collector's memory with keys or records."""
-    reader = StreamReader()
-    monkeypatch.setattr("flopmeter_proto.wire.MAXIMUM_KEYS_PER_STREAM", 1)
     other = replace(KEY, phase=4)
     two = report(KeyedVector(KEY, 9, VECTOR), KeyedVector(other, 9, VECTOR))
     with pytest.raises(WireError, match="more than 1 keys"):
-        reader.report(StreamWriter().report(two))
-    monkeypatch.setattr("flopmeter_proto.wire.MAXIMUM_RECORDS_PER_STREAM", 0)
+        StreamReader(StatedNumbers(maximum_keys=1)).report(StreamWriter().report(two))
     with pytest.raises(WireError, match="more than 0 device records"):
-        StreamReader().report(StreamWriter().report(two))
+        StreamReader(StatedNumbers(maximum_records=0)).report(StreamWriter().report(two))
 
 
 def test_one_key_has_one_number() -> None:

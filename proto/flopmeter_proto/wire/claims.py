@@ -2,7 +2,7 @@
 
 Owns: the spelling of a claim and of its acknowledgement, and the limit on claims in a message.
 May touch: generated messages; no socket, no clock.
-Called by wire only. What a claim may hold is core's `check_claim`. A claim that breaks a rule is
+Called by wire.stream. What a claim may hold is core's `check_claim`. A claim that breaks a rule is
 refused alone: whatever a training process says, the meter's vectors beside it are taken.
 """
 

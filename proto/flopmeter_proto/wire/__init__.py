@@ -1,0 +1,36 @@
+"""The only translator between wire messages and the plain values of core.
+
+Owns: the public names of this package: what travels on a stream of reports or of batches, and every
+limit on what may come in.
+May touch: generated messages; no socket, no clock.
+Called by link (sending side) and the collector's service (receiving side).
+Everything received is checked here for shape and size; what a value may be on its content is
+the collector's `admit`. Limits: docs/wire.md, docs/adr/0005-delivery-and-durability.md.
+"""
+
+from flopmeter_proto.wire.claims import MAXIMUM_CLAIMS_PER_MESSAGE
+from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
+from flopmeter_proto.wire.stream import MAXIMUM_HOURS_PER_MESSAGE, StreamReader, StreamWriter
+from flopmeter_proto.wire.values import (
+    INCARNATION_BYTES,
+    MAXIMUM_DEVICES_PER_NODE,
+    MAXIMUM_MESSAGE_BYTES,
+    MAXIMUM_TEXT_LENGTH,
+    check_values,
+    check_version,
+)
+
+__all__ = [
+    "INCARNATION_BYTES",
+    "MAXIMUM_CLAIMS_PER_MESSAGE",
+    "MAXIMUM_DEVICES_PER_NODE",
+    "MAXIMUM_HOURS_PER_MESSAGE",
+    "MAXIMUM_KEYS_PER_STREAM",
+    "MAXIMUM_MESSAGE_BYTES",
+    "MAXIMUM_RECORDS_PER_STREAM",
+    "MAXIMUM_TEXT_LENGTH",
+    "StreamReader",
+    "StreamWriter",
+    "check_values",
+    "check_version",
+]
