@@ -5,9 +5,6 @@ May touch: the ledger file, its -wal and -shm, its `.lock` and backups beside it
 Called by flopmeter_collector.backends; the rest knows `ledger.base` only.
 Explained in docs/adr/0005-delivery-and-durability.md.
 
-A vector is one BLOB of little-endian int64 rather than a column a component: a component that
-is appended later needs no migration, a row is written 2 to 4 times as fast, and no component is
-ever searched for or summed in SQL (an SQL sum of 64-bit integers overflows at 2^63).
 Synchronous is FULL: with WAL that is one sync a commit, and anything weaker would acknowledge
 what a power cut can still take away.
 """

@@ -1,72 +1,43 @@
-"""Reading and writing the tables of an SQLite ledger.
+"""Writing the tables of an SQLite ledger.
 
-Owns: the rows of each table, and the ids that stand for keys and records in them.
+Owns: the commit, and its statements for keys, vectors, hours and claims.
 May touch: the connection it is given.
 Called by the collector's committer (one thread at a time) and by queries (read-only).
+What every backend does alike is in ledger.tables.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import os
 import sqlite3
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from flopmeter_collector.ledger.base import (
-    AuditRow,
-    Batch,
-    Declaration,
-    LedgerBusyError,
-    QuarantinedVector,
-    StoredVector,
-    Transition,
-)
-from flopmeter_collector.ledger.sqlite import operations
-from flopmeter_collector.ledger.sqlite.claims import read_claims, write_claims
+from flopmeter_collector.ledger import rows
+from flopmeter_collector.ledger.base import Batch, LedgerBusyError, QuarantinedVector, StoredVector
+from flopmeter_collector.ledger.sqlite.check import damage
 from flopmeter_collector.ledger.sqlite.file import storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
+from flopmeter_collector.ledger.tables import Connection, SqlTables
 from flopmeter_core.claims import Claim
-from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.errors import DataError, FlopmeterError, StorageError, UsageError, invariant
-from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
+from flopmeter_core.errors import FlopmeterError, StorageError, invariant
+from flopmeter_core.registers import Key
 from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 
-class SqliteLedger:
+class SqliteLedger(SqlTables):
     """Implements `ledger.base.Ledger`; see there for what each call promises."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         """Take over an open file; use one of the `open_` functions."""
+        super().__init__(str(path))
         self._path = path
         self._connection = connection
         self._lock = lock
         self._failed = False
-        self._key_ids: dict[Key, int] = {}
-        self._record_ids: dict[str, int] = {}
         self._forked: set[int] = set()
-        with storage(path, "read"):
-            row = connection.execute("SELECT ledger_id, simulated FROM meta").fetchone()
-        if row is None:
-            raise DataError(f"the ledger {path} has no identity; restore it from a backup")
-        self._ledger_id, self._simulated = str(row[0]), bool(row[1])
-
-    @property
-    def simulated(self) -> bool:
-        """Whether this ledger keeps simulated readings."""
-        return self._simulated
-
-    def position(self) -> LedgerPosition:
-        """Identity, generation and number of the last commit."""
-        with self._read() as connection:
-            generation, number = connection.execute(
-                "SELECT generation, commit_number FROM meta"
-            ).fetchone()
-        return LedgerPosition(self._ledger_id, generation, number)
+        self._identify()
 
     def commit(self, batch: Batch) -> LedgerPosition:
         """Make a batch durable, all of it or nothing.
@@ -89,18 +60,18 @@ class SqliteLedger:
         if batch == Batch():
             return self.position()
         try:
-            with storage(self._path, "store a commit"), transaction(self._connection):
-                position = self._advance()
-                records = self._write_records(batch.records)
+            with self._transaction("store a commit") as connection:
+                position = self._advance(connection)
+                records = self._write_records(connection, batch.records)
                 keys = self._write_keys((*batch.vectors, *batch.quarantined), records)
                 forked = self._write_vectors(batch.vectors, keys)
                 self._drop_hours(batch.dropped_hours)
                 self._write_hours(batch.hours, keys)
-                self._write_quarantine(batch, keys)
-                write_claims(self._connection, batch.claims)
+                self._write_quarantine(connection, batch, {**self._key_ids, **keys})
+                self._write_claims(batch.claims)
                 for declaration in batch.declarations:
-                    self._write_declaration(declaration)
-                self._write_transitions(batch, position.commit_number)
+                    self._write_declaration(connection, declaration)
+                self._write_transitions(connection, batch, position.commit_number)
         except LedgerBusyError:
             raise
         except FlopmeterError:
@@ -111,33 +82,11 @@ class SqliteLedger:
         self._forked = forked
         return position
 
-    def append_declaration(
-        self, declaration: Declaration, *, audit: AuditRow | None = None
-    ) -> Declaration:
-        """Add one declaration; any process may, while a collector runs.
-
-        Args:
-            declaration: its sequence is given here.
-            audit: a row for the audit log that stands or falls with it.
-
-        Returns:
-            The declaration with the sequence it got.
-        """
-        with storage(self._path, "store a declaration"), transaction(self._connection):
-            self._advance()
-            sequence = self._write_declaration(declaration)
-            if audit is not None:
-                operations.write_audit(self._connection, audit)
-        return dataclasses.replace(declaration, sequence=sequence)
-
-    def append_audit(self, row: AuditRow) -> AuditRow:
-        """Add one row to the audit log; the ledger's position stays, for no figure changes.
-
-        Returns:
-            The row with the sequence it got.
-        """
-        with storage(self._path, "record an audit row"), transaction(self._connection):
-            return operations.write_audit(self._connection, row)
+    def vectors(self) -> Sequence[StoredVector]:
+        """All branches of all keys, in key order; a collector reads them before it commits."""
+        found = super().vectors()
+        self._forked = {self._key_ids[stored.key] for stored in found if stored.branch}
+        return found
 
     @contextlib.contextmanager
     def consistent(self) -> Iterator[None]:
@@ -153,99 +102,10 @@ class SqliteLedger:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("COMMIT")
 
-    def records(self) -> Mapping[str, DeviceRecord]:
-        """All device records by id."""
-        with self._read() as connection:
-            rows = connection.execute("SELECT id, record_id, content FROM record").fetchall()
-        records = {}
-        for row_id, record_id, content in rows:
-            self._record_ids[record_id] = row_id
-            records[record_id] = DeviceRecord.from_json(self._object(content))
-        return records
-
-    def vectors(self) -> Iterable[StoredVector]:
-        """All branches of all keys, in key order."""
-        # A key of a later commit than the keys just read must not turn up among the vectors.
-        with self.consistent():
-            keys = self._load_keys()
-            with self._read() as connection:
-                rows = connection.execute(
-                    "SELECT key, branch, sequence, components FROM vector ORDER BY key, branch"
-                ).fetchall()
-        self._forked = {key for key, branch, _, _ in rows if branch}
-        return [
-            StoredVector(keys[key], branch, sequence, self._unpack(components))
-            for key, branch, sequence, components in rows
-        ]
-
-    def hours(self, allocation: str) -> Iterable[HourlyVector]:
-        """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
-        with self.consistent():
-            keys = self._load_keys(allocation)
-            with self._read() as connection:
-                # Row by row: a long run has more hours than fit into memory.
-                for row_id, key in keys.items():
-                    rows = connection.execute(
-                        "SELECT sequence, first_hour, boot_ns, wall_ns, components"
-                        " FROM hour_vector WHERE key = ? ORDER BY hour",
-                        (row_id,),
-                    )
-                    for sequence, first_hour, boot_ns, wall_ns, components in rows:
-                        vector = self._unpack(components)
-                        yield HourlyVector(key, sequence, vector, first_hour, boot_ns, wall_ns)
-
-    def allocations(self) -> Iterable[str]:
-        """Every allocation that any key names, in order."""
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT allocation FROM register_key ORDER BY allocation"
-            ).fetchall()
-        return [allocation for (allocation,) in rows]
-
-    def quarantined(self) -> Iterable[QuarantinedVector]:
-        """Every quarantined vector, in key order; released ones too."""
-        with self.consistent():
-            keys = self._load_keys()
-            with self._read() as connection:
-                return operations.read_quarantine(connection, keys, self._unpack)
-
-    def claims(self) -> Iterable[Claim]:
-        """All claim registers, in key order."""
-        with self._read() as connection:
-            return read_claims(connection)
-
-    def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
-        """Declarations with a sequence above `after`, oldest first."""
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT sequence, declared_at_ns, author, source, kind, subject, body"
-                " FROM declaration WHERE sequence > ? ORDER BY sequence",
-                (after,),
-            ).fetchall()
-        return [
-            Declaration(sequence, at_ns, author, source, kind, subject, self._texts(body))
-            for sequence, at_ns, author, source, kind, subject, body in rows
-        ]
-
-    def audit(self) -> Iterable[AuditRow]:
-        """The audit log, oldest first."""
-        with self._read() as connection:
-            return list(operations.read_audit(connection))
-
-    def transitions(self) -> Iterable[Transition]:
-        """All recorded transitions, oldest first."""
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT sequence, model, threshold, state_before, state_after, decided,"
-                " occurred_at_ns, commit_number, figures, delivered"
-                " FROM transition ORDER BY sequence"
-            ).fetchall()
-        return [self._transition(row) for row in rows]
-
-    def damage(self) -> Iterable[str]:
+    def damage(self) -> Sequence[str]:
         """What SQLite's own checks find."""
-        with self._read() as connection:
-            return operations.damage(connection)
+        with self._guard("read") as connection:
+            return damage(connection)
 
     def close(self) -> None:
         """Release the file and its lock; closing twice does no harm."""
@@ -255,26 +115,15 @@ class SqliteLedger:
             os.close(self._lock)
             self._lock = None
 
-    # --- writing ---------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def _guard(self, operation: str) -> Iterator[sqlite3.Connection]:
+        with storage(self._path, operation):
+            yield self._connection
 
-    def _advance(self) -> LedgerPosition:
-        rows = self._connection.execute(
-            "UPDATE meta SET commit_number = commit_number + 1 RETURNING generation, commit_number"
-        ).fetchall()
-        return LedgerPosition(self._ledger_id, *rows[0])
-
-    def _write_records(self, records: Mapping[str, DeviceRecord]) -> dict[str, int]:
-        added = {}
-        for record_id, record in records.items():
-            if record_id not in self._record_ids:
-                content = json.dumps(record.to_json(), sort_keys=True)
-                self._connection.execute(
-                    "INSERT INTO record (record_id, content) VALUES (?, ?)"
-                    " ON CONFLICT (record_id) DO NOTHING",
-                    (record_id, content),
-                )
-                added[record_id] = self._record_row(record_id)
-        return added
+    @contextlib.contextmanager
+    def _transaction(self, operation: str) -> Iterator[sqlite3.Connection]:
+        with storage(self._path, operation), transaction(self._connection):
+            yield self._connection
 
     def _write_keys(
         self, vectors: Sequence[StoredVector | QuarantinedVector], records: Mapping[str, int]
@@ -284,14 +133,12 @@ class SqliteLedger:
             key = stored.key
             if key in self._key_ids or key in added:
                 continue
-            record = records.get(key.record) or self._record_row(key.record)
-            row = _key_row(key, record)
+            record = records.get(key.record) or self._record_row(self._connection, key.record)
             cursor = self._connection.execute(
-                "INSERT INTO register_key"
-                " (incarnation, device, allocation, phase, evidence, record)"
+                f"INSERT INTO register_key ({rows.KEY_COLUMNS})"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET phase = excluded.phase"
                 " RETURNING id",
-                row,
+                rows.key_row(key, record),
             )
             added[key] = cursor.fetchall()[0][0]
         return added
@@ -307,7 +154,7 @@ class SqliteLedger:
             "INSERT INTO vector VALUES (?, ?, ?, ?) ON CONFLICT (key, branch)"
             " DO UPDATE SET sequence = excluded.sequence, components = excluded.components",
             [
-                (key, stored.branch, stored.sequence, _PACKER.pack(*stored.vector))
+                (key, stored.branch, stored.sequence, rows.pack(stored.vector))
                 for key, stored in zip(ids, vectors, strict=True)
             ],
         )
@@ -331,7 +178,7 @@ class SqliteLedger:
                     hourly.sequence,
                     hourly.boot_ns,
                     hourly.wall_ns,
-                    _PACKER.pack(*hourly.vector),
+                    rows.pack(hourly.vector),
                 )
                 for hourly in hours
             ],
@@ -343,145 +190,20 @@ class SqliteLedger:
             [(self._key_ids[key], hour) for key, hour in dropped if key in self._key_ids],
         )
 
-    def _write_quarantine(self, batch: Batch, added: Mapping[Key, int]) -> None:
-        gone = [self._key_ids[key] for key in batch.dropped_quarantine if key in self._key_ids]
-        operations.drop_quarantine(self._connection, gone)
-        operations.write_quarantine(
-            self._connection,
-            batch.quarantined,
-            lambda key: self._key_ids.get(key) or added[key],
-            lambda vector: _PACKER.pack(*vector),
-        )
-
-    def _write_declaration(self, declaration: Declaration) -> int:
-        cursor = self._connection.execute(
-            "INSERT INTO declaration (declared_at_ns, author, source, kind, subject, body)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                declaration.declared_at_ns,
-                declaration.author,
-                declaration.source,
-                declaration.kind,
-                declaration.subject,
-                json.dumps(dict(declaration.body), sort_keys=True),
-            ),
-        )
-        return int(cursor.lastrowid or 0)
-
-    def _write_transitions(self, batch: Batch, commit_number: int) -> None:
-        self._connection.executemany(
-            "INSERT INTO transition (model, threshold, state_before, state_after, decided,"
-            " occurred_at_ns, commit_number, figures, delivered)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    transition.model,
-                    transition.threshold,
-                    transition.before,
-                    transition.after,
-                    int(transition.decided),
-                    transition.occurred_at_ns,
-                    transition.commit_number or commit_number,
-                    json.dumps(dict(transition.figures), sort_keys=True),
-                    int(transition.delivered),
-                )
-                for transition in batch.transitions
-            ],
-        )
-        self._connection.executemany(
-            "UPDATE transition SET delivered = 1 WHERE sequence = ?",
-            [(sequence,) for sequence in batch.delivered_transitions],
-        )
-
-    # --- reading ---------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        with storage(self._path, "read"):
-            yield self._connection
-
-    def _record_row(self, record_id: str) -> int:
-        known = self._record_ids.get(record_id)
-        if known is not None:
-            return known
-        row = self._connection.execute(
-            "SELECT id FROM record WHERE record_id = ?", (record_id,)
+    def _next_audit_sequence(self, connection: Connection) -> int:
+        # Not the highest row's: a row that somebody removed has to leave its gap.
+        found = connection.execute(
+            "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'audit'"
         ).fetchone()
-        invariant(row is not None, f"a key's record {record_id} comes with or before the key")
-        return int(row[0])
+        return int(found[0])
 
-    def _load_keys(self, only: str | None = None) -> dict[int, Key]:
-        """Keys by id, all of them or those of one allocation."""
-        keys = {}
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT k.id, k.device, k.incarnation, k.allocation, k.phase, k.evidence,"
-                " r.record_id FROM register_key AS k JOIN record AS r ON r.id = k.record"
-                + ("" if only is None else " WHERE k.allocation = ?"),
-                () if only is None else (only,),
-            )
-            for row_id, device, incarnation, allocation, phase, evidence, record_id in rows:
-                key = Key(
-                    device=device,
-                    incarnation=incarnation.hex(),
-                    allocation=allocation,
-                    phase=phase,
-                    evidence=Evidence(evidence),
-                    record=record_id,
-                )
-                keys[row_id] = key
-                self._key_ids[key] = row_id
-        return keys
-
-    def _transition(self, row: tuple[Any, ...]) -> Transition:
-        sequence, model, threshold, before, after, decided, at_ns, number, figures, delivered = row
-        return Transition(
-            sequence=sequence,
-            model=model,
-            threshold=threshold,
-            before=before,
-            after=after,
-            decided=bool(decided),
-            occurred_at_ns=at_ns,
-            commit_number=number,
-            figures=self._texts(figures),
-            delivered=bool(delivered),
+    def _write_claims(self, claims: Sequence[Claim]) -> None:
+        """Put the newest counts of claims in the place of older ones."""
+        self._connection.executemany(
+            f"INSERT INTO claim ({rows.CLAIM_COLUMNS})"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET last_step = excluded.last_step,"
+            " step_count = excluded.step_count, token_count = excluded.token_count,"
+            " compute_flop = excluded.compute_flop, sequence = excluded.sequence",
+            [rows.claim_row(claim) for claim in claims],
         )
-
-    def _unpack(self, components: bytes) -> Vector:
-        count = len(components) // 8
-        if count > COMPONENT_COUNT:
-            raise UsageError(
-                f"the ledger {self._path} holds vectors of {count} components, this flopmeter "
-                f"knows {COMPONENT_COUNT}: upgrade flopmeter"
-            )
-        values = struct.unpack(f"<{count}q", components)
-        return values + (0,) * (COMPONENT_COUNT - count)
-
-    def _object(self, text: str) -> dict[str, object]:
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise DataError(
-                f"the ledger {self._path} holds text that is not JSON; restore it from a backup"
-            ) from error
-        if not isinstance(content, dict):
-            raise DataError(f"the ledger {self._path} is damaged; restore it from a backup")
-        return content
-
-    def _texts(self, text: str) -> dict[str, str]:
-        return {name: str(content) for name, content in self._object(text).items()}
-
-
-_PACKER = struct.Struct(f"<{COMPONENT_COUNT}q")
-
-
-def _key_row(key: Key, record: int) -> tuple[bytes, str, str, int, int, int]:
-    return (
-        bytes.fromhex(key.incarnation),
-        key.device,
-        key.allocation,
-        key.phase,
-        int(key.evidence),
-        record,
-    )

@@ -1,0 +1,334 @@
+"""The part of a ledger that is the same SQL on every backend: reading, and adding rows.
+
+Owns: the ids that stand for keys and records, the queries, and the rows that are only added.
+May touch: the connection its backend hands it.
+Called through `ledger.base.Ledger`; the backends inherit it and own how vectors are merged.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from flopmeter_collector.ledger import rows
+from flopmeter_collector.ledger.base import (
+    AuditRow,
+    Batch,
+    Declaration,
+    QuarantinedVector,
+    StoredVector,
+    Transition,
+    audit_link,
+)
+from flopmeter_core.claims import Claim
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import DataError, invariant
+from flopmeter_core.registers import Key
+from flopmeter_core.reports import HourlyVector, LedgerPosition
+
+
+class Cursor(Protocol):
+    """The rows of one statement."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+
+class Connection(Protocol):
+    """What a database module has to offer; parameters are written ``?``."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ..., /) -> Cursor:
+        """Run one statement."""
+
+    def executemany(self, statement: str, parameters: Iterable[Sequence[Any]], /) -> object:
+        """Run one statement with each of several rows."""
+
+
+class SqlTables(abc.ABC):
+    """Reading and adding, over whatever connection the backend has; see `ledger.base.Ledger`."""
+
+    def __init__(self, name: str) -> None:
+        """Prepare; the backend calls `_identify` once it is connected.
+
+        Args:
+            name: the ledger in words of a message, without a password.
+        """
+        self._name = name
+        self._ledger_id = ""
+        self._simulated = False
+        self._key_ids: dict[Key, int] = {}
+        self._record_ids: dict[str, int] = {}
+
+    @abc.abstractmethod
+    def _guard(self, operation: str) -> contextlib.AbstractContextManager[Connection]:
+        """The connection; inside the block its errors become flopmeter's."""
+
+    @abc.abstractmethod
+    def _transaction(self, operation: str) -> contextlib.AbstractContextManager[Connection]:
+        """The connection; all of the block becomes durable, or nothing."""
+
+    @abc.abstractmethod
+    def consistent(self) -> contextlib.AbstractContextManager[None]:
+        """Everything read inside the block is of one commit; no commit goes inside it."""
+
+    @abc.abstractmethod
+    def _next_audit_sequence(self, connection: Connection) -> int:
+        """The sequence of the next audit row; nobody else gets the same one."""
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this ledger keeps simulated readings."""
+        return self._simulated
+
+    def position(self) -> LedgerPosition:
+        """Identity, generation and number of the last commit."""
+        with self._guard("read") as connection:
+            generation, number = connection.execute(
+                "SELECT generation, commit_number FROM meta"
+            ).fetchone()
+        return LedgerPosition(self._ledger_id, generation, number)
+
+    def records(self) -> Mapping[str, DeviceRecord]:
+        """All device records by id."""
+        with self._guard("read") as connection:
+            found = connection.execute("SELECT id, record_id, content FROM record").fetchall()
+        records = {}
+        for row_id, record_id, content in found:
+            self._record_ids[record_id] = row_id
+            records[record_id] = rows.record_of(content, self._name)
+        return records
+
+    def vectors(self) -> Sequence[StoredVector]:
+        """All branches of all keys, in key order."""
+        # A key of a later commit than the keys just read must not turn up among the vectors.
+        with self.consistent():
+            keys = self._load_keys()
+            with self._guard("read") as connection:
+                found = connection.execute(
+                    "SELECT key, branch, sequence, components FROM vector ORDER BY key, branch"
+                ).fetchall()
+        return [
+            StoredVector(keys[key], branch, sequence, rows.unpack(components, self._name))
+            for key, branch, sequence, components in found
+        ]
+
+    def hours(self, allocation: str) -> Iterable[HourlyVector]:
+        """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
+        with self.consistent():
+            # Key by key: a long run has more hours than fit into memory.
+            for row_id, key in self._load_keys(allocation).items():
+                with self._guard("read") as connection:
+                    found = connection.execute(
+                        "SELECT sequence, first_hour, boot_ns, wall_ns, components"
+                        " FROM hour_vector WHERE key = ? ORDER BY hour",
+                        (row_id,),
+                    ).fetchall()
+                for sequence, first_hour, boot_ns, wall_ns, components in found:
+                    vector = rows.unpack(components, self._name)
+                    yield HourlyVector(key, sequence, vector, first_hour, boot_ns, wall_ns)
+
+    def allocations(self) -> Iterable[str]:
+        """Every allocation that any key names, in order."""
+        with self._guard("read") as connection:
+            found = connection.execute("SELECT DISTINCT allocation FROM register_key").fetchall()
+        return sorted(allocation for (allocation,) in found)
+
+    def quarantined(self) -> Iterable[QuarantinedVector]:
+        """Every quarantined vector, in key order; released ones too."""
+        with self.consistent():
+            keys = self._load_keys()
+            with self._guard("read") as connection:
+                found = connection.execute(
+                    f"SELECT key, {rows.QUARANTINE_COLUMNS} FROM quarantine ORDER BY key"
+                ).fetchall()
+        return [rows.quarantined_of(keys[key], row, self._name) for key, *row in found]
+
+    def claims(self) -> Iterable[Claim]:
+        """All claim registers, in the order of their keys' columns."""
+        with self._guard("read") as connection:
+            found = connection.execute(f"SELECT {rows.CLAIM_COLUMNS} FROM claim").fetchall()
+        # Here and not in SQL: a server sorts texts by its own language.
+        return [rows.claim_of(row) for row in sorted(found, key=lambda row: row[:10])]
+
+    def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
+        """Declarations with a sequence above `after`, oldest first."""
+        with self._guard("read") as connection:
+            found = connection.execute(
+                f"SELECT sequence, {rows.DECLARATION_COLUMNS} FROM declaration"
+                " WHERE sequence > ? ORDER BY sequence",
+                (after,),
+            ).fetchall()
+        return [rows.declaration_of(row, self._name) for row in found]
+
+    def audit(self) -> Iterable[AuditRow]:
+        """The audit log, oldest first."""
+        with self._guard("read") as connection:
+            return self._read_audit(connection)
+
+    def transitions(self) -> Iterable[Transition]:
+        """All recorded transitions, oldest first."""
+        with self._guard("read") as connection:
+            found = connection.execute(
+                f"SELECT sequence, {rows.TRANSITION_COLUMNS} FROM transition ORDER BY sequence"
+            ).fetchall()
+        return [rows.transition_of(row, self._name) for row in found]
+
+    # --- adding ----------------------------------------------------------------------------------
+
+    def append_declaration(
+        self, declaration: Declaration, *, audit: AuditRow | None = None
+    ) -> Declaration:
+        """Add one declaration; any process may, while a collector runs.
+
+        Args:
+            declaration: its sequence is given here.
+            audit: a row for the audit log that stands or falls with it.
+
+        Returns:
+            The declaration with the sequence it got.
+        """
+        with self._transaction("store a declaration") as connection:
+            self._advance(connection)
+            sequence = self._write_declaration(connection, declaration)
+            if audit is not None:
+                self._write_audit(connection, audit)
+        return dataclasses.replace(declaration, sequence=sequence)
+
+    def append_audit(self, row: AuditRow) -> AuditRow:
+        """Add one row to the audit log; the ledger's position stays, for no figure changes.
+
+        Returns:
+            The row with the sequence it got.
+        """
+        with self._transaction("record an audit row") as connection:
+            return self._write_audit(connection, row)
+
+    # --- for the backends ------------------------------------------------------------------------
+
+    def _identify(self) -> None:
+        """Learn which ledger this is.
+
+        Raises:
+            DataError: it has no identity.
+        """
+        with self._guard("read") as connection:
+            row = connection.execute("SELECT ledger_id, simulated FROM meta").fetchone()
+        if row is None:
+            raise DataError(f"the ledger {self._name} has no identity; restore it from a backup")
+        self._ledger_id, self._simulated = str(row[0]), bool(row[1])
+
+    def _advance(self, connection: Connection) -> LedgerPosition:
+        """Take the next commit number; on a server this row's lock puts commits in their order."""
+        found = connection.execute(
+            "UPDATE meta SET commit_number = commit_number + 1 RETURNING generation, commit_number"
+        ).fetchall()
+        return LedgerPosition(self._ledger_id, *found[0])
+
+    def _write_declaration(self, connection: Connection, declaration: Declaration) -> int:
+        added = connection.execute(
+            f"INSERT INTO declaration ({rows.DECLARATION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+            " RETURNING sequence",
+            rows.declaration_row(declaration),
+        ).fetchall()
+        return int(added[0][0])
+
+    def _write_audit(self, connection: Connection, row: AuditRow) -> AuditRow:
+        """Add one row and chain it to those before it; returns it with its sequence and link."""
+        # First: on a server it takes the lock under which nobody else adds a row meanwhile.
+        sequence = self._next_audit_sequence(connection)
+        newest = connection.execute(
+            "SELECT link FROM audit ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        before: str = newest[0] if newest else ""
+        if not before:
+            for earlier in self._read_audit(connection):
+                before = audit_link(before, earlier)
+        row = dataclasses.replace(row, sequence=sequence)
+        row = dataclasses.replace(row, link=audit_link(before, row))
+        connection.execute(
+            f"INSERT INTO audit ({rows.AUDIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            dataclasses.astuple(row),
+        )
+        return row
+
+    def _read_audit(self, connection: Connection) -> list[AuditRow]:
+        found = connection.execute(f"SELECT {rows.AUDIT_COLUMNS} FROM audit ORDER BY sequence")
+        return [AuditRow(*row) for row in found.fetchall()]
+
+    def _write_quarantine(
+        self, connection: Connection, batch: Batch, ids: Mapping[Key, int]
+    ) -> None:
+        """Remove the rows a batch drops, then put its rows in the place of older ones."""
+        connection.executemany(
+            "DELETE FROM quarantine WHERE key = ?",
+            [(ids[key],) for key in batch.dropped_quarantine if key in ids],
+        )
+        connection.executemany(
+            f"INSERT INTO quarantine (key, {rows.QUARANTINE_COLUMNS})"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " sequence = excluded.sequence, components = excluded.components,"
+            " boot_ns = excluded.boot_ns, reason = excluded.reason,"
+            " quarantined_at_ns = excluded.quarantined_at_ns, released = excluded.released",
+            [(ids[held.key], *rows.quarantine_row(held)) for held in batch.quarantined],
+        )
+
+    def _write_transitions(self, connection: Connection, batch: Batch, commit_number: int) -> None:
+        connection.executemany(
+            f"INSERT INTO transition ({rows.TRANSITION_COLUMNS})"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [rows.transition_row(transition, commit_number) for transition in batch.transitions],
+        )
+        connection.executemany(
+            "UPDATE transition SET delivered = 1 WHERE sequence = ?",
+            [(sequence,) for sequence in batch.delivered_transitions],
+        )
+
+    def _write_records(
+        self, connection: Connection, records: Mapping[str, DeviceRecord]
+    ) -> dict[str, int]:
+        """Add records that are new; returns their rows, to be remembered after the commit."""
+        added = {}
+        # In their own order: two collectors that add the same ones never wait for each other.
+        for record_id, record in sorted(records.items()):
+            if record_id not in self._record_ids:
+                connection.execute(
+                    "INSERT INTO record (record_id, content) VALUES (?, ?)"
+                    " ON CONFLICT (record_id) DO NOTHING",
+                    (record_id, rows.record_text(record)),
+                )
+                added[record_id] = self._record_row(connection, record_id)
+        return added
+
+    def _record_row(self, connection: Connection, record_id: str) -> int:
+        known = self._record_ids.get(record_id)
+        if known is not None:
+            return known
+        row = connection.execute(
+            "SELECT id FROM record WHERE record_id = ?", (record_id,)
+        ).fetchone()
+        invariant(row is not None, f"a key's record {record_id} comes with or before the key")
+        return int(row[0])
+
+    def _load_keys(self, only: str | None = None) -> dict[int, Key]:
+        """Keys by id, all of them or those of one allocation."""
+        keys = {}
+        with self._guard("read") as connection:
+            found = connection.execute(
+                "SELECT k.id, k.incarnation, k.device, k.allocation, k.phase, k.evidence,"
+                " r.record_id FROM register_key AS k JOIN record AS r ON r.id = k.record"
+                + ("" if only is None else " WHERE k.allocation = ?")
+                + " ORDER BY k.id",
+                () if only is None else (only,),
+            ).fetchall()
+        for row_id, *columns in found:
+            key = keys[row_id] = rows.key_of(columns)
+            self._key_ids[key] = row_id
+        return keys
