@@ -20,7 +20,7 @@ from flopmeter_agent.accumulate import Accumulator, carry_owner
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
-from flopmeter_agent.sensors.base import Failure, Readout, Sensor
+from flopmeter_agent.sensors.base import Baseline, Failure, Readout, ResumingSensor, Sensor
 from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_agent.suspects import Suspects
 from flopmeter_core.allocations import NONE
@@ -342,6 +342,14 @@ class AgentLoop:
         if old.boot_id == self._clock.boot_id:
             for device in old.devices:
                 self._accumulator.resume_device(device)
+            if isinstance(self._sensor, ResumingSensor):
+                self._sensor.resume(
+                    {
+                        device.record.device: Baseline(device.record, device.baseline)
+                        for device in old.devices
+                        if device.baseline is not None
+                    }
+                )
 
     def _write_journal(self) -> None:
         self._journal.write(state.encode(self._state()))

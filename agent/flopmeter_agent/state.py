@@ -159,7 +159,7 @@ def _reading_out(reading: Reading) -> dict[str, Any]:
         "boottime_ns": reading.boottime_ns,
         "cycles": {int(component): count for component, count in reading.cycles.items()},
     }
-    for name in ("energy_mj", "clock_khz", "power_mw"):
+    for name in ("counter_unit", "energy_mj", "clock_khz", "power_mw"):
         if getattr(reading, name) is not None:
             fields[name] = getattr(reading, name)
     return fields
@@ -172,6 +172,7 @@ def _reading_in(fields: Any) -> Reading:
         monotonic_ns=fields["monotonic_ns"],
         boottime_ns=fields["boottime_ns"],
         cycles={Component(int(place)): count for place, count in fields["cycles"].items()},
+        counter_unit=fields.get("counter_unit"),
         energy_mj=fields.get("energy_mj"),
         clock_khz=fields.get("clock_khz"),
         power_mw=fields.get("power_mw"),

@@ -26,6 +26,9 @@ class Reading:
         monotonic_ns: the agent's monotonic clock at the reading (stops in suspend).
         boottime_ns: the agent's boot-time clock at the reading (counts suspend).
         cycles: cumulative hardware counters in SM cycles since boot, by component.
+        counter_unit: how many steps the driver's own counters make in one clock cycle of the
+            device (1, its SM count or four times it); `cycles` was made with it. None without
+            `cycles`, and where the source counts SM cycles itself.
         energy_mj: the hardware's cumulative energy counter in mJ; None where there is none.
         activity_ppm: mean activity since the reading before, in ppm of elapsed SM cycles,
             by component (GPM interval metrics).
@@ -44,6 +47,7 @@ class Reading:
     monotonic_ns: int
     boottime_ns: int
     cycles: Mapping[Component, int] = field(default_factory=lambda: _EMPTY)
+    counter_unit: int | None = None
     energy_mj: int | None = None
     activity_ppm: Mapping[Component, int] = field(default_factory=lambda: _EMPTY)
     clock_khz: int | None = None

@@ -9,9 +9,9 @@ duration are counted by the loop, never by a sensor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.readings import Reading
@@ -37,6 +37,14 @@ class Readout:
     readings: tuple[Reading, ...]
     failures: tuple[Failure, ...] = ()
     suspicions: tuple[Suspicion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The last reading of a device, and who the device was: what a difference is taken from."""
+
+    record: DeviceRecord
+    reading: Reading
 
 
 class Sensor(Protocol):
@@ -66,3 +74,14 @@ class Sensor(Protocol):
 
     def close(self) -> None:
         """Release the driver; the sensor is not used again."""
+
+
+@runtime_checkable
+class ResumingSensor(Protocol):
+    """A sensor whose devices have counters that outlive the agent."""
+
+    def resume(self, baselines: Mapping[str, Baseline]) -> None:
+        """Take the last readings of an earlier agent of the same boot, by device.
+
+        Called before anything else, so that the first reading can continue the counters.
+        """

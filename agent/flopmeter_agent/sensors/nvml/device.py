@@ -19,6 +19,7 @@ from typing import Any
 
 import pynvml
 
+from flopmeter_agent.sensors.base import Baseline
 from flopmeter_agent.sensors.nvml.clocks import SmClock
 from flopmeter_agent.sensors.nvml.driver import DriverError, Query, ask, count_or_none
 from flopmeter_agent.sensors.nvml.gpm import (
@@ -97,9 +98,11 @@ class NvmlDevice:
         self._cumulative: frozenset[Component] = frozenset()
         self._unit = Normaliser(self.record.sm_count, self.record.max_sm_clock_mhz)
         self._counted: Mapping[Component, int] = {}
+        self._resumed_ns: int | None = None
         self._older_ns: int | None = None
         self._read_ns: int | None = None
         self._dropped = False
+        self._before: Baseline | None = None
         self.closed = False
         self._evidence: Evidence | None = None
         self._no_gpm = ""
@@ -175,13 +178,15 @@ class NvmlDevice:
             DriverError: the device is gone, or answered nothing at all.
         """
         if self._dropped:
-            self._dropped, self._read_ns, self._counted = False, None, {}
+            self._dropped, self._read_ns = False, None
+            self.resume(self._before)
         self.slices.sample(self.record, self._no_slices)
         sampled = self._sample()
         clock_khz = self._sm_clock.khz()
         energy_mj = count_or_none(self._energy())
         power_mw = count_or_none(self._power()) if energy_mj is None else None
         cycles = self._cycles(sampled, clock_khz)
+        self._check_resumed(cycles, sampled.monotonic_ns)
         busy_ppm = None
         by_slices = self.slices.measure(
             self.record,
@@ -195,7 +200,7 @@ class NvmlDevice:
             cycles, evidence = {}, Evidence.GPM
             sampled.activity, sampled.remark = by_slices, ""
         elif self._sees_work(sampled, cycles) and clock_khz is not None:
-            same_counters = bool(cycles) and cycles.keys() == self._counted.keys()
+            same_counters = self._same_counters(cycles)
             evidence = Evidence.CYCLES if same_counters else Evidence.GPM
             if not same_counters:
                 sampled.remark = self._unit.reason if self._cumulative else _BEFORE_R595
@@ -212,6 +217,7 @@ class NvmlDevice:
             monotonic_ns=sampled.monotonic_ns,
             boottime_ns=sampled.boottime_ns,
             cycles=cycles,
+            counter_unit=self._unit.unit if cycles else None,
             energy_mj=energy_mj,
             activity_ppm=sampled.activity if evidence is Evidence.GPM else {},
             clock_khz=clock_khz,
@@ -224,9 +230,21 @@ class NvmlDevice:
         """Why the probe found no activity counters (rungs cycles and gpm); "" where it did."""
         return self._no_gpm
 
-    def drop(self) -> None:
-        """Take note that the reading under way will not be used: the next one starts anew."""
-        self._dropped = True
+    def resume(self, before: Baseline | None) -> None:
+        """Go on from a reading that another process, or another handle of the device, took.
+
+        The counters since boot outlive both, so that their difference is the work between. Not
+        called while a reading is under way.
+        """
+        self._counted, self._resumed_ns = {}, None
+        if before is None or before.record != self.record or not before.reading.counter_unit:
+            return
+        self._unit.resume(before.reading.counter_unit)
+        self._counted, self._resumed_ns = before.reading.cycles, before.reading.monotonic_ns
+
+    def drop(self, before: Baseline | None) -> None:
+        """Take note that the reading under way is not used: the next one goes on from `before`."""
+        self._before, self._dropped = before, True
 
     def close(self) -> None:
         """Free what the driver holds for this device."""
@@ -294,6 +312,20 @@ class NvmlDevice:
         )
         return self._unit.sm_cycles(sampled.raw) if self._unit.known else {}
 
+    def _same_counters(self, cycles: Mapping[Component, int]) -> bool:
+        return bool(cycles) and cycles.keys() == self._counted.keys()
+
+    def _check_resumed(self, cycles: Mapping[Component, int], monotonic_ns: int) -> None:
+        """Let go of an earlier reading whose counters these cannot be."""
+        since_ns, self._resumed_ns = self._resumed_ns, None
+        if since_ns is None or not self._same_counters(cycles):
+            return
+        elapsed = Component.SM_ELAPSED_MEGACYCLES
+        if not self._unit.continues(
+            cycles[elapsed] - self._counted[elapsed], monotonic_ns - since_ns
+        ):
+            self._counted = {}
+
     def _sees_work(self, sampled: _Sampled, cycles: Mapping[Component, int]) -> bool:
         """Whether the counters of this poll can be believed.
 
@@ -303,7 +335,7 @@ class NvmlDevice:
         active = Component.SM_ACTIVE_MEGACYCLES
         if sampled.activity:
             silent = not any(sampled.activity.values())
-        elif cycles and cycles.keys() == self._counted.keys():
+        elif self._same_counters(cycles):
             silent = cycles.get(active, 0) == self._counted.get(active, 0)
         else:
             return False

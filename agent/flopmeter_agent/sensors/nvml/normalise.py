@@ -50,6 +50,31 @@ class Normaliser:
         """Whether the unit was found."""
         return self._agreed >= _AGREEMENTS
 
+    @property
+    def unit(self) -> int | None:
+        """The unit n; None until it is known."""
+        return self._candidate if self.known else None
+
+    def resume(self, unit: int) -> None:
+        """Take the unit an earlier reading of the same device and driver was made with."""
+        if unit in (1, self._sm_count, _SUB_CORES_PER_SM * self._sm_count):
+            self._candidate, self._agreed = unit, _AGREEMENTS
+
+    def continues(self, elapsed_cycles: int, elapsed_ns: int) -> bool:
+        """Whether counters may be those of an earlier reading, further on: a possible mean clock.
+
+        One that was reset in between and has passed its old value gives too low a clock.
+
+        Args:
+            elapsed_cycles: the difference of the elapsed SM cycles, summed over the SMs.
+            elapsed_ns: the time between the two readings.
+        """
+        if elapsed_cycles == 0:
+            return True  # nothing moved: a counter that stands still while the device is at rest
+        if not self._max_clock_khz or not self._sm_count or elapsed_cycles < 0 or elapsed_ns <= 0:
+            return False
+        return self._possible(elapsed_cycles * 1_000_000 // (elapsed_ns * self._sm_count))
+
     def offer(
         self,
         *,
@@ -91,6 +116,11 @@ class Normaliser:
             component: count * self._sm_count // self._candidate for component, count in raw.items()
         }
 
+    def _possible(self, mean_khz: int) -> bool:
+        """Whether the device can have run at a mean clock."""
+        lowest, highest = _LOWEST_PPM * self._max_clock_khz, _HIGHEST_PPM * self._max_clock_khz
+        return lowest <= mean_khz * PPM <= highest
+
     def _only_possible(
         self, deltas: Mapping[Component, int], elapsed_ns: int, clock_khz: int | None
     ) -> int:
@@ -102,11 +132,7 @@ class Normaliser:
         clocks_khz = {
             n: per_ms // n for n in (1, self._sm_count, _SUB_CORES_PER_SM * self._sm_count)
         }
-        possible = [
-            n
-            for n, khz in clocks_khz.items()
-            if _LOWEST_PPM * self._max_clock_khz <= khz * PPM <= _HIGHEST_PPM * self._max_clock_khz
-        ]
+        possible = [n for n, khz in clocks_khz.items() if self._possible(khz)]
         if len(possible) > 1 and clock_khz:
             possible = [
                 n

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pynvml
 
-from flopmeter_agent.sensors.base import Failure, Readout
+from flopmeter_agent.sensors.base import Baseline, Failure, Readout
 from flopmeter_agent.sensors.nvml.device import NvmlDevice
 from flopmeter_agent.sensors.nvml.driver import DriverError, ask, close_driver, open_driver
 from flopmeter_agent.workers import Done, Stuck, Workers
@@ -98,6 +98,7 @@ class NvmlSensor:
         self._addresses: dict[str, str] = {}
         self._devices: dict[str, NvmlDevice] = {}
         self._lost: dict[str, str] = {}
+        self._baselines: dict[str, Baseline] = {}
         self._unseen: dict[str, DeviceRecord] = {}
         self._announced: dict[str, DeviceRecord] = {}
         self._driver_version = ""
@@ -141,6 +142,12 @@ class NvmlSensor:
             handled.slices.announced = {record.device: record for record in records}
             slices += records
         return (*self._records.values(), *slices, *self._unseen.values())
+
+    def resume(self, baselines: Mapping[str, Baseline]) -> None:
+        """Take the last readings of an earlier agent, from which counters since boot go on."""
+        self._baselines |= baselines
+        for device, handled in self._devices.items():
+            handled.resume(self._baselines.get(device))
 
     def read(self) -> Readout:
         """One reading of each device that answers, a failure of each other one.
@@ -198,9 +205,10 @@ class NvmlSensor:
                 return "the driver is being opened again after a device was lost"
             return self._lost.get(device, _FOUND_NOW)
         if isinstance(outcome, Stuck):
-            self._devices[device].drop()
+            self._devices[device].drop(self._baselines.get(device))
             return "a call of the driver does not return; the other devices are read on"
         if isinstance(outcome.returned, Reading):
+            self._baselines[device] = Baseline(self._records[device], outcome.returned)
             return outcome.returned
         error = outcome.error
         if isinstance(error, DriverError):
@@ -321,6 +329,8 @@ class NvmlSensor:
         # One that was lost while the driver was being listed is lost all the same.
         alive = {device: handled for device, handled in found.devices.items() if not handled.closed}
         for device, handled in alive.items():
+            if self._devices.get(device) is not handled:
+                handled.resume(self._baselines.get(device))
             self._records[device] = handled.record
             self._addresses[device] = handled.address
             self._lost.pop(device, None)

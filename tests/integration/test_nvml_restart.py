@@ -1,0 +1,230 @@
+"""Counters since boot over a restart of the agent: the work of the gap, and of no other.
+
+The real binding on a scripted driver; an agent ends, its journal stays, and the next one begins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flopmeter_agent import state
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.sensors.nvml import NvmlSensor
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence
+from flopmeter_core.units import NS_PER_S
+from support.fake_nvml import FakeDriver, uuid_of
+from support.manual_clock import ManualClock
+
+SM_COUNT = 132
+CLOCK_MHZ = 1_700
+START_S = 1_000
+GPU_IS_LOST = 15
+WORKING = 250, 252, 249  # any tensor, HMMA, SM active
+
+
+class Node:
+    """A node whose driver runs on while agents come and go."""
+
+    def __init__(self, folder: Path, unit: int) -> None:
+        self.driver = FakeDriver(folder)
+        self.clock = ManualClock(monotonic_s=START_S)
+        self.folder = folder
+        self.unit = unit
+        self.reset_s = 0
+        self.agents = 0
+        self.driver.update({f"gpu0.gpm.{metric}": 40 for metric in (2, 5, 7)})
+        self.driver.update({f"gpu0.gpm.{metric}": 0 for metric in (*range(248, 255), 257, 258)})
+        self.driver.update({"gpu0.gpm.259": 0, "gpu0.gpm.260": 0, "gpu0.busy_percent": 100})
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let the counters be what this instant makes them: 40 % tensor activity, 500 W."""
+        ns = self.clock.monotonic_ns() - self.reset_s * NS_PER_S
+        elapsed = ns * CLOCK_MHZ * self.unit // 1_000
+        lines = {f"gpu0.gpm.{metric}": elapsed * 2 // 5 for metric in WORKING}
+        self.driver.update(lines | {"gpu0.gpm.248": elapsed, "gpu0.energy_mj": ns // 2_000_000})
+
+    def start(self, *, allocation: str = "run:a") -> AgentLoop:
+        """Begin an agent on the journal of the one before."""
+        self.agents += 1
+        self.sensor = NvmlSensor(
+            "n1", self.clock, library_path=self.driver.library, pause=lambda _: None
+        )
+        self.journal = Journal(OsBlockFile(self.folder / "journal"))
+        self.loop = AgentLoop(
+            self.sensor,
+            self.journal,
+            self.clock,
+            Identity(node="n1", allocation=allocation),
+            incarnation=f"{self.agents:032x}",
+            period_ns=NS_PER_S,
+        )
+        self.loop.sample()
+        return self.loop
+
+    def stop(self) -> None:
+        """End the agent as a kill does: nothing of it is left but the journal."""
+        self.sensor.close()
+        self.journal.close()
+
+    def seconds(self, count: int) -> None:
+        """Sample once a second."""
+        for _ in range(count):
+            self.wait(1)
+            self.loop.sample()
+
+    def wait(self, seconds: int) -> None:
+        """Let time go by; the device works on."""
+        self.clock.advance(seconds)
+        self.go_on()
+
+    def total(self, component: Component, *, allocation: str = "run:a") -> int:
+        """A component over all registers of one user, closed ones included."""
+        stored = state.decode(self.journal.payload or b"").registers
+        return sum(
+            each.register.units[component]
+            for each in stored
+            if each.key.allocation == allocation and each.key.evidence is Evidence.CYCLES
+        )
+
+    @property
+    def unobserved_ns(self) -> int:
+        """Time of all registers that nobody measured."""
+        stored = state.decode(self.journal.payload or b"").registers
+        return sum(each.register.units[Component.UNOBSERVED_NS] for each in stored)
+
+    @property
+    def time_ns(self) -> int:
+        """Time of all registers."""
+        stored = state.decode(self.journal.payload or b"").registers
+        return sum(each.register.units[part] for each in stored for part in TIME_COMPONENTS)
+
+
+@pytest.fixture(params=[1, SM_COUNT, 4 * SM_COUNT])
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node whose counters are means, sums over SMs, or sums over sub-cores."""
+    made = Node(tmp_path, request.param)
+    made.start()
+    made.seconds(10)
+    yield made
+    made.stop()
+    assert made.driver.references == 0
+    made.driver.close()
+
+
+def cycles_of(seconds: int) -> int:
+    """Tensor megacycles of so many seconds."""
+    return seconds * SM_COUNT * CLOCK_MHZ * 2 // 5
+
+
+def test_the_gap_is_counted(node: Node) -> None:
+    """An hour without an agent: no time is unobserved and every cycle of it is registered."""
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.stop()
+    node.wait(3_600)
+    node.start()
+    assert node.unobserved_ns == 0
+    gained = node.total(Component.TENSOR_MEGACYCLES) - before
+    assert abs(gained - cycles_of(3_600)) <= 1
+    node.seconds(5)
+    gained = node.total(Component.TENSOR_MEGACYCLES) - before
+    assert abs(gained - cycles_of(3_605)) <= 1
+    assert node.unobserved_ns == 0
+    assert node.time_ns == 3_615 * NS_PER_S
+    assert node.sensor.remarks[uuid_of(0)] == ""
+
+
+def test_agents_that_never_live_long(node: Node) -> None:
+    """Ten agents of one sample each: the first reading is enough to go on from."""
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    for _ in range(10):
+        node.stop()
+        node.wait(60)
+        node.start()
+    assert node.unobserved_ns == 0
+    assert abs(node.total(Component.TENSOR_MEGACYCLES) - before - cycles_of(600)) <= 1
+
+
+def test_another_user_at_the_end(node: Node) -> None:
+    """A gap whose ends have two users is neither's: it is registered under their boundary."""
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.stop()
+    node.wait(100)
+    node.start(allocation="run:b")
+    assert node.total(Component.TENSOR_MEGACYCLES) == before
+    assert node.total(Component.TENSOR_MEGACYCLES, allocation="run:b") == 0
+    shared = node.total(Component.TENSOR_MEGACYCLES, allocation="boundary(run:a,run:b)")
+    assert abs(shared - cycles_of(100)) <= 1
+    assert node.unobserved_ns == 0
+
+
+@pytest.mark.parametrize(("waited_s", "since_reset_s"), [(500, 20), (60_000, 1_600)])
+def test_counters_that_were_reset(node: Node, waited_s: int, since_reset_s: int) -> None:
+    """A GPU that was reset meanwhile, passed its old count or not, gives nothing of the gap."""
+    node.stop()
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.clock.advance(waited_s)
+    node.reset_s = node.clock.monotonic_ns() // NS_PER_S - since_reset_s
+    node.go_on()
+    node.start()
+    assert node.total(Component.TENSOR_MEGACYCLES) == before
+    assert node.unobserved_ns == waited_s * NS_PER_S
+    node.seconds(5)
+    assert abs(node.total(Component.TENSOR_MEGACYCLES) - before - cycles_of(5)) <= 1
+
+
+def test_another_boot(node: Node) -> None:
+    """After a boot the old counters say nothing."""
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.stop()
+    node.clock.boot_id = "another"
+    node.wait(100)
+    node.start()
+    node.seconds(1)
+    assert node.total(Component.TENSOR_MEGACYCLES) == before
+
+
+def test_another_driver(node: Node) -> None:
+    """A new driver may count from 0 and in another unit: the gap is unobserved."""
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.stop()
+    node.driver.set("driver", "600.1.2")
+    node.wait(100)
+    node.start()
+    assert node.total(Component.TENSOR_MEGACYCLES) == before
+    assert node.unobserved_ns == 100 * NS_PER_S
+
+
+def test_an_older_journal(node: Node) -> None:
+    """A journal without the counters' unit is read: nothing is made up for the gap."""
+    node.stop()
+    old = state.decode(node.journal.payload or b"")
+    for device in old.devices:
+        assert device.baseline is not None
+        device.baseline = dataclasses.replace(device.baseline, counter_unit=None)
+    journal = Journal(OsBlockFile(node.folder / "journal"))
+    journal.write(state.encode(old))
+    journal.close()
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.wait(100)
+    node.start()
+    assert node.total(Component.TENSOR_MEGACYCLES) == before
+    node.seconds(5)
+    assert node.total(Component.TENSOR_MEGACYCLES) > before
+
+
+def test_a_device_that_was_away(node: Node) -> None:
+    """Lost and back under the same driver: its counters tell what it did while nobody could ask."""
+    before = node.total(Component.TENSOR_MEGACYCLES)
+    node.driver.set("gpu0.error.*", GPU_IS_LOST)
+    node.seconds(40)
+    node.driver.set("gpu0.error.*", None)
+    node.seconds(60)
+    assert abs(node.total(Component.TENSOR_MEGACYCLES) - before - cycles_of(100)) <= 1
+    assert 30 * NS_PER_S <= node.unobserved_ns <= 80 * NS_PER_S
+    assert node.time_ns == 110 * NS_PER_S
