@@ -46,8 +46,14 @@ class Node:
         """Let the counters be what this instant makes them: 40 % tensor activity, 500 W."""
         ns = self.clock.monotonic_ns() - self.reset_s * NS_PER_S
         elapsed = ns * CLOCK_MHZ * self.unit // 1_000
-        lines = {f"gpu0.gpm.{metric}": elapsed * 2 // 5 for metric in WORKING}
-        self.driver.update(lines | {"gpu0.gpm.248": elapsed, "gpu0.energy_mj": ns // 2_000_000})
+        lines: dict[str, object] = {f"gpu0.gpm.{metric}": elapsed * 2 // 5 for metric in WORKING}
+        self.driver.update(lines | {"gpu0.gpm.248": elapsed})
+        self.burn()
+
+    def burn(self) -> None:
+        """Move the energy counter alone: 500 W."""
+        ns = self.clock.monotonic_ns() - self.reset_s * NS_PER_S
+        self.driver.set("gpu0.energy_mj", ns // 2_000)
 
     def start(self, *, allocation: str = "run:a") -> AgentLoop:
         """Begin an agent on the journal of the one before."""
@@ -63,6 +69,7 @@ class Node:
             Identity(node="n1", allocation=allocation),
             incarnation=f"{self.agents:032x}",
             period_ns=NS_PER_S,
+            rated_power_w=lambda record: 700,
         )
         self.loop.sample()
         return self.loop
@@ -216,6 +223,30 @@ def test_an_older_journal(node: Node) -> None:
     assert node.total(Component.TENSOR_MEGACYCLES) == before
     node.seconds(5)
     assert node.total(Component.TENSOR_MEGACYCLES) > before
+
+
+@pytest.mark.parametrize("node", [1], indirect=True)
+def test_without_counters_the_energy_tells(node: Node) -> None:
+    """On the GPM rung a restart's gap is read by the energy counter, as what it is: energy."""
+    for metric in range(248, 261):
+        node.driver.set(f"gpu0.gpm.{metric}", None)
+    node.driver.set("driver", "580.1")
+    node.go_on = node.burn  # type: ignore[method-assign]
+    node.stop()
+    node.wait(1)
+    node.start()
+    node.seconds(3)
+    lost_ns = node.unobserved_ns
+    node.stop()
+    node.wait(3_600)
+    node.start()
+    assert node.unobserved_ns == lost_ns
+    stored = state.decode(node.journal.payload or b"").registers
+    (bridge,) = [r for r in stored if r.key.evidence is Evidence.ENERGY]
+    assert bridge.register.units[Component.ENERGY_MJ] == 3_600 * 500_000
+    assert bridge.register.units[Component.BUSY_NS] == 3_600 * NS_PER_S
+    assert bridge.key.allocation == "run:a"
+    assert node.time_ns == 3_614 * NS_PER_S
 
 
 def test_a_device_that_was_away(node: Node) -> None:

@@ -284,7 +284,10 @@ class NvmlSensor:
         self._open = True
 
     def _list(self, known: Mapping[str, NvmlDevice]) -> _Survey:
-        """List the devices and probe the new ones; runs in a worker thread.
+        """List the devices and probe those to be probed; runs in a worker thread.
+
+        A known device without activity counters is probed again each time, through a handle of
+        its own: what was refused may be allowed by now, and a reading may be under way.
 
         Raises:
             DriverError: the driver cannot be asked.
@@ -297,11 +300,12 @@ class NvmlSensor:
                 device = str(ask(pynvml.nvmlDeviceGetUUID, handle))
                 if device in known:
                     survey.devices[device] = known[device]
-                else:
-                    fresh[device] = self.device_type(
-                        handle, self._node, self._driver_version, self._clock
-                    )
-                    fresh[device].start()
+                    if not known[device].without_activity:
+                        continue
+                fresh[device] = self.device_type(
+                    handle, self._node, self._driver_version, self._clock
+                )
+                fresh[device].start()
             except DriverError as error:
                 survey.refused.append(str(error))
         if fresh:
@@ -309,9 +313,13 @@ class NvmlSensor:
         for device, handled in fresh.items():
             try:
                 handled.probe()
-                survey.devices[device] = handled
             except DriverError as error:
                 survey.refused.append(str(error))
+                continue
+            if device in known and handled.without_activity:
+                handled.close()
+            else:
+                survey.devices[device] = handled
         return survey
 
     def _take(self) -> None:
@@ -329,8 +337,11 @@ class NvmlSensor:
         # One that was lost while the driver was being listed is lost all the same.
         alive = {device: handled for device, handled in found.devices.items() if not handled.closed}
         for device, handled in alive.items():
-            if self._devices.get(device) is not handled:
+            before = self._devices.get(device)
+            if before is not handled:
                 handled.resume(self._baselines.get(device))
+                if before is not None and not self._workers.stuck(device):
+                    before.close()
             self._records[device] = handled.record
             self._addresses[device] = handled.address
             self._lost.pop(device, None)
