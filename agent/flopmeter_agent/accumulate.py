@@ -27,9 +27,8 @@ from flopmeter_core.readings import Reading
 from flopmeter_core.registers import SUBUNITS, Component, Evidence, Key, Register
 from flopmeter_core.suspicion import Stillness, Suspicion
 
-# Boards at rest draw 7 to 20 % of their rated power (idle figures of data sheets and users): a mean
-# below 5 % over a gap is a counter that began anew. An assumption; where it is wrong the gap stays
-# unobserved.
+# A mean below 5 % of the rated power over a gap is taken for a counter that began anew. An
+# assumption: boards at rest draw more. Where it is wrong the gap stays unobserved.
 _LEAST_POWER_PPM = 50_000
 
 
