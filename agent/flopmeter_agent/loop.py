@@ -27,7 +27,7 @@ from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import NotPermittedError, SensorError, StorageError
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
-from flopmeter_core.registers import COMPONENT_COUNT, Key
+from flopmeter_core.registers import COMPONENT_COUNT, Key, Register
 from flopmeter_core.reports import (
     MAXIMUM_VECTORS_PER_REPORT,
     Answer,
@@ -304,6 +304,16 @@ class AgentLoop:
                 self._acknowledged[ack.key] = newest
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
             self._offered = ()
+
+    def held(self) -> dict[Key, Register]:
+        """A copy of every register held, open and closed; what is acknowledged may be gone."""
+        with self._lock:
+            held = {key: stored.register for key, stored in self._closed.items()}
+            held |= self._accumulator.registers
+            return {
+                key: Register(list(each.units), list(each.carry), each.sequence)
+                for key, each in held.items()
+            }
 
     def device_totals(self) -> dict[str, list[int]]:
         """Registers of this incarnation summed by device, for display."""

@@ -14,6 +14,9 @@ import importlib.metadata
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
 
 from flopmeter_collector import backends
 from flopmeter_collector.alerts.alertmanager import AlertSender
@@ -44,17 +47,58 @@ from flopmeter_proto.daemon.logs import fields
 logger = logging.getLogger(__name__)
 
 
+class OpenLedger(Protocol):
+    """Opens a ledger by its URL; lab.simulation puts a faulty disk in between."""
+
+    def __call__(self, url: str, /, *, simulated: bool) -> Ledger:
+        """The ledger, opened by its one collector."""
+
+
+class Server(Protocol):
+    """What serves the agents' streams."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+
+    async def start(self) -> None:
+        """Serve."""
+
+    async def stop(self) -> None:
+        """Take no new call and end the open ones."""
+
+
+class Listen(Protocol):
+    """Binds the ingest service to an address; lab.simulation has a network of its own."""
+
+    def __call__(
+        self, service: IngestService, address: str, credentials: grpc.ServerCredentials | None, /
+    ) -> Server:
+        """A server that is bound and does not serve yet."""
+
+
 class CollectorApp:
     """One collector. Built without side effects, started and stopped on one event loop."""
 
-    def __init__(self, config: CollectorConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: CollectorConfig,
+        clock: Clock,
+        *,
+        open_ledger: OpenLedger = backends.collect,
+        listen: Listen = GrpcServer,
+    ) -> None:
         """Prepare; nothing is opened before `start`.
 
         Args:
             config: checked settings.
             clock: stamps snapshots, transitions and reports.
+            open_ledger: opens the ledger that the settings name.
+            listen: binds the service to the address that the settings name.
         """
         self._config = config
+        self._open_ledger = open_ledger
+        self._listen = listen
         self._clock = clock
         self._teardown = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[FlopmeterError] | None = None
@@ -133,13 +177,13 @@ class CollectorApp:
             )
         self.thresholds = thresholds_in_force(config.thresholds_dir)
         ledger = await asyncio.to_thread(
-            backends.collect, config.ledger, simulated=config.simulated
+            self._open_ledger, config.ledger, simulated=config.simulated
         )
         self._teardown.callback(ledger.close)
         await self._rebuild(ledger)
         self.intake = Intake(self.table, self._committer, self._clock, simulated=ledger.simulated)
         service = IngestService(self.intake, maximum_streams=config.maximum_streams)
-        server = GrpcServer(service, config.grpc_listen, credentials)
+        server = self._listen(service, config.grpc_listen, credentials)
         self._teardown.push_async_callback(server.stop)
         web = None
         if config.http_listen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from flopmeter_collector.ledger import sqlite
@@ -45,10 +46,15 @@ def ledger_path(url: str) -> Path:
     return Path(path)
 
 
-def collect(url: str, *, simulated: bool) -> Ledger:
+def collect(
+    url: str,
+    *,
+    simulated: bool,
+    new_ledger_id: Callable[[], str] = lambda: secrets.token_hex(16),
+) -> Ledger:
     """Open a ledger as its one collector; see `sqlite.open_for_collecting` for the errors."""
     return sqlite.open_for_collecting(
-        ledger_path(url), simulated=simulated, new_ledger_id=lambda: secrets.token_hex(16)
+        ledger_path(url), simulated=simulated, new_ledger_id=new_ledger_id
     )
 
 

@@ -2,7 +2,8 @@
 
 Owns: connecting, one report in flight, deadlines, back-off and reconnection.
 May touch: one gRPC channel; no disk, no clock but the event loop's.
-Called by the agent's app and lab.replay (and later by relays).
+Called by the agent's app and lab.replay (and later by relays); lab.simulation gives it a channel
+of its own (`Dial`).
 One report is in flight at a time: since vectors are cumulative, whatever changed while an answer
 was on its way is in the next report, and an outage of any length costs no memory.
 """
@@ -14,7 +15,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import grpc
 import grpc.aio
@@ -88,6 +89,32 @@ class LinkState:
     last_error: str = ""
 
 
+class Call(Protocol):
+    """The few calls a stream makes to its transport; a grpc.aio call is one."""
+
+    async def write(self, request: pb.StreamReportsRequest) -> None:
+        """Send one message."""
+
+    async def read(self) -> object:
+        """The next message, or grpc.aio.EOF when the other side has ended the stream."""
+
+    async def code(self) -> grpc.StatusCode:
+        """The status the stream ended with."""
+
+    async def details(self) -> str | None:
+        """The sentence beside the status."""
+
+    async def done_writing(self) -> None:
+        """End this side of the stream in order."""
+
+    def cancel(self) -> bool:
+        """Give the stream up."""
+
+
+Dial = Callable[[], contextlib.AbstractAsyncContextManager[Call]]
+"""Opens one call; leaving the context releases its connection."""
+
+
 class Link:
     """One agent's way to one collector."""
 
@@ -99,6 +126,8 @@ class Link:
         *,
         credentials: grpc.ChannelCredentials | None = None,
         jitter: Callable[[], float] = lambda: 0.5,
+        longest_backoff_s: float = LONGEST_BACKOFF_S,
+        dial: Dial | None = None,
     ) -> None:
         """Prepare a link; nothing is connected yet.
 
@@ -108,6 +137,8 @@ class Link:
             source: gives reports and takes answers.
             credentials: TLS credentials; None sends in plaintext.
             jitter: a random number in 0..1, drawn before each wait for a reconnection.
+            longest_backoff_s: longest mean wait for a reconnection.
+            dial: opens a call in place of a gRPC channel to `address`.
         """
         self.state = LinkState()
         self._address = address
@@ -115,6 +146,8 @@ class Link:
         self._source = source
         self._credentials = credentials
         self._jitter = jitter
+        self._longest_backoff_s = longest_backoff_s
+        self._dial = dial if dial is not None else self._dial_grpc
 
     async def run(self, *, wait: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         """Report until `stop` is set, over any number of connections.
@@ -135,7 +168,7 @@ class Link:
             except StreamEndedError as error:
                 self._note(error)
                 if error.final:
-                    backoff_s = LONGEST_BACKOFF_S
+                    backoff_s = self._longest_backoff_s
                 elif self.state.answers > answered:
                     # Only an answered report shows that the collector works; a hello does not.
                     backoff_s = FIRST_BACKOFF_S
@@ -143,11 +176,24 @@ class Link:
                 delay_s = backoff_s * (0.5 + self._jitter())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), delay_s)
-                backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+                backoff_s = min(2 * backoff_s, self._longest_backoff_s)
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[Stream]:
         """Open one stream and say hello; yields a `Stream`."""
+        async with self._dial() as call:
+            stream = Stream(call, self._source, self.state)
+            try:
+                await stream.say_hello(self._hello())
+                yield stream
+                await call.done_writing()
+            finally:
+                self.state.connected = False
+                call.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _dial_grpc(self) -> AsyncIterator[Call]:
+        """Open one call over a gRPC channel of its own."""
         if self._credentials is None:
             channel = grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
         else:
@@ -155,15 +201,7 @@ class Link:
                 self._address, self._credentials, options=_CHANNEL_OPTIONS
             )
         async with channel:
-            call = pb_grpc.IngestServiceStub(channel).StreamReports(wait_for_ready=False)
-            stream = Stream(call, self._source, self.state)
-            await stream.say_hello(self._hello())
-            try:
-                yield stream
-                await call.done_writing()
-            finally:
-                self.state.connected = False
-                call.cancel()
+            yield pb_grpc.IngestServiceStub(channel).StreamReports(wait_for_ready=False)
 
     def _note(self, error: StreamEndedError) -> None:
         """Log why a stream ended, once for each new reason."""
@@ -180,9 +218,7 @@ class Link:
 class Stream:
     """One open stream."""
 
-    def __init__(
-        self, call: grpc.aio.StreamStreamCall[Any, Any], source: ReportSource, state: LinkState
-    ):
+    def __init__(self, call: Call, source: ReportSource, state: LinkState):
         """Take over an open call."""
         self._call = call
         self._source = source
