@@ -41,6 +41,7 @@ class DeviceState:
         baseline: the last reading; None until there is one.
         stillness: for how long the device has said the same.
         allocation: the user seen at `classified_monotonic_ns`.
+        phase: the phase that user's run was in then.
         classified_monotonic_ns, classified_boottime_ns: up to when time is in a register.
         time_elsewhere: whether an earlier incarnation registered time after the baseline, so
             that the work since then cannot stand beside its time.
@@ -53,10 +54,14 @@ class DeviceState:
     baseline: Reading | None = None
     stillness: Stillness = field(default_factory=Stillness)
     time_elsewhere: bool = False
+    phase: int = 0
 
 
 # The part of a register below one unit, by what a key shares with its successor after a restart.
 CarryOwner = tuple[str, str, int, Evidence, str]
+
+Owner = tuple[str, int]
+"""An allocation, and the phase of its run: whose a period is."""
 
 
 @dataclass
@@ -81,10 +86,18 @@ class Accumulator:
     carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
 
     def start_device(
-        self, record: DeviceRecord, *, allocation: str, monotonic_ns: int, boottime_ns: int
+        self,
+        record: DeviceRecord,
+        *,
+        allocation: str,
+        monotonic_ns: int,
+        boottime_ns: int,
+        phase: int = 0,
     ) -> None:
         """Begin to account for a device's time; until its first reading it is unobserved."""
-        self.devices[record.device] = DeviceState(record, allocation, monotonic_ns, boottime_ns)
+        self.devices[record.device] = DeviceState(
+            record, allocation, monotonic_ns, boottime_ns, phase=phase
+        )
 
     def resume_device(self, state: DeviceState) -> None:
         """Go on where an earlier incarnation of the same boot had come to."""
@@ -94,7 +107,7 @@ class Accumulator:
         self.devices[state.record.device] = state
 
     def observe(
-        self, record: DeviceRecord, reading: Reading, *, allocation: str
+        self, record: DeviceRecord, reading: Reading, *, allocation: str, phase: int = 0
     ) -> tuple[Suspicion, ...]:
         """Take one reading.
 
@@ -102,6 +115,7 @@ class Accumulator:
             record: the device as it is now; a changed one drops the baseline.
             reading: the newest reading; not before the one taken last.
             allocation: the user of the device at the reading.
+            phase: the phase of that user's run at the reading.
 
         Returns:
             What is doubted of the reading; the doubtful time is registered as suspect.
@@ -114,6 +128,7 @@ class Accumulator:
                 allocation=allocation,
                 monotonic_ns=reading.monotonic_ns,
                 boottime_ns=reading.boottime_ns,
+                phase=phase,
             )
             state = self.devices[record.device]
         elif reading.monotonic_ns < state.classified_monotonic_ns:
@@ -125,21 +140,27 @@ class Accumulator:
                 state.baseline = None
             taken = self._bridged(state, record, reading)
             amount, suspicions = self._period(state, record, taken, allocation)
-            owner = _owner(state.allocation, allocation)
+            owner = _owner(state, allocation, phase)
             if state.time_elsewhere:
                 # Nobody saw that the same user came through silence and restart.
-                owner = boundary(state.allocation, allocation)
+                owner = boundary(state.allocation, allocation), 0
             self._add(record, taken.evidence, owner, amount)
         state.record = record
         state.time_elsewhere = False
         state.baseline = reading
-        state.allocation = allocation
+        state.allocation, state.phase = allocation, phase
         state.classified_monotonic_ns = reading.monotonic_ns
         state.classified_boottime_ns = reading.boottime_ns
         return suspicions
 
     def unobserved_until(
-        self, device: str, *, monotonic_ns: int, boottime_ns: int, allocation: str
+        self,
+        device: str,
+        *,
+        monotonic_ns: int,
+        boottime_ns: int,
+        allocation: str,
+        phase: int = 0,
     ) -> None:
         """Register time in which a device could not be read, as far as none was registered yet.
 
@@ -151,10 +172,10 @@ class Accumulator:
         if elapsed_ns <= 0:
             return
         evidence = state.baseline.evidence if state.baseline else Evidence.ALLOCATION
-        owner = _owner(state.allocation, allocation)
+        owner = _owner(state, allocation, phase)
         self._add(state.record, evidence, owner, unobserved_time(elapsed_ns))
         if state.baseline is None:
-            state.allocation = allocation
+            state.allocation, state.phase = allocation, phase
         state.classified_monotonic_ns = monotonic_ns
         state.classified_boottime_ns = boottime_ns
 
@@ -221,11 +242,11 @@ class Accumulator:
         return (_without_time(amount, already_ns) if already_ns > 0 else amount), suspicions
 
     def _add(
-        self, record: DeviceRecord, evidence: Evidence, allocation: str, amount: Increment
+        self, record: DeviceRecord, evidence: Evidence, owner: Owner, amount: Increment
     ) -> None:
         if not any(amount):
             return
-        key = Key(record.device, self.incarnation, allocation, 0, evidence, record.record_id)
+        key = Key(record.device, self.incarnation, *owner, evidence, record.record_id)
         register = self.registers.get(key)
         if register is None:
             register = self.registers[key] = Register()
@@ -240,9 +261,15 @@ def carry_owner(key: Key) -> CarryOwner:
     return (key.device, key.allocation, key.phase, key.evidence, key.record)
 
 
-def _owner(before: str, after: str) -> str:
-    """Whose a period is, from the users seen at its two ends."""
-    return before if before == after else boundary(before, after)
+def _owner(before: DeviceState, allocation: str, phase: int) -> Owner:
+    """Whose a period is, from the users and phases seen at its two ends.
+
+    A period in which a run went into another phase was done in two formats, and nobody can tell
+    how much in each: it is a boundary of the run with itself.
+    """
+    if (before.allocation, before.phase) == (allocation, phase):
+        return allocation, phase
+    return boundary(before.allocation, allocation), 0
 
 
 def _without_time(amount: Increment, already_ns: int) -> Increment:

@@ -28,6 +28,7 @@ from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
 from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.phases import PhaseBook
 from flopmeter_agent.scenario import ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.simulated import SimulatedSensor
@@ -98,6 +99,7 @@ class AgentApp:
         self._config = config
         self._teardown = contextlib.ExitStack()
         self._stop_sampling = threading.Event()
+        self._sample_now = threading.Event()
         self.failure: FlopmeterError | None = None
         try:
             self._build(config, clock)
@@ -125,6 +127,7 @@ class AgentApp:
         hours_journal = open_journal(config.state, HOURS_NAME)
         self._teardown.callback(hours_journal.close)
         parts = parse_device_table(builtin_table("devices.toml"))
+        phases = PhaseBook(self._sample_now.set)
         self.loop = AgentLoop(
             chosen.sensor,
             journal,
@@ -141,8 +144,9 @@ class AgentApp:
             rated_power_w=lambda record: parts.recognise(record).power_w,
             display=DisplayEstimate(parts),
             hours=Hours(hours_journal),
+            phases=phases,
         )
-        source, claims = self._claiming(config, clock, simulated=chosen.sensor.simulated)
+        source, claims = self._claiming(config, clock, phases, simulated=chosen.sensor.simulated)
         self._link = Link(
             config.collector,
             lambda: self.loop.hello(METHOD_VERSION),
@@ -169,7 +173,7 @@ class AgentApp:
         self._teardown.enter_context(exposition.serve(listen, self.loop, self._link.state, claims))
 
     def _claiming(
-        self, config: AgentConfig, clock: Clock, *, simulated: bool
+        self, config: AgentConfig, clock: Clock, phases: PhaseBook, *, simulated: bool
     ) -> tuple[ReportSource, ClaimBook | None]:
         """What the link sends, with the claims of training processes where they are taken."""
         return self._teardown.enter_context(
@@ -180,6 +184,7 @@ class AgentApp:
                 node=config.node_name,
                 run=config.run,
                 clock=clock,
+                phases=phases,
             )
         )
 
@@ -206,6 +211,7 @@ class AgentApp:
         finally:
             stop.set()
             self._stop_sampling.set()
+            self._sample_now.set()
             await asyncio.to_thread(sampler.join)
             try:
                 await asyncio.wait_for(link, LAST_REPORT_DEADLINE_S)
@@ -234,7 +240,10 @@ class AgentApp:
             self.loop.sync()
 
     def _sample_until_stopped(self, fail: Callable[[], object]) -> None:
-        """Sample at the period's pace; a slow reading delays the next one, never overlaps it."""
+        """Sample at the period's pace; a slow reading delays the next one, never overlaps it.
+
+        A run that enters another phase is sampled at once, so that little lies on the boundary.
+        """
         period_s = self._config.sample_period_s
         while not self._stop_sampling.is_set():
             try:
@@ -249,7 +258,8 @@ class AgentApp:
             if self.failure is not None:
                 fail()
                 return
-            self._stop_sampling.wait(period_s)
+            self._sample_now.wait(period_s)
+            self._sample_now.clear()
         with contextlib.suppress(FlopmeterError):
             self.loop.sample()  # the last instant, so that an orderly stop loses nothing
             self.loop.close_hour()

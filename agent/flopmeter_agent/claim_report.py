@@ -18,6 +18,7 @@ from pathlib import Path
 from flopmeter_agent.claim_socket import ClaimSocket
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.phases import PhaseBook
 from flopmeter_core.errors import FlopmeterError
 from flopmeter_core.reports import Answer, Report
 from flopmeter_proto.daemon.clock import Clock
@@ -48,7 +49,14 @@ def socket_path(setting: str, *, simulated: bool) -> Path | None:
 
 @contextlib.contextmanager
 def claiming(
-    source: ReportSource, path: Path | None, *, state: Path, node: str, run: str, clock: Clock
+    source: ReportSource,
+    path: Path | None,
+    *,
+    state: Path,
+    node: str,
+    run: str,
+    clock: Clock,
+    phases: PhaseBook | None = None,
 ) -> Iterator[tuple[ReportSource, ClaimBook | None]]:
     """Take claims until the block ends; yields what reports, and the book of claims.
 
@@ -61,6 +69,7 @@ def claiming(
         node: the node's name.
         run: the run of a process that names none.
         clock: paces the peers and stamps reports.
+        phases: is told the phases that processes name.
     """
     with contextlib.ExitStack() as stack:
         book = None
@@ -68,7 +77,7 @@ def claiming(
             try:
                 file = OsBlockFile(state / JOURNAL_NAME)
                 stack.callback(file.close)
-                book = ClaimBook(Journal(file), run=run)
+                book = ClaimBook(Journal(file), run=run, phases=phases)
                 stack.enter_context(ClaimSocket(path, book, clock, node=node))
                 logger.info("claims are taken", extra=fields(socket=path))
             except (FlopmeterError, OSError) as error:

@@ -228,7 +228,8 @@ class ClaimSocket:
         if flags & socket.MSG_TRUNC:
             self._book.counters.refuse("oversized")
         elif message:
-            self._book.take(message, peer.writer)
+            number = peer.connection.fileno()
+            self._book.take(message, peer.writer, connection=number, user=peer.user)
         else:  # the peer has gone; an empty message is none of ours either
             self._drop(peer)
 
@@ -246,6 +247,7 @@ class ClaimSocket:
         else:
             self._selector.unregister(peer.connection)
         del self._peers[number]
+        self._book.phases.gone(number)
         peer.connection.close()
 
     def _make_room(self) -> None:

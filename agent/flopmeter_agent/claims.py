@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flopmeter_agent.journal import Journal
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, check_claim
+from flopmeter_agent.phases import PhaseBook
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, check_claim, check_key
 from flopmeter_core.errors import DataError, FlopmeterError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability, LedgerPosition
 from flopmeter_proto.daemon.logs import fields
@@ -63,17 +64,19 @@ class ClaimCounters:
 class ClaimBook:
     """The claim registers of a node. Safe to use from several threads."""
 
-    def __init__(self, journal: Journal, *, run: str = "") -> None:
+    def __init__(self, journal: Journal, *, run: str = "", phases: PhaseBook | None = None) -> None:
         """Take over what the journal holds.
 
         Args:
             journal: the claims' own.
             run: the run of a client that names none; empty refuses such a client.
+            phases: is told the phases that messages name; one of its own when None.
 
         Raises:
             DataError: the journal's state cannot be read.
         """
         self.counters = ClaimCounters()
+        self.phases = phases if phases is not None else PhaseBook()
         self._journal = journal
         self._run = run
         self._claims: dict[ClaimKey, Claim] = {}
@@ -91,18 +94,28 @@ class ClaimBook:
         """Registers held."""
         return len(self._claims)
 
-    def take(self, message: bytes, writer: str) -> bool:
+    def take(self, message: bytes, writer: str, *, connection: int = 0, user: int = 0) -> bool:
         """Take one message of a process; returns whether all of it was.
 
         Args:
             message: what the process sent.
             writer: 32 hexadecimal digits that stand for the process the kernel says it is.
+            connection: the one it came by.
+            user: the process' user id as the kernel says it.
         """
         try:
-            claims = parse_message(message, writer, run=self._run)
+            claims, stated = parse_message(message, writer, run=self._run)
         except DataError as error:
             self._refuse("garbled" if isinstance(error, GarbledError) else "contents", str(error))
             return False
+        self.phases.state_phase(
+            stated.run,
+            stated.attempt,
+            stated.phase,
+            connection=connection,
+            user=user,
+            age_ns=stated.age_ns,
+        )
         with self._lock:
             self.counters.messages += 1
             taken = [self._merge(claim) for claim in claims]
@@ -248,8 +261,18 @@ class GarbledError(DataError):
     """A message that is none of ours."""
 
 
-def parse_message(message: bytes, writer: str, *, run: str = "") -> list[Claim]:
-    """Read a client's message.
+@dataclass(frozen=True, slots=True)
+class StatedPhase:
+    """What a message says of its run's phase: its number, and since how many ns."""
+
+    run: str
+    attempt: str
+    phase: int
+    age_ns: int
+
+
+def parse_message(message: bytes, writer: str, *, run: str = "") -> tuple[list[Claim], StatedPhase]:
+    """Read a client's message; one that names a phase may be without a claim.
 
     Args:
         message: UTF-8 JSON of at most `MAXIMUM_MESSAGE_BYTES`.
@@ -262,7 +285,9 @@ def parse_message(message: bytes, writer: str, *, run: str = "") -> list[Claim]:
     """
     try:
         tree = json.loads(message, parse_constant=_no_constant)
-        if tree["v"] != MESSAGE_VERSION or not 1 <= len(tree["stretches"]) <= MAXIMUM_STRETCHES:
+        fewest = 0 if "phase" in tree else 1
+        count = len(tree["stretches"])
+        if tree["v"] != MESSAGE_VERSION or not fewest <= count <= MAXIMUM_STRETCHES:
             raise GarbledError("a message of another version, or of too many stretches")
         key = ClaimKey(
             run=_text(tree["run"]) or run,
@@ -276,6 +301,9 @@ def parse_message(message: bytes, writer: str, *, run: str = "") -> list[Claim]:
             format_mix=_text(tree.get("format", "")),
             activity=_text(tree.get("activity", "")),
         )
+        stated = StatedPhase(
+            key.run, key.attempt, _integer(tree.get("phase", 0)), _integer(tree.get("age_ns", 0))
+        )
         claims = []
         for stretch in tree["stretches"]:
             number, first, *counts = map(_integer, stretch)
@@ -284,9 +312,12 @@ def parse_message(message: bytes, writer: str, *, run: str = "") -> list[Claim]:
             )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise GarbledError(f"a message that is no claim ({type(error).__name__})") from error
+    check_key(key)
+    if stated.phase < 0 or stated.age_ns < 0:
+        raise DataError("a phase is a number from 0, and began before it was told")
     for claim in claims:
         check_claim(claim)
-    return claims
+    return claims, stated
 
 
 def _key_out(key: ClaimKey) -> list[Any]:

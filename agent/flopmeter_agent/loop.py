@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_agent import state
@@ -20,12 +20,13 @@ from flopmeter_agent.accumulate import Accumulator, carry_owner
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
+from flopmeter_agent.phases import PhaseBook
 from flopmeter_agent.sensors.base import Baseline, Failure, Readout, ResumingSensor, Sensor
 from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_agent.suspects import Suspects
-from flopmeter_core.allocations import NONE
+from flopmeter_core.allocations import NONE, named_run
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.errors import NotPermittedError, SensorError, StorageError
+from flopmeter_core.errors import DataError, NotPermittedError, SensorError, StorageError
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.registers import COMPONENT_COUNT, Key, Register
 from flopmeter_core.reports import (
@@ -98,6 +99,7 @@ class AgentLoop:
         rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0,
         display: DisplayEstimate | None = None,
         hours: Hours | None = None,
+        phases: PhaseBook | None = None,
     ) -> None:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
 
@@ -109,6 +111,7 @@ class AgentLoop:
             sensor_reason: why this sensor was chosen, for display.
             display: makes the estimate that rides along with reports; none rides without it.
             hours: keeps the vectors at the ends of hours; in memory only when None.
+            phases: the phases that training processes name; all runs stay in phase 0 when None.
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
             period_ns: the sampling period on `clock`.
             rated_power_w: rated power of a device in W, 0 where it is not known; makes silent
@@ -126,6 +129,7 @@ class AgentLoop:
         self._sensor_reason = sensor_reason
         self._display = display
         self._hours = hours if hours is not None else Hours()
+        self._phases = phases if phases is not None else PhaseBook()
         self._offered: tuple[HourlyVector, ...] = ()
         self._accumulator = Accumulator(incarnation, period_ns, rated_power_w)
         self._records: dict[str, DeviceRecord] = {}
@@ -175,6 +179,8 @@ class AgentLoop:
         now_ns = self._clock.monotonic_ns()
         self._list_devices(now_ns)
         started_ns, started_boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
+        # From before the read: a phase heard of meanwhile did not hold at the reading yet.
+        phases = self._phases.in_force()
         try:
             readout = self._sensor.read()
         except SensorError as error:
@@ -195,9 +201,12 @@ class AgentLoop:
                 self.counters.failures.pop(reading.device, None)
                 self._note_gap(reading.device, reading.boottime_ns)
                 allocation = reading.allocation or self._identity.allocation
-                suspicions += self._accumulator.observe(record, reading, allocation=allocation)
+                suspicions += self._accumulator.observe(
+                    record, reading, allocation=allocation, phase=_phase(phases, allocation)
+                )
             # Silence is judged from before the read: a wait for the lock is nobody's silence.
-            self._account_for_silence(started_ns, started_boot_ns)
+            self._account_for_silence(started_ns, started_boot_ns, phases)
+            self._phases.hold({d.allocation for d in self._accumulator.devices.values()})
             self.counters.samples += 1
             self._note_instant()
             self._write_journal()
@@ -213,11 +222,13 @@ class AgentLoop:
     ) -> None:
         """Begin to account for a device's time before its first reading."""
         self._records[record.record_id] = record
+        user = allocation or self._identity.allocation
         self._accumulator.start_device(
             record,
-            allocation=allocation or self._identity.allocation,
+            allocation=user,
             monotonic_ns=monotonic_ns,
             boottime_ns=boottime_ns,
+            phase=_phase(self._phases.in_force(), user),
         )
 
     def end_devices(self, allocation: str) -> None:
@@ -231,6 +242,7 @@ class AgentLoop:
                     monotonic_ns=self._clock.monotonic_ns(),
                     boottime_ns=self._clock.boottime_ns(),
                     allocation=allocation,
+                    phase=_phase(self._phases.in_force(), allocation),
                 )
             self._note_instant()
             self._write_journal()
@@ -360,6 +372,10 @@ class AgentLoop:
                         if device.baseline is not None
                     }
                 )
+            try:
+                self._phases.resume(old.phases)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"the journal's phases cannot be read: {error!r}") from error
 
     def _write_journal(self) -> None:
         self._journal.write(state.encode(self._state()))
@@ -394,18 +410,20 @@ class AgentLoop:
             self._current = {record.device: record for record in records}
             self._records.update({record.record_id: record for record in records})
 
-    def _account_for_silence(self, now_ns: int, boot_ns: int) -> None:
+    def _account_for_silence(self, now_ns: int, boot_ns: int, phases: Mapping[str, int]) -> None:
         """Register the time of devices that were not read for two periods, or not yet at all."""
         for record in self._current.values():
             if record.device not in self._accumulator.devices:
                 self.start_device(record, monotonic_ns=now_ns, boottime_ns=boot_ns)
         for device in self._accumulator.overdue(now_ns):
             self._note_gap(device, boot_ns)
+            user = self._user_in_silence(device)
             self._accumulator.unobserved_until(
                 device,
                 monotonic_ns=now_ns,
                 boottime_ns=boot_ns,
-                allocation=self._user_in_silence(device),
+                allocation=user,
+                phase=_phase(phases, user),
             )
             self._devices_listed_ns = None
 
@@ -457,6 +475,7 @@ class AgentLoop:
             devices=devices,
             position=self._position,
             instant=self._hours.instant,
+            phases=self._phases.state(),
         )
 
     def _note_failure(self, device: str, reason: str) -> None:
@@ -468,6 +487,11 @@ class AgentLoop:
                 "a device cannot be read; its time is unobserved",
                 extra=fields(device=device, reason=reason),
             )
+
+
+def _phase(phases: Mapping[str, int], allocation: str) -> int:
+    """The phase of an allocation's run; 0 where nobody named one, and for no run."""
+    return phases.get(named_run(allocation) or "", 0)
 
 
 def _went_back(before: LedgerPosition, now: LedgerPosition) -> bool:

@@ -45,6 +45,7 @@ class AgentState:
         devices: how far the time of each device is registered, and from which reading.
         instant: boot time and Unix time of the last sample in ns, and how many hours were closed
             before it; None in an older state.
+        phases: what `phases.PhaseBook` keeps; empty in an older state.
     """
 
     incarnation: str
@@ -55,6 +56,7 @@ class AgentState:
     devices: list[DeviceState] = field(default_factory=list)
     position: LedgerPosition | None = None
     instant: tuple[int, int, int] | None = None
+    phases: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode(state: AgentState) -> bytes:
@@ -87,6 +89,10 @@ def encode(state: AgentState) -> bytes:
                 ]
                 for device in state.devices
             ],
+            "device_phases": {
+                device.record.device: device.phase for device in state.devices if device.phase
+            },
+            "phases": state.phases,
             "instant": state.instant,
             "position": None
             if state.position is None
@@ -114,6 +120,7 @@ def decode(payload: bytes) -> AgentState:
                 "upgrade the agent"
             )
         records = {name: DeviceRecord.from_json(fields) for name, fields in tree["records"].items()}
+        phases = tree.get("device_phases", {})
         return AgentState(
             incarnation=tree["incarnation"],
             boot_id=tree["boot_id"],
@@ -127,11 +134,13 @@ def decode(payload: bytes) -> AgentState:
                     monotonic_ns,
                     boottime_ns,
                     None if fields is None else _reading_in(fields),
+                    phase=int(phases.get(records[record].device, 0)),
                 )
                 for record, allocation, monotonic_ns, boottime_ns, fields in tree["devices"]
             ],
             position=LedgerPosition(*tree["position"]) if tree["position"] else None,
             instant=_instant_in(tree.get("instant")),
+            phases=tree.get("phases", {}),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"the journal's state cannot be read: {error}") from error

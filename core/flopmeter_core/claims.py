@@ -151,12 +151,7 @@ def check_claim(claim: Claim) -> None:
         DataError: with the field that is wrong.
     """
     key, counts = claim.key, claim.counts
-    check_name(key.run, what="run")
-    if key.model:
-        check_name(key.model, what="model")
-    _check_labels(key)
-    if (key.scope is ClaimScope.GLOBAL and key.rank) or not 0 <= key.rank <= MAXIMUM_RANK:
-        raise DataError(f"a claim has rank 0 to {MAXIMUM_RANK}, and 0 when it is global")
+    check_key(key)
     if not 0 <= key.pass_number <= MAXIMUM_PASS:
         raise DataError(f"the pass of a claim lies outside 0 to {MAXIMUM_PASS}")
     if not 0 <= key.first_step <= counts.last_step < REGISTER_LIMIT:
@@ -169,6 +164,20 @@ def check_claim(claim: Claim) -> None:
         raise DataError("the FLOP of a claim are negative or beyond 10^32")
     if not 1 <= claim.sequence < REGISTER_LIMIT:
         raise DataError("the sequence of a claim lies outside 1 to 2^62 - 1")
+
+
+def check_key(key: ClaimKey) -> None:
+    """Refuse names, labels and ranks that no honest process has.
+
+    Raises:
+        DataError: with the field that is wrong.
+    """
+    check_name(key.run, what="run")
+    if key.model:
+        check_name(key.model, what="model")
+    _check_labels(key)
+    if (key.scope is ClaimScope.GLOBAL and key.rank) or not 0 <= key.rank <= MAXIMUM_RANK:
+        raise DataError(f"a claim has rank 0 to {MAXIMUM_RANK}, and 0 when it is global")
 
 
 def _check_labels(key: ClaimKey) -> None:

@@ -19,6 +19,7 @@ import os
 import threading
 import time
 import types
+from collections.abc import Sequence
 from typing import Literal
 
 from flopmeter.sdk import launch
@@ -31,7 +32,10 @@ MAXIMUM_STRETCHES = 64
 """Stretches in one message; of a process that went back more often, the oldest were sent before."""
 
 Scope = Literal["global", "rank"]
+_Track = tuple[str, int, str]
+"""Scope, rank and number format: what one message is about."""
 _Place = tuple[str, str, str, int]
+_NS_PER_S = 1_000_000_000
 _PASS, _LAST, _STEPS, _TOKENS, _FLOP = 0, 2, 3, 4, 5  # the first step is at 1
 
 
@@ -40,11 +44,14 @@ class _Progress:
 
     def __init__(self) -> None:
         self.reached: dict[_Place, tuple[int, int]] = {}
+        # Of a run's attempt: the phase it is in, and since when on this process' clock.
+        self.phases: dict[tuple[str, str], tuple[int, float]] = {}
         self.restart()
 
     def restart(self) -> None:
         self.pid = os.getpid()
         self.reached.clear()
+        self.phases.clear()
 
 
 _progress = _Progress()
@@ -59,13 +66,16 @@ class Meter:
         attempt: str,
         labels: dict[str, str],
         channel: Channel,
+        phases: tuple[str, ...] = (),
     ) -> None:
         """Prepare; see `meter`."""
         self._run = run
         self._attempt = attempt
-        self._labels = labels
+        self._labels = dict(labels)
+        self._format = self._labels.pop("format", "")
+        self._phases = phases
         self._channel = channel
-        self._tracks: dict[tuple[str, int], list[list[int]]] = {}
+        self._tracks: dict[_Track, list[list[int]]] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._last_sent = -math.inf
@@ -119,6 +129,32 @@ class Meter:
         except Exception as error:  # training goes on whatever was handed in
             self._ignore(error)
 
+    def phase(self, phase: int | str, *, format: str = "") -> None:
+        """Say that the run enters another phase, such as a longer context or another format.
+
+        What the devices of this node do from now on is metered apart, and a person can declare
+        the number format of each phase: ``flopmeter run declare RUN --phase N --format MIX``.
+        It is enough that one rank of each node says it; the highest phase of an attempt stays.
+
+        Args:
+            phase: its number, from 0, the same on all ranks; or one of the names `meter` was given.
+            format: the number formats claimed from here on; what was claimed before when empty.
+        """
+        try:
+            if self._pid != os.getpid():
+                self._after_fork()
+            number = self._phases.index(phase) if isinstance(phase, str) else int(phase)
+            place = self._run, self._attempt
+            before, _ = _progress.phases.get(place, (0, 0.0))
+            if number < before:
+                raise ValueError(f"phase {number} after phase {before}; an attempt's only go up")
+            if number > before:
+                _progress.phases[place] = number, time.monotonic()
+            self._format = str(format) or self._format
+            self.flush()
+        except Exception as error:  # training goes on whatever was handed in
+            self._ignore(error)
+
     def flush(self) -> None:
         """Send all counts now; `with` does it at its end."""
         try:
@@ -126,6 +162,8 @@ class Meter:
                 self._after_fork()
             with self._lock:
                 messages = [self._message(*track) for track in self._tracks]
+                if not messages and (self._run, self._attempt) in _progress.phases:
+                    messages = [self._message("global", 0, self._format)]
                 self._last_sent = time.monotonic()
             for message in messages:
                 self._channel.send(message)
@@ -149,14 +187,14 @@ class Meter:
     ) -> None:
         self.close()
 
-    def _count(self, track: tuple[str, int], step: int, flop: int, tokens: int, steps: int) -> None:
-        scope, rank = track
+    def _count(self, whose: tuple[str, int], step: int, flop: int, tokens: int, steps: int) -> None:
+        scope, rank = whose
         if scope not in ("global", "rank") or rank < 0 or steps < 1 or step < steps - 1:
             raise ValueError(f"scope {scope!r}, rank {rank}, step {step}, steps {steps}")
         with self._lock:
             place = (self._run, self._attempt, scope, rank)
             passes, reached = _progress.reached.get(place, (0, -1))
-            stretches = self._tracks.setdefault(track, [])
+            stretches = self._tracks.setdefault((scope, rank, self._format), [])
             if step < reached:
                 passes += 1  # it went back: the step is executed again
             if not stretches or stretches[-1][_PASS] != passes:
@@ -169,7 +207,8 @@ class Meter:
             stretch[_FLOP] += flop
             _progress.reached[place] = (passes, step)
 
-    def _message(self, scope: str, rank: int) -> bytes:
+    def _message(self, scope: str, rank: int, format: str) -> bytes:
+        number, since_s = _progress.phases.get((self._run, self._attempt), (0, 0.0))
         content = {
             "v": 1,
             "run": self._run,
@@ -177,8 +216,13 @@ class Meter:
             "scope": scope,
             "rank": rank,
             **self._labels,
-            "stretches": self._tracks[scope, rank][-MAXIMUM_STRETCHES:],
+            "stretches": self._tracks.get((scope, rank, format), [])[-MAXIMUM_STRETCHES:],
+            "phase": number,
         }
+        if format:
+            content["format"] = format
+        if number:
+            content["age_ns"] = int((time.monotonic() - since_s) * _NS_PER_S)
         return json.dumps(content, separators=(",", ":")).encode()
 
     def _after_fork(self) -> None:
@@ -204,6 +248,7 @@ def meter(
     activity: str = "",
     format: str = "",
     attempt: str | None = None,
+    phases: Sequence[str] = (),
     socket: str | None = None,
 ) -> Meter:
     """Begin to claim what this process does; use it with ``with``, or call `close` at the end.
@@ -216,6 +261,7 @@ def meter(
         format: number formats by share of FLOP, such as ``bf16=1``.
         attempt: names this start of the run, the same in all its processes; None takes it from
             the launcher.
+        phases: names of the run's phases in their order, for `Meter.phase`; the first is phase 0.
         socket: path of the agent's socket; None takes FLOPMETER_SOCKET, or the usual place.
     """
     labels = {"model": model, "activity": activity, "format": format}
@@ -224,6 +270,7 @@ def meter(
         launch.attempt() if attempt is None else str(attempt),
         {name: str(text) for name, text in labels.items() if text},
         Channel(socket),
+        tuple(map(str, phases)),
     )
     atexit.register(made.close)
     return made

@@ -88,6 +88,31 @@ def test_a_period_of_two_users_is_a_boundary() -> None:
     assert list(by_allocation(accumulator)) == [boundary("run:a", "run:b")]
 
 
+def test_a_period_of_two_phases_is_a_boundary() -> None:
+    """What a run did while it changed its phase is in no phase; what follows is in the new one."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    for at_s, megacycles, phase in ((0, 0, 0), (1, 10, 0), (2, 30, 2), (3, 70, 2)):
+        accumulator.observe(
+            RECORD, counted(at_s * NS_PER_S, megacycles), allocation="run:a", phase=phase
+        )
+    work = {
+        (key.allocation, key.phase): register.vector[Component.HMMA_MEGACYCLES]
+        for key, register in accumulator.registers.items()
+    }
+    assert work == {("run:a", 0): 10, (boundary("run:a", "run:a"), 0): 20, ("run:a", 2): 40}
+
+
+def test_silence_in_which_the_phase_changed_is_a_boundary() -> None:
+    """Nobody can tell how much of it was in which phase, so neither format may bound it."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(0, 0), allocation="run:a")
+    at_ns = 10 * NS_PER_S
+    accumulator.unobserved_until(
+        "GPU-1", monotonic_ns=at_ns, boottime_ns=at_ns, allocation="run:a", phase=1
+    )
+    assert list(by_allocation(accumulator)) == [boundary("run:a", "run:a")]
+
+
 def test_power_of_an_unused_device_is_idle_time() -> None:
     """With power alone, time is busy only while a user is confirmed."""
     accumulator = Accumulator("0" * 32, PERIOD_NS)

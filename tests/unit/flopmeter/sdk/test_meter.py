@@ -57,7 +57,43 @@ def test_steps_add_up() -> None:
     assert pipe.messages[-1] == {
         "v": 1, "run": "a", "attempt": "0", "scope": "global", "rank": 0,
         "model": "m", "format": "bf16=1", "stretches": [[0, 1, 10, 10, 1000, 10**22]],
+        "phase": 0,
     }  # fmt: skip
+
+
+def test_a_phase_goes_with_every_message() -> None:
+    """A phase is told at once, even before a step, and again with whatever is said later."""
+    pipe = Pipe()
+    with meter(pipe, format="bf16=1") as claimed:
+        claimed.phase(1)
+        assert (pipe.messages[-1]["phase"], stretches(pipe)) == (1, [])
+        claimed.step(1, flop=5)
+        claimed.phase(2, format="fp8=1")
+        claimed.step(2, flop=7)
+    said = {m["format"]: (m["phase"], m["stretches"]) for m in pipe.messages}
+    assert said == {"bf16=1": (2, [[0, 1, 1, 1, 0, 5]]), "fp8=1": (2, [[0, 2, 2, 1, 0, 7]])}
+    with meter(pipe) as second:  # a meter per epoch does not go back to phase 0
+        second.step(3, flop=1)
+    assert pipe.messages[-1]["phase"] == 2
+
+
+def test_phases_by_name() -> None:
+    """Names stand for their places, so that a run resumed late says the same number."""
+    pipe = Pipe()
+    with Meter("a", "0", {}, pipe, ("short", "long-context")) as claimed:
+        claimed.phase("long-context")
+    assert pipe.messages[-1]["phase"] == 1
+
+
+@pytest.mark.parametrize("wrong", ["unheard-of", -1, 1, math.nan, None])
+def test_a_wrong_phase_is_ignored(wrong: Any) -> None:
+    """A name nobody gave, a number that goes back or is none: training and phase go on."""
+    pipe = Pipe()
+    with meter(pipe) as claimed:
+        claimed.phase(2)
+        claimed.phase(wrong)
+    assert claimed.ignored == 1
+    assert pipe.messages[-1]["phase"] == 2
 
 
 def test_a_rollback_is_another_pass() -> None:
