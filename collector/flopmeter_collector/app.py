@@ -27,7 +27,13 @@ from flopmeter_collector.http.app import Sources, build_app
 from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import Intake
-from flopmeter_collector.ledger.base import Declaration, Ledger, StoredVector, Transition
+from flopmeter_collector.ledger.base import (
+    Declaration,
+    Ledger,
+    QuarantinedVector,
+    StoredVector,
+    Transition,
+)
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.server import GrpcServer
@@ -212,7 +218,7 @@ class CollectorApp:
     async def _rebuild(self, ledger: Ledger) -> None:
         """Fill the registers from the ledger, and start to commit to it."""
         content = await asyncio.to_thread(_read_all, ledger)
-        self.table.restore(content.records, content.vectors)
+        self.table.restore(content.records, content.vectors, content.quarantined)
         self.table.claims.restore(content.claims)
         self._committer = Committer(ledger, self.table)
         self._committer.start()
@@ -266,6 +272,9 @@ class CollectorApp:
             open_stream_count=counts.open_streams,
             register_count=len(self.table),
             forked_register_count=self.table.forked_key_count(),
+            quarantined_vector_count=counts.quarantined_vectors,
+            quarantined_register_count=self.table.quarantine.held_count(),
+            quarantine_overflow_count=self.table.quarantine.overflow_count,
             commit_count=self._committer.commit_count,
             refused_declaration_count=self._publisher.refused_declarations,
             pending_alert_count=self._alerts.pending_count,
@@ -337,6 +346,7 @@ class _Content:
     declarations: Sequence[Declaration]
     transitions: Sequence[Transition]
     claims: Sequence[Claim]
+    quarantined: Sequence[QuarantinedVector]
 
 
 def _read_all(ledger: Ledger) -> _Content:
@@ -347,6 +357,7 @@ def _read_all(ledger: Ledger) -> _Content:
             list(ledger.declarations()),
             list(ledger.transitions()),
             list(ledger.claims()),
+            list(ledger.quarantined()),
         )
 
 

@@ -130,6 +130,7 @@ class Committer:
             delivered_transitions=tuple(self._delivered),
             hours=tuple(changes.hours),
             claims=self._table.claims.take_uncommitted(),
+            quarantined=self._table.quarantine.take_uncommitted(),
         )
         self._declarations, self._transitions, self._delivered = [], [], []
         return batch

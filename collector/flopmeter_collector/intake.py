@@ -56,6 +56,7 @@ class IntakeCounts:
     batches: int = 0
     acknowledged_vectors: int = 0
     refused_vectors: int = 0
+    quarantined_vectors: int = 0
     refused_hours: int = 0
     refused_streams: int = 0
     open_streams: int = 0
@@ -135,26 +136,41 @@ class Intake:
             )
 
     def merge(
-        self, keyed: KeyedVector, record: DeviceRecord, *, boot_ns: int | None, refused: Refusals
+        self,
+        keyed: KeyedVector,
+        record: DeviceRecord,
+        *,
+        boot_ns: int | None,
+        refused: Refusals,
+        quarantined: Refusals,
     ) -> None:
-        """Admit and merge one vector.
+        """Admit and merge one vector, or quarantine it.
 
         Args:
             keyed: the vector.
             record: the device record its key names.
             boot_ns: the boot time it has to fit into; None when that is not known.
             refused: gets the reason when it is not taken.
+            quarantined: gets the reason when it is kept apart as untrue.
         """
         shared = boundary_parties(keyed.key.allocation) is not None
         reason = refusal(keyed.vector, record, boot_ns=boot_ns, boundary=shared)
-        if not reason and self._table.merge(keyed, record) is Outcome.REFUSED_FORK:
+        if reason and not self._table.quarantine.was_released(keyed):
+            now_ns = self._clock.wall_ns()
+            if self._table.hold(keyed, record, boot_ns=boot_ns, reason=reason, at_ns=now_ns):
+                self.counts.quarantined_vectors += 1
+                quarantined[keyed.key] = reason
+                return
+            reason += "; its node has too many quarantined keys already to keep this one"
+        elif self._table.merge(keyed, record) is Outcome.REFUSED_FORK:
             reason = (
                 "too many writers use this key with contradicting values; restart the agents of "
                 f"device {record.device}, each with a state folder of its own"
             )
-        if reason:
-            self.counts.refused_vectors += 1
-            refused[keyed.key] = reason
+        else:
+            return
+        self.counts.refused_vectors += 1
+        refused[keyed.key] = reason
 
     def merge_hour(
         self,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.custody import HOLD_KIND, QUARANTINE_KIND, Hold, parse_release, with_hold
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
 from flopmeter_collector.ledger.base import Declaration, Ledger, Transition
@@ -76,6 +77,7 @@ class Publisher:
         self._last_declaration = 0
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
+        self.holds: dict[str, Hold] = {}
         self.refused_declarations = 0
         self.published: Published | None = None
 
@@ -166,7 +168,7 @@ class Publisher:
         for declaration in declarations:
             self._last_declaration = max(self._last_declaration, declaration.sequence)
             try:
-                self._totals.declare(parse_declaration(declaration))
+                self._apply(declaration)
             except DataError as error:
                 # The ledger keeps what people said; what cannot be understood moves no figure.
                 self.refused_declarations += 1
@@ -174,3 +176,16 @@ class Publisher:
                     "a declaration was set aside",
                     extra=fields(sequence=declaration.sequence, reason=str(error)),
                 )
+
+    def _apply(self, declaration: Declaration) -> None:
+        if declaration.kind == HOLD_KIND:
+            self.holds = with_hold(self.holds, declaration)
+        elif declaration.kind == QUARANTINE_KIND:
+            release = parse_release(declaration)
+            if self._table.release(release.name, release.sequence, declaration.sequence):
+                logger.warning(
+                    "a quarantined vector was released",
+                    extra=fields(name=release.name, author=declaration.author),
+                )
+        else:
+            self._totals.declare(parse_declaration(declaration))

@@ -17,19 +17,20 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_collector.claims import ClaimTable
-from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
+from flopmeter_collector.quarantine import QuarantineTable
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
-from flopmeter_core.registers import Key
+from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import HourlyVector, KeyedVector
 
 MAXIMUM_BRANCHES = 8
 """Branches kept of one key. One clone makes two; a sender that makes more is broken or hostile,
-and without a limit it could fill the memory."""
+and without a limit it could fill the memory. The greatest stay (`_rank`), whoever came first."""
 
 MAXIMUM_UNCOUNTED_HOURS = 100_000
 """Hours kept for the totals; where more come at once the totals read them from the ledger."""
@@ -83,11 +84,18 @@ class RegisterTable:
         self.outcomes: Counter[Outcome] = Counter()
         self.claims = ClaimTable()
         """Beside the registers, never in them."""
+        self.quarantine = QuarantineTable()
+        """Beside the registers, until a person releases a row of it."""
 
     def __len__(self) -> int:
         return len(self._branches)
 
-    def restore(self, records: Mapping[str, DeviceRecord], vectors: Iterable[StoredVector]) -> None:
+    def restore(
+        self,
+        records: Mapping[str, DeviceRecord],
+        vectors: Iterable[StoredVector],
+        quarantined: Iterable[QuarantinedVector] = (),
+    ) -> None:
         """Take what a ledger holds; it is committed already, but not yet counted in totals."""
         self._records.update(records)
         self._uncounted.records.update(records)
@@ -95,6 +103,7 @@ class RegisterTable:
             branches = (*self._branches.get(stored.key, ()), stored)
             self._branches[stored.key] = self._uncounted.branches[stored.key] = branches
             self._note_fork(stored.key, branches)
+        self.quarantine.restore((row, records[row.key.record].node) for row in quarantined)
 
     def branches(self, key: Key) -> Branches:
         """All branches of a key; empty for one that is not known."""
@@ -121,7 +130,8 @@ class RegisterTable:
 
         Returns:
             What became of it. After REFUSED_FORK nothing changed and it must not be
-            acknowledged; after any other outcome the table holds it or one that follows it.
+            acknowledged; after any other outcome the table held it or one that follows it, and
+            of more branches than may be kept the least was let go.
         """
         held = self._branches.get(keyed.key)
         if held is None:
@@ -139,6 +149,50 @@ class RegisterTable:
             self._uncounted.branches[keyed.key] = merged
             self._note_fork(keyed.key, merged)
         return outcome
+
+    def hold(
+        self,
+        keyed: KeyedVector,
+        record: DeviceRecord,
+        *,
+        boot_ns: int | None,
+        reason: str,
+        at_ns: int,
+    ) -> bool:
+        """Keep a vector that cannot be true beside the registers.
+
+        Args:
+            keyed: the vector.
+            record: the device record the key names.
+            boot_ns: the boot time it was held against, in ns; None where that was not known.
+            reason: what it breaks, in one sentence.
+            at_ns: Unix time in ns: a label.
+
+        Returns:
+            Whether it, or a newer one of its key, is kept; False when it must be refused.
+        """
+        held = self.quarantine.hold(keyed, record.node, boot_ns=boot_ns, reason=reason, at_ns=at_ns)
+        if held:
+            self._take_record(keyed.key.record, record)
+        return held
+
+    def release(self, name: str, sequence: int, declaration: int) -> bool:
+        """Merge a quarantined vector that a person accepted.
+
+        Args:
+            name: the row's name.
+            sequence: the vector's.
+            declaration: sequence of the declaration that says so.
+
+        Returns:
+            Whether such a vector was held.
+        """
+        row = self.quarantine.release(name, sequence, declaration)
+        if row is None:
+            return False
+        keyed = KeyedVector(row.key, row.sequence, row.vector)
+        self.merge(keyed, self._records[row.key.record])
+        return True
 
     def merge_hour(self, hourly: HourlyVector) -> str:
         """Take one admitted hourly vector.
@@ -226,12 +280,25 @@ def _merge_many(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
             return outcome, held
     kept = tuple(stored for stored, order in zip(held, orders, strict=True) if order == APART)
     if len(kept) == MAXIMUM_BRANCHES:
-        return Outcome.REFUSED_FORK, held
+        least = min(kept, key=_rank)
+        if _rank(keyed) < _rank(least):
+            return Outcome.REFUSED_FORK, held
+        return Outcome.FORK, _numbered([stored for stored in kept if stored is not least], keyed)
     advanced = len(kept) < len(held)
     return Outcome.ADVANCED if advanced else Outcome.FORK, _numbered(kept, keyed)
 
 
-def _numbered(kept: Branches, keyed: KeyedVector) -> Branches:
+def _rank(of: KeyedVector | StoredVector) -> tuple[Vector, int]:
+    """Which branches stay where there are too many: the greatest vectors.
+
+    A vector that follows another ranks above it. A meter in doubt must not under-report, so what
+    goes is the least; and its rank is in its content, so the same eight of a set of branches stay
+    in whatever order they came.
+    """
+    return of.vector, of.sequence
+
+
+def _numbered(kept: Sequence[StoredVector], keyed: KeyedVector) -> Branches:
     """Branches numbered by content: the same set has the same numbers however it came in."""
     if not kept:
         return (StoredVector(keyed.key, 0, keyed.sequence, keyed.vector),)

@@ -169,6 +169,7 @@ class IngestService:
         report = reader.report(message)
         intake.check_records(report.records.values())
         refused: Refusals = {}
+        quarantined: Refusals = {}
         for keyed in report.vectors:
             # A closed incarnation may be of an earlier boot, whose length nothing here says.
             running = keyed.key.incarnation == hello.incarnation
@@ -177,6 +178,7 @@ class IngestService:
                 report.records[keyed.key.record],
                 boot_ns=report.boot_ns if running else None,
                 refused=refused,
+                quarantined=quarantined,
             )
         refused_hours: dict[tuple[Key, int], str] = {}
         for hourly in report.hours:
@@ -190,9 +192,8 @@ class IngestService:
         refused_claims = intake.merge_claims(report.claims)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
-        position = await intake.durable(len(report.vectors) - len(refused))
-        if refused:
-            _log_refusals(hello.node, refused)
+        position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
+        _log_refusals(hello.node, refused, quarantined)
         return reader.answer(
             report,
             refused,
@@ -200,6 +201,7 @@ class IngestService:
             at_root=True,
             refused_hours=refused_hours,
             refused_claims=refused_claims,
+            quarantined=quarantined,
         )
 
     async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
@@ -208,16 +210,16 @@ class IngestService:
         report = _read_batch(batch)
         intake.check_records(report.records.values())
         refused: Refusals = {}
+        quarantined: Refusals = {}
         for keyed, boot_ns in zip(report.vectors, batch.boot_duration_ns, strict=True):
             record = report.records[keyed.key.record]
-            intake.merge(keyed, record, boot_ns=boot_ns, refused=refused)
+            intake.merge(keyed, record, boot_ns=boot_ns, refused=refused, quarantined=quarantined)
         intake.counts.batches += 1
         for node in {record.node for record in report.records.values()}:
             intake.seen(node)
-        position = await intake.durable(len(report.vectors) - len(refused))
-        if refused:
-            _log_refusals(batch.relay, refused)
-        return _batch_answer(batch, report, refused, position)
+        position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
+        _log_refusals(batch.relay, refused, quarantined)
+        return _batch_answer(batch, report, refused, quarantined, position)
 
 
 def _parse_stream(raw: bytes) -> pb.StreamReportsRequest:
@@ -274,7 +276,11 @@ def _read_batch(batch: pb.SubmitBatchRequest) -> Report:
 
 
 def _batch_answer(
-    batch: pb.SubmitBatchRequest, report: Report, refused: Refusals, position: LedgerPosition
+    batch: pb.SubmitBatchRequest,
+    report: Report,
+    refused: Refusals,
+    quarantined: Refusals,
+    position: LedgerPosition,
 ) -> pb.SubmitBatchResponse:
     response = pb.SubmitBatchResponse(
         ledger_id=position.ledger_id,
@@ -282,12 +288,16 @@ def _batch_answer(
         commit_number=position.commit_number,
     )
     for key, keyed in zip(batch.keys, report.vectors, strict=True):
-        reason = refused.get(keyed.key, "")
+        durability = pb.DURABILITY_AT_ROOT
+        if keyed.key in refused:
+            durability = pb.DURABILITY_REFUSED
+        elif keyed.key in quarantined:
+            durability = pb.DURABILITY_QUARANTINED
         response.acknowledgements.add(
             key_number=key.key_number,
             sequence=keyed.sequence,
-            durability=pb.DURABILITY_REFUSED if reason else pb.DURABILITY_AT_ROOT,
-            reason=reason,
+            durability=durability,
+            reason=refused.get(keyed.key) or quarantined.get(keyed.key, ""),
         )
     return response
 
@@ -298,12 +308,14 @@ def _host(peer: str) -> str:
     return peer.rpartition(":")[0] if kind in ("ipv4", "ipv6") and rest else peer
 
 
-def _log_refusals(sender: str, refused: Refusals) -> None:
-    key, reason = next(iter(refused.items()))
-    logger.warning(
-        "vectors refused",
-        extra=fields(sender=sender, count=len(refused), device=key.device, reason=reason),
-    )
+def _log_refusals(sender: str, refused: Refusals, quarantined: Refusals) -> None:
+    for event, rows in (("vectors refused", refused), ("vectors quarantined", quarantined)):
+        if rows:
+            key, reason = next(iter(rows.items()))
+            logger.warning(
+                event,
+                extra=fields(sender=sender, count=len(rows), device=key.device, reason=reason),
+            )
 
 
 def _status(error: FlopmeterError) -> grpc.StatusCode:

@@ -106,11 +106,12 @@ class Durability(enum.Enum):
     HERE = "durable_here"
     AT_ROOT = "durable_at_root"
     REFUSED = "refused"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What became of one (key, sequence); `reason` is set when it was refused."""
+    """What became of one (key, sequence); `reason` is set when no figure holds it."""
 
     key: Key
     sequence: int

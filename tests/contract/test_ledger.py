@@ -398,18 +398,7 @@ def test_quarantine(place: Place) -> None:
     ledger = place.open()
     assert list(ledger.quarantined()) == [newer, rows[1]]
     assert list(ledger.vectors()) == [stored(1, vector(1))]
-    ledger.commit(Batch(dropped_quarantine=(key(), key(phase=9))))
-    assert list(ledger.quarantined()) == [rows[1]]
-    assert list(place.read().quarantined()) == [rows[1]]
-
-
-def test_dropped_quarantine_is_written_again(place: Place) -> None:
-    """A key that one batch both drops and quarantines is quarantined."""
-    ledger = place.open()
-    records = {RECORD.record_id: RECORD}
-    row = quarantined(3, vector(3))
-    ledger.commit(Batch(records=records, quarantined=(row,), dropped_quarantine=(key(),)))
-    assert list(ledger.quarantined()) == [row]
+    assert list(place.read().quarantined()) == [newer, rows[1]]
 
 
 def test_hours_are_dropped(place: Place) -> None:

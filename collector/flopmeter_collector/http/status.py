@@ -28,6 +28,9 @@ class ServiceStatus:
         refused_stream_count: streams not let in.
         open_stream_count: streams open now.
         register_count, forked_register_count: keys held now, and those with two histories.
+        quarantined_vector_count: vectors quarantined, repetitions included.
+        quarantined_register_count: keys held in quarantine now.
+        quarantine_overflow_count: vectors refused because the quarantine was full.
         commit_count: group commits.
         refused_declaration_count: declarations set aside as unreadable.
         pending_alert_count: transitions no receiver accepted yet.
@@ -45,6 +48,9 @@ class ServiceStatus:
     open_stream_count: int = 0
     register_count: int = 0
     forked_register_count: int = 0
+    quarantined_vector_count: int = 0
+    quarantined_register_count: int = 0
+    quarantine_overflow_count: int = 0
     commit_count: int = 0
     refused_declaration_count: int = 0
     pending_alert_count: int = 0
@@ -86,6 +92,14 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
             "Register vectors refused, each with its reason to the sender.",
             status.refused_vector_count,
         ),
+        "collector_quarantined_vectors_total": (
+            "Register vectors kept apart because they cannot be true, repetitions included.",
+            status.quarantined_vector_count,
+        ),
+        "collector_quarantine_overflow_total": (
+            "Vectors refused because too many of their node are in quarantine.",
+            status.quarantine_overflow_count,
+        ),
         "streams_refused_total": ("Streams not let in.", status.refused_stream_count),
         "commits_total": ("Group commits of the ledger.", status.commit_count),
         "declarations_refused_total": (
@@ -109,6 +123,10 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
         "open_streams": ("Streams open now.", status.open_stream_count),
         "registers": ("Register keys held.", status.register_count),
         "claims": ("Claim registers held.", status.claim_count),
+        "collector_quarantined_registers": (
+            "Register keys in quarantine; no figure but this counts them, until one is released.",
+            status.quarantined_register_count,
+        ),
         "forked_registers": (
             "Register keys with two contradicting histories.",
             status.forked_register_count,

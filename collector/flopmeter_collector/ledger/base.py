@@ -173,7 +173,6 @@ class Batch:
         hours: vectors at the ends of hours; of one key and hour the highest sequence stays.
         claims: newest counts of claim registers; they take the place of what is there.
         quarantined: one row a key, which takes the place of what is there.
-        dropped_quarantine: keys whose quarantine row is removed, before `quarantined` is written.
         dropped_hours: keys and hours whose rows are removed, before `hours` are written.
     """
 
@@ -185,7 +184,6 @@ class Batch:
     hours: tuple[HourlyVector, ...] = ()
     claims: tuple[Claim, ...] = ()
     quarantined: tuple[QuarantinedVector, ...] = ()
-    dropped_quarantine: tuple[Key, ...] = ()
     dropped_hours: tuple[tuple[Key, int], ...] = ()
 
 

@@ -266,11 +266,7 @@ class SqlTables(abc.ABC):
     def _write_quarantine(
         self, connection: Connection, batch: Batch, ids: Mapping[Key, int]
     ) -> None:
-        """Remove the rows a batch drops, then put its rows in the place of older ones."""
-        connection.executemany(
-            "DELETE FROM quarantine WHERE key = ?",
-            [(ids[key],) for key in batch.dropped_quarantine if key in ids],
-        )
+        """Put a batch's rows in the place of older ones of the same keys."""
         connection.executemany(
             f"INSERT INTO quarantine (key, {rows.QUARANTINE_COLUMNS})"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"

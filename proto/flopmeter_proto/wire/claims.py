@@ -24,6 +24,7 @@ DURABILITIES = {
     Durability.HERE: pb.DURABILITY_HERE,
     Durability.AT_ROOT: pb.DURABILITY_AT_ROOT,
     Durability.REFUSED: pb.DURABILITY_REFUSED,
+    Durability.QUARANTINED: pb.DURABILITY_QUARANTINED,
 }
 DURABILITIES_BACK = {number: durability for durability, number in DURABILITIES.items()}
 

@@ -233,6 +233,7 @@ class StreamReader:
         at_root: bool,
         refused_claims: Mapping[ClaimKey, str] | None = None,
         refused_hours: Mapping[tuple[Key, int], str] | None = None,
+        quarantined: Mapping[Key, str] | None = None,
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -244,7 +245,9 @@ class StreamReader:
             refused_claims: why claims of well-formed content were not taken; None answers no
                 claim, so that the sender keeps them.
             refused_hours: why each refused hourly vector (key, hour) was not taken.
+            quarantined: why each quarantined key's vector cannot be true.
         """
+        held = quarantined or {}
         response = pb.StreamReportsResponse(
             ledger_id=position.ledger_id,
             ledger_generation=position.generation,
@@ -253,10 +256,13 @@ class StreamReader:
         durable = Durability.AT_ROOT if at_root else Durability.HERE
         for keyed in report.vectors:
             reason = refused.get(keyed.key, "")
+            found = Durability.REFUSED if reason else durable
+            if keyed.key in held:
+                reason, found = held[keyed.key], Durability.QUARANTINED
             response.acknowledgements.add(
                 key_number=self._stated.number(keyed.key),
                 sequence=keyed.sequence,
-                durability=DURABILITIES[Durability.REFUSED if reason else durable],
+                durability=DURABILITIES[found],
                 reason=reason,
             )
         if refused_claims is not None:

@@ -17,6 +17,7 @@ class Durability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DURABILITY_HERE: _ClassVar[Durability]
     DURABILITY_AT_ROOT: _ClassVar[Durability]
     DURABILITY_REFUSED: _ClassVar[Durability]
+    DURABILITY_QUARANTINED: _ClassVar[Durability]
 
 class Evidence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -45,6 +46,7 @@ DURABILITY_UNSPECIFIED: Durability
 DURABILITY_HERE: Durability
 DURABILITY_AT_ROOT: Durability
 DURABILITY_REFUSED: Durability
+DURABILITY_QUARANTINED: Durability
 EVIDENCE_UNSPECIFIED: Evidence
 EVIDENCE_CYCLES: Evidence
 EVIDENCE_GPM: Evidence

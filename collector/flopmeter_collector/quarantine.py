@@ -1,0 +1,134 @@
+"""Vectors that cannot be true by their own content: kept apart until a named person releases them.
+
+Owns: the newest quarantined vector of each key, how many a node may have, and the name by which a
+person calls one.
+May touch: memory only; the ledger takes the changes from here.
+Called by the register table (which also merges what is released) and the ledger's commands.
+Explained in docs/adr/0013-operating-a-ledger.md.
+
+What is quarantined is in no floor, lower or best. Of one key the highest sequence stays, and of
+two contents of one sequence the greater, so that the row does not depend on who came first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+
+from flopmeter_collector.ledger.base import QuarantinedVector
+from flopmeter_core.registers import Key
+from flopmeter_core.reports import KeyedVector
+
+MAXIMUM_HELD_PER_NODE = 64
+"""Keys held of one node: eight devices with a handful of users each. The rest is counted."""
+
+MAXIMUM_HELD = 100_000
+"""Keys held of all nodes, 40 MB: a sender may call itself by many names."""
+
+NAME_DIGITS = 12
+
+
+def quarantine_name(key: Key) -> str:
+    """How a person names a key's row: 12 hexadecimal digits of the key's SHA-256."""
+    told = [key.device, key.incarnation, key.allocation, key.phase, int(key.evidence), key.record]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:NAME_DIGITS]
+
+
+class QuarantineTable:
+    """The quarantined vectors by key; owned by one thread."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._rows: dict[Key, QuarantinedVector] = {}
+        self._nodes: dict[Key, str] = {}
+        self._held: Counter[str] = Counter()
+        self._held_count = 0
+        self._uncommitted: dict[Key, QuarantinedVector] = {}
+        self.overflow_count = 0
+        """Vectors that were refused because too many keys were held already."""
+
+    def restore(self, rows: Iterable[tuple[QuarantinedVector, str]]) -> None:
+        """Take what a ledger holds: rows, each with its node's name."""
+        for row, node in rows:
+            self._put(row, node)
+
+    def rows(self) -> list[QuarantinedVector]:
+        """All rows, released ones too."""
+        return list(self._rows.values())
+
+    def held_count(self) -> int:
+        """Keys whose newest quarantined vector nobody released."""
+        return self._held_count
+
+    def was_released(self, keyed: KeyedVector) -> bool:
+        """Whether a person accepted exactly this vector."""
+        row = self._rows.get(keyed.key)
+        if row is None or not row.released:
+            return False
+        return (keyed.sequence, keyed.vector) == (row.sequence, row.vector)
+
+    def hold(
+        self, keyed: KeyedVector, node: str, *, boot_ns: int | None, reason: str, at_ns: int
+    ) -> bool:
+        """Keep a vector that cannot be true, unless a newer one of its key is kept.
+
+        Args:
+            keyed: the vector.
+            node: the node that reported it.
+            boot_ns: the boot time it was held against, in ns; None where that was not known.
+            reason: what it breaks, in one sentence.
+            at_ns: Unix time in ns: a label.
+
+        Returns:
+            Whether the key's newest quarantined vector is kept; False when too many are.
+        """
+        row = self._rows.get(keyed.key)
+        if row is not None:
+            if (keyed.sequence, keyed.vector) <= (row.sequence, row.vector):
+                return True
+            at_ns = row.quarantined_at_ns
+        # Rows of what was released stay as a record; they take no place.
+        if (row is None or row.released) and (
+            self._held[node] >= MAXIMUM_HELD_PER_NODE or self.held_count() >= MAXIMUM_HELD
+        ):
+            self.overflow_count += 1
+            return False
+        newest = QuarantinedVector(keyed.key, keyed.sequence, keyed.vector, boot_ns, reason, at_ns)
+        self._put(newest, node)
+        self._uncommitted[keyed.key] = newest
+        return True
+
+    def release(self, name: str, sequence: int, declaration: int) -> QuarantinedVector | None:
+        """Note that a person accepted a vector.
+
+        Args:
+            name: the row's name (`quarantine_name`).
+            sequence: the vector's; a newer one of the key is not meant.
+            declaration: sequence of the declaration.
+
+        Returns:
+            The vector to merge; None where no such vector is held.
+        """
+        for key, row in self._rows.items():
+            if row.sequence == sequence and not row.released and quarantine_name(key) == name:
+                released = dataclasses.replace(row, released=declaration)
+                self._put(released, self._nodes[key])
+                self._uncommitted[key] = released
+                return released
+        return None
+
+    def take_uncommitted(self) -> tuple[QuarantinedVector, ...]:
+        """Take the rows no commit was given yet; the caller now owns them."""
+        taken, self._uncommitted = tuple(self._uncommitted.values()), {}
+        return taken
+
+    def _put(self, row: QuarantinedVector, node: str) -> None:
+        before = self._rows.get(row.key)
+        change = (not row.released) - (before is not None and not before.released)
+        self._held[node] += change
+        self._held_count += change
+        self._rows[row.key] = row
+        self._nodes[row.key] = node
