@@ -106,6 +106,23 @@ class Accumulator:
             state.time_elsewhere = state.classified_monotonic_ns > registered_until_ns
         self.devices[state.record.device] = state
 
+    def renew(self, incarnation: str) -> dict[Key, Register]:
+        """Begin another incarnation in the same process, from the same baselines.
+
+        Args:
+            incarnation: 32 random hexadecimal digits.
+
+        Returns:
+            The registers of the one that ends; what they hold below one unit goes on in their
+            successors.
+        """
+        closed, self.registers = self.registers, {}
+        self.incarnation = incarnation
+        for key, register in closed.items():
+            if any(register.carry):
+                self.carries[carry_owner(key)] = list(register.carry)
+        return closed
+
     def observe(
         self, record: DeviceRecord, reading: Reading, *, allocation: str, phase: int = 0
     ) -> tuple[Suspicion, ...]:

@@ -139,6 +139,7 @@ class AgentApp:
                 allocation=for_run(config.run) if config.run else NONE,
             ),
             incarnation=secrets.token_hex(16),
+            new_incarnation=lambda: secrets.token_hex(16),
             period_ns=chosen.period_ns,
             sensor_reason=chosen.reason,
             rated_power_w=lambda record: parts.recognise(record).power_w,

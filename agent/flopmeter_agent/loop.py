@@ -31,6 +31,7 @@ from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.registers import COMPONENT_COUNT, Key, Register
 from flopmeter_core.reports import (
     MAXIMUM_VECTORS_PER_REPORT,
+    Acknowledgement,
     Answer,
     Durability,
     Hello,
@@ -39,7 +40,7 @@ from flopmeter_core.reports import (
     LedgerPosition,
     Report,
 )
-from flopmeter_core.units import NS_PER_S
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -47,6 +48,10 @@ logger = logging.getLogger(__name__)
 
 DEVICES_REFRESH_NS = 60 * NS_PER_S
 """How often devices are listed again; a failed reading lists them at once."""
+
+RENEWAL_NS = NS_PER_HOUR
+"""Shortest life of an incarnation that quarantine ends: a device whose every vector cannot be true
+must not fill journal and ledger with closed keys."""
 
 
 @dataclass(slots=True)
@@ -100,6 +105,7 @@ class AgentLoop:
         display: DisplayEstimate | None = None,
         hours: Hours | None = None,
         phases: PhaseBook | None = None,
+        new_incarnation: Callable[[], str] | None = None,
     ) -> None:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
 
@@ -113,6 +119,8 @@ class AgentLoop:
             hours: keeps the vectors at the ends of hours; in memory only when None.
             phases: the phases that training processes name; all runs stay in phase 0 when None.
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
+            new_incarnation: draws more of them, for when the collector quarantines a vector;
+                without it the agent goes on in the same incarnation.
             period_ns: the sampling period on `clock`.
             rated_power_w: rated power of a device in W, 0 where it is not known; makes silent
                 counters suspect.
@@ -141,6 +149,9 @@ class AgentLoop:
         self._lock = threading.Lock()
         # Refused by the collector that is asked now: sent again only by the next agent process.
         self._refused: dict[Key, int] = {}
+        self._new_incarnation = new_incarnation
+        self._quarantined = False
+        self._renewed_boot_ns: int | None = None
         # Registers hold more than the journal: nothing of it may leave, or the next incarnation
         # would count the same period again from the journal's older baseline.
         self._ahead_of_journal = False
@@ -209,6 +220,7 @@ class AgentLoop:
             self._phases.hold({d.allocation for d in self._accumulator.devices.values()})
             self.counters.samples += 1
             self._note_instant()
+            self._renew_when_quarantined()
             self._write_journal()
         self.counters.suspects.note({r.device for r in readout.readings}, suspicions)
 
@@ -292,7 +304,7 @@ class AgentLoop:
             )
 
     def acknowledge(self, answer: Answer) -> None:
-        """Note what is durable; refused vectors are logged and kept.
+        """Note what is durable; refused and quarantined vectors are logged and kept.
 
         A ledger that is another one, or stands before what it acknowledged earlier, was
         restored or lost: everything is sent again.
@@ -301,6 +313,7 @@ class AgentLoop:
             if self._position is not None and _went_back(self._position, answer.position):
                 logger.warning("the collector's ledger went back; everything is sent again")
                 self._acknowledged.clear()
+                self._refused.clear()
                 self._hours.went_back([*self._closed, *self._accumulator.registers])
             self._position = answer.position
             for ack in answer.acknowledgements:
@@ -312,6 +325,8 @@ class AgentLoop:
                         extra=fields(device=ack.key.device, reason=ack.reason),
                     )
                     continue
+                if ack.durability is Durability.QUARANTINED:
+                    self._note_quarantine(ack)
                 newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
                 self._acknowledged[ack.key] = newest
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
@@ -376,6 +391,35 @@ class AgentLoop:
                 self._phases.resume(old.phases)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise DataError(f"the journal's phases cannot be read: {error!r}") from error
+
+    def _note_quarantine(self, ack: Acknowledgement) -> None:
+        """The collector keeps this vector apart: it has it, and counts it in no figure."""
+        self.counters.refused_vectors += 1
+        if ack.key.incarnation == self.incarnation:
+            self._quarantined = True
+        logger.error(
+            "the collector quarantined a register",
+            extra=fields(device=ack.key.device, reason=ack.reason),
+        )
+
+    def _renew_when_quarantined(self) -> None:
+        """Go on in a new incarnation, so that one bad vector does not hold up the work after it.
+
+        The old registers become closed keys, as after a restart; baselines go on, so that no
+        period is lost or read twice.
+        """
+        boot_ns = self._clock.boottime_ns()
+        renewed_ns = self._renewed_boot_ns
+        if not self._quarantined or self._new_incarnation is None:
+            return
+        if renewed_ns is not None and boot_ns - renewed_ns < RENEWAL_NS:
+            return
+        self._quarantined = False
+        self._renewed_boot_ns = boot_ns
+        self._hours.close(self._accumulator.registers)
+        for key, register in self._accumulator.renew(self._new_incarnation()).items():
+            self._closed[key] = StoredRegister(key, register, self._acknowledged.get(key, 0))
+        self._note_instant()
 
     def _write_journal(self) -> None:
         self._journal.write(state.encode(self._state()))

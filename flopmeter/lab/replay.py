@@ -135,6 +135,7 @@ class ReplayedNode:
             self._clock,
             Identity(node=node.node, agent_version=version, allocation=silence_of),
             incarnation=secrets.token_hex(16),
+            new_incarnation=lambda: secrets.token_hex(16),
             period_ns=recording.sample_period_ns,
             sensor_reason="a recording is replayed",
             rated_power_w=lambda record: parts.recognise(record).power_w,

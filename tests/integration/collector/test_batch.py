@@ -80,7 +80,7 @@ def test_impossible_vector(tmp_path: Path) -> None:
             answer = await submit(app.grpc_address, batch(three(), boot_duration_ns=boots))
             assert [ack.durability for ack in answer.acknowledgements] == [
                 pb.DURABILITY_AT_ROOT,
-                pb.DURABILITY_REFUSED,
+                pb.DURABILITY_QUARANTINED,
                 pb.DURABILITY_AT_ROOT,
             ]
             assert "booted only" in answer.acknowledgements[1].reason

@@ -110,7 +110,7 @@ def test_vectors_with_hello(tmp_path: Path) -> None:
 
 
 def test_impossible_vector(tmp_path: Path) -> None:
-    """A vector that cannot be true is refused with its reason; the others of the report pass."""
+    """A vector that cannot be true is quarantined with its reason; the others pass."""
 
     async def scenario() -> None:
         async with running(tmp_path) as app, stream(app.grpc_address) as sender:
@@ -119,11 +119,11 @@ def test_impossible_vector(tmp_path: Path) -> None:
             possible = KeyedVector(key(), 6, vector(6))
             answer = await sender.exchange(sender.writer.report(report([impossible, possible])))
             first, second = answer.acknowledgements
-            assert (first.durability, first.sequence) == (pb.DURABILITY_REFUSED, 5)
+            assert (first.durability, first.sequence) == (pb.DURABILITY_QUARANTINED, 5)
             assert "tensor_megacycles" in first.reason
             assert (second.durability, second.reason) == (pb.DURABILITY_AT_ROOT, "")
             counts = app.intake.counts
-            assert (counts.refused_vectors, counts.acknowledged_vectors) == (1, 1)
+            assert (counts.quarantined_vectors, counts.acknowledged_vectors) == (1, 1)
         assert stored(tmp_path) == {6: vector(6)}
 
     asyncio.run(scenario())

@@ -91,6 +91,7 @@ class Host:
             Identity(node="n0"),
             incarnation=f"{self.starts:032x}",
             period_ns=10 * NS_PER_S,
+            new_incarnation=lambda: f"{self.starts:031x}f",
             display=DisplayEstimate(parse_device_table(builtin_table("devices.toml"))),
         )
 
@@ -455,6 +456,81 @@ def test_a_refused_register_is_offered_again_by_the_next_agent(tmp_path: Path) -
     again = host.start().report()
     assert again is not None
     assert {k.key for k in again.vectors} == {k.key for k in report.vectors}
+
+
+def quarantine(loop: AgentLoop) -> Report:
+    """Report, and be told that every vector of it is quarantined."""
+    report = loop.report()
+    assert report is not None
+    acks = tuple(
+        Acknowledgement(keyed.key, keyed.sequence, Durability.QUARANTINED, "cannot be true")
+        for keyed in report.vectors
+    )
+    loop.acknowledge(Answer(acks, LedgerPosition("L", 1, 1)))
+    return report
+
+
+def test_quarantine_opens_a_new_incarnation(tmp_path: Path) -> None:
+    """After a quarantine the work goes on in other keys; nothing of it is lost or sent twice."""
+    host, plain = Host(tmp_path), Host(tmp_path / "plain")
+    plain.path.parent.mkdir()
+    loop, other = host.start(), plain.start()
+    reports: list[Report] = []
+    for scenario_s in range(0, 600, 100):
+        for each in (host, plain):
+            each.go_to(scenario_s)
+        loop.sample()
+        other.sample()
+        if scenario_s == 200:
+            reports.append(quarantine(loop))
+            assert loop.report() is None
+    last = loop.report()
+    assert last is not None
+    assert {keyed.key.incarnation for keyed in last.vectors} == {f"{1:032x}", f"{1:031x}f"}
+    newest = {keyed.key: keyed for report in (*reports, last) for keyed in report.vectors}
+    sums = [sum(column) for column in zip(*(k.vector for k in newest.values()), strict=True)]
+    whole = other.report()
+    assert whole is not None
+    expected = [sum(column) for column in zip(*(k.vector for k in whole.vectors), strict=True)]
+    assert sums == expected
+    # A restart knows the closed keys of the ended incarnation too.
+    again = host.start()
+    assert again.report() is not None
+
+
+def test_one_quarantine_an_hour_opens_one_incarnation(tmp_path: Path) -> None:
+    """A device whose every vector is quarantined does not fill the journal with closed keys."""
+    host = Host(tmp_path)
+    loop = host.start()
+    names = iter(f"{number:032x}" for number in range(100, 200))
+    loop._new_incarnation = lambda: next(names)
+    seen = []
+    for scenario_s in range(0, 50_000, 500):
+        host.go_to(scenario_s)
+        loop.sample()
+        seen.append(loop.incarnation)
+        if loop.report() is not None:
+            quarantine(loop)
+    assert 2 <= len(dict.fromkeys(seen)) <= 3
+
+
+def test_a_restored_ledger_gets_what_it_refused(tmp_path: Path) -> None:
+    """Another generation of the ledger may know better: refused registers are offered again."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+    report = loop.report()
+    assert report is not None
+    acks = tuple(
+        Acknowledgement(keyed.key, keyed.sequence, Durability.REFUSED, "too new")
+        for keyed in report.vectors
+    )
+    loop.acknowledge(Answer(acks, LedgerPosition("L", 1, 1)))
+    assert loop.report() is None
+    loop.acknowledge(Answer((), LedgerPosition("L", 2, 1)))
+    assert loop.report() is not None
 
 
 def test_a_backlog_goes_in_reports_of_a_bounded_size(

@@ -92,10 +92,25 @@ def test_fork_in_the_middle_heals() -> None:
 
 
 def test_branches_are_limited() -> None:
-    """A key never has more than the stated branches; one more is refused and changes nothing."""
+    """A key never has more than the stated branches; the least goes, or is refused."""
     writers = [keyed(1, place, MAXIMUM_BRANCHES - place) for place in range(MAXIMUM_BRANCHES + 1)]
     branches, outcomes = merged(writers)
-    assert outcomes == [Outcome.NEW, *[Outcome.FORK] * 7, Outcome.REFUSED_FORK]
+    assert outcomes == [Outcome.NEW, *[Outcome.FORK] * MAXIMUM_BRANCHES]
+    assert [content for _, content in contents(branches)] == [
+        (place, MAXIMUM_BRANCHES - place) for place in range(1, MAXIMUM_BRANCHES + 1)
+    ]
+    branches, outcomes = merged(writers[::-1])
+    assert outcomes[-1] is Outcome.REFUSED_FORK
+    assert len(branches) == MAXIMUM_BRANCHES
+
+
+@given(st.permutations(range(20)), st.lists(st.integers(0, 19), max_size=10))
+def test_the_same_branches_stay(order: list[int], again: list[int]) -> None:
+    """Of any number of contradicting writers the same ones stay, whoever comes first or again."""
+    writers = [keyed(1 + place % 3, place // 2, 40 - place) for place in range(20)]
+    expected, _ = merged(writers)
+    branches, _ = merged([writers[place] for place in (*order, *again)])
+    assert branches == expected
     assert len(branches) == MAXIMUM_BRANCHES
 
 

@@ -40,6 +40,7 @@ def test_wire_names() -> None:
         "durable_here",
         "durable_at_root",
         "refused",
+        "quarantined",
     ]
 
 

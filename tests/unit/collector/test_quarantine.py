@@ -1,0 +1,115 @@
+"""Quarantine: which vector of a key is kept, how many, and what a release accepts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+
+from flopmeter_collector import quarantine
+from flopmeter_collector.quarantine import QuarantineTable, quarantine_name
+from flopmeter_collector.registers import RegisterTable
+from flopmeter_core.reports import KeyedVector
+from support.ingest import RECORD, key, vector
+
+
+def keyed(sequence: int, seconds: int, **fields: Any) -> KeyedVector:
+    """A vector of the test's key."""
+    return KeyedVector(key(**fields), sequence, vector(seconds))
+
+
+def hold(table: QuarantineTable, vector_: KeyedVector, node: str = "n", at_ns: int = 1) -> bool:
+    """Quarantine one vector."""
+    return table.hold(vector_, node, boot_ns=7, reason="too much", at_ns=at_ns)
+
+
+def test_the_newest_stays_whoever_comes_first() -> None:
+    """Of one key the highest sequence stays, and of one sequence the greater content."""
+    vectors = [keyed(1, 9), keyed(2, 5), keyed(2, 6)]
+    for order in itertools.permutations(vectors):
+        table = QuarantineTable()
+        assert all(hold(table, each) for each in order)
+        (row,) = table.rows()
+        assert (row.sequence, row.vector) == (2, vector(6))
+        assert table.held_count() == 1
+
+
+def test_rows_are_committed_once() -> None:
+    """A row is given to one commit, again only after it changed, and keeps its first time."""
+    table = QuarantineTable()
+    hold(table, keyed(1, 1), at_ns=5)
+    (row,) = table.take_uncommitted()
+    assert (row.quarantined_at_ns, row.boot_ns, row.reason) == (5, 7, "too much")
+    hold(table, keyed(1, 1), at_ns=6)
+    assert table.take_uncommitted() == ()
+    hold(table, keyed(2, 1), at_ns=7)
+    (row,) = table.take_uncommitted()
+    assert (row.sequence, row.quarantined_at_ns) == (2, 5)
+
+
+def test_a_node_has_so_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node's keys beyond the limit are counted, its known keys still renewed, others let in."""
+    monkeypatch.setattr(quarantine, "MAXIMUM_HELD_PER_NODE", 2)
+    table = QuarantineTable()
+    assert [hold(table, keyed(1, 1, phase=phase)) for phase in range(4)] == [True, True] + [
+        False
+    ] * 2
+    assert table.overflow_count == 2
+    assert hold(table, keyed(2, 1, phase=0))
+    assert hold(table, keyed(1, 1, phase=9), node="other")
+    assert table.held_count() == 3
+    monkeypatch.setattr(quarantine, "MAXIMUM_HELD", 3)
+    assert not hold(table, keyed(1, 1, phase=10), node="third")
+
+
+def test_a_release_makes_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A released row stays as a record and takes no place; a newer vector of it does again."""
+    monkeypatch.setattr(quarantine, "MAXIMUM_HELD_PER_NODE", 1)
+    table = QuarantineTable()
+    hold(table, keyed(1, 1))
+    assert table.release(quarantine_name(key()), 1, declaration=4) is not None
+    assert table.held_count() == 0
+    assert hold(table, keyed(1, 1, phase=1))
+    assert not hold(table, keyed(2, 1))
+    assert [row.released for row in table.rows()] == [4, 0]
+
+
+def test_a_release_names_one_vector() -> None:
+    """Another sequence or another name releases nothing, and nothing is released twice."""
+    table = QuarantineTable()
+    hold(table, keyed(3, 1))
+    name = quarantine_name(key())
+    assert table.release(name, 2, 1) is None
+    assert table.release(quarantine_name(key(phase=1)), 3, 1) is None
+    assert not table.was_released(keyed(3, 1))
+    assert table.release(name, 3, 1) is not None
+    assert table.release(name, 3, 2) is None
+    assert table.was_released(keyed(3, 1))
+    assert not table.was_released(keyed(3, 2))
+    assert not table.was_released(keyed(3, 1, phase=1))
+
+
+def test_released_work_counts() -> None:
+    """The register table holds a quarantined vector only after its release, after a restart too."""
+    table = RegisterTable()
+    bad = keyed(5, 9)
+    table.hold(bad, RECORD, boot_ns=None, reason="too much", at_ns=1)
+    assert table.branches(bad.key) == ()
+    changes = table.take_uncommitted()
+    assert changes.records == {RECORD.record_id: RECORD} and not changes.branches
+    restarted = RegisterTable()
+    restarted.restore(changes.records, (), table.quarantine.take_uncommitted())
+    assert not restarted.release("0" * 12, 5, 1)
+    assert restarted.release(quarantine_name(bad.key), 5, 1)
+    (stored,) = restarted.branches(bad.key)
+    assert (stored.sequence, stored.vector) == (5, vector(9))
+    (row,) = restarted.quarantine.take_uncommitted()
+    assert row == dataclasses.replace(row, released=1)
+
+
+def test_names_differ() -> None:
+    """Every part of a key is in its name."""
+    keys = [key(), key(phase=1), key(allocation="none"), key(device="GPU-9"), key(record="0" * 16)]
+    assert len({quarantine_name(each) for each in keys}) == len(keys)
