@@ -50,6 +50,8 @@ def command(suite: str, out: Path, seconds: float, as_json: bool) -> None:
 
     torch = load_torch()
     from flopmeter.lab.calibrate import calibrate, probe_access, recorder_process, score_document
+    from flopmeter.lab.live_widths import live_widths
+    from flopmeter.lab.published import builtin_devices
     from flopmeter.lab.score_text import row_table, rung_table
     from flopmeter.lab.workloads.table import suite as workloads
     from flopmeter_proto.daemon.clock import SystemClock
@@ -66,7 +68,10 @@ def command(suite: str, out: Path, seconds: float, as_json: bool) -> None:
     if as_json:
         print_json(score_document(outcome))
         return
-    for lines in (row_table(outcome.rows), rung_table(outcome.rows)):
+    for lines in (
+        row_table(outcome.rows),
+        rung_table(outcome.rows, live_widths(builtin_devices())),
+    ):
         click.echo("\n".join(lines) + "\n")
     for finding in outcome.findings.values():
         click.echo(f"{finding.question}: {finding.answer}")

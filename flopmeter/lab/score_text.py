@@ -18,7 +18,8 @@ PERCENTAGE_CASES = 60
 
 _ALL_RUNGS = ("cycles", "gpm", "dcgm", "energy", "busy", "allocation")
 
-# What the methods claim with the format known: the truth as a share of their product.
+# What the methods allow for readings and work with number format and instruction family known: the
+# truth as a share of best. Intervals add the slowest family and the widths of constants to it.
 BUDGETS: Mapping[str, tuple[Fraction, Fraction]] = {
     "cycles": (cycles.BUDGET_LOWER, cycles.BUDGET_UPPER),
     "gpm": (gpm.BUDGET_LOWER, gpm.BUDGET_UPPER),
@@ -60,8 +61,12 @@ def row_table(rows: Iterable[ScoreRow]) -> list[str]:
     return _table(_ROW_HEAD, map(_row_cells, rows))
 
 
-def rung_table(rows: Sequence[ScoreRow]) -> list[str]:
-    """One line a rung, without and with a declaration; without a case it says its claim."""
+Widths = Mapping[str, tuple[Fraction, Fraction]]
+"""Rung -> lower and upper over best, as the meter prints them (lab.live_widths)."""
+
+
+def rung_table(rows: Sequence[ScoreRow], live: Widths) -> list[str]:
+    """One line a rung, without and with a declaration; without a case it says its budget."""
     bare = [row for row in rows if not row.declared]
     declared = [row for row in rows if row.declared]
     lines = []
@@ -71,20 +76,19 @@ def rung_table(rows: Sequence[ScoreRow]) -> list[str]:
             for words, group in (("nothing", bare), ("something", declared))
         ]
         shown = [(words, score) for words, score in scores if score.cases] or [("-", scores[0][1])]
-        lines += [rung_cells(score, declared=words) for words, score in shown]
+        lines += [rung_cells(score, live, declared=words) for words, score in shown]
     return _table(_RUNG_HEAD, lines)
 
 
-def rung_cells(score: RungScore, *, declared: str) -> tuple[str, ...]:
+def rung_cells(score: RungScore, live: Widths, *, declared: str) -> tuple[str, ...]:
     """The cells of one line."""
     if not score.cases:
-        low, high = BUDGETS.get(score.rung, (None, None))
-        claim = (
-            ""
-            if low is None or high is None
-            else f", claims {float(low):.2f} to {float(high):.2f} of best"
-        )
-        return (score.rung, declared, "0", "unverified" + claim, "unverified", "-", "-", "-")
+        said = "unverified"
+        if score.rung in BUDGETS:
+            said += f"; budget {_span(BUDGETS[score.rung])} of best"
+        if score.rung in live:
+            said += f", interval {_span(live[score.rung])}"
+        return (score.rung, declared, "0", said, "unverified", "-", "-", "-")
     return (
         score.rung,
         declared,
@@ -95,6 +99,18 @@ def rung_cells(score: RungScore, *, declared: str) -> tuple[str, ...]:
         _ratio(score.ratio_worst),
         _ratio(score.width_median),
     )
+
+
+def whole_line(rows: Iterable[ScoreRow]) -> str:
+    """The share of intervals that hold the truth, over all rungs."""
+    cases = [row for row in rows if row.likely_held is not None]
+    likely = share(sum(row.likely_held is True for row in cases), len(cases))
+    hard = share(sum(row.hard_held is True for row in cases), len(cases))
+    return f"Over all rungs lower..upper holds the truth in {likely}, floor..ceiling in {hard}."
+
+
+def _span(span: tuple[Fraction, Fraction]) -> str:
+    return f"{float(span[0]):.2f} to {float(span[1]):.2f}"
 
 
 def share(count: int, cases: int) -> str:

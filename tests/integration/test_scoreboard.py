@@ -8,8 +8,11 @@ from statistics import median
 
 import pytest
 
-from flopmeter.lab import scoreboard
+from flopmeter.lab import desk_score, scoreboard
+from flopmeter.lab.desk_fit import lessons_of
 from flopmeter.lab.importers.mlperf_power import MlperfPowerImporter
+from flopmeter.lab.live_widths import live_widths
+from flopmeter.lab.published import read_published
 from flopmeter.lab.replay import replay
 from flopmeter.lab.score import ScoreRow, interval_of, vectors_of
 from flopmeter.lab.score_text import row_table
@@ -32,6 +35,7 @@ def small_rows() -> list[ScoreRow]:
 
 def findings(text: str, rows: list[ScoreRow]) -> list[str]:
     """Rows a page lacks or shows otherwise, and counts that are not those of its rows."""
+    text, _, _ = text.partition("## Simulated")  # what is counted nowhere
     lines = text.splitlines()
     found = [line for line in row_table(rows)[2:] if line not in lines]
     cells = [
@@ -82,6 +86,26 @@ def test_planted(small_rows: list[ScoreRow], pattern: str, after: str) -> None:
     planted = re.sub(pattern, after, text, count=1)
     assert planted != text
     assert findings(planted, small_rows) != []
+
+
+def test_what_is_shown() -> None:
+    """The page has the shares over all, the hardware, and the published runs as scored."""
+    text = document("scoreboard.md")
+    summary = [row for row in text.splitlines() if re.match(r"\| \w+ \| \w+ \| [1-9]", row)]
+    likely, hard = (
+        " of ".join(str(sum(int(n[k]) for n in counts)) for k in (0, 1))
+        for counts in zip(*(re.findall(r"(\d+) of (\d+)", row) for row in summary), strict=True)
+    )
+    assert f"lower..upper holds the truth in {likely}, floor..ceiling in {hard}." in text
+    assert "| `mlperf-training-v4.0-smc` | NVIDIA H100 SXM5 80GB |" in text
+    assert "| `simulated-h100` | none: simulated" in text
+    published = read_published(ROOT / scoreboard.PUBLISHED).rows
+    shown = text.splitlines()
+    wanted = desk_score.lines(desk_score.score(lessons_of(published)))
+    assert [line for line in wanted if line not in shown] == []
+    for rung, (low, high) in live_widths(table()).items():
+        assert f"| {rung} | - | 0 | unverified; budget " in text
+        assert f"interval {float(low):.2f} to {float(high):.2f} |" in text
 
 
 def test_same_as_replay() -> None:

@@ -30,6 +30,12 @@ COUNTER_OF = {2: 249, 5: 250, 8: 251, 7: 252, 9: 253, 6: 254, 4: 257, 11: 258, 1
 """GPM metric -> the counter since boot of the same unit."""
 
 
+class SimulatedRawSensor(RawNvmlSensor):
+    """The recording sensor, marked as what it is here: a driver nobody made."""
+
+    simulated = True
+
+
 @dataclass(frozen=True)
 class Script:
     """What a workload makes the driver say, and what it truly does in a second.
@@ -64,6 +70,7 @@ class ScriptedRunner:
         counters: bool = False,
         counter_unit: int = SM_COUNT,
         slowed: float = 1.0,
+        simulated: bool = False,
     ) -> None:
         self.driver = FakeDriver(folder)
         self.clock = ManualClock()
@@ -71,6 +78,7 @@ class ScriptedRunner:
         self._counters = dict.fromkeys((248, *COUNTER_OF.values()), 0) if counters else {}
         self._counter_unit = counter_unit
         self._slowed = slowed
+        self._sensor_type = SimulatedRawSensor if simulated else RawNvmlSensor
         self._energy_mj = 1_000_000
         self._recorders: list[Recorder] = []
         self._play(Script())
@@ -118,7 +126,7 @@ class ScriptedRunner:
     @contextlib.contextmanager
     def record(self, path: Path, hz: float) -> Iterator[None]:
         """Record into a file, one round a tick."""
-        sensor = RawNvmlSensor(
+        sensor = self._sensor_type(
             "n1", self.clock, library_path=self.driver.library, pause=lambda _: None
         )
         period_ns = round(NS_PER_S / hz)
