@@ -158,7 +158,10 @@ class Hours:
         answered: Iterable[HourlyAcknowledgement],
         boot_ns: int,
     ) -> None:
-        """Let go of what is durable at the root, and of what was refused.
+        """Let go of what is durable, at a relay too, and of what was refused.
+
+        An hour that a relay lost with its disk costs resolution and no work: the next one then
+        says how far it reaches back (`went_back`).
 
         Args:
             offered: the rows of the report that was answered.
@@ -179,10 +182,8 @@ class Hours:
                     extra=fields(device=ack.key.device, hour=ack.hour, reason=ack.reason),
                 )
                 self._drop(row)
-            elif ack.durability is Durability.AT_ROOT:
-                del self._rows[ack.key, ack.hour]
             else:
-                continue
+                del self._rows[ack.key, ack.hour]
             released += 1
         if released:
             self._write()

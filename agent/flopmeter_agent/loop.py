@@ -143,7 +143,10 @@ class AgentLoop:
         self._records: dict[str, DeviceRecord] = {}
         self._current: dict[str, DeviceRecord] = {}
         self._closed: dict[Key, StoredRegister] = {}
+        # Durable at the root, so that nobody needs this node's copy any more.
         self._acknowledged: dict[Key, int] = {}
+        # Durable at a relay that forwards them: not sent again, and not let go of either.
+        self._at_relay: dict[Key, int] = {}
         self._position: LedgerPosition | None = None
         self._devices_listed_ns: int | None = None
         self._lock = threading.Lock()
@@ -277,7 +280,8 @@ class AgentLoop:
         """Make the journal durable and collect what the collector has not acknowledged.
 
         Returns:
-            The newest vectors; None when everything is acknowledged.
+            The newest vectors; none of them where a relay has all and only its answer is wanted,
+            which says what reached the root; None when everything is acknowledged.
 
         Raises:
             StorageError: the journal could not be written or made durable; nothing may be sent.
@@ -290,7 +294,7 @@ class AgentLoop:
                 )
             vectors = self._unacknowledged()
             self._offered = self._hours.unsent(self._clock.boottime_ns())
-            if not vectors and not self._offered:
+            if not vectors and not self._offered and not self._at_relay:
                 return None
             self._journal.sync()
             self.counters.reports += 1
@@ -304,7 +308,7 @@ class AgentLoop:
             )
 
     def acknowledge(self, answer: Answer) -> None:
-        """Note what is durable; refused and quarantined vectors are logged and kept.
+        """Note what is durable, here or at the root; what no figure holds is logged and kept.
 
         A ledger that is another one, or stands before what it acknowledged earlier, was
         restored or lost: everything is sent again.
@@ -314,6 +318,7 @@ class AgentLoop:
                 logger.warning("the collector's ledger went back; everything is sent again")
                 self._acknowledged.clear()
                 self._refused.clear()
+                self._at_relay.clear()
                 self._hours.went_back([*self._closed, *self._accumulator.registers])
             self._position = answer.position
             for ack in answer.acknowledgements:
@@ -327,8 +332,7 @@ class AgentLoop:
                     continue
                 if ack.durability is Durability.QUARANTINED:
                     self._note_quarantine(ack)
-                newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
-                self._acknowledged[ack.key] = newest
+                self._note_durable(ack)
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
             self._offered = ()
 
@@ -391,6 +395,15 @@ class AgentLoop:
                 self._phases.resume(old.phases)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise DataError(f"the journal's phases cannot be read: {error!r}") from error
+
+    def _note_durable(self, ack: Acknowledgement) -> None:
+        root = self._acknowledged.get(ack.key, 0)
+        if ack.durability is not Durability.HERE:
+            root = self._acknowledged[ack.key] = max(ack.sequence, root)
+        elif ack.sequence > max(root, self._at_relay.get(ack.key, 0)):
+            self._at_relay[ack.key] = ack.sequence
+        if self._at_relay.get(ack.key, root + 1) <= root:
+            del self._at_relay[ack.key]
 
     def _note_quarantine(self, ack: Acknowledgement) -> None:
         """The collector keeps this vector apart: it has it, and counts it in no figure."""
@@ -493,7 +506,12 @@ class AgentLoop:
         unacknowledged = (
             KeyedVector(key, register.sequence, register.vector)
             for key, register in registers
-            if register.sequence > max(self._acknowledged.get(key, 0), self._refused.get(key, 0))
+            if register.sequence
+            > max(
+                self._acknowledged.get(key, 0),
+                self._at_relay.get(key, 0),
+                self._refused.get(key, 0),
+            )
         )
         return list(itertools.islice(unacknowledged, MAXIMUM_VECTORS_PER_REPORT))
 

@@ -164,3 +164,53 @@ class Answer:
     position: LedgerPosition
     claims: tuple[ClaimAcknowledgement, ...] = ()
     hours: tuple[HourlyAcknowledgement, ...] = ()
+
+
+MAXIMUM_VECTORS_PER_BATCH = 1_600
+"""Vectors in one batch: 200 nodes of 8 devices; with everything stated anew about 0.6 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayHello:
+    """Which collector forwards on a stream; labels only, but `simulated`."""
+
+    relay: str
+    simulated: bool
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayedNode:
+    """What a relay knows of a node's agent: labels, nothing here enters a figure.
+
+    Attributes:
+        hello: what the agent said of itself.
+        silent_ns: time since its last report at the collector it reports to, in ns.
+        display_flop: its own best estimate by allocation, for display only.
+    """
+
+    hello: Hello
+    silent_ns: int
+    display_flop: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayBatch:
+    """What a relay forwards at a time; like a report it may be lost, repeated or late.
+
+    Attributes:
+        ledger_ids: the relay's ledger and every ledger it forwards for: who finds its own among
+            them stands below itself. Empty when the same as before on this stream.
+        records: the device records the keys refer to, by record id.
+        vectors: newest vectors; of a forked key every branch.
+        hours: vectors at the ends of hours, none ahead of its key's newest vector.
+        claims: newest claims.
+        nodes: the nodes that reported since the last batch.
+    """
+
+    ledger_ids: tuple[str, ...]
+    records: Mapping[str, DeviceRecord]
+    vectors: tuple[KeyedVector, ...] = ()
+    hours: tuple[HourlyVector, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    nodes: tuple[RelayedNode, ...] = ()

@@ -1,11 +1,11 @@
-"""Sends reports to a collector over one stream, and brings its answers back.
+"""Sends reports or batches to a collector over one stream, and brings its answers back.
 
-Owns: connecting, one report in flight, deadlines, back-off and reconnection.
+Owns: connecting, one message in flight, deadlines, back-off and reconnection.
 May touch: one gRPC channel; no disk, no clock but the event loop's.
-Called by the agent's app and lab.replay (and later by relays); lab.simulation gives it a channel
-of its own (`Dial`).
-One report is in flight at a time: since vectors are cumulative, whatever changed while an answer
-was on its way is in the next report, and an outage of any length costs no memory.
+Called by the agent's app, lab.replay (`Link`) and the app of a relay (`RelayLink`); lab.simulation
+gives it a channel of its own (`Dial`).
+One message is in flight at a time: since vectors are cumulative, whatever changed while an answer
+was on its way is in the next one, and an outage of any length costs no memory.
 """
 
 from __future__ import annotations
@@ -15,17 +15,24 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
 from flopmeter_core.errors import WireError
-from flopmeter_core.reports import MAXIMUM_VECTORS_PER_REPORT, Answer, Hello, Report
+from flopmeter_core.reports import (
+    MAXIMUM_VECTORS_PER_REPORT,
+    Answer,
+    Hello,
+    RelayBatch,
+    RelayHello,
+    Report,
+)
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
-from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, StreamWriter
+from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, BatchWriter, StreamWriter
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +86,112 @@ class ReportSource(Protocol):
         """Take an answer."""
 
 
+class BatchSource(Protocol):
+    """Where batches come from and answers go to; a relay's forwarder."""
+
+    def hello(self) -> RelayHello:
+        """The first message of each stream."""
+
+    async def next_batch(self) -> RelayBatch | None:
+        """The next batch; None when everything is at the root."""
+
+    async def acknowledge(self, answer: Answer) -> None:
+        """Take an answer."""
+
+    @property
+    def more(self) -> bool:
+        """Whether there was more than the last batch holds."""
+
+
+class Conversation(Protocol):
+    """What is said on one stream, in order; knows messages and no connection."""
+
+    def opening(self) -> Any:
+        """The first message."""
+
+    async def following(self) -> Any | None:
+        """The next message; None where there is nothing to say now."""
+
+    async def take(self, message: Any) -> None:
+        """Take the answer to the last message.
+
+        Raises:
+            WireError: it breaks the contract.
+        """
+
+    @property
+    def more(self) -> bool:
+        """Whether the next message need not wait."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether this stream has to be followed by another."""
+
+
+class _Reports:
+    """An agent's side of a stream."""
+
+    spent = False
+
+    def __init__(self, hello: Hello, source: ReportSource) -> None:
+        self._hello = hello
+        self._source = source
+        self._writer = StreamWriter()
+        self.more = False
+
+    def opening(self) -> pb.StreamReportsRequest:
+        return self._writer.hello(self._hello)
+
+    async def following(self) -> pb.StreamReportsRequest | None:
+        report = await self._source.next_report()
+        if report is None:
+            return None
+        self.more = len(report.vectors) >= MAXIMUM_VECTORS_PER_REPORT
+        return self._writer.report(report)
+
+    async def take(self, message: pb.StreamReportsResponse) -> None:
+        await self._source.acknowledge(self._writer.answer(message))
+
+
+class _Batches:
+    """A relay's side of a stream."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self._source = source
+        self._writer = BatchWriter()
+
+    @property
+    def more(self) -> bool:
+        return self._source.more
+
+    @property
+    def spent(self) -> bool:
+        return self._writer.full
+
+    def opening(self) -> pb.StreamBatchesRequest:
+        return self._writer.hello(self._source.hello())
+
+    async def following(self) -> pb.StreamBatchesRequest | None:
+        batch = await self._source.next_batch()
+        return None if batch is None else self._writer.batch(batch)
+
+    async def take(self, message: pb.StreamBatchesResponse) -> None:
+        await self._source.acknowledge(self._writer.answer(message))
+
+
 @dataclass(slots=True)
 class LinkState:
-    """What a link says of itself, for metrics and messages."""
+    """What a link says of itself, for metrics and messages.
+
+    Attributes:
+        connected: whether a stream is open and its hello was answered.
+        refused: whether the other side refused this sender, so that only a person can help.
+        reconnections, answers: how often.
+        last_error: why the last stream ended; empty once a message is answered.
+    """
 
     connected: bool = False
+    refused: bool = False
     reconnections: int = 0
     answers: int = 0
     last_error: str = ""
@@ -92,7 +200,7 @@ class LinkState:
 class Call(Protocol):
     """The few calls a stream makes to its transport; a grpc.aio call is one."""
 
-    async def write(self, request: pb.StreamReportsRequest) -> None:
+    async def write(self, request: pb.StreamReportsRequest | pb.StreamBatchesRequest) -> None:
         """Send one message."""
 
     async def read(self) -> object:
@@ -118,6 +226,10 @@ Dial = Callable[[], contextlib.AbstractAsyncContextManager[Call]]
 class Link:
     """One agent's way to one collector."""
 
+    _method = "StreamReports"
+    _refused = "the collector refuses this agent"
+    _away = "the collector cannot be reached"
+
     def __init__(
         self,
         address: str,
@@ -142,8 +254,7 @@ class Link:
         """
         self.state = LinkState()
         self._address = address
-        self._hello = hello
-        self._source = source
+        self._begin: Callable[[], Conversation] = lambda: _Reports(hello(), source)
         self._credentials = credentials
         self._jitter = jitter
         self._longest_backoff_s = longest_backoff_s
@@ -161,7 +272,7 @@ class Link:
             answered = self.state.answers
             try:
                 async with self.connect() as stream:
-                    while not stop.is_set():
+                    while not stop.is_set() and not stream.spent:
                         await stream.exchange_all()
                         await wait()
                     await stream.exchange_all()
@@ -182,9 +293,9 @@ class Link:
     async def connect(self) -> AsyncIterator[Stream]:
         """Open one stream and say hello; yields a `Stream`."""
         async with self._dial() as call:
-            stream = Stream(call, self._source, self.state)
+            stream = Stream(call, self._begin(), self.state)
             try:
-                await stream.say_hello(self._hello())
+                await stream.say_hello()
                 yield stream
                 await call.done_writing()
             finally:
@@ -201,72 +312,119 @@ class Link:
                 self._address, self._credentials, options=_CHANNEL_OPTIONS
             )
         async with channel:
-            yield pb_grpc.IngestServiceStub(channel).StreamReports(wait_for_ready=False)
+            yield getattr(pb_grpc.IngestServiceStub(channel), self._method)(wait_for_ready=False)
 
     def _note(self, error: StreamEndedError) -> None:
         """Log why a stream ended, once for each new reason."""
+        self.state.refused = error.final
         if error.sentence == self.state.last_error:
             return
         self.state.last_error = error.sentence
         extra = fields(collector=self._address, reason=error.sentence)
         if error.final:
-            logger.error("the collector refuses this agent", extra=extra)
+            logger.error(self._refused, extra=extra)
         else:
-            logger.warning("the collector cannot be reached", extra=extra)
+            logger.warning(self._away, extra=extra)
+
+
+class RelayLink(Link):
+    """One relay's way to the collector it forwards to."""
+
+    _method = "StreamBatches"
+    _refused = "the upstream collector refuses this relay"
+    _away = "the upstream collector cannot be reached; everything is kept here meanwhile"
+
+    def __init__(
+        self,
+        address: str,
+        source: BatchSource,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        jitter: Callable[[], float] = lambda: 0.5,
+        longest_backoff_s: float = LONGEST_BACKOFF_S,
+        dial: Dial | None = None,
+    ) -> None:
+        """Prepare a link; nothing is connected yet.
+
+        Args:
+            address: ``host:port`` of the upstream collector.
+            source: gives batches and takes answers.
+            credentials: TLS credentials; None sends in plaintext.
+            jitter: as in `Link`.
+            longest_backoff_s: as in `Link`.
+            dial: as in `Link`.
+        """
+        self.state = LinkState()
+        self._address = address
+        self._begin = lambda: _Batches(source)
+        self._credentials = credentials
+        self._jitter = jitter
+        self._longest_backoff_s = longest_backoff_s
+        self._dial = dial if dial is not None else self._dial_grpc
 
 
 class Stream:
     """One open stream."""
 
-    def __init__(self, call: Call, source: ReportSource, state: LinkState):
+    def __init__(self, call: Call, conversation: Conversation, state: LinkState) -> None:
         """Take over an open call."""
         self._call = call
-        self._source = source
+        self._conversation = conversation
         self._state = state
-        self._writer = StreamWriter()
-        self._was_full = False
 
-    async def say_hello(self, hello: Hello) -> None:
+    @property
+    def spent(self) -> bool:
+        """Whether another stream has to follow this one."""
+        return self._conversation.spent
+
+    async def say_hello(self) -> None:
         """Send the first message and take its answer.
 
         Raises:
             StreamEndedError: the collector cannot be reached or refuses this sender.
         """
         # The answer says where the ledger stands: it may have gone back since.
-        await self._source.acknowledge(await self._exchange(self._writer.hello(hello)))
+        await self._exchange(self._conversation.opening())
         self._state.connected = True
+        self._state.refused = False
 
     async def exchange_all(self) -> None:
-        """Send reports until one is not full: a backlog does not wait for the next period.
+        """Send messages until one is not full: a backlog does not wait for the next period.
 
         Raises:
             StreamEndedError: the stream is of no more use.
         """
-        while await self.exchange() and self._was_full:
+        while await self.exchange() and self._conversation.more and not self.spent:
             pass
 
     async def exchange(self) -> bool:
-        """Send one report and take its answer; False when there was nothing to send.
+        """Send one message and take its answer; False when there was nothing to send.
 
         Raises:
             StreamEndedError: the stream is of no more use.
         """
-        report = await self._source.next_report()
-        if report is None:
+        message = await self._conversation.following()
+        if message is None:
             return False
-        self._was_full = len(report.vectors) >= MAXIMUM_VECTORS_PER_REPORT
-        await self._source.acknowledge(await self._exchange(self._writer.report(report)))
+        await self._exchange(message)
         self._state.answers += 1
         self._state.last_error = ""
         return True
 
-    async def _exchange(self, request: pb.StreamReportsRequest) -> Answer:
+    async def _exchange(self, request: Any) -> None:
+        message = await self._answer_to(request)
+        try:
+            await self._conversation.take(message)
+        except WireError as error:
+            raise StreamEndedError(str(error), final=True) from error
+
+    async def _answer_to(self, request: Any) -> Any:
         details: str | None
         try:
             await self._call.write(request)
             message = await asyncio.wait_for(self._call.read(), ANSWER_DEADLINE_S)
             if message is not grpc.aio.EOF:
-                return self._writer.answer(cast(pb.StreamReportsResponse, message))
+                return message
             code, details = await self._call.code(), await self._call.details()
         except grpc.aio.AioRpcError as error:
             code, details = error.code(), error.details() or ""
@@ -274,7 +432,5 @@ class Stream:
             code, details = await self._call.code(), await self._call.details()
         except TimeoutError:
             raise StreamEndedError("the collector did not answer in time") from None
-        except WireError as error:
-            raise StreamEndedError(str(error), final=True) from error
         sentence = details or f"the collector ended the stream ({code.name.lower()})"
         raise StreamEndedError(sentence, final=code in _FINAL)

@@ -8,9 +8,19 @@ Everything received is checked here for shape and size; what a value may be on i
 the collector's `admit`. Limits: docs/wire.md, docs/adr/0005-delivery-and-durability.md.
 """
 
+from flopmeter_core.reports import MAXIMUM_VECTORS_PER_BATCH
+from flopmeter_proto.wire.batch import (
+    MAXIMUM_KEYS_PER_RELAY,
+    MAXIMUM_LEDGERS_BELOW,
+    MAXIMUM_RECORDS_PER_RELAY,
+    BatchReader,
+    BatchWriter,
+)
 from flopmeter_proto.wire.claims import MAXIMUM_CLAIMS_PER_MESSAGE
+from flopmeter_proto.wire.hello import MAXIMUM_NODES_PER_BATCH
+from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
 from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
-from flopmeter_proto.wire.stream import MAXIMUM_HOURS_PER_MESSAGE, StreamReader, StreamWriter
+from flopmeter_proto.wire.stream import StreamReader, StreamWriter
 from flopmeter_proto.wire.values import (
     INCARNATION_BYTES,
     MAXIMUM_DEVICES_PER_NODE,
@@ -25,10 +35,17 @@ __all__ = [
     "MAXIMUM_CLAIMS_PER_MESSAGE",
     "MAXIMUM_DEVICES_PER_NODE",
     "MAXIMUM_HOURS_PER_MESSAGE",
+    "MAXIMUM_KEYS_PER_RELAY",
     "MAXIMUM_KEYS_PER_STREAM",
+    "MAXIMUM_LEDGERS_BELOW",
     "MAXIMUM_MESSAGE_BYTES",
+    "MAXIMUM_NODES_PER_BATCH",
+    "MAXIMUM_RECORDS_PER_RELAY",
     "MAXIMUM_RECORDS_PER_STREAM",
     "MAXIMUM_TEXT_LENGTH",
+    "MAXIMUM_VECTORS_PER_BATCH",
+    "BatchReader",
+    "BatchWriter",
     "StreamReader",
     "StreamWriter",
     "check_values",

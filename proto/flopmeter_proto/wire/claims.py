@@ -2,8 +2,8 @@
 
 Owns: the spelling of a claim and of its acknowledgement, and the limit on claims in a message.
 May touch: generated messages; no socket, no clock.
-Called by wire.stream. What a claim may hold is core's `check_claim`. A claim that breaks a rule is
-refused alone: whatever a training process says, the meter's vectors beside it are taken.
+Called by wire.stream and wire.batch. What a claim may hold is core's `check_claim`. A claim that
+breaks a rule is refused alone: whatever a process says, the meter's vectors beside it are taken.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class ReceivedClaim:
     reason: str = ""
 
 
-def claims_out(message: pb.StreamReportsRequest, claims: Sequence[Claim]) -> None:
+def claims_out(
+    message: pb.StreamReportsRequest | pb.StreamBatchesRequest, claims: Sequence[Claim]
+) -> None:
     """Add claims to a message, numbered by their places."""
     for number, claim in enumerate(claims):
         key, counts = claim.key, claim.counts
@@ -75,7 +77,7 @@ def claims_in(messages: Sequence[pb.Claim]) -> tuple[ReceivedClaim, ...]:
 
 
 def acknowledge_claims(
-    response: pb.StreamReportsResponse,
+    response: pb.StreamReportsResponse | pb.StreamBatchesResponse,
     received: Iterable[ReceivedClaim],
     refused: Mapping[ClaimKey, str],
     durable: Durability,

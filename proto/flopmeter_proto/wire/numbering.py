@@ -44,7 +44,7 @@ class SentNumbers:
 
     def number(
         self,
-        message: pb.StreamReportsRequest,
+        message: pb.StreamReportsRequest | pb.StreamBatchesRequest,
         key: Key,
         records: Mapping[str, DeviceRecord],
     ) -> int:
@@ -70,7 +70,7 @@ class SentNumbers:
 
     def _state(
         self,
-        message: pb.StreamReportsRequest,
+        message: pb.StreamReportsRequest | pb.StreamBatchesRequest,
         key: Key,
         record: DeviceRecord,
     ) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flopmeter_agent import state
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
@@ -111,14 +112,17 @@ def totals(report: Report | None, allocation: str) -> list[int]:
     return sums
 
 
-def answer(report: Report | None, *, commit: int = 1, ledger: str = "L") -> Answer:
+def answer(
+    report: Report | None,
+    *,
+    commit: int = 1,
+    ledger: str = "L",
+    durable: Durability = Durability.AT_ROOT,
+) -> Answer:
     """The collector's answer when it committed everything."""
     assert report is not None
     return Answer(
-        tuple(
-            Acknowledgement(keyed.key, keyed.sequence, Durability.AT_ROOT)
-            for keyed in report.vectors
-        ),
+        tuple(Acknowledgement(keyed.key, keyed.sequence, durable) for keyed in report.vectors),
         LedgerPosition(ledger, 1, commit),
     )
 
@@ -166,6 +170,30 @@ def test_the_agents_own_estimate_rides_along(tmp_path: Path) -> None:
     assert report is not None
     megacycles = totals(report, "run:a")[Component.HMMA_MEGACYCLES]
     assert report.display_flop == {"none": 0, "run:a": megacycles * 4096 * 10**6}
+
+
+def test_a_relay_releases_nothing_before_the_root_has_it(tmp_path: Path) -> None:
+    """What is durable at a relay only is not sent again, and is after the relay was lost."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 500):
+        host.go_to(scenario_s)
+        loop.sample()
+    first = loop.report()
+    loop.acknowledge(answer(first, durable=Durability.HERE))
+    asked = loop.report()
+    assert asked is not None and asked.vectors == (), "the relay is asked what reached the root"
+    loop.sample()
+    journaled = state.decode(Journal(OsBlockFile(host.path)).payload or b"")
+    assert all(stored.acknowledged == 0 for stored in journaled.registers)
+
+    loop.acknowledge(answer(asked, ledger="new disk", durable=Durability.HERE))
+    again = loop.report()
+    assert first is not None and again is not None
+    assert {keyed.key for keyed in again.vectors} >= {keyed.key for keyed in first.vectors}
+    loop.acknowledge(answer(again, ledger="new disk", durable=Durability.HERE))
+    loop.acknowledge(answer(again, ledger="new disk"))
+    assert loop.report() is None, "everything is at the root"
 
 
 def test_only_what_changed_since_its_acknowledgement_is_sent(tmp_path: Path) -> None:

@@ -322,3 +322,71 @@ class SubmitBatchResponse(_message.Message):
     ledger_generation: int
     commit_number: int
     def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ...) -> None: ...
+
+class RelayHello(_message.Message):
+    __slots__ = ("protocol_version", "relay", "relay_version", "simulated")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RELAY_FIELD_NUMBER: _ClassVar[int]
+    RELAY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    relay: str
+    relay_version: str
+    simulated: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., relay: _Optional[str] = ..., relay_version: _Optional[str] = ..., simulated: _Optional[bool] = ...) -> None: ...
+
+class RelayedNode(_message.Message):
+    __slots__ = ("hello", "silent_duration", "display_estimates")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    SILENT_DURATION_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_ESTIMATES_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    silent_duration: _duration_pb2.Duration
+    display_estimates: _containers.RepeatedCompositeFieldContainer[DisplayEstimate]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., silent_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., display_estimates: _Optional[_Iterable[_Union[DisplayEstimate, _Mapping]]] = ...) -> None: ...
+
+class StreamBatchesRequest(_message.Message):
+    __slots__ = ("hello", "ledger_ids", "device_records", "keys", "key_numbers", "sequences", "columns", "hourly_vectors", "claims", "nodes")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_IDS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    KEY_NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    HOURLY_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    hello: RelayHello
+    ledger_ids: _containers.RepeatedScalarFieldContainer[str]
+    device_records: _containers.RepeatedCompositeFieldContainer[DeviceRecord]
+    keys: _containers.RepeatedCompositeFieldContainer[KeyDescriptor]
+    key_numbers: _containers.RepeatedScalarFieldContainer[int]
+    sequences: _containers.RepeatedScalarFieldContainer[int]
+    columns: _containers.RepeatedCompositeFieldContainer[Column]
+    hourly_vectors: _containers.RepeatedCompositeFieldContainer[HourlyVector]
+    claims: _containers.RepeatedCompositeFieldContainer[Claim]
+    nodes: _containers.RepeatedCompositeFieldContainer[RelayedNode]
+    def __init__(self, hello: _Optional[_Union[RelayHello, _Mapping]] = ..., ledger_ids: _Optional[_Iterable[str]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[RelayedNode, _Mapping]]] = ...) -> None: ...
+
+class StreamBatchesResponse(_message.Message):
+    __slots__ = ("key_numbers", "sequences", "durabilities", "refusals", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements")
+    KEY_NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    DURABILITIES_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_ID_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
+    HOURLY_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
+    key_numbers: _containers.RepeatedScalarFieldContainer[int]
+    sequences: _containers.RepeatedScalarFieldContainer[int]
+    durabilities: _containers.RepeatedScalarFieldContainer[Durability]
+    refusals: _containers.RepeatedCompositeFieldContainer[Acknowledgement]
+    ledger_id: str
+    ledger_generation: int
+    commit_number: int
+    claim_acknowledgements: _containers.RepeatedCompositeFieldContainer[ClaimAcknowledgement]
+    hourly_acknowledgements: _containers.RepeatedCompositeFieldContainer[HourlyAcknowledgement]
+    def __init__(self, key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., durabilities: _Optional[_Iterable[_Union[Durability, str]]] = ..., refusals: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ...) -> None: ...

@@ -45,6 +45,11 @@ class IngestServiceStub:
                 request_serializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.SubmitBatchRequest.SerializeToString,
                 response_deserializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.SubmitBatchResponse.FromString,
                 _registered_method=True)
+        self.StreamBatches = channel.stream_stream(
+                '/flopmeter.ingest.v1.IngestService/StreamBatches',
+                request_serializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.StreamBatchesRequest.SerializeToString,
+                response_deserializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.StreamBatchesResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -66,6 +71,14 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamBatches(self, request_iterator, context):
+        """One stream per relay: the first message carries `hello`, and any message may carry newest vectors
+        of many agents in columns. The collector answers every message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.SubmitBatch,
                     request_deserializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.SubmitBatchRequest.FromString,
                     response_serializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.SubmitBatchResponse.SerializeToString,
+            ),
+            'StreamBatches': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamBatches,
+                    request_deserializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.StreamBatchesRequest.FromString,
+                    response_serializer=flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.StreamBatchesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class IngestService:
             '/flopmeter.ingest.v1.IngestService/SubmitBatch',
             flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.SubmitBatchRequest.SerializeToString,
             flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.SubmitBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamBatches(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/flopmeter.ingest.v1.IngestService/StreamBatches',
+            flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.StreamBatchesRequest.SerializeToString,
+            flopmeter__proto_dot_ingest_dot_v1_dot_ingest__service__pb2.StreamBatchesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,252 @@
+"""Batches on a stream: the messages of a relay in columns, and the answers to them.
+
+Owns: the columns of a batch and of its answer, and how many keys a relay may state.
+May touch: generated messages; no socket, no clock.
+Called by link (sending side) and the collector's service (receiving side).
+Explained in docs/relays.md. Columns, because a message object a vector costs several times what
+its numbers do, at both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flopmeter_core.claims import Claim, ClaimKey
+from flopmeter_core.errors import WireError
+from flopmeter_core.registers import COMPONENT_COUNT, Key, Vector
+from flopmeter_core.reports import (
+    MAXIMUM_VECTORS_PER_BATCH,
+    Acknowledgement,
+    Answer,
+    Durability,
+    KeyedVector,
+    LedgerPosition,
+    RelayBatch,
+    RelayHello,
+)
+from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from flopmeter_proto.wire.claims import (
+    DURABILITIES,
+    DURABILITIES_BACK,
+    ReceivedClaim,
+    acknowledge_claims,
+    claim_answers,
+    claims_in,
+    claims_out,
+)
+from flopmeter_proto.wire.hello import nodes_in, nodes_out, relay_hello_in, relay_hello_out
+from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
+from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
+from flopmeter_proto.wire.values import check_sequence, check_text
+
+MAXIMUM_KEYS_PER_RELAY = 2_000_000
+"""Keys on one stream of a relay: 30,000 nodes of 8 devices state 240,000, and as many with each
+restart of their agents. A relay that has stated so many begins a new stream."""
+
+MAXIMUM_RECORDS_PER_RELAY = 1_000_000
+
+MAXIMUM_LEDGERS_BELOW = 10_000
+"""Ledgers a relay may forward for: one a site, with room for a tree of them."""
+
+_AT_ROOT = DURABILITIES[Durability.AT_ROOT]
+_DURABLE = {_AT_ROOT, DURABILITIES[Durability.HERE]}
+
+
+@dataclass
+class BatchWriter:
+    """Turns batches into messages of one stream; each key and record is spelled out once."""
+
+    _numbers: SentNumbers = field(default_factory=SentNumbers)
+    _claims: tuple[Claim, ...] = ()
+
+    @property
+    def full(self) -> bool:
+        """Whether the stream's numbers are used up: a new stream has to begin."""
+        return len(self._numbers) > MAXIMUM_KEYS_PER_RELAY - 2 * MAXIMUM_VECTORS_PER_BATCH
+
+    def hello(self, hello: RelayHello, ledger_ids: Sequence[str] = ()) -> pb.StreamBatchesRequest:
+        """The first message of the stream."""
+        return pb.StreamBatchesRequest(hello=relay_hello_out(hello), ledger_ids=ledger_ids)
+
+    def batch(self, batch: RelayBatch) -> pb.StreamBatchesRequest:
+        """One batch; keys and records this stream has not stated yet come first."""
+        message = pb.StreamBatchesRequest(ledger_ids=batch.ledger_ids)
+        vectors, number = batch.vectors, self._numbers.number
+        message.key_numbers.extend([number(message, keyed.key, batch.records) for keyed in vectors])
+        message.sequences.extend([keyed.sequence for keyed in vectors])
+        for column in zip(*[keyed.vector for keyed in vectors], strict=True):
+            # A component that no device of the batch measures takes two bytes.
+            message.columns.add(component_values=column if any(column) else ())
+        hours_out(message, batch.hours, self._numbers, batch.records)
+        self._claims = batch.claims
+        claims_out(message, batch.claims)
+        nodes_out(message, batch.nodes)
+        return message
+
+    def answer(self, message: pb.StreamBatchesResponse) -> Answer:
+        """Read an answer of this stream.
+
+        Raises:
+            WireError: an acknowledgement for a key this stream never stated, or columns that do
+                not fit together.
+        """
+        if not len(message.key_numbers) == len(message.sequences) == len(message.durabilities):
+            raise WireError("the columns of the collector's answer have different lengths")
+        key, back = self._numbers.key, DURABILITIES_BACK
+        acknowledgements = [
+            Acknowledgement(key(number), sequence, back.get(durability, Durability.REFUSED))
+            for number, sequence, durability in zip(
+                message.key_numbers, message.sequences, message.durabilities, strict=True
+            )
+            if durability in _DURABLE
+        ]
+        acknowledgements += [
+            Acknowledgement(
+                key(ack.key_number),
+                ack.sequence,
+                back.get(ack.durability, Durability.REFUSED),
+                ack.reason,
+            )
+            for ack in message.refusals
+        ]
+        return Answer(
+            tuple(acknowledgements),
+            LedgerPosition(message.ledger_id, message.ledger_generation, message.commit_number),
+            claim_answers(message.claim_acknowledgements, self._claims),
+            hour_answers(message.hourly_acknowledgements, self._numbers),
+        )
+
+
+@dataclass
+class BatchReader:
+    """Turns the messages of one stream back into batches, refusing what breaks the contract."""
+
+    _stated: StatedNumbers = field(
+        default_factory=lambda: StatedNumbers(MAXIMUM_KEYS_PER_RELAY, MAXIMUM_RECORDS_PER_RELAY)
+    )
+    _claims: tuple[ReceivedClaim, ...] = ()
+
+    def hello(self, message: pb.StreamBatchesRequest) -> RelayHello:
+        """Read the first message of a stream.
+
+        Raises:
+            WireError: no hello, or an unknown protocol version.
+        """
+        if not message.HasField("hello"):
+            raise WireError("the first message of a stream must carry hello")
+        return relay_hello_in(message.hello)
+
+    def batch(self, message: pb.StreamBatchesRequest) -> RelayBatch:
+        """Read one batch.
+
+        Raises:
+            WireError: columns that do not fit together, or as `StreamReader.report`.
+        """
+        self._stated.take(message.device_records, message.keys)
+        if len(message.ledger_ids) > MAXIMUM_LEDGERS_BELOW:
+            raise WireError(f"more than {MAXIMUM_LEDGERS_BELOW} ledgers below one relay")
+        vectors = self._vectors(message)
+        hours = hours_in(message.hourly_vectors, self._stated)
+        self._claims = claims_in(message.claims)
+        used = {keyed.key.record for keyed in vectors} | {hour.key.record for hour in hours}
+        return RelayBatch(
+            ledger_ids=tuple(check_text(text, "ledger_id") for text in message.ledger_ids),
+            records=self._stated.records(used),
+            vectors=vectors,
+            hours=hours,
+            claims=tuple(each.claim for each in self._claims if each.claim is not None),
+            nodes=nodes_in(message.nodes),
+        )
+
+    def answer(
+        self,
+        batch: RelayBatch,
+        untaken: Mapping[int, tuple[Durability, str]],
+        position: LedgerPosition,
+        *,
+        at_root: bool,
+        rooted: Mapping[Key, int],
+        refused_claims: Mapping[ClaimKey, str],
+        refused_hours: Mapping[tuple[Key, int], str],
+    ) -> pb.StreamBatchesResponse:
+        """Build the answer to a batch whose accepted vectors are committed.
+
+        Args:
+            batch: the batch as `batch` returned it last.
+            untaken: vectors that no figure holds, by their places in the batch: whether refused
+                or quarantined, and why.
+            position: where the ledger stands after the commit.
+            at_root: whether no other ledger lies behind this one.
+            rooted: keys of this stream that are durable at the root since, up to a sequence.
+            refused_claims: why claims of well-formed content were not taken.
+            refused_hours: why each refused hourly vector (key, hour) was not taken.
+        """
+        durable = Durability.AT_ROOT if at_root else Durability.HERE
+        code = DURABILITIES[durable]
+        response = pb.StreamBatchesResponse(
+            ledger_id=position.ledger_id,
+            ledger_generation=position.generation,
+            commit_number=position.commit_number,
+        )
+        number = self._stated.number
+        response.key_numbers.extend([number(keyed.key) for keyed in batch.vectors])
+        response.sequences.extend([keyed.sequence for keyed in batch.vectors])
+        codes = [code] * len(batch.vectors)
+        for place, (found, reason) in untaken.items():
+            keyed = batch.vectors[place]
+            codes[place] = DURABILITIES[found]
+            response.refusals.add(
+                key_number=number(keyed.key),
+                sequence=keyed.sequence,
+                durability=DURABILITIES[found],
+                reason=reason,
+            )
+        response.durabilities.extend(codes)
+        response.key_numbers.extend([number(key) for key in rooted])
+        response.sequences.extend(rooted.values())
+        response.durabilities.extend([_AT_ROOT] * len(rooted))
+        acknowledge_claims(response, self._claims, refused_claims, durable)
+        acknowledge_hours(response, batch.hours, self._stated, refused_hours, durable)
+        return response
+
+    def _vectors(self, message: pb.StreamBatchesRequest) -> tuple[KeyedVector, ...]:
+        count = len(message.key_numbers)
+        if count > MAXIMUM_VECTORS_PER_BATCH:
+            raise WireError(f"a batch has at most {MAXIMUM_VECTORS_PER_BATCH} vectors, not {count}")
+        if len(message.sequences) != count:
+            raise WireError("a batch must have one sequence for each of its vectors")
+        if not count:
+            if message.columns:
+                raise WireError("a batch without vectors has columns")
+            return ()
+        key = self._stated.key
+        return tuple(
+            KeyedVector(key(number), check_sequence(sequence), values)
+            for number, sequence, values in zip(
+                message.key_numbers, message.sequences, _rows(message.columns, count), strict=True
+            )
+        )
+
+
+def _rows(columns: Sequence[pb.Column], count: int) -> list[Vector]:
+    """The columns as vectors; components that an older sender does not know are 0.
+
+    Raises:
+        WireError: a column of another length, too many or none, or a component outside
+            0 .. 2^62 - 1.
+    """
+    if not 0 < len(columns) <= COMPONENT_COUNT:
+        raise WireError(f"a batch has 1 to {COMPONENT_COUNT} columns, not {len(columns)}")
+    zeros = (0,) * count
+    filled: list[Sequence[int]] = []
+    for column in columns:
+        values = tuple(column.component_values) or zeros
+        if len(values) != count:
+            raise WireError(f"every column of a batch must have its {count} entries, or none")
+        if min(values) < 0 or max(values) >= REGISTER_LIMIT:
+            raise WireError("a component lies outside 0 .. 2^62 - 1")
+        filled.append(values)
+    filled += [zeros] * (COMPONENT_COUNT - len(filled))
+    return list(zip(*filled, strict=True))
