@@ -1,7 +1,7 @@
 """Which ledger a URL names: the one place that knows the backends.
 
 Owns: the URL's form and the choice of a backend.
-May touch: nothing by itself; the backends open files.
+May touch: nothing by itself; the backends open files and connections.
 Called by the collector's app, and by commands that query a ledger or declare something.
 """
 
@@ -11,13 +11,48 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
 
 from flopmeter_collector.ledger import sqlite
 from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger
+from flopmeter_collector.ledger.tables import SqlTables
+from flopmeter_collector.registers import join_branches
 from flopmeter_core.errors import UsageError
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL names a ledger on a PostgreSQL server."""
+    return url.startswith(_POSTGRES)
+
+
+def shown(url: str) -> str:
+    """A ledger URL for people and logs: without password, and without parameters that may hold one.
+
+    A file's path is shown as it is.
+    """
+    if not is_server(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "postgresql://..."
+    user, at, places = parts.netloc.rpartition("@")
+    return f"postgresql://{user.partition(':')[0]}{at}{places}{parts.path}"
+
+
+def _postgres() -> ModuleType:
+    """The PostgreSQL backend; its library comes with an extra."""
+    try:
+        from flopmeter_collector.ledger import postgres
+    except ImportError as error:
+        raise UsageError(
+            "a PostgreSQL ledger needs the extra `postgres`: pip install 'flopmeter[postgres]'"
+        ) from error
+    return postgres
 
 
 def ledger_path(url: str) -> Path:
@@ -30,11 +65,8 @@ def ledger_path(url: str) -> Path:
     Raises:
         UsageError: another kind of URL, or none.
     """
-    if url.startswith(_POSTGRES):
-        raise UsageError(
-            "PostgreSQL ledgers come with a later release; name a file instead, "
-            "such as sqlite:///ledger.db"
-        )
+    if is_server(url):
+        raise UsageError(f"{shown(url)} is on a server; this works with a ledger in a file only")
     path = url.removeprefix(_SQLITE)
     if not path or "://" in path or path.startswith("sqlite:"):
         raise UsageError(
@@ -46,20 +78,31 @@ def ledger_path(url: str) -> Path:
     return Path(path)
 
 
-def collect(
-    url: str,
-    *,
-    simulated: bool,
-    new_ledger_id: Callable[[], str] = lambda: secrets.token_hex(16),
-) -> Ledger:
-    """Open a ledger as its one collector; see `sqlite.open_for_collecting` for the errors."""
+def _draw_id() -> str:
+    return secrets.token_hex(16)
+
+
+def collect(url: str, *, simulated: bool, new_ledger_id: Callable[[], str] = _draw_id) -> Ledger:
+    """Open a ledger to collect; the backends' `open_for_collecting` tell the errors.
+
+    Args:
+        url: the ledger.
+        simulated: the kind of readings it has to keep.
+        new_ledger_id: draws 32 random hexadecimal digits.
+    """
+    if is_server(url):
+        return _postgres().open_for_collecting(  # type: ignore[no-any-return]
+            url, simulated=simulated, new_ledger_id=new_ledger_id, join_branches=join_branches
+        )
     return sqlite.open_for_collecting(
         ledger_path(url), simulated=simulated, new_ledger_id=new_ledger_id
     )
 
 
 def read(url: str) -> Ledger:
-    """Open an existing ledger for queries; see `sqlite.open_for_reading` for the errors."""
+    """Open an existing ledger for queries; the backends' `open_for_reading` tell the errors."""
+    if is_server(url):
+        return _postgres().open_for_reading(url)  # type: ignore[no-any-return]
     return sqlite.open_for_reading(ledger_path(url))
 
 
@@ -75,9 +118,9 @@ def declare(url: str, declaration: Declaration, *, audit: AuditRow | None = None
         The declaration with the sequence it got.
 
     Raises:
-        UsageError, DataError, StorageError: as `sqlite.open_for_declaring`.
+        UsageError, DataError, StorageError: as the backends' `open_for_declaring`.
     """
-    with contextlib.closing(sqlite.open_for_declaring(ledger_path(url))) as ledger:
+    with contextlib.closing(_for_declaring(url)) as ledger:
         return ledger.append_declaration(declaration, audit=audit)
 
 
@@ -88,7 +131,13 @@ def audit(url: str, row: AuditRow) -> AuditRow:
         The row with the sequence it got.
 
     Raises:
-        UsageError, DataError, StorageError: as `sqlite.open_for_declaring`.
+        UsageError, DataError, StorageError: as the backends' `open_for_declaring`.
     """
-    with contextlib.closing(sqlite.open_for_declaring(ledger_path(url))) as ledger:
+    with contextlib.closing(_for_declaring(url)) as ledger:
         return ledger.append_audit(row)
+
+
+def _for_declaring(url: str) -> SqlTables:
+    if is_server(url):
+        return _postgres().open_for_declaring(url)  # type: ignore[no-any-return]
+    return sqlite.open_for_declaring(ledger_path(url))

@@ -241,6 +241,22 @@ class RegisterTable:
             self._uncounted.records[record_id] = record
 
 
+def join_branches(held: Branches, coming: Branches) -> Branches:
+    """The branches that two tables' branches of one key leave together.
+
+    Args:
+        held: all branches of the key in one table.
+        coming: all branches of the same key in the other.
+
+    Returns:
+        `held` itself where the others add nothing to it.
+    """
+    for stored in coming:
+        keyed = KeyedVector(stored.key, stored.sequence, stored.vector)
+        held = _merge_many(held, keyed)[1]
+    return held
+
+
 def _holds(newest: StoredVector, hourly: HourlyVector) -> bool:
     """Whether the newest vector follows the hourly one, or is it."""
     relation = compare(newest.vector, hourly.vector)

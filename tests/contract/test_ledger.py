@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
+from support.postgres import shared_server
 
 
 class Place(Protocol):
@@ -55,8 +57,10 @@ class UrlPlace:
         self._open: list[Ledger] = []
 
     def open(self, *, simulated: bool = False) -> Ledger:
-        """Open as the collector."""
-        return self._kept(backends.collect(self._url, simulated=simulated))
+        """Open as the collector, and lead where nobody does."""
+        ledger = self._kept(backends.collect(self._url, simulated=simulated))
+        ledger.lead()
+        return ledger
 
     def read(self) -> Ledger:
         """Open for reading."""
@@ -80,7 +84,10 @@ class UrlPlace:
         return ledger
 
 
-LEDGERS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"{folder}/ledger.db"}
+LEDGERS: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"{folder}/ledger.db",
+    "postgres": lambda folder: shared_server().create(f"ledger_{secrets.token_hex(8)}"),
+}
 
 
 @pytest.fixture(params=LEDGERS)
@@ -256,8 +263,12 @@ def test_claims(place: Place) -> None:
 
 
 def test_one_collector(place: Place) -> None:
-    """A second collector is refused while the first holds the ledger, and let in afterwards."""
+    """A second collector is let in at once on a shared ledger, else after the first has gone."""
     ledger = place.open()
+    if ledger.shared:
+        second = place.open()
+        assert second.position() == ledger.position()
+        return
     with pytest.raises(NotPermittedError, match="held by another collector"):
         place.open()
     ledger.close()

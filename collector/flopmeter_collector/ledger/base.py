@@ -31,6 +31,16 @@ class LedgerBusyError(StorageError):
     """
 
 
+class LedgerUnreachableError(LedgerBusyError):
+    """The ledger's server cannot be reached; a retry may help (EX_UNAVAILABLE)."""
+
+    exit_code = 69
+
+
+class NotLeadingError(LedgerBusyError):
+    """Another collector leads by now: what only the leader may record was not recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredVector:
     """One branch of a key's register. A second branch exists only after a fork.
@@ -187,6 +197,25 @@ class Batch:
     dropped_hours: tuple[tuple[Key, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What other collectors on the same ledger committed.
+
+    Attributes:
+        position: everything up to this commit is in it, or was before.
+        records: device records of the keys below.
+        vectors: every branch of each key that changed.
+        hours, claims, quarantined: rows that changed.
+    """
+
+    position: LedgerPosition
+    records: Mapping[str, DeviceRecord] = field(default_factory=dict)
+    vectors: tuple[StoredVector, ...] = ()
+    hours: tuple[HourlyVector, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    quarantined: tuple[QuarantinedVector, ...] = ()
+
+
 class Ledger(Protocol):
     """Durable storage. All calls are made from one thread at a time.
 
@@ -202,8 +231,29 @@ class Ledger(Protocol):
     def position(self) -> LedgerPosition:
         """Identity, generation and number of the last commit."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether several collectors may hold this ledger at a time."""
+
     def commit(self, batch: Batch) -> LedgerPosition:
-        """Make a batch durable (synced) and return the position that holds it."""
+        """Make a batch durable (synced) and return the position that holds it.
+
+        On a shared ledger a row that another collector wrote is merged with, never replaced by,
+        what the batch says of it; and a transition is recorded by the leader only (else
+        NotLeadingError, and nothing of the batch is).
+        """
+
+    def lead(self) -> bool:
+        """Whether this collector evaluates and exports for all; tries to become it when not.
+
+        At most one collector of a ledger leads at a time, and it leads until its session ends.
+        """
+
+    def leader(self) -> str:
+        """Who leads, in words for a person; empty where nobody does."""
+
+    def foreign(self) -> Foreign:
+        """What other collectors committed since this was last called, or since `vectors`."""
 
     def consistent(self) -> contextlib.AbstractContextManager[None]:
         """Everything read inside the block is of one commit, whatever others write meanwhile."""

@@ -18,6 +18,7 @@ from flopmeter_collector.ledger.base import (
     AuditRow,
     Batch,
     Declaration,
+    Foreign,
     QuarantinedVector,
     StoredVector,
     Transition,
@@ -78,6 +79,10 @@ class SqlTables(abc.ABC):
         """Everything read inside the block is of one commit; no commit goes inside it."""
 
     @abc.abstractmethod
+    def close(self) -> None:
+        """Release the storage; closing twice does no harm."""
+
+    @abc.abstractmethod
     def _next_audit_sequence(self, connection: Connection) -> int:
         """The sequence of the next audit row; nobody else gets the same one."""
 
@@ -87,6 +92,23 @@ class SqlTables(abc.ABC):
     def simulated(self) -> bool:
         """Whether this ledger keeps simulated readings."""
         return self._simulated
+
+    @property
+    def shared(self) -> bool:
+        """Whether several collectors may hold this ledger at a time."""
+        return False
+
+    def lead(self) -> bool:
+        """The only collector of a ledger leads."""
+        return True
+
+    def leader(self) -> str:
+        """The only collector of a ledger leads."""
+        return "this collector"
+
+    def foreign(self) -> Foreign:
+        """The only collector of a ledger knows everything."""
+        return Foreign(self.position())
 
     def position(self) -> LedgerPosition:
         """Identity, generation and number of the last commit."""

@@ -31,8 +31,8 @@ def test_file(url: str, path: str) -> None:
         ("sqlite:///", "names no ledger"),
         ("sqlite://ledger.db", "names no ledger"),
         ("mysql://host/db", "names no ledger"),
-        ("postgresql://host/db", "later release"),
-        ("postgres://host/db", "later release"),
+        ("postgresql://host/db", "in a file only"),
+        ("postgres://host/db", "in a file only"),
         ("/", "is a folder"),
     ],
 )

@@ -25,6 +25,7 @@ _FILES = (
     "0003_claims.sql",
     "0004_audit.sql",
     "0005_ledger_operations.sql",
+    "0006_several_collectors.sql",
 )
 
 

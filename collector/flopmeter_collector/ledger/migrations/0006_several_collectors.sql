@@ -1,0 +1,10 @@
+-- Which commit wrote a row: so a collector finds what the others on the same server committed since it
+-- last looked. An SQLite ledger has one collector and needs none of it.
+-- postgresql: ALTER TABLE vector ADD COLUMN commit_number BIGINT NOT NULL DEFAULT 0;
+-- postgresql: CREATE INDEX vector_by_commit ON vector (commit_number);
+-- postgresql: ALTER TABLE hour_vector ADD COLUMN commit_number BIGINT NOT NULL DEFAULT 0;
+-- postgresql: CREATE INDEX hour_vector_by_commit ON hour_vector (commit_number);
+-- postgresql: ALTER TABLE claim ADD COLUMN commit_number BIGINT NOT NULL DEFAULT 0;
+-- postgresql: CREATE INDEX claim_by_commit ON claim (commit_number);
+-- postgresql: ALTER TABLE quarantine ADD COLUMN commit_number BIGINT NOT NULL DEFAULT 0;
+-- postgresql: CREATE INDEX quarantine_by_commit ON quarantine (commit_number);
