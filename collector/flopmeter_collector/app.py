@@ -30,27 +30,37 @@ from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import (
     Declaration,
     Ledger,
+    LedgerBusyError,
     QuarantinedVector,
     StoredVector,
-    Transition,
 )
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
 from flopmeter_collector.site import thresholds_in_force
+from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Claim
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceRecord, parse_device_table
-from flopmeter_core.errors import FlopmeterError, StorageError, invariant
+from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
+from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
+
+CONFIRMED_FOR_S = 15
+"""How long a collector may show fleet totals after it last heard that it leads: the server frees a
+silent session's lock no sooner."""
+
+LONGEST_SHARED_PERIOD_S = 5.0
+"""Of a shared ledger the leader evaluates at least so often; its server ends a session that asks
+nothing for 20 s."""
 
 
 class OpenLedger(Protocol):
@@ -112,6 +122,9 @@ class CollectorApp:
         self.grpc_address = ""
         self.http_address = ""
         self._stuck = ""
+        self._away = ""
+        self._leader = ""
+        self._confirmed_ns = 0
         self.thresholds: tuple[Threshold, ...] = ()
 
     async def start(self) -> None:
@@ -133,7 +146,10 @@ class CollectorApp:
 
     async def evaluate_now(self) -> Published:
         """Run one round at once: everything reported so far is in what it returns."""
-        return await self._publisher.round()
+        published = await self._publisher.round()
+        invariant(published is not None, "only a collector that leads is asked for totals")
+        assert published is not None
+        return published
 
     async def declare(self, run: str, body: Mapping[str, str], *, author: str, source: str) -> None:
         """Write a declaration of a run and apply it; it is durable when this returns.
@@ -157,8 +173,30 @@ class CollectorApp:
 
     @property
     def published(self) -> Published | None:
-        """What readers are shown now; None before the first round."""
+        """What readers are shown now; None before the first round, and where another leads."""
         return self._publisher.published
+
+    def _shown(self) -> TotalsSnapshot | None:
+        """The totals this collector may show: of a shared ledger, while it surely leads."""
+        published = self.published
+        if published is None or (
+            self._ledger.shared
+            and self._clock.monotonic_ns() - self._confirmed_ns > CONFIRMED_FOR_S * NS_PER_S
+        ):
+            return None
+        return published.snapshot
+
+    def _following(self) -> str:
+        """Why no fleet totals are shown, in one sentence; empty where this collector leads."""
+        if not self._ledger.shared or self._shown() is not None or self._not_ready():
+            return ""
+        return (
+            "this collector takes reports but does not export fleet totals: another one of the "
+            f"same ledger does ({self._leader or 'being chosen'})"
+        )
+
+    def _not_ready(self) -> str:
+        return str(self._committer.failure or self._committer.waiting or self._away or self._stuck)
 
     async def wait_failed(self) -> FlopmeterError:
         """Wait until the collector can serve no longer, and say why."""
@@ -182,10 +220,7 @@ class CollectorApp:
                 remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
             )
         self.thresholds = thresholds_in_force(config.thresholds_dir)
-        ledger = await asyncio.to_thread(
-            self._open_ledger, config.ledger, simulated=config.simulated
-        )
-        self._teardown.callback(ledger.close)
+        ledger = await self._opened_ledger()
         await self._rebuild(ledger)
         self.intake = Intake(self.table, self._committer, self._clock, simulated=ledger.simulated)
         service = IngestService(self.intake, maximum_streams=config.maximum_streams)
@@ -210,10 +245,24 @@ class CollectorApp:
             extra=fields(
                 grpc=self.grpc_address,
                 http=self.http_address or "off",
-                ledger=config.ledger,
+                ledger=backends.shown(config.ledger),
                 keys=len(self.table),
             ),
         )
+
+    async def _opened_ledger(self) -> Ledger:
+        config = self._config
+        ledger = await asyncio.to_thread(
+            self._open_ledger, config.ledger, simulated=config.simulated
+        )
+        self._teardown.callback(ledger.close)
+        self._ledger = ledger
+        if ledger.shared and config.evaluate_period_s > LONGEST_SHARED_PERIOD_S:
+            raise UsageError(
+                f"evaluate_period_s is {config.evaluate_period_s}; on a shared ledger give at most "
+                f"{LONGEST_SHARED_PERIOD_S}: who exports the totals has to be seen alive"
+            )
+        return ledger
 
     async def _rebuild(self, ledger: Ledger) -> None:
         """Fill the registers from the ledger, and start to commit to it."""
@@ -245,14 +294,15 @@ class CollectorApp:
             thresholds=self.thresholds,
             on_transitions=self._alerts.submit,
         )
-        self._publisher.restore(content.declarations, content.transitions)
+        self._publisher.restore(content.declarations)
 
     def _sources(self) -> Sources:
         """What the HTTP side reads."""
         return Sources(
-            snapshot=lambda: self.published.snapshot if self.published else None,
+            snapshot=self._shown,
             status=self._status,
-            not_ready=lambda: str(self._committer.failure or self._stuck),
+            not_ready=self._not_ready,
+            following=self._following,
             thresholds=self.thresholds,
             nodes=lambda: self.intake.nodes,
         )
@@ -275,6 +325,7 @@ class CollectorApp:
             quarantined_vector_count=counts.quarantined_vectors,
             quarantined_register_count=self.table.quarantine.held_count(),
             quarantine_overflow_count=self.table.quarantine.overflow_count,
+            exports_totals=self._shown() is not None,
             commit_count=self._committer.commit_count,
             refused_declaration_count=self._publisher.refused_declarations,
             pending_alert_count=self._alerts.pending_count,
@@ -296,7 +347,16 @@ class CollectorApp:
         reports are still taken, while readiness says that figures stand still.
         """
         try:
+            asked_ns = self._clock.monotonic_ns()
+            led = self._publisher.leads
             await self._publisher.round()
+            self._confirmed_ns, self._away = asked_ns, ""
+            await self._note_leader(led)
+        except LedgerBusyError as error:
+            # The committer says when it waits too; this only reads, and tries again next time.
+            self._away = str(error)
+            if self._ledger.shared:
+                self._publisher.step_down()
         except StorageError as error:
             if self._failed is not None and not self._failed.done():
                 self._failed.set_result(error)
@@ -306,6 +366,15 @@ class CollectorApp:
             logger.error("evaluation stopped", exc_info=error)
             return False
         return True
+
+    async def _note_leader(self, led: bool) -> None:
+        """Note who leads a shared ledger, and log when that begins or ends to be this collector."""
+        if not self._ledger.shared:
+            return
+        leads = self._publisher.leads
+        self._leader = "" if leads else await self._committer.read(lambda ledger: ledger.leader())
+        if leads != led:
+            logger.info("fleet totals are exported here" if leads else "another collector leads")
 
 
 def run(config: CollectorConfig) -> int:
@@ -344,7 +413,6 @@ class _Content:
     records: Mapping[str, DeviceRecord]
     vectors: Sequence[StoredVector]
     declarations: Sequence[Declaration]
-    transitions: Sequence[Transition]
     claims: Sequence[Claim]
     quarantined: Sequence[QuarantinedVector]
 
@@ -355,7 +423,6 @@ def _read_all(ledger: Ledger) -> _Content:
             ledger.records(),
             list(ledger.vectors()),
             list(ledger.declarations()),
-            list(ledger.transitions()),
             list(ledger.claims()),
             list(ledger.quarantined()),
         )

@@ -42,6 +42,16 @@ class ClaimTable:
         for claim in claims:
             self._keep(claim)
 
+    def absorb(self, claims: Iterable[Claim]) -> None:
+        """Take what other collectors committed; the ledger has it already."""
+        for claim in claims:
+            known = self._by_run.get(claim.key.run, {}).get(claim.key)
+            if known is not None:
+                counts = known.counts.joined(claim.counts)
+                claim = Claim(claim.key, counts, max(known.sequence, claim.sequence))
+            if claim != known:
+                self._keep(claim)
+
     def merge(self, claim: Claim) -> str:
         """Merge one claim; returns why it was not taken, else an empty text."""
         known = self._by_run.get(claim.key.run, {}).get(claim.key)

@@ -7,7 +7,8 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 Whoever waits is answered only after the commit that holds what was pending when it asked. When
 a commit fails, every waiter fails and nothing is committed any more: after a failed sync nobody
-knows what the disk holds, so the process has to end without acknowledging.
+knows what the disk holds, so the process has to end without acknowledging. A ledger that is busy,
+or a server that is away, is no failure: the same batch is tried until it is taken.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from flopmeter_collector.ledger.base import Batch, Declaration, Ledger, Transition
+from flopmeter_collector.ledger.base import Batch, Declaration, Ledger, LedgerBusyError
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.errors import FlopmeterError, StorageError, invariant
 from flopmeter_core.reports import LedgerPosition
+from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+RETRY_S = 1.0
+"""Pause before a commit that the ledger could not take just now is tried again."""
 
 
 class Committer:
@@ -39,11 +44,12 @@ class Committer:
         self._wanted = asyncio.Event()
         self._waiters: list[asyncio.Future[LedgerPosition]] = []
         self._declarations: list[Declaration] = []
-        self._transitions: list[Transition] = []
         self._delivered: list[int] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._failure: FlopmeterError | None = None
+        self.waiting: LedgerBusyError | None = None
+        """Why the commit under way is tried again and again; None while none is."""
         self.failed: asyncio.Future[FlopmeterError] | None = None
         self.commit_count = 0
 
@@ -70,7 +76,6 @@ class Committer:
         self,
         *,
         declarations: Sequence[Declaration] = (),
-        transitions: Sequence[Transition] = (),
         delivered: Sequence[int] = (),
     ) -> asyncio.Future[LedgerPosition]:
         """Ask for a commit of everything merged so far, and of what is given.
@@ -86,7 +91,6 @@ class Committer:
             )
             return future
         self._declarations += declarations
-        self._transitions += transitions
         self._delivered += delivered
         self._waiters.append(future)
         self._wanted.set()
@@ -101,8 +105,36 @@ class Committer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, query, self._ledger)
 
-    async def _run(self) -> None:
+    async def alone(self, batch: Batch) -> LedgerPosition:
+        """Commit a batch by itself, now and once.
+
+        Raises:
+            LedgerBusyError: it was not stored, or nobody knows: read the ledger before more.
+            StorageError: it was not stored, and nothing will be.
+        """
+        return await self.read(lambda ledger: ledger.commit(batch))
+
+    async def _commit(self, batch: Batch) -> LedgerPosition:
+        """Commit a batch, as often as it takes."""
         loop = asyncio.get_running_loop()
+        while True:
+            try:
+                position = await loop.run_in_executor(self._thread, self._ledger.commit, batch)
+            except LedgerBusyError as error:
+                if self._closed:
+                    raise
+                if self.waiting is None:
+                    logger.warning("commits wait for the ledger", extra=fields(reason=str(error)))
+                self.waiting = error
+                await asyncio.sleep(RETRY_S)
+                continue
+            if self.waiting is not None:
+                logger.info("the ledger takes commits again")
+            self.waiting = None
+            self.commit_count += 1
+            return position
+
+    async def _run(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -110,12 +142,11 @@ class Committer:
             batch = self._take()
             if waiters or batch != Batch():
                 try:
-                    position = await loop.run_in_executor(self._thread, self._ledger.commit, batch)
+                    position = await self._commit(batch)
                 except Exception as error:
                     # The edge of the loop: without an answer the waiters would hang for ever.
                     self._fail(_as_failure(error), waiters)
                     return
-                self.commit_count += 1
                 _resolve(waiters, position)
             if self._closed and not self._waiters:
                 return
@@ -126,13 +157,12 @@ class Committer:
             records=changes.records,
             vectors=tuple(v for branches in changes.branches.values() for v in branches),
             declarations=tuple(self._declarations),
-            transitions=tuple(self._transitions),
             delivered_transitions=tuple(self._delivered),
             hours=tuple(changes.hours),
             claims=self._table.claims.take_uncommitted(),
             quarantined=self._table.quarantine.take_uncommitted(),
         )
-        self._declarations, self._transitions, self._delivered = [], [], []
+        self._declarations, self._delivered = [], []
         return batch
 
     def _fail(self, error: FlopmeterError, waiters: list[asyncio.Future[LedgerPosition]]) -> None:

@@ -5,9 +5,11 @@ May touch: totals, committer and register table, on the event loop; the injected
 Called by the collector's app at its period, and by tests and the lab once at the end.
 Explained in docs/adr/0005-delivery-and-durability.md.
 
-A round: read new declarations; give the changed keys to the totals; wait until a commit holds
-them; take the snapshot at that commit; hold it against the thresholds; commit the transitions;
-and only then publish. So a reader never sees a figure or a state that a power cut could undo.
+A round: ask who leads, and what other collectors of a shared ledger committed; read new
+declarations; give the changed keys to the totals; wait until a commit holds them; take the snapshot
+at that commit; hold it against the thresholds; commit the transitions; and only then publish. So a
+reader never sees a figure or a state that a power cut could undo. Who does not lead publishes
+nothing, but keeps its sums as new as the leader's (docs/adr/0014-postgresql-ledger.md).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from flopmeter_collector.commit import Committer
 from flopmeter_collector.custody import HOLD_KIND, QUARANTINE_KIND, Hold, parse_release, with_hold
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
-from flopmeter_collector.ledger.base import Declaration, Ledger, Transition
+from flopmeter_collector.ledger.base import Batch, Declaration, Foreign, Ledger, Transition
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
@@ -30,6 +32,7 @@ from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
+from flopmeter_core.reports import LedgerPosition
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -79,25 +82,29 @@ class Publisher:
         self._agreements: dict[str, Agreement] = {}
         self.holds: dict[str, Hold] = {}
         self.refused_declarations = 0
+        self.leads = False
         self.published: Published | None = None
 
-    def restore(
-        self, declarations: Sequence[Declaration], transitions: Sequence[Transition]
-    ) -> None:
-        """Take what the ledger says of declarations and states, before the first round."""
+    def restore(self, declarations: Sequence[Declaration]) -> None:
+        """Take what the ledger says of declarations, before the first round."""
         self._declare(declarations)
-        self._previous = previous_states(transitions)
-        undelivered = [row for row in transitions if not row.delivered]
-        if undelivered:
-            self._on_transitions(undelivered)
 
-    async def round(self) -> Published:
+    def step_down(self) -> None:
+        """Show nothing any more: another collector of a shared ledger may lead by now."""
+        self.leads, self.published = False, None
+
+    async def round(self) -> Published | None:
         """Run one round and publish its snapshot.
 
+        Returns:
+            What is published; None where another collector of the ledger leads.
+
         Raises:
+            LedgerBusyError: the ledger could not be read or written just now.
             StorageError: a commit failed; what was published before stays.
         """
         async with self._lock:
+            known_to = await self._look_around()
             after = self._last_declaration
             self._declare(
                 await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
@@ -114,13 +121,45 @@ class Publisher:
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable()
             await self._read_hours()
-            snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
+            if not self.leads:
+                return None
+            # Of a shared ledger everything up to here is in, and of this collector's a little more.
+            snapshot = self._totals.snapshot(self._clock.wall_ns(), known_to or position)
             self._note_agreements(snapshot)
             evaluation = evaluate(snapshot, self._thresholds, self._previous)
             if evaluation.transitions:
                 await self._record(evaluation.transitions)
             self.published = Published(snapshot, evaluation)
             return self.published
+
+    async def _look_around(self) -> LedgerPosition | None:
+        """Ask who leads, and take in what other collectors of a shared ledger committed.
+
+        Returns:
+            Everything up to this commit is in the table; None where no other collector writes.
+        """
+        before = self.leads
+
+        def ask(
+            ledger: Ledger,
+        ) -> tuple[bool, Sequence[Transition] | None, Foreign | None]:
+            leads = ledger.lead()
+            recorded = list(ledger.transitions()) if leads and not before else None
+            # After it is known who leads: who led before may have committed until then.
+            return leads, recorded, ledger.foreign() if ledger.shared else None
+
+        leads, recorded, foreign = await self._committer.read(ask)
+        if not leads:
+            self.step_down()
+        self.leads = leads
+        if recorded is not None:
+            # Whoever led before has recorded what it saw: nothing is recorded twice.
+            self._previous = previous_states(recorded)
+            self._on_transitions([row for row in recorded if not row.delivered])
+        if foreign is None:
+            return None
+        self._table.absorb(foreign)
+        return foreign.position
 
     async def _read_hours(self) -> None:
         """Read the hours of runs that a declaration splits since, all of them committed."""
@@ -134,7 +173,7 @@ class Publisher:
             await self._committer.read(fold)
 
     async def _record(self, transitions: Sequence[Transition]) -> None:
-        await self._committer.durable(transitions=transitions)
+        await self._committer.alone(Batch(transitions=tuple(transitions)))
         self._previous.update(previous_states(transitions))
         # Read back: the ledger gave them their sequences.
         recorded = await self._committer.read(lambda ledger: list(ledger.transitions()))

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from flopmeter_collector.ledger.base import QuarantinedVector
-from flopmeter_core.registers import Key
+from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import KeyedVector
 
 MAXIMUM_HELD_PER_NODE = 64
@@ -54,6 +54,13 @@ class QuarantineTable:
         """Take what a ledger holds: rows, each with its node's name."""
         for row, node in rows:
             self._put(row, node)
+
+    def absorb(self, rows: Iterable[tuple[QuarantinedVector, str]]) -> None:
+        """Take rows that other collectors committed, each with its node's name."""
+        for row, node in rows:
+            known = self._rows.get(row.key)
+            if known is None or _age(row) > _age(known):
+                self._put(row, node)
 
     def rows(self) -> list[QuarantinedVector]:
         """All rows, released ones too."""
@@ -132,3 +139,8 @@ class QuarantineTable:
         self._held_count += change
         self._rows[row.key] = row
         self._nodes[row.key] = node
+
+
+def _age(row: QuarantinedVector) -> tuple[int, Vector, int]:
+    """Of two rows of a key the one with the larger of these stays; a release comes last."""
+    return row.sequence, row.vector, row.released

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_collector.claims import ClaimTable
-from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
+from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
 from flopmeter_collector.quarantine import QuarantineTable
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
@@ -212,10 +212,7 @@ class RegisterTable:
                 "of its key; restart the agent with a state folder of its own"
             )
         self._uncommitted.hours[hourly] = None
-        if len(self._uncounted.hours) < MAXIMUM_UNCOUNTED_HOURS:
-            self._uncounted.hours[hourly] = None
-        else:
-            self._uncounted.hours_left_out = True
+        self._count_hour(hourly)
         return ""
 
     def take_uncommitted(self) -> Changes:
@@ -227,6 +224,33 @@ class RegisterTable:
         """Take the changes the totals were not given yet; the caller now owns them."""
         taken, self._uncounted = self._uncounted, Changes()
         return taken
+
+    def absorb(self, foreign: Foreign) -> None:
+        """Take what other collectors committed: not counted here yet, and nothing to commit."""
+        for record_id, record in foreign.records.items():
+            if record_id not in self._records:
+                self._records[record_id] = self._uncounted.records[record_id] = record
+        coming: dict[Key, Branches] = {}
+        for stored in foreign.vectors:
+            coming[stored.key] = (*coming.get(stored.key, ()), stored)
+        for key, branches in coming.items():
+            held = self._branches.get(key, ())
+            joined = join_branches(held, branches)
+            if joined is not held:
+                self._branches[key] = self._uncounted.branches[key] = joined
+                self._note_fork(key, joined)
+        for hourly in foreign.hours:
+            self._count_hour(hourly)
+        self.claims.absorb(foreign.claims)
+        self.quarantine.absorb(
+            (row, self._records[row.key.record].node) for row in foreign.quarantined
+        )
+
+    def _count_hour(self, hourly: HourlyVector) -> None:
+        if len(self._uncounted.hours) < MAXIMUM_UNCOUNTED_HOURS:
+            self._uncounted.hours[hourly] = None
+        else:
+            self._uncounted.hours_left_out = True
 
     def _note_fork(self, key: Key, branches: Branches) -> None:
         if len(branches) > 1:

@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -52,6 +53,7 @@ class Sources:
         snapshot: the newest published totals; None before the first.
         status: the collector itself.
         not_ready: why nothing can be relied on, in one sentence; empty when ready.
+        following: why this collector shows no fleet totals though it is ready; else empty.
         thresholds: the catalogue.
         nodes: what each node's agent said of itself.
     """
@@ -61,6 +63,7 @@ class Sources:
     not_ready: Callable[[], str]
     thresholds: Sequence[Threshold]
     nodes: Callable[[], Mapping[str, NodeStatus]]
+    following: Callable[[], str] = str
 
 
 def build_app(sources: Sources) -> Starlette:
@@ -88,6 +91,10 @@ class _Handlers:
     async def page(self, _request: Request) -> Response:
         """The page for people."""
         snapshot = self._sources.snapshot()
+        if snapshot is None and self._sources.following():
+            said = escape(self._sources.following())
+            html = f"<!doctype html><title>flopmeter</title><p>{said}.</p>"
+            return HTMLResponse(html, headers=_HEADERS)
         if snapshot is None:
             return _not_ready(self._sources.not_ready())
         # In a thread: a large page must not hold up the reports on the event loop.
@@ -109,6 +116,9 @@ class _Handlers:
     async def readyz(self, _request: Request) -> Response:
         """The totals are rebuilt and the ledger commits."""
         reason = self._sources.not_ready()
+        following = self._sources.following()
+        if following:
+            return PlainTextResponse(f"ready; {following}\n", headers=_HEADERS)
         if reason or self._sources.snapshot() is None:
             return _not_ready(reason)
         return PlainTextResponse("ready\n", headers=_HEADERS)
@@ -117,7 +127,8 @@ class _Handlers:
         """All totals as JSON."""
         snapshot = self._sources.snapshot()
         if snapshot is None:
-            return _json({"error": _waiting(self._sources.not_ready())}, status_code=503)
+            reason = self._sources.following() or _waiting(self._sources.not_ready())
+            return _json({"error": reason}, status_code=503)
         document = await asyncio.to_thread(totals_document, snapshot, self._sources.thresholds)
         return _json(document)
 

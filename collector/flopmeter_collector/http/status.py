@@ -31,6 +31,7 @@ class ServiceStatus:
         quarantined_vector_count: vectors quarantined, repetitions included.
         quarantined_register_count: keys held in quarantine now.
         quarantine_overflow_count: vectors refused because the quarantine was full.
+        exports_totals: whether the totals of the fleet are among these families.
         commit_count: group commits.
         refused_declaration_count: declarations set aside as unreadable.
         pending_alert_count: transitions no receiver accepted yet.
@@ -51,6 +52,7 @@ class ServiceStatus:
     quarantined_vector_count: int = 0
     quarantined_register_count: int = 0
     quarantine_overflow_count: int = 0
+    exports_totals: bool = True
     commit_count: int = 0
     refused_declaration_count: int = 0
     pending_alert_count: int = 0
@@ -82,7 +84,19 @@ def node_families(status: ServiceStatus) -> Iterator[Family]:
 
 def service_families(status: ServiceStatus) -> Iterator[Family]:
     """What came in, what became of it, and the alerts."""
-    counters = {
+    yield Family(
+        "flopmeter_exports_totals",
+        "gauge",
+        "1 where this collector exports the fleet's totals; of a ledger's collectors one does.",
+        [("", str(int(status.exports_totals)))],
+    )
+    for kind, table in (("counter", _counters(status)), ("gauge", _gauges(status))):
+        for name, (help_text, amount) in table.items():
+            yield Family(f"flopmeter_{name}", kind, help_text, [("", str(amount))])
+
+
+def _counters(status: ServiceStatus) -> dict[str, tuple[str, int]]:
+    return {
         "reports_total": ("Reports taken.", status.report_count),
         "vectors_acknowledged_total": (
             "Register vectors acknowledged after their commit.",
@@ -119,7 +133,10 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
             status.refused_claim_count,
         ),
     }
-    gauges = {
+
+
+def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int]]:
+    return {
         "open_streams": ("Streams open now.", status.open_stream_count),
         "registers": ("Register keys held.", status.register_count),
         "claims": ("Claim registers held.", status.claim_count),
@@ -136,6 +153,3 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
             status.pending_alert_count,
         ),
     }
-    for kind, table in (("counter", counters), ("gauge", gauges)):
-        for name, (help_text, amount) in table.items():
-            yield Family(f"flopmeter_{name}", kind, help_text, [("", str(amount))])

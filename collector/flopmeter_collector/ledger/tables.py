@@ -54,6 +54,9 @@ class Connection(Protocol):
 class SqlTables(abc.ABC):
     """Reading and adding, over whatever connection the backend has; see `ledger.base.Ledger`."""
 
+    _QUARANTINE_RULE = ""
+    """When a row takes the place of another, in SQL: always, where one collector writes."""
+
     def __init__(self, name: str) -> None:
         """Prepare; the backend calls `_identify` once it is connected.
 
@@ -294,7 +297,8 @@ class SqlTables(abc.ABC):
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
             " sequence = excluded.sequence, components = excluded.components,"
             " boot_ns = excluded.boot_ns, reason = excluded.reason,"
-            " quarantined_at_ns = excluded.quarantined_at_ns, released = excluded.released",
+            " quarantined_at_ns = excluded.quarantined_at_ns, released = excluded.released"
+            + self._QUARANTINE_RULE,
             [(ids[held.key], *rows.quarantine_row(held)) for held in batch.quarantined],
         )
 

@@ -8,6 +8,7 @@ Explained in docs/adr/0014-postgresql-ledger.md.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,6 +47,7 @@ def open_for_collecting(
         DataError: the tables belong to another program.
     """
     server = Server(url, Access.COLLECT)
+    server.name_session(f"flopmeter collector on {platform.node()}")
     known = tuple(steps or migrations.load())
     connection = server.connect()
     try:

@@ -93,6 +93,11 @@ class Server:
         self.name = _name(parameters)
         self.access = access
 
+    def name_session(self, name: str) -> None:
+        """Give the session a name that a person recognises, unless the URL has one."""
+        if self.parameters["application_name"] == _CLIENT["application_name"]:
+            self.parameters = {**self.parameters, "application_name": name}
+
     def connect(self) -> psycopg.Connection[Any]:
         """Connect, each statement a transaction of its own.
 

@@ -49,6 +49,11 @@ _LEADS, _COLLECTS = 1, 2
 class PostgresLedger(SqlTables):
     """Implements `ledger.base.Ledger`; see there for what each call promises."""
 
+    _QUARANTINE_RULE = (
+        " WHERE (excluded.sequence, excluded.components, excluded.released)"
+        " > (quarantine.sequence, quarantine.components, quarantine.released)"
+    )
+
     def __init__(
         self,
         server: Server,
