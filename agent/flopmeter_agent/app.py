@@ -143,6 +143,7 @@ class AgentApp:
             period_ns=chosen.period_ns,
             sensor_reason=chosen.reason,
             rated_power_w=lambda record: parts.recognise(record).power_w,
+            contradiction=parts.contradiction,
             display=DisplayEstimate(parts),
             hours=Hours(hours_journal),
             phases=phases,

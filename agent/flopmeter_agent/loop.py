@@ -40,6 +40,7 @@ from flopmeter_core.reports import (
     LedgerPosition,
     Report,
 )
+from flopmeter_core.suspicion import Check
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
@@ -102,6 +103,7 @@ class AgentLoop:
         period_ns: int,
         sensor_reason: str = "",
         rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0,
+        contradiction: Callable[[DeviceRecord], str] = lambda record: "",
         display: DisplayEstimate | None = None,
         hours: Hours | None = None,
         phases: PhaseBook | None = None,
@@ -115,6 +117,7 @@ class AgentLoop:
             clock: the clock the sensor stamps its readings with.
             identity: who the agent is.
             sensor_reason: why this sensor was chosen, for display.
+            contradiction: what a record says otherwise than the device table; "" where nothing.
             display: makes the estimate that rides along with reports; none rides without it.
             hours: keeps the vectors at the ends of hours; in memory only when None.
             phases: the phases that training processes name; all runs stay in phase 0 when None.
@@ -135,6 +138,8 @@ class AgentLoop:
         self._clock = clock
         self._identity = identity
         self._sensor_reason = sensor_reason
+        self._contradiction = contradiction
+        self._looked_up: set[str] = set()
         self._display = display
         self._hours = hours if hours is not None else Hours()
         self._phases = phases if phases is not None else PhaseBook()
@@ -463,9 +468,24 @@ class AgentLoop:
             self._note_failure(self._sensor.name, str(error))
             return
         self._devices_listed_ns = now_ns
+        for record in records:
+            self._look_up(record)
         with self._lock:
             self._current = {record.device: record for record in records}
             self._records.update({record.record_id: record for record in records})
+
+    def _look_up(self, record: DeviceRecord) -> None:
+        """Say once of a record what the device table says otherwise."""
+        if record.record_id in self._looked_up:
+            return
+        self._looked_up.add(record.record_id)
+        reason = self._contradiction(record)
+        if reason:
+            self.counters.suspects.counts[Check.TABLE] += 1
+            logger.warning(
+                "a device contradicts the device table",
+                extra=fields(device=record.device, reason=reason),
+            )
 
     def _account_for_silence(self, now_ns: int, boot_ns: int, phases: Mapping[str, int]) -> None:
         """Register the time of devices that were not read for two periods, or not yet at all."""

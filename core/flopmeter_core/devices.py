@@ -13,11 +13,13 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from flopmeter_core.errors import DataError
+from flopmeter_core.mig import MigRow, parse_mig, profile_of
+from flopmeter_core.registers import INSTANCE_MARK
 from flopmeter_core.standing import Standing
 from flopmeter_core.units import PPM
 
@@ -238,6 +240,7 @@ class DeviceTable:
 
     version: str
     parts: tuple[Part, ...]
+    mig: tuple[MigRow, ...] = ()
     _by_pci: dict[int, Part] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -263,7 +266,42 @@ class DeviceTable:
 
         A device that is not in the table is counted at a stated ceiling: the highest rate of
         any known architecture with SMs, at the SM count and clock the device itself gives.
+        An instance of a known MIG profile is its GPU's part with the profile's SM count.
         """
+        part = self._whole(record)
+        row = self._mig_row(part, record)
+        if row is None:
+            return part
+        standings = {**part.standings, "sm_count": row.standing}
+        sm_count = row.profiles[profile_of(record.product_name)]
+        return replace(part, sm_count=sm_count, standings=standings)
+
+    def contradiction(self, record: DeviceRecord) -> str:
+        """What a device says otherwise than the table; "" where they agree or one says nothing.
+
+        The device's own count is what counts: this is for people to look at.
+        """
+        part = self.recognise(record)
+        instance = INSTANCE_MARK in record.device
+        if not record.sm_count or not part.known or record.sm_count == part.sm_count:
+            return ""
+        if instance and self._mig_row(part, record) is None:
+            return ""  # an instance of a profile the table lacks
+        what = f"profile {profile_of(record.product_name)} of {part.id}" if instance else part.id
+        return (
+            f"the device says {record.sm_count} SMs, the device table {part.sm_count} for {what}; "
+            "the device's own count is used"
+        )
+
+    def _mig_row(self, part: Part, record: DeviceRecord) -> MigRow | None:
+        """The row that has the profile of an instance."""
+        if INSTANCE_MARK not in record.device:
+            return None
+        profile = profile_of(record.product_name)
+        rows = (row for row in self.mig if part.id in row.parts and profile in row.profiles)
+        return next(rows, None)
+
+    def _whole(self, record: DeviceRecord) -> Part:
         if record.part in self.by_id:
             return self.by_id[record.part]
         # NVML gives (device << 16) | vendor; the table keeps the device half. Another vendor's
@@ -311,7 +349,8 @@ def parse_device_table(text: str) -> DeviceTable:
             _part(part_id, row, architectures[row["architecture"]])
             for part_id, row in table["part"].items()
         )
-        return DeviceTable(version=str(table["version"]), parts=parts)
+        mig = parse_mig(table.get("mig", {}), {part.id: part.sm_count for part in parts})
+        return DeviceTable(version=str(table["version"]), parts=parts, mig=mig)
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"the device table is not valid TOML: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -40,6 +40,8 @@ class Check(enum.StrEnum):
     (dcgm-exporter 662, gpu-monitoring-tools 189)."""
     FROZEN = "frozen"
     """Nothing changes any more, not even what must (gpu-monitoring-tools 188)."""
+    TABLE = "table"
+    """A device says another SM count than the device table has for it; counted once a device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import click
 from flopmeter.cli.output import console, json_option, print_json
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceTable, Part, parse_device_table
+from flopmeter_core.mig import MigRow
 
 CONSTANTS = (
     "sm_count",
@@ -40,6 +41,7 @@ def list_devices(as_json: bool) -> None:
                 "schema": 1,
                 "version": table.version,
                 "parts": [_json(part) for part in table.parts],
+                "mig": [_mig_json(row) for row in table.mig],
             }
         )
     else:
@@ -79,6 +81,16 @@ def _json(part: Part) -> dict[str, object]:
     }
 
 
+def _mig_json(row: MigRow) -> dict[str, object]:
+    return {
+        "id": row.name,
+        "parts": list(row.parts),
+        "profile_sm_counts": dict(row.profiles),
+        "source": row.source,
+        "standing": str(row.standing),
+    }
+
+
 def _print_table(devices: DeviceTable) -> None:
     from rich.table import Table
 
@@ -103,4 +115,7 @@ def _print_table(devices: DeviceTable) -> None:
         )
     out = console()
     out.print(table)
+    for row in devices.mig:
+        profiles = "  ".join(f"{name} {count}" for name, count in row.profiles.items())
+        out.print(f"MIG, SMs of {', '.join(row.parts)}: {profiles} ({row.standing})")
     out.print(f"\ndevice table {devices.version}; sources: flopmeter device list --json")

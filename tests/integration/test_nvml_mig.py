@@ -15,6 +15,7 @@ from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.sums import Account
 from flopmeter_collector.totals import Totals
 from flopmeter_core.registers import Component, Evidence
+from flopmeter_core.suspicion import Check
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.wire import StreamReader, StreamWriter
 from support.fake_nvml import FakeDriver, instance_of, uuid_of
@@ -49,6 +50,7 @@ class Agent:
             Identity(node="n1", allocation="run:a"),
             incarnation=incarnation.rjust(32, "0"),
             period_ns=NS_PER_S,
+            contradiction=table().contradiction,
         )
 
     def instance(self, number: int, **sizes: object) -> None:
@@ -379,3 +381,17 @@ def test_record(agent: Agent) -> None:
     assert table().recognise(instance) == table().recognise(gpu)
     reading = agent.sensor.read().readings[1]
     assert (reading.device, reading.evidence) == (instance.device, Evidence.GPM)
+
+
+def test_profile_in_the_name(agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
+    """An instance has the profile its driver names; a count that differs is said once."""
+    agent.driver.set("gpu0.mig_name.3", "NVIDIA H100 80GB HBM3 MIG 1g.10gb")
+    agent.driver.set("gpu0.mig_name.4", "NVIDIA H100 80GB HBM3 MIG 3g.40gb")
+    agent.instance(3)
+    agent.instance(4)
+    agent.seconds(5)
+    names = [record.product_name for record in agent.sensor.devices()[1:]]
+    assert names == ["NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA H100 80GB HBM3 MIG 3g.40gb"]
+    assert agent.loop.counters.suspects.counts[Check.TABLE] == 1
+    said = [r for r in caplog.records if r.message == "a device contradicts the device table"]
+    assert len(said) == 1

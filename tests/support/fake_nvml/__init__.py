@@ -16,6 +16,7 @@ Keys of the script (`set` replaces one, None removes it):
     gpuN.sleep_ms.<call>                     how long a call on that device takes
     gpuN.uuid name pci address cores cc max_clock_mhz memory_mib virtualization mig
     gpuN.mig.<place>, with gpuN.mig 1        an instance: `instance_of`
+    gpuN.mig_name.<place>     the name of that MIG device
     gpuN.giK.gpm.<id>, gpuN.giK.gpm_return.<id>   as gpuN.gpm, of GPU instance K
     gpuN.clock_mhz clock_samples energy_mj power_mw busy_percent
     gpuN.gpm                                 1 where GPM is supported

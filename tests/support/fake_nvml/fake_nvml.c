@@ -213,7 +213,15 @@ int nvmlDeviceGetUUID(void *d, char *b, unsigned n) {
     snprintf(b, n, "%s", mig.uuid);
     return leave(OK);
 }
-int nvmlDeviceGetName(void *d, char *b, unsigned n) { return string(__func__, d, "name", b, n); }
+int nvmlDeviceGetName(void *d, char *b, unsigned n) {
+    if (mig_place(d) < 0) return string(__func__, d, "name", b, n);
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    const char *own = text("gpu%d.mig_name.%d", slot_of(d), mig_place(d));
+    if (!own) return leave(UNSUPPORTED);
+    snprintf(b, n, "%s", own);
+    return leave(OK);
+}
 int nvmlDeviceGetNumGpuCores(void *d, unsigned *v) { return unsigned_number(__func__, d, "cores", v); }
 int nvmlDeviceGetPowerUsage(void *d, unsigned *v) { return unsigned_number(__func__, d, "power_mw", v); }
 int nvmlDeviceGetClockInfo(void *d, int type, unsigned *v) {

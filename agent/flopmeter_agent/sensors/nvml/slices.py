@@ -41,6 +41,7 @@ class _Found:
     memory_mib: int
     slices: int
     computing_slices: int
+    product_name: str
 
 
 class _Slice:
@@ -293,7 +294,16 @@ class Slices:
             sizes = ask(pynvml.nvmlDeviceGetAttributes, mig)
             each = found.setdefault(
                 number,
-                _Found(number, "", 0, sizes.memorySizeMB, sizes.gpuInstanceSliceCount, 0),
+                _Found(
+                    number,
+                    "",
+                    0,
+                    sizes.memorySizeMB,
+                    sizes.gpuInstanceSliceCount,
+                    0,
+                    # With its profile, where the driver tells it: for the device table.
+                    str(Query(pynvml.nvmlDeviceGetName, mig)() or ""),
+                ),
             )
             each.creation = each.creation or str(ask(pynvml.nvmlDeviceGetUUID, mig))
             each.sm_count += sizes.multiprocessorCount
@@ -313,6 +323,7 @@ def _record(parent: DeviceRecord, found: _Found) -> DeviceRecord:
     return replace(
         parent,
         device=f"{parent.device}{INSTANCE_MARK}{found.number}@{found.creation}",
+        product_name=found.product_name or parent.product_name,
         sm_count=found.sm_count,
         memory_mib=found.memory_mib,
         device_count=0,
