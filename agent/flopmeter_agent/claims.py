@@ -17,7 +17,15 @@ from typing import Any
 
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.phases import PhaseBook
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, check_claim, check_key
+from flopmeter_core.claims import (
+    Claim,
+    ClaimCounts,
+    ClaimKey,
+    ClaimQuantity,
+    ClaimScope,
+    check_claim,
+    check_key,
+)
 from flopmeter_core.errors import DataError, FlopmeterError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability, LedgerPosition
 from flopmeter_proto.daemon.logs import fields
@@ -35,6 +43,7 @@ MAXIMUM_REGISTERS_PER_WRITER = 256
 MAXIMUM_CLAIMS_PER_REPORT = 512
 
 _SCOPES = {"global": ClaimScope.GLOBAL, "rank": ClaimScope.RANK}
+_QUANTITIES = {quantity.text: quantity for quantity in ClaimQuantity}
 
 
 REFUSALS: tuple[str, ...] = (
@@ -227,6 +236,7 @@ class ClaimBook:
                     [
                         *_key_out(claim.key),
                         *_counts_out(claim.counts),
+                        int(claim.key.quantity),
                         claim.sequence,
                         self._acknowledged.get(claim.key, 0),
                     ]
@@ -249,8 +259,10 @@ class ClaimBook:
             for row in tree["claims"]:
                 *parts, sequence, acknowledged = row
                 run, attempt, scope, *others = parts[:10]
+                # An older agent knew no quantity.
+                others.append(ClaimQuantity(parts[14] if len(parts) > 14 else 1))
                 key = ClaimKey(run, attempt, ClaimScope(scope), *others)
-                self._claims[key] = Claim(key, ClaimCounts(*parts[10:]), sequence)
+                self._claims[key] = Claim(key, ClaimCounts(*parts[10:14]), sequence)
                 self._acknowledged[key] = acknowledged
                 self._per_writer[key.writer] = self._per_writer.get(key.writer, 0) + 1
         except (ValueError, KeyError, TypeError) as error:
@@ -300,6 +312,7 @@ def parse_message(message: bytes, writer: str, *, run: str = "") -> tuple[list[C
             model=_text(tree.get("model", "")),
             format_mix=_text(tree.get("format", "")),
             activity=_text(tree.get("activity", "")),
+            quantity=_QUANTITIES[tree.get("quantity", "model")],
         )
         stated = StatedPhase(
             key.run, key.attempt, _integer(tree.get("phase", 0)), _integer(tree.get("age_ns", 0))

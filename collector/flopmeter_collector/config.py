@@ -51,7 +51,7 @@ class CollectorConfig:
     )
     evaluate_period_s: float = setting(1.0, description="seconds between two evaluations")
     claim_bound: float = setting(
-        1.5, description="factor beyond which claims and meter contradict each other"
+        1.25, description="factor beyond which claims and meter contradict each other"
     )
     maximum_streams: int = setting(30_000, description="agents served at a time")
     log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")

@@ -22,7 +22,7 @@ from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.claims import ClaimTotals, Reconciliation
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import COVERAGE, Figures, Interval
-from flopmeter_core.recompute import factor_of, model_flop
+from flopmeter_core.recompute import Factor
 from flopmeter_core.units import MJ_PER_KWH, NS_PER_S
 
 SCHEMA = 1
@@ -58,7 +58,12 @@ def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -
         "models": [_model(model, rows) for model in snapshot.models],
         "unattributed": _account(snapshot.unattributed),
         "unmatched_claims": [
-            {"run": run, **_claim_totals(totals)} for run, totals in snapshot.unmatched_claims
+            {
+                "run": run,
+                **_claim_totals(totals[0]),
+                "by_quantity": [_claim_totals(t) for t in totals],
+            }
+            for run, totals in snapshot.unmatched_claims
         ],
     }
 
@@ -157,7 +162,7 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
             "recompute": declared.recompute.text if declared.recompute else None,
         },
         "warnings": list(run.warnings),
-        "claims": _claims(run.claims),
+        "claims": _claims(run),
         **_account(run.account),
         "model_flop": _model_flop(run),
         "split": _split(run),
@@ -199,31 +204,48 @@ def _split(run: RunTotals) -> Json | None:
 
 def _model_flop(run: RunTotals) -> Json | None:
     """Executed less recomputed FLOP; None where nobody declared how much was recomputed."""
-    declared = run.declaration
-    if declared.recompute is None:
+    if run.declaration.recompute is None:
         return None
-    factor = factor_of(declared.recompute, activity=declared.activity, workload=declared.workload)
-    interval = model_flop(run.account.figures.total, factor)
     return {
         "quantity": "model",
-        "compute_flop": _exact(interval),
-        "compute_flop_str": _strings(interval),
-        "recompute_factor": {
-            "lower": float(factor.lower),
-            "likely": float(factor.likely),
-            "upper": float(factor.upper),
-            "source": factor.source,
-            "standing": factor.standing.value,
-        },
+        "compute_flop": _exact(run.model_flop),
+        "compute_flop_str": _strings(run.model_flop),
+        "recompute_factor": _factor(run.factor),
     }
 
 
-def _claims(claims: Reconciliation | None) -> Json | None:
-    """A run's claims beside its meter; None where nobody claimed."""
-    if claims is None:
+def _factor(factor: Factor) -> Json:
+    return {
+        "lower": float(factor.lower),
+        "likely": float(factor.likely),
+        "upper": float(factor.upper),
+        "source": factor.source,
+        "standing": factor.standing.value,
+    }
+
+
+def _claims(run: RunTotals) -> Json | None:
+    """A run's claims beside its meter, like held against like; None where nobody claimed.
+
+    What stands at the top is the first quantity's, model FLOP where they are claimed; only the
+    agreement is the worst of all.
+    """
+    if run.agreement is None:
         return None
     return {
+        **_reconciliation(run.claims[0]),
+        "agreement": run.agreement.value,
+        "executed_flop_metered_str": _strings(run.account.figures.total),
+        "model_flop_metered_str": _strings(run.model_flop),
+        "recompute_factor": _factor(run.factor),
+        "by_quantity": [_reconciliation(each) for each in run.claims],
+    }
+
+
+def _reconciliation(claims: Reconciliation) -> Json:
+    return {
         **_claim_totals(claims.totals),
+        "metered_flop_str": _strings(claims.metered),
         "ratio": None if claims.ratio is None else float(claims.ratio),
         "bound": claims.bound,
         "agreement": claims.agreement.value,
@@ -232,7 +254,7 @@ def _claims(claims: Reconciliation | None) -> Json | None:
 
 def _claim_totals(totals: ClaimTotals) -> Json:
     return {
-        "quantity": "model",
+        "quantity": totals.quantity.text,
         "executed_flop": totals.executed_flop,
         "executed_flop_str": str(totals.executed_flop),
         "unique_flop": totals.unique_flop,

@@ -192,10 +192,11 @@ class Publisher:
     def _note_agreements(self, snapshot: TotalsSnapshot) -> None:
         """Log each run whose claims begin, or cease, to contradict the meter."""
         for run in snapshot.runs:
-            if run.claims is None:
+            now = run.agreement
+            if now is None:
                 continue
             before = self._agreements.get(run.run, Agreement.UNMEASURED)
-            now = self._agreements[run.run] = run.claims.agreement
+            self._agreements[run.run] = now
             if now is not before and (now.alerts or before.alerts):
                 logger.log(
                     logging.WARNING if now.alerts else logging.INFO,

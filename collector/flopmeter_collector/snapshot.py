@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.split import Span
 from flopmeter_collector.sums import Account
-from flopmeter_core.claims import ClaimTotals, Reconciliation
-from flopmeter_core.interval import Figures
+from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
+from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.lineage import model_of
+from flopmeter_core.recompute import Factor, factor_or_widest, model_flop
 from flopmeter_core.reports import LedgerPosition
 
 STRADDLE = "straddle"
@@ -47,7 +48,7 @@ class RunTotals:
     declaration: RunDeclaration
     account: Account
     warnings: tuple[str, ...] = ()
-    claims: Reconciliation | None = None
+    claims: tuple[Reconciliation, ...] = ()
     split: SplitFigures | None = None
 
     @property
@@ -55,6 +56,24 @@ class RunTotals:
         """The model this run contributes to."""
         declared = self.declaration.model
         return model_of(self.run, {self.run: declared} if declared is not None else {})
+
+    @property
+    def factor(self) -> Factor:
+        """Executed / model FLOP as declared; from none to full recomputation where nobody did."""
+        declared = self.declaration
+        return factor_or_widest(
+            declared.recompute, activity=declared.activity, workload=declared.workload
+        )
+
+    @property
+    def model_flop(self) -> Interval:
+        """The metered executed FLOP less what was recomputed, by `factor`."""
+        return model_flop(self.account.figures.total, self.factor)
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How the claims stand to the meter, at their worst; None where nobody claims."""
+        return worst(self.claims) if self.claims else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +110,4 @@ class TotalsSnapshot:
     runs: tuple[RunTotals, ...]
     models: tuple[ModelTotals, ...]
     unattributed: Account
-    unmatched_claims: tuple[tuple[str, ClaimTotals], ...] = ()
+    unmatched_claims: tuple[tuple[str, tuple[ClaimTotals, ...]], ...] = ()

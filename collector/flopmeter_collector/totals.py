@@ -10,7 +10,7 @@ so the totals are the same whatever the order, repetition or partition of the up
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
@@ -80,7 +80,7 @@ class Totals:
         self._parts = parts
         self._simulated = simulated
         self._claim_bound = claim_bound
-        self._claims: dict[str, ClaimTotals] = {}
+        self._claims: dict[str, tuple[ClaimTotals, ...]] = {}
         self._entries: dict[Key, _Entry] = {}
         self._sums: list[Sums] = [Sums()]
         self._place_by_run: dict[str, int] = {}
@@ -170,8 +170,8 @@ class Totals:
             entry = self._enrol(key, record)
         self._replace(key, entry, tuple(branch.vector for branch in branches))
 
-    def claim(self, run: str, claimed: ClaimTotals) -> None:
-        """Take what a run's claims add up to; no metered figure depends on it."""
+    def claim(self, run: str, claimed: tuple[ClaimTotals, ...]) -> None:
+        """Take what a run's claims add up to by quantity; no metered figure depends on it."""
         self._claims[run] = claimed
 
     def snapshot(self, as_of_ns: int, position: LedgerPosition | None) -> TotalsSnapshot:
@@ -206,19 +206,20 @@ class Totals:
             boundary=self._boundaries.of((run,)),
         )
         warnings = self._weigher.warnings(run)
-        claims = None
-        if run in self._claims:
-            claims = reconcile(self._claims[run], account.figures, bound=self._claim_bound)
-            if claims.agreement.alerts:
-                warnings.append(_CONTRADICTIONS[claims.agreement])
-        return RunTotals(
+        totals = RunTotals(
             run=run,
             declaration=self._declarations.get(run, RunDeclaration(run)),
             account=account,
-            warnings=tuple(warnings),
-            claims=claims,
             split=self._split_figures(run),
         )
+        metered = account.figures.total
+        claims = tuple(
+            reconcile(claimed, metered, factor=totals.factor, bound=self._claim_bound)
+            for claimed in self._claims.get(run, ())
+        )
+        for agreement in sorted({each.agreement for each in claims if each.agreement.alerts}):
+            warnings.append(_CONTRADICTIONS[agreement])
+        return replace(totals, warnings=tuple(warnings), claims=claims)
 
     def _split_figures(self, run: str) -> SplitFigures | None:
         declared = self._declarations.get(run)
@@ -332,7 +333,8 @@ _CONTRADICTIONS = {
     ),
     Agreement.BELOW: (
         "training processes claim far less than was metered: look for work that is not claimed, "
-        "a restart without an attempt of its own, or a wrong formula in the script"
+        "recomputation that nobody declared (flopmeter run declare --recompute), a restart "
+        "without an attempt of its own, or a wrong formula in the script"
     ),
     Agreement.IMPOSSIBLE: (
         "training processes claim more than the metered devices could execute: look for unmetered "

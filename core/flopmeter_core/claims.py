@@ -25,7 +25,8 @@ from fractions import Fraction
 from flopmeter_core.allocations import check_name
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix
-from flopmeter_core.interval import Figures
+from flopmeter_core.interval import Interval
+from flopmeter_core.recompute import Factor, model_flop
 from flopmeter_core.units import REGISTER_LIMIT
 
 CLAIMED_FLOP_LIMIT = 10**32
@@ -39,9 +40,9 @@ MAXIMUM_LABEL_LENGTH = 100
 _ACTIVITY = re.compile(r"[a-z][a-z_]{0,39}")
 _WRITER = re.compile(r"[0-9a-f]{32}")
 
-DEFAULT_CLAIM_BOUND = 1.5
-"""Claim and meter are shown as contradicting beyond this factor: full activation recomputation
-executes 4/3 of the model FLOP (one more forward pass of three), and the rest is tolerance."""
+DEFAULT_CLAIM_BOUND = 1.25
+"""Claim and meter are shown as contradicting beyond this factor, like held against like: what is
+left is convention (attention full, causal or left out; padding, evaluation), not recomputation."""
 
 _SCALE_BITS = 128
 """A step's share is held in FLOP / 2^128: over 2^62 steps and 2^40 claims its rounding stays far
@@ -57,6 +58,20 @@ class ClaimScope(enum.IntEnum):
     """The work of one rank: claims of several ranks add up."""
 
 
+class ClaimQuantity(enum.IntEnum):
+    """Which FLOP a claim counts; the numbers are the wire's, and 0 there means MODEL."""
+
+    MODEL = 1
+    """By a formula of the network: what it needs, whatever is recomputed."""
+    EXECUTED = 2
+    """Counted as operations ran, such as by PyTorch's FlopCounterMode: recomputation included."""
+
+    @property
+    def text(self) -> str:
+        """As people and JSON name it."""
+        return self.name.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimKey:
     """Whose claim it is, and where its stretch of steps begins.
@@ -70,6 +85,7 @@ class ClaimKey:
         pass_number: how often the process went back to an earlier step before, 0 at first.
         first_step: the first step of the stretch.
         model, format_mix, activity: what the process says the run is; empty where it does not.
+        quantity: which FLOP are claimed.
     """
 
     run: str
@@ -82,6 +98,7 @@ class ClaimKey:
     model: str = ""
     format_mix: str = ""
     activity: str = ""
+    quantity: ClaimQuantity = ClaimQuantity.MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +136,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ClaimTotals:
-    """What a run's claims add up to.
+    """What a run's claims of one quantity add up to.
 
     Attributes:
-        executed_flop: claimed model FLOP with every pass over a step.
+        executed_flop: claimed FLOP with every pass over a step.
         unique_flop: the same with each step once, at its largest.
         executed_token_count, unique_token_count: tokens in the same two ways.
         executed_step_count, unique_step_count: steps in the same two ways.
         attempt_count: attempts that claimed.
         writer_count: processes that claimed.
         models, formats, activities: what the processes said, without repetition, sorted.
+        quantity: which FLOP were claimed.
     """
 
     executed_flop: int
@@ -142,6 +160,7 @@ class ClaimTotals:
     models: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     activities: tuple[str, ...] = ()
+    quantity: ClaimQuantity = ClaimQuantity.MODEL
 
 
 def check_claim(claim: Claim) -> None:
@@ -203,21 +222,31 @@ _Piece = tuple[int, int, int]
 """First step, step after the last, share of each step in 2^-128 of a unit."""
 
 
+def add_up_each(claims: Iterable[Claim]) -> tuple[ClaimTotals, ...]:
+    """Add the claims of one run up, each quantity by itself, model FLOP first."""
+    by_quantity: dict[ClaimQuantity, list[Claim]] = {}
+    for claim in claims:
+        by_quantity.setdefault(claim.key.quantity, []).append(claim)
+    return tuple(add_up(by_quantity[quantity]) for quantity in sorted(by_quantity))
+
+
 def add_up(claims: Iterable[Claim]) -> ClaimTotals:
-    """Add the claims of one run up; the order does not matter.
+    """Add the claims of one run and quantity up; the order does not matter.
 
     Per attempt and pass, claims of one rank (and global claims) of the same step count once, at
     the largest; ranks add up; of a global claim and the sum of ranks the larger counts. Passes
     and attempts add up to the executed figure; the unique one takes the largest of each step.
 
     Args:
-        claims: at least one claim, all of one run.
+        claims: at least one claim, all of one run and quantity.
     """
+    quantity = ClaimQuantity.MODEL
     by_pass: dict[tuple[str, int], list[Claim]] = {}
     writers, models, formats, activities = set(), set(), set(), set()
     for claim in claims:
         key = claim.key
         by_pass.setdefault((key.attempt, key.pass_number), []).append(claim)
+        quantity = key.quantity
         writers.add(key.writer)
         models.add(key.model)
         formats.add(key.format_mix)
@@ -235,6 +264,7 @@ def add_up(claims: Iterable[Claim]) -> ClaimTotals:
         models=tuple(sorted(models - {""})),
         formats=tuple(sorted(formats - {""})),
         activities=tuple(sorted(activities - {""})),
+        quantity=quantity,
     )
 
 
@@ -335,40 +365,73 @@ class Agreement(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """A run's claims beside its metered figures; neither is changed by the other.
+    """A run's claims of one quantity beside the meter's figure of it; neither changes the other.
 
     Attributes:
         totals: what the claims add up to.
-        agreement: how they stand to the metered figures.
-        ratio: claimed executed model FLOP over the most likely metered FLOP; None where nothing
-            was metered.
+        metered: the meter's figure of the same quantity, in FLOP.
+        factor: executed / model FLOP that `metered` was divided by; None for executed FLOP.
+        agreement: how they stand to each other.
+        ratio: claimed over the most likely metered FLOP; None where nothing was metered.
         bound: the factor beyond which they contradict each other.
     """
 
     totals: ClaimTotals
+    metered: Interval
+    factor: Factor | None
     agreement: Agreement
     ratio: Fraction | None
     bound: float
 
 
-def reconcile(totals: ClaimTotals, figures: Figures, *, bound: float) -> Reconciliation:
-    """Hold claims against metered figures.
+def reconcile(
+    totals: ClaimTotals, executed: Interval, *, factor: Factor, bound: float
+) -> Reconciliation:
+    """Hold claims against the metered figure of the same quantity.
 
     Args:
-        totals: a run's claims.
-        figures: what was metered of the run, unobserved time included in the upper side.
+        totals: a run's claims of one quantity.
+        executed: what was metered of the run, unobserved time included in the upper side.
+        factor: executed / model FLOP of the run; only model FLOP are divided by it.
         bound: at least 1; docs/sdk.md.
     """
-    metered, claimed, factor = figures.total, totals.executed_flop, Fraction(bound)
+    models = totals.quantity is ClaimQuantity.MODEL
+    metered = model_flop(executed, factor) if models else executed
+    claimed, tolerance = totals.executed_flop, Fraction(bound)
     if metered.ceiling and claimed > metered.ceiling:
         agreement = Agreement.IMPOSSIBLE
     elif not metered.best:
         agreement = Agreement.UNMEASURED
-    elif claimed > metered.upper * factor:
+    elif claimed > metered.upper * tolerance:
         agreement = Agreement.ABOVE
-    elif claimed * factor < metered.lower:
+    elif claimed * tolerance < metered.lower:
         agreement = Agreement.BELOW
     else:
         agreement = Agreement.AGREES
-    ratio = Fraction(claimed, metered.best) if metered.best else None
-    return Reconciliation(totals, agreement, ratio, bound)
+    return Reconciliation(
+        totals=totals,
+        metered=metered,
+        factor=factor if models else None,
+        agreement=agreement,
+        ratio=Fraction(claimed, metered.best) if metered.best else None,
+        bound=bound,
+    )
+
+
+_WORST_FIRST = (
+    Agreement.IMPOSSIBLE,
+    Agreement.ABOVE,
+    Agreement.BELOW,
+    Agreement.UNMEASURED,
+    Agreement.AGREES,
+)
+
+
+def worst(reconciliations: Iterable[Reconciliation]) -> Agreement:
+    """How a run's claims stand to its meter, all quantities together: at their worst.
+
+    Args:
+        reconciliations: at least one.
+    """
+    found = {each.agreement for each in reconciliations}
+    return next(agreement for agreement in _WORST_FIRST if agreement in found)

@@ -128,6 +128,25 @@ def factor_of(
     raise DataError(f"the recompute table has no row for {mode.text!r}; add one for any workload")
 
 
+def factor_or_widest(
+    mode: RecomputeMode | None, *, activity: str | None, workload: str | None
+) -> Factor:
+    """The factor of a declared mode; where nobody declared one, from none to the costliest.
+
+    Nothing recomputed is then the likely one: it is what a framework does unless it is told to.
+    """
+    if mode is not None:
+        return factor_of(mode, activity=activity, workload=workload)
+    each = [factor_of(RecomputeMode(m), activity=activity, workload=workload) for m in MODES]
+    return Factor(
+        min(factor.lower for factor in each),
+        min(factor.likely for factor in each),
+        max(factor.upper for factor in each),
+        "not declared: from no recomputation to full",
+        Standing.UNVERIFIED,
+    )
+
+
 def model_flop(executed: Interval, factor: Factor) -> Interval:
     """Divide an executed interval by a factor, rounding outward.
 

@@ -26,7 +26,7 @@ from flopmeter.lab.figure_text import (
     range_text,
     state_text,
 )
-from flopmeter_collector.rounding import percent_text
+from flopmeter_collector.rounding import percent_text, round_flop
 from flopmeter_core.catalogue import State
 
 SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
@@ -48,6 +48,8 @@ def totals_view(document: Document, *, columns: int) -> RenderableType:
     parts: list[RenderableType] = [head, Text(), runs_table(document, columns=columns)]
     if document["models"]:
         parts += [Text(), models_table(document)]
+    if any(run.get("claims") for run in document["runs"]):
+        parts += [Text(), claims_table(document)]
     return Group(*parts, *warnings(document))
 
 
@@ -99,6 +101,34 @@ def models_table(document: Document) -> Table:
         name = Text(model["model"], style="bold")
         for row in model["thresholds"]:
             table.add_row(name, *_standing(model, row))
+            name = Text()
+    return table
+
+
+def claims_table(document: Document) -> Table:
+    """One row a claimed run and quantity: claimed and metered of the same, and how they stand."""
+    table = _table()
+    table.add_column("run", overflow="ellipsis", min_width=8, max_width=20)
+    table.add_column("FLOP of", no_wrap=True)
+    table.add_column("claimed", justify="right", no_wrap=True)
+    table.add_column("metered", justify="right", no_wrap=True)
+    table.add_column("likely range", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for run in document["runs"]:
+        name = Text(run["run"], style="bold")
+        for row in (run.get("claims") or {}).get("by_quantity", ()):
+            metered = {bound: int(text) for bound, text in row["metered_flop_str"].items()}
+            contradicts = row["agreement"] not in ("agrees", "unmeasured")
+            table.add_row(
+                name,
+                row["quantity"],
+                str(round_flop(row["executed_flop"])),
+                best_text(metered),
+                range_text(metered),
+                "-" if row["ratio"] is None else f"{row['ratio']:.3g}",
+                Text(row["agreement"], style="bold red" if contradicts else "green"),
+            )
             name = Text()
     return table
 

@@ -32,8 +32,9 @@ MAXIMUM_STRETCHES = 64
 """Stretches in one message; of a process that went back more often, the oldest were sent before."""
 
 Scope = Literal["global", "rank"]
-_Track = tuple[str, int, str]
-"""Scope, rank and number format: what one message is about."""
+Quantity = Literal["model", "executed"]
+_Track = tuple[str, int, str, str]
+"""Scope, rank, quantity and number format: what one message is about."""
 _Place = tuple[str, str, str, int]
 _NS_PER_S = 1_000_000_000
 _PASS, _LAST, _STEPS, _TOKENS, _FLOP = 0, 2, 3, 4, 5  # the first step is at 1
@@ -101,24 +102,27 @@ class Meter:
         scope: Scope = "global",
         rank: int | None = None,
         steps: int = 1,
+        quantity: Quantity = "model",
     ) -> None:
         """State what a step took.
 
         Args:
             step: number of the step, from 0; one below an earlier one is a replay.
-            flop: model FLOP of this call, 0 or more.
+            flop: FLOP of this call, 0 or more.
             tokens: tokens of this call, 0 or more.
             scope: ``global`` for the figures of the whole run, ``rank`` for this rank's share.
             rank: this process' rank; None takes it from the launcher. Without meaning for a
                 global figure.
             steps: how many steps up to `step` the figures are of, at least 1.
+            quantity: ``model`` for FLOP by a formula of the network, ``executed`` for FLOP counted
+                as they ran, which hold recomputation (`flopmeter.count_flop`).
         """
         try:
             if self._pid != os.getpid():
                 self._after_fork()
             number = launch.rank() if rank is None else int(rank)
             self._count(
-                (scope, 0 if scope == "global" else number),
+                (scope, 0 if scope == "global" else number, quantity),
                 int(step),
                 _whole(flop),
                 _whole(tokens),
@@ -163,7 +167,7 @@ class Meter:
             with self._lock:
                 messages = [self._message(*track) for track in self._tracks]
                 if not messages and (self._run, self._attempt) in _progress.phases:
-                    messages = [self._message("global", 0, self._format)]
+                    messages = [self._message("global", 0, "model", self._format)]
                 self._last_sent = time.monotonic()
             for message in messages:
                 self._channel.send(message)
@@ -187,14 +191,18 @@ class Meter:
     ) -> None:
         self.close()
 
-    def _count(self, whose: tuple[str, int], step: int, flop: int, tokens: int, steps: int) -> None:
-        scope, rank = whose
+    def _count(
+        self, whose: tuple[str, int, str], step: int, flop: int, tokens: int, steps: int
+    ) -> None:
+        scope, rank, quantity = whose
+        if quantity not in ("model", "executed"):
+            raise ValueError(f"quantity {quantity!r}")
         if scope not in ("global", "rank") or rank < 0 or steps < 1 or step < steps - 1:
             raise ValueError(f"scope {scope!r}, rank {rank}, step {step}, steps {steps}")
         with self._lock:
             place = (self._run, self._attempt, scope, rank)
             passes, reached = _progress.reached.get(place, (0, -1))
-            stretches = self._tracks.setdefault((scope, rank, self._format), [])
+            stretches = self._tracks.setdefault((*whose, self._format), [])
             if step < reached:
                 passes += 1  # it went back: the step is executed again
             if not stretches or stretches[-1][_PASS] != passes:
@@ -207,7 +215,7 @@ class Meter:
             stretch[_FLOP] += flop
             _progress.reached[place] = (passes, step)
 
-    def _message(self, scope: str, rank: int, format: str) -> bytes:
+    def _message(self, scope: str, rank: int, quantity: str, format: str) -> bytes:
         number, since_s = _progress.phases.get((self._run, self._attempt), (0, 0.0))
         content = {
             "v": 1,
@@ -216,9 +224,11 @@ class Meter:
             "scope": scope,
             "rank": rank,
             **self._labels,
-            "stretches": self._tracks.get((scope, rank, format), [])[-MAXIMUM_STRETCHES:],
+            "stretches": self._tracks.get((scope, rank, quantity, format), [])[-MAXIMUM_STRETCHES:],
             "phase": number,
         }
+        if quantity != "model":
+            content["quantity"] = quantity
         if format:
             content["format"] = format
         if number:

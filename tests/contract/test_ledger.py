@@ -25,7 +25,7 @@ from flopmeter_collector.ledger.base import (
     Transition,
     audit_link,
 )
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.errors import InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
@@ -252,7 +252,7 @@ def test_transitions_are_delivered_once(place: Place) -> None:
 def test_claims(place: Place) -> None:
     """Claims of a batch take the place of older counts of the same stretch, and are kept."""
     key_ = ClaimKey("a", "0", ClaimScope.RANK, 7, "cd" * 16, 1, 5, "m", "bf16=1", "pretraining")
-    other = dataclasses.replace(key_, rank=8)
+    other = dataclasses.replace(key_, quantity=ClaimQuantity.EXECUTED)
     first = place.open()
     first.commit(Batch(claims=(Claim(key_, ClaimCounts(9, 5, 10, 10**30)),)))
     newer = Claim(key_, ClaimCounts(10, 6, 12, 10**30 + 1), sequence=2)

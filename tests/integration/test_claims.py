@@ -84,7 +84,7 @@ def test_claims_reach_the_ledger_and_change_no_figure(tmp_path: Path) -> None:
             metrics = await site.page("/metrics")
             assert 'flopmeter_run_claim_discrepancy{run="alpha",simulated="true"} 1' in metrics
             assert "flopmeter_unmatched_claims 1" in metrics
-            assert "Claimed model FLOP" in await site.page("/")
+            assert "Claimed FLOP, like against like" in await site.page("/")
             claims = run["claims"]
 
         # A collector that starts again, and one that only reads, say the same.

@@ -16,7 +16,7 @@ from flopmeter_collector.evaluate import standings_of
 from flopmeter_collector.http.claims import claim_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
-from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
+from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.interval import Figures, sum_figures
@@ -96,10 +96,9 @@ def _run_families(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> 
         "1 where nobody declared the number format, which widens the interval most.",
         [(row.labels, str(int(row.undeclared))) for row in rows],
     )
-    claims = [tuple(run.claims for run in [run] if run.claims is not None) for run in kept]
-    claims.append(tuple(run.claims for run in rest if run.claims is not None))
+    behind: list[Sequence[RunTotals]] = [[run] for run in kept]
     yield from claim_families(
-        [(row.labels, found) for row, found in zip(rows, claims, strict=False)],
+        [(row.labels, runs) for row, runs in zip(rows, [*behind, rest], strict=False)],
         unmatched_count=len(snapshot.unmatched_claims),
     )
     standings = [

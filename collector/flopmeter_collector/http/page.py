@@ -195,7 +195,7 @@ def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
     return (
         '<h2>Runs</h2><div class="card scroll"><table><thead><tr><th>Run</th><th>Model</th>'
         '<th>Number format</th><th class="n">FLOP executed (likely range)</th>'
-        '<th class="n">Claimed model FLOP</th>'
+        '<th class="n">Claimed FLOP, like against like</th>'
         '<th class="after">Evidence</th><th class="n">Not measured</th>'
         '<th class="n">Devices</th><th class="n">Energy</th></tr>'
         f"</thead><tbody>{''.join(rows)}"
@@ -218,19 +218,26 @@ def _run(run: RunTotals, values: Sequence[int]) -> str:
         f'<tr><td class="name"><b>{escape(run.run)}</b>{_mark(run.account.simulated)}'
         f"{activity}{warnings}</td>"
         f'<td class="name">{escape(run.model)}</td><td>{formats}</td>'
-        f"{_account_cells(run.account, values, _claimed(run.claims))}</tr>"
+        f"{_account_cells(run.account, values, _claimed(run))}</tr>"
     )
 
 
-def _claimed(claims: Reconciliation | None) -> str:
-    """What training processes claim: each step once, and the ratio of the executed claim."""
-    if claims is None:
+def _claimed(run: RunTotals) -> str:
+    """What training processes claim, each quantity beside the meter's figure of the same."""
+    if not run.claims:
         return '<span class="soft">none</span>'
+    return "<br>".join(map(_claim, run.claims))
+
+
+def _claim(claims: Reconciliation) -> str:
+    """The executed claim, and its ratio to what was metered of the same quantity."""
+    quantity = claims.totals.quantity.text
     kind = "warning" if claims.agreement.alerts else "soft"
     ratio = "" if claims.ratio is None else f"{float(claims.ratio):.3g} of metered, "
     return (
-        f"{figure_html(claims.totals.unique_flop, ())}"
+        f"{figure_html(claims.totals.executed_flop, ())} {quantity}"
         f'<br><span class="{kind}">{ratio}{claims.agreement}</span>'
+        f'<br><span class="soft">metered {quantity}: {range_html(claims.metered, ())}</span>'
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, Transition
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, UsageError
 from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
@@ -28,7 +28,8 @@ Row = Sequence[Any]
 _PACKER = struct.Struct(f"<{COMPONENT_COUNT}q")
 
 CLAIM_KEY_COLUMNS = (
-    "run, attempt, scope, rank, writer, pass_number, first_step, model, format_mix, activity"
+    "run, attempt, scope, rank, writer, pass_number, first_step, model, format_mix, activity,"
+    " quantity"
 )
 CLAIM_COLUMNS = CLAIM_KEY_COLUMNS + (", last_step, step_count, token_count, compute_flop, sequence")
 KEY_COLUMNS = "incarnation, device, allocation, phase, evidence, record"
@@ -191,6 +192,7 @@ def claim_key_row(key: ClaimKey) -> tuple[Any, ...]:
         key.model,
         key.format_mix,
         key.activity,
+        int(key.quantity),
     )
 
 
@@ -209,9 +211,21 @@ def claim_row(claim: Claim) -> tuple[Any, ...]:
 
 def claim_of(row: Row) -> Claim:
     """The claim of its columns."""
-    run, attempt, scope, rank, writer, pass_number, first, *labels = row[:10]
-    last, steps, tokens, flop, sequence = row[10:]
-    key = ClaimKey(run, attempt, ClaimScope(scope), rank, writer.hex(), pass_number, first, *labels)
+    run, attempt, scope, rank, writer, pass_number, first, model, formats, activity = row[:10]
+    quantity, last, steps, tokens, flop, sequence = row[10:]
+    key = ClaimKey(
+        run=run,
+        attempt=attempt,
+        scope=ClaimScope(scope),
+        rank=rank,
+        writer=writer.hex(),
+        pass_number=pass_number,
+        first_step=first,
+        model=model,
+        format_mix=formats,
+        activity=activity,
+        quantity=ClaimQuantity(quantity),
+    )
     return Claim(key, ClaimCounts(last, steps, tokens, int(flop)), sequence)
 
 

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, check_claim
+from flopmeter_core.claims import (
+    Claim,
+    ClaimCounts,
+    ClaimKey,
+    ClaimQuantity,
+    ClaimScope,
+    check_claim,
+)
 from flopmeter_core.errors import DataError, WireError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
@@ -62,6 +69,7 @@ def claims_out(
             step_count=counts.step_count,
             token_count=counts.token_count,
             compute_flop=str(counts.compute_flop),
+            quantity=cast(pb.ClaimQuantity, key.quantity.value),
         )
 
 
@@ -132,6 +140,7 @@ def _claim_in(message: pb.Claim) -> ReceivedClaim:
             model=message.model,
             format_mix=message.format_mix,
             activity=message.activity,
+            quantity=ClaimQuantity(message.quantity or ClaimQuantity.MODEL),
         )
         counts = ClaimCounts(
             last_step=message.last_step,
@@ -142,7 +151,7 @@ def _claim_in(message: pb.Claim) -> ReceivedClaim:
         claim = Claim(key, counts, message.sequence)
         check_claim(claim)
     except ValueError:
-        reason = f"claim scope {message.scope} is not known"
+        reason = f"claim scope {message.scope} or quantity {message.quantity} is not known"
         return ReceivedClaim(message.claim_number, message.sequence, None, reason)
     except DataError as error:
         return ReceivedClaim(message.claim_number, message.sequence, None, str(error))

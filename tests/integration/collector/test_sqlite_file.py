@@ -15,6 +15,7 @@ from flopmeter_collector.ledger.base import Batch, Declaration, StoredVector, Tr
 from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.ledger.sqlite.schema import check_library
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import StorageError, UsageError
 from support.ingest import RECORD, key, vector
 
@@ -57,6 +58,20 @@ def test_step_forward(tmp_path: Path) -> None:
     backup = tmp_path / f"ledger.db.schema-{NEWEST}.bak"
     assert ask(backup, "PRAGMA user_version") == [(NEWEST,)]
     assert ask(backup, "SELECT count(*) FROM vector") == [(3,)]
+
+
+def test_claims_of_schema_6(tmp_path: Path) -> None:
+    """Claims that said no quantity were of model FLOP, and stay whole through the step."""
+    path = tmp_path / "ledger.db"
+    with opened(path, migrations.load()[:6]) as ledger:
+        ledger._connection.execute(
+            "INSERT INTO claim VALUES ('a', '0', 2, 7, ?, 1, 5, 'm', 'bf16=1', 'pretraining',"
+            " 9, 5, 10, '1000000000000000000000000000000', 3)",
+            (bytes.fromhex("cd" * 16),),
+        )
+    key_ = ClaimKey("a", "0", ClaimScope.RANK, 7, "cd" * 16, 1, 5, "m", "bf16=1", "pretraining")
+    with opened(path) as ledger:
+        assert list(ledger.claims()) == [Claim(key_, ClaimCounts(9, 5, 10, 10**30), sequence=3)]
 
 
 def test_no_step_no_backup(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flopmeter_agent import claims as claims_module
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.journal import Journal, OsBlockFile
-from flopmeter_core.claims import Claim, ClaimTotals, add_up
+from flopmeter_core.claims import Claim, ClaimQuantity, ClaimTotals, add_up
 from flopmeter_core.errors import DataError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability, LedgerPosition
 
@@ -170,6 +170,29 @@ def test_claims_survive_the_agent(tmp_path: Path) -> None:
     second_file.close()
 
 
+def test_claims_of_an_older_agent() -> None:
+    """Its journal knew no quantity: all were model FLOP."""
+    file = MemoryFile()
+    row = ["a", "0", 2, 0, WRITER, 0, 1, "", "", "", 10, 10, 100, 1000, 1, 0]
+    Journal(file).write(json.dumps({"format": 1, "position": None, "claims": [row]}).encode())
+    (claim,) = book(file).pending()
+    assert claim.key.quantity is ClaimQuantity.MODEL
+    assert claim.counts.compute_flop == 1000
+
+
+def test_both_quantities() -> None:
+    """A process may claim by formula and as counted; neither takes the other's place."""
+    file = MemoryFile()
+    kept = book(file)
+    kept.take(message(), WRITER)
+    kept.take(message([0, 1, 10, 10, 100, 1300], quantity="executed"), WRITER)
+    assert {c.key.quantity: c.counts.compute_flop for c in kept.pending()} == {
+        ClaimQuantity.MODEL: 1000,
+        ClaimQuantity.EXECUTED: 1300,
+    }
+    assert set(book(file).pending()) == set(kept.pending())
+
+
 def test_a_failing_disk_stops_claims_only() -> None:
     """What is not durable is not sent; it is once the disk works again."""
     file = MemoryFile()
@@ -212,6 +235,11 @@ def test_the_agent_names_the_run() -> None:
         message(rank=True),
         message(rank=1.5),
         message(scope="all"),
+        message(quantity="all"),
+        message(phase=1.5),
+        message(phase="2"),
+        message(phase=True),
+        message(age_ns=None),
         message(run=7),
         message(stretches=[]),
         message(stretches=7),
@@ -235,6 +263,10 @@ def test_garbled(garbled: bytes) -> None:
         message([0, 1, 10, 11, 0, 0]),
         message([0, 1, 10, 10, 0, -1]),
         message([0, 10, 1, 1, 0, 0]),
+        message(phase=-1),
+        message(phase=1, stretches=[], run="a,b"),
+        message(phase=1, stretches=[], attempt=""),
+        message(phase=1, age_ns=-1),
         message(run="a" * 300),
         message(format="fp7"),
     ],

@@ -12,12 +12,21 @@ from hypothesis import strategies as st
 from flopmeter_collector import claims as claims_module
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.http.metrics import ServiceStatus, exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope, ClaimTotals, add_up
+from flopmeter_core.claims import (
+    Claim,
+    ClaimCounts,
+    ClaimKey,
+    ClaimQuantity,
+    ClaimScope,
+    ClaimTotals,
+    add_up_each,
+)
 from flopmeter_core.errors import UsageError
 from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table, thresholds
 
@@ -83,7 +92,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(kept), kept.refused_count) == (3, 3)
 
 
-def totals(*, claim_bound: float = 1.5) -> Totals:
+def totals(*, claim_bound: float = 1.25) -> Totals:
     """Run alpha, metered."""
     found = Totals(table(), claim_bound=claim_bound)
     record = h100()
@@ -91,9 +100,9 @@ def totals(*, claim_bound: float = 1.5) -> Totals:
     return found
 
 
-def claimed(flop: int, run: str = "alpha") -> ClaimTotals:
-    """What claims of so many FLOP add up to."""
-    return add_up([claim(flop=flop, run=run)])
+def claimed(flop: int, run: str = "alpha") -> tuple[ClaimTotals, ...]:
+    """What claims of so many model FLOP add up to."""
+    return add_up_each([claim(flop=flop, run=run)])
 
 
 def snapshot(factor: float | None, **settings: float) -> TotalsSnapshot:
@@ -120,8 +129,7 @@ def test_beside_the_meter(factor: float, agreement: str, words: str) -> None:
     assert found.unmatched_claims == ()
     (run,) = found.runs
     assert run.account == plain.runs[0].account
-    assert run.claims is not None
-    assert run.claims.agreement == agreement
+    assert run.agreement == agreement
     assert len(run.warnings) == bool(words)
     assert words in "".join(run.warnings)
     document: Any = totals_document(found, thresholds())
@@ -135,12 +143,59 @@ def test_beside_the_meter(factor: float, agreement: str, words: str) -> None:
     assert f'claim_discrepancy{{run="alpha",simulated="false"}} {int(bool(words))}\n' in text
 
 
+def test_like_against_like() -> None:
+    """A formula's claim is held against model FLOP, a counted one against executed FLOP."""
+    found = totals()
+    full = {"recompute": "1.3..1.3"}
+    found.declare(parse_run_declaration("alpha", full))
+    best = found.snapshot(AS_OF_NS, POSITION).runs[0].account.figures.total.best
+    counted = replace(claim(flop=best), sequence=1)
+    counted = replace(counted, key=replace(counted.key, quantity=ClaimQuantity.EXECUTED))
+    by_formula = claim(flop=round(best / 1.3))
+    found.claim("alpha", add_up_each([counted, by_formula]))
+    taken = found.snapshot(AS_OF_NS, POSITION)
+    (run,) = taken.runs
+    assert run.agreement == "agrees"
+    document: Any = totals_document(taken, thresholds())
+    shown = document["runs"][0]["claims"]
+    model, executed = shown["by_quantity"]
+    assert (model["quantity"], executed["quantity"]) == ("model", "executed")
+    assert (model["ratio"], executed["ratio"]) == (pytest.approx(1), 1)
+    assert model["metered_flop_str"] == shown["model_flop_metered_str"]
+    assert executed["metered_flop_str"] == shown["executed_flop_metered_str"]
+    assert shown["recompute_factor"]["source"] == "declared"
+    assert shown["ratio"] == model["ratio"]
+    text = exposition(taken, thresholds(), ServiceStatus())
+    at = '{run="alpha",simulated="false"}'
+    assert f"flopmeter_run_model_compute_flop{at} {run.model_flop.best}\n" in text
+    assert f"flopmeter_run_claimed_executed_flop{at} {round(best / 1.3)}\n" in text
+    assert f"flopmeter_run_claimed_operations_flop{at} {best}\n" in text
+    page = render_page(taken, thresholds())
+    assert "metered model:" in page
+    assert "metered executed:" in page
+
+
+def test_recomputation_is_no_discrepancy() -> None:
+    """3/4 of the executed FLOP agree where full recomputation is declared, and not where none."""
+    for mode, agreement in (("full", "agrees"), ("none", "below")):
+        found = totals(claim_bound=1.0)
+        found.declare(
+            parse_run_declaration(
+                "alpha", {"format": "bf16=1", "workload": "dense-transformer", "recompute": mode}
+            )
+        )
+        lower = found.snapshot(AS_OF_NS, POSITION).runs[0].account.figures.total.lower
+        found.claim("alpha", claimed(lower * 3 // 4 + 1))
+        (run,) = found.snapshot(AS_OF_NS, POSITION).runs
+        assert run.agreement == agreement
+        assert "recompute" in "".join(run.warnings) or agreement == "agrees"
+
+
 def test_the_bound_is_set() -> None:
     """What contradicts is for the site to say."""
     for bound, agreement in ((1.0, "below"), (1_000.0, "agrees")):
         (run,) = snapshot(0.01, claim_bound=bound).runs
-        assert run.claims is not None
-        assert (run.claims.agreement, run.claims.bound) == (agreement, bound)
+        assert (run.agreement, run.claims[0].bound) == (agreement, bound)
     for wrong in (0.9, float("nan"), 1e9):
         with pytest.raises(UsageError, match="claim_bound"):
             CollectorConfig(claim_bound=wrong)

@@ -15,14 +15,18 @@ from flopmeter_core.claims import (
     Claim,
     ClaimCounts,
     ClaimKey,
+    ClaimQuantity,
     ClaimScope,
     ClaimTotals,
     add_up,
+    add_up_each,
     check_claim,
     reconcile,
+    worst,
 )
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import Figures, Interval
+from flopmeter_core.recompute import factor_of, factor_or_widest, parse_recompute
 
 RANK = ClaimScope.RANK
 FLOP = 10**21 + 7
@@ -214,7 +218,9 @@ def test_counts_that_cannot_be_true(wrong: dict[str, int], sentence: str) -> Non
         check_claim(replace(good, counts=replace(good.counts, **wrong)))
 
 
-METERED = Figures(Interval(50, 90, 100, 110, 1_000), unobserved_ceiling=10)
+METERED = Figures(Interval(50, 90, 100, 110, 1_000), unobserved_ceiling=10).total
+EXACT = factor_of(parse_recompute("none"), activity=None, workload=None)
+"""Nothing is recomputed: model FLOP are executed FLOP."""
 
 
 @pytest.mark.parametrize(
@@ -229,18 +235,54 @@ METERED = Figures(Interval(50, 90, 100, 110, 1_000), unobserved_ceiling=10)
         (1_011, Agreement.IMPOSSIBLE),
     ],
 )
-def test_reconcile(claimed: int, agreement: Agreement) -> None:
+@pytest.mark.parametrize("quantity", list(ClaimQuantity))
+def test_reconcile(claimed: int, agreement: Agreement, quantity: ClaimQuantity) -> None:
     """A claim agrees within the bound of the likely range, whose upper end has unobserved time."""
-    found = reconcile(add_up([claim(1, 1, claimed)]), METERED, bound=1.5)
+    totals = add_up([claim(1, 1, claimed, quantity=quantity)])
+    found = reconcile(totals, METERED, factor=EXACT, bound=1.5)
     assert (found.agreement, found.ratio) == (agreement, Fraction(claimed, 100))
     assert found.agreement.alerts == (agreement is not Agreement.AGREES)
+
+
+def test_like_is_held_against_like() -> None:
+    """Under full recomputation a formula's claim is 3/4 of a counted one, and both agree."""
+    full = factor_of(parse_recompute("1.33..1.34"), activity=None, workload=None)
+    executed = Interval(0, 3_900, 4_000, 4_100, 10_000)
+    model, counted = add_up_each(
+        [claim(1, 1, 4_000, quantity=ClaimQuantity.EXECUTED), claim(1, 1, 3_000)]
+    )
+    assert (model.quantity, counted.quantity) == (ClaimQuantity.MODEL, ClaimQuantity.EXECUTED)
+    of_model = reconcile(model, executed, factor=full, bound=1.05)
+    of_counted = reconcile(counted, executed, factor=full, bound=1.05)
+    assert of_model.agreement is of_counted.agreement is Agreement.AGREES
+    assert of_model.ratio == Fraction(3_000, round(4_000 / Fraction("1.335")))
+    assert (of_counted.ratio, of_counted.metered) == (Fraction(1), executed)
+    # Each as the other would contradict.
+    as_executed = replace(model, quantity=ClaimQuantity.EXECUTED)
+    assert reconcile(as_executed, executed, factor=full, bound=1.05).agreement is Agreement.BELOW
+    as_model = replace(counted, quantity=ClaimQuantity.MODEL)
+    found = reconcile(as_model, executed, factor=full, bound=1.05)
+    assert found.agreement is Agreement.ABOVE
+    assert worst([of_model, found]) is Agreement.ABOVE
+
+
+def test_undeclared_recomputation_widens() -> None:
+    """Where nobody declared it, both 3/4 and all of the executed FLOP are within the model's."""
+    factor = factor_or_widest(None, activity=None, workload="dense-transformer")
+    assert (factor.lower, factor.likely) == (Fraction(1), Fraction(1))
+    assert factor.upper == Fraction("1.334")
+    executed = Interval(0, 4_000, 4_000, 4_000, 10_000)
+    for claimed, agreement in ((2_999, "agrees"), (4_000, "agrees"), (2_900, "below")):
+        totals = add_up([claim(1, 1, claimed)])
+        assert reconcile(totals, executed, factor=factor, bound=1.0).agreement == agreement
 
 
 def test_reconcile_without_a_meter() -> None:
     """Where nothing was metered there is no ratio, unless physics forbids the claim."""
     totals = add_up([claim()])
-    nothing = reconcile(totals, Figures(), bound=1.5)
+    nothing = reconcile(totals, Figures().total, factor=EXACT, bound=1.5)
     assert (nothing.agreement, nothing.ratio) == (Agreement.UNMEASURED, None)
     assert not nothing.agreement.alerts
-    capped = Figures(unobserved_ceiling=100 * FLOP - 1)
-    assert reconcile(totals, capped, bound=1.5).agreement is Agreement.IMPOSSIBLE
+    capped = Figures(unobserved_ceiling=100 * FLOP - 1).total
+    found = reconcile(totals, capped, factor=EXACT, bound=1.5)
+    assert found.agreement is Agreement.IMPOSSIBLE

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Evidence, Key
@@ -253,7 +253,8 @@ def claims(*sent: Claim) -> Report:
 
 def test_claims() -> None:
     """Every field of a claim comes through whole, and so does its acknowledgement."""
-    other = replace(CLAIM, key=replace(CLAIM_KEY, rank=8), sequence=6)
+    counted = replace(CLAIM_KEY, quantity=ClaimQuantity.EXECUTED)
+    other = replace(CLAIM, key=counted, sequence=6)
     writer, reader = StreamWriter(), StreamReader()
     received = reader.report(writer.report(claims(CLAIM, other)))
     assert received == claims(CLAIM, other)
@@ -264,6 +265,13 @@ def test_claims() -> None:
         (CLAIM, Durability.REFUSED, "no"),
         (other, Durability.AT_ROOT, ""),
     ]
+
+
+def test_a_claim_of_an_older_agent() -> None:
+    """One that says no quantity claims model FLOP, as all did before."""
+    message = StreamWriter().report(claims(CLAIM))
+    message.claims[0].ClearField("quantity")
+    assert StreamReader().report(message).claims == (CLAIM,)
 
 
 def test_a_collector_without_claims_answers_none() -> None:
@@ -278,6 +286,7 @@ def test_a_collector_without_claims_answers_none() -> None:
     [
         ("scope", 0),
         ("scope", 9),
+        ("quantity", 9),
         ("run", ""),
         ("writer", b"x"),
         ("rank", -1),

@@ -26,6 +26,7 @@ _FILES = (
     "0004_audit.sql",
     "0005_ledger_operations.sql",
     "0006_several_collectors.sql",
+    "0007_claim_quantity.sql",
 )
 
 

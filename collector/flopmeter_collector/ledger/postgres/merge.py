@@ -35,7 +35,8 @@ _STAGED = {
     ),
     "staged_claim": (
         "run text, attempt text, scope bigint, rank bigint, writer bytea, pass_number bigint,"
-        " first_step bigint, model text, format_mix text, activity text, last_step bigint,"
+        " first_step bigint, model text, format_mix text, activity text, quantity bigint,"
+        " last_step bigint,"
         " step_count bigint, token_count bigint, compute_flop text, sequence bigint"
     ),
 }

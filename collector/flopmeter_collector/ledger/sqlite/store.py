@@ -201,7 +201,7 @@ class SqliteLedger(SqlTables):
         """Put the newest counts of claims in the place of older ones."""
         self._connection.executemany(
             f"INSERT INTO claim ({rows.CLAIM_COLUMNS})"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET last_step = excluded.last_step,"
             " step_count = excluded.step_count, token_count = excluded.token_count,"
             " compute_flop = excluded.compute_flop, sequence = excluded.sequence",

@@ -37,6 +37,12 @@ class EnergyScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENERGY_SCOPE_MODULE: _ClassVar[EnergyScope]
     ENERGY_SCOPE_NODE: _ClassVar[EnergyScope]
 
+class ClaimQuantity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLAIM_QUANTITY_UNSPECIFIED: _ClassVar[ClaimQuantity]
+    CLAIM_QUANTITY_MODEL: _ClassVar[ClaimQuantity]
+    CLAIM_QUANTITY_EXECUTED: _ClassVar[ClaimQuantity]
+
 class ClaimScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CLAIM_SCOPE_UNSPECIFIED: _ClassVar[ClaimScope]
@@ -59,6 +65,9 @@ ENERGY_SCOPE_UNSPECIFIED: EnergyScope
 ENERGY_SCOPE_GPU: EnergyScope
 ENERGY_SCOPE_MODULE: EnergyScope
 ENERGY_SCOPE_NODE: EnergyScope
+CLAIM_QUANTITY_UNSPECIFIED: ClaimQuantity
+CLAIM_QUANTITY_MODEL: ClaimQuantity
+CLAIM_QUANTITY_EXECUTED: ClaimQuantity
 CLAIM_SCOPE_UNSPECIFIED: ClaimScope
 CLAIM_SCOPE_GLOBAL: ClaimScope
 CLAIM_SCOPE_RANK: ClaimScope
@@ -172,7 +181,7 @@ class DisplayEstimate(_message.Message):
     def __init__(self, allocation: _Optional[str] = ..., compute_flop: _Optional[str] = ...) -> None: ...
 
 class Claim(_message.Message):
-    __slots__ = ("claim_number", "sequence", "run", "attempt", "scope", "rank", "writer", "pass_number", "first_step", "model", "format_mix", "activity", "last_step", "step_count", "token_count", "compute_flop")
+    __slots__ = ("claim_number", "sequence", "run", "attempt", "scope", "rank", "writer", "pass_number", "first_step", "model", "format_mix", "activity", "last_step", "step_count", "token_count", "compute_flop", "quantity")
     CLAIM_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +198,7 @@ class Claim(_message.Message):
     STEP_COUNT_FIELD_NUMBER: _ClassVar[int]
     TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_FLOP_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
     claim_number: int
     sequence: int
     run: str
@@ -205,7 +215,8 @@ class Claim(_message.Message):
     step_count: int
     token_count: int
     compute_flop: str
-    def __init__(self, claim_number: _Optional[int] = ..., sequence: _Optional[int] = ..., run: _Optional[str] = ..., attempt: _Optional[str] = ..., scope: _Optional[_Union[ClaimScope, str]] = ..., rank: _Optional[int] = ..., writer: _Optional[bytes] = ..., pass_number: _Optional[int] = ..., first_step: _Optional[int] = ..., model: _Optional[str] = ..., format_mix: _Optional[str] = ..., activity: _Optional[str] = ..., last_step: _Optional[int] = ..., step_count: _Optional[int] = ..., token_count: _Optional[int] = ..., compute_flop: _Optional[str] = ...) -> None: ...
+    quantity: ClaimQuantity
+    def __init__(self, claim_number: _Optional[int] = ..., sequence: _Optional[int] = ..., run: _Optional[str] = ..., attempt: _Optional[str] = ..., scope: _Optional[_Union[ClaimScope, str]] = ..., rank: _Optional[int] = ..., writer: _Optional[bytes] = ..., pass_number: _Optional[int] = ..., first_step: _Optional[int] = ..., model: _Optional[str] = ..., format_mix: _Optional[str] = ..., activity: _Optional[str] = ..., last_step: _Optional[int] = ..., step_count: _Optional[int] = ..., token_count: _Optional[int] = ..., compute_flop: _Optional[str] = ..., quantity: _Optional[_Union[ClaimQuantity, str]] = ...) -> None: ...
 
 class StreamReportsRequest(_message.Message):
     __slots__ = ("hello", "device_records", "keys", "vectors", "display_estimates", "observe_time", "boot_duration", "claims", "hourly_vectors")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flopmeter.lab.figure_text import state_text
-from flopmeter.lab.totals_view import models_table, runs_table
+from flopmeter.lab.totals_view import claims_table, models_table, runs_table
 from flopmeter_core.catalogue import State
 
 NAMES = ("atlas", "a-model-with-a-name-of-forty-characters")
@@ -84,3 +84,32 @@ def test_runs(name: str) -> None:
         "64",
     ]
     assert line.startswith(name[:8])
+
+
+def test_claims() -> None:
+    """Each quantity stands beside the meter's figure of the same, and fits 80 columns."""
+    metered = {bound: str(flop) for bound, flop in FIGURES.items()}
+    claims = {
+        "by_quantity": [
+            {
+                "quantity": "model",
+                "executed_flop": FLOP,
+                "metered_flop_str": metered,
+                "ratio": 1.0,
+                "agreement": "agrees",
+            },
+            {
+                "quantity": "executed",
+                "executed_flop": 10 * FLOP,
+                "metered_flop_str": metered,
+                "ratio": 10.0,
+                "agreement": "impossible",
+            },
+        ]
+    }
+    document = {"runs": [{"run": NAMES[1], "claims": claims}, {"run": "b", "claims": None}]}
+    _, model, executed, *_ = shown(claims_table(document))
+    assert model.split()[-6:] == ["model", "1.2e20", "1.2e20", "6.1e19..2.5e20", "1", "agrees"]
+    assert executed.split() == [
+        "executed", "1.2e21", "1.2e20", "6.1e19..2.5e20", "10", "impossible"
+    ]  # fmt: skip
