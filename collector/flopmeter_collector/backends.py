@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from flopmeter_collector.ledger import sqlite
 from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger
+from flopmeter_collector.ledger.sqlite import Copy as Copy
 from flopmeter_collector.ledger.tables import SqlTables
 from flopmeter_collector.registers import join_branches
 from flopmeter_core.errors import UsageError
@@ -135,6 +136,27 @@ def audit(url: str, row: AuditRow) -> AuditRow:
     """
     with contextlib.closing(_for_declaring(url)) as ledger:
         return ledger.append_audit(row)
+
+
+def _check_file(url: str, tool: str) -> None:
+    if is_server(url):
+        raise UsageError(
+            f"{shown(url)} is on a server, which has its own tools for that: use {tool}"
+        )
+
+
+def back_up(url: str, target: Path) -> Copy:
+    """Copy a ledger to a new file while a collector may be running; see `sqlite.back_up`."""
+    _check_file(url, "pg_basebackup, or with pg_dump")
+    return sqlite.back_up(ledger_path(url), target)
+
+
+def restore(source: Path, url: str, audit: AuditRow) -> Copy:
+    """Put a backup in the place of a ledger that is gone; see `sqlite.restore`."""
+    _check_file(url, "the tool that made the backup")
+    return sqlite.restore(
+        source, ledger_path(url), new_generation=lambda: secrets.token_hex(16), audit=audit
+    )
 
 
 def _for_declaring(url: str) -> SqlTables:

@@ -133,15 +133,10 @@ class RegisterTable:
             acknowledged; after any other outcome the table held it or one that follows it, and
             of more branches than may be kept the least was let go.
         """
-        held = self._branches.get(keyed.key)
-        if held is None:
-            outcome = Outcome.NEW
-            merged = _numbered((), keyed)
+        held = self._branches.get(keyed.key, ())
+        outcome, merged = _merge(held, keyed)
+        if outcome is Outcome.NEW:
             self._take_record(keyed.key.record, record)
-        elif len(held) == 1:
-            outcome, merged = _merge_one(held, keyed)
-        else:
-            outcome, merged = _merge_many(held, keyed)
         self.outcomes[outcome] += 1
         if held is not merged:
             self._branches[keyed.key] = merged
@@ -300,6 +295,12 @@ def _order(keyed: KeyedVector, stored: StoredVector) -> int:
 
 
 _QUIET = {EQUAL: Outcome.DUPLICATE, BELOW: Outcome.LATE}
+
+
+def _merge(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
+    if not held:
+        return Outcome.NEW, _numbered((), keyed)
+    return _merge_one(held, keyed) if len(held) == 1 else _merge_many(held, keyed)
 
 
 def _merge_one(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:

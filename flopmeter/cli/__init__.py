@@ -46,6 +46,7 @@ COMMANDS = {
     "demo": Entry("demo", "Watch a simulated training run cross a line.", ("agent", "collector")),
     "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
+    "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),
     "recompute": Entry("recompute", "Evaluate a ledger's past again.", ("collector",)),
     "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),
     "record": Entry("record", "Write down what the sensor reads.", ("agent",)),

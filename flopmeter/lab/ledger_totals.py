@@ -15,15 +15,24 @@ from typing import Any
 
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
+from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
 from flopmeter_collector.declarations import parse_declaration
-from flopmeter_collector.ledger.base import Ledger
+from flopmeter_collector.ledger.base import (
+    Declaration,
+    Ledger,
+    QuarantinedVector,
+    StoredVector,
+)
 from flopmeter_collector.presentation import Json, totals_document
+from flopmeter_collector.quarantine import quarantine_name
+from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals
 from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import DataError
+from flopmeter_core.registers import Key
 from flopmeter_proto.daemon.clock import Clock
 
 
@@ -64,6 +73,7 @@ def load_totals(
     *,
     up_to: int | None = None,
     seen: Callable[[Iterable[Any]], Iterable[Any]] = lambda rows: rows,
+    backwards: bool = False,
 ) -> Totals:
     """Add up a ledger, inside one of its `consistent` blocks.
 
@@ -71,18 +81,24 @@ def load_totals(
         ledger: opened for reading.
         up_to: sequence of the last declaration that counts; all of them when None.
         seen: passes through every register and hourly vector that is read.
+        backwards: last register first, and declarations after them: the figures are the same.
     """
     totals = Totals(parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated)
-    for declaration in ledger.declarations():
-        if up_to is not None and declaration.sequence > up_to:
-            break
-        # As in the collector: what cannot be understood stays in the ledger, moves nothing.
-        with contextlib.suppress(DataError):
-            totals.declare(parse_declaration(declaration))
+    declarations = [row for row in ledger.declarations() if up_to is None or row.sequence <= up_to]
+    if not backwards:
+        _declare(totals, declarations)
     records = ledger.records()
+    released = _released(ledger, declarations)
     vectors = seen(ledger.vectors())
-    for key, branches in itertools.groupby(vectors, key=lambda stored: stored.key):
-        totals.update(key, records[key.record], tuple(branches))
+    groups = itertools.groupby(vectors, key=lambda stored: stored.key)
+    held: Iterable[tuple[Key, tuple[StoredVector, ...]]]
+    held = ((key, tuple(branches)) for key, branches in groups)
+    for key, branches in reversed(list(held)) if backwards else held:
+        totals.update(key, records[key.record], _merged(branches, released.pop(key, None)))
+    for key, row in released.items():
+        totals.update(key, records[key.record], _merged((), row))
+    if backwards:
+        _declare(totals, declarations)
     claims = ClaimTable()
     claims.restore(ledger.claims())
     for run, claimed in totals_of(claims.take_changed()).items():
@@ -90,3 +106,38 @@ def load_totals(
     for run in sorted(totals.unread_runs):
         totals.read_hours(run, seen(ledger.hours(RUN_PREFIX + run)))
     return totals
+
+
+def _declare(totals: Totals, declarations: Iterable[Declaration]) -> None:
+    for declaration in declarations:
+        # As in the collector: what cannot be understood stays in the ledger, moves nothing.
+        with contextlib.suppress(DataError):
+            totals.declare(parse_declaration(declaration))
+
+
+def _released(ledger: Ledger, declarations: Iterable[Declaration]) -> dict[Key, QuarantinedVector]:
+    """Quarantined vectors that were released and that no collector has merged yet."""
+    asked = set()
+    for declaration in declarations:
+        if declaration.kind == QUARANTINE_KIND:
+            with contextlib.suppress(DataError):
+                release = parse_release(declaration)
+                asked.add((release.name, release.sequence))
+    if not asked:
+        return {}
+    return {
+        row.key: row
+        for row in ledger.quarantined()
+        if not row.released and (quarantine_name(row.key), row.sequence) in asked
+    }
+
+
+def _merged(
+    branches: tuple[StoredVector, ...], released: QuarantinedVector | None
+) -> tuple[StoredVector, ...]:
+    """The branches of a key with a released vector merged by the collector's own rule."""
+    if released is None:
+        return branches
+    return join_branches(
+        branches, (StoredVector(released.key, 0, released.sequence, released.vector),)
+    )

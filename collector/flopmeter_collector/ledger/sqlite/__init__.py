@@ -1,6 +1,6 @@
 """The ledger in one SQLite file.
 
-Owns: the ways to open the file: to collect, to declare, to read.
+Owns: the ways to open the file: to collect, to declare, to read; and its copies.
 May touch: the ledger file, its -wal and -shm, its `.lock` and backups beside it.
 Called by flopmeter_collector.backends; the rest knows `ledger.base` only.
 Explained in docs/adr/0005-delivery-and-durability.md.
@@ -17,6 +17,9 @@ from pathlib import Path
 
 from flopmeter_collector.ledger import migrations
 from flopmeter_collector.ledger.migrations import Migration
+from flopmeter_collector.ledger.sqlite.copies import Copy as Copy
+from flopmeter_collector.ledger.sqlite.copies import back_up as back_up
+from flopmeter_collector.ledger.sqlite.copies import restore as restore
 from flopmeter_collector.ledger.sqlite.file import Access, connect, lock_for_collecting, storage
 from flopmeter_collector.ledger.sqlite.schema import (
     bring_up,

@@ -1,0 +1,250 @@
+"""What an operator does to a ledger: quarantine released, hours held, copies made and put back.
+
+Owns: the declarations and audit rows of those acts, and what is said of each.
+May touch: one ledger (through the collector's backends); the clock it is given.
+Called by `flopmeter ledger`. Every act names its author and its reason; docs/ledger.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from flopmeter_collector import backends
+from flopmeter_collector.custody import (
+    HELD,
+    HOLD_KIND,
+    QUARANTINE_KIND,
+    RELEASED,
+    check_reason,
+    check_subject,
+    holds_of,
+    parse_release,
+)
+from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger, QuarantinedVector
+from flopmeter_collector.presentation import Json
+from flopmeter_collector.quarantine import quarantine_name
+from flopmeter_collector.split import time_text
+from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.registers import Component
+from flopmeter_proto.daemon.clock import Clock
+
+HOURS_NOTE = (
+    "totals are whole once every node has reported again; hours that agents handed over after the "
+    "backup and let go since are lost, so a declaration for a part of that time falls to the outer "
+    "figures of its run"
+)
+"""What a ledger that was put back lacks, said wherever one is."""
+
+
+def quarantine_rows(url: str) -> list[Json]:
+    """Every quarantined vector of a ledger, held ones first.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
+        records = ledger.records()
+        asked = _asked(ledger)
+        rows: list[Json] = [
+            {
+                "name": quarantine_name(row.key),
+                "state": _state(row, asked),
+                "node": records[row.key.record].node,
+                "device": row.key.device,
+                "allocation": row.key.allocation,
+                "incarnation": row.key.incarnation,
+                "sequence": row.sequence,
+                "reason": row.reason,
+                "quarantined_at": time_text(row.quarantined_at_ns),
+                "released_by_declaration": row.released or None,
+                "vector": {each.name.lower(): row.vector[each] for each in Component},
+            }
+            for row in ledger.quarantined()
+        ]
+    return sorted(rows, key=lambda row: (row["state"] != HELD, str(row["quarantined_at"])))
+
+
+def release(url: str, name: str, *, author: str, reason: str, clock: Clock) -> Json:
+    """Declare that a quarantined vector is accepted.
+
+    Args:
+        url: the ledger.
+        name: the row's name, or enough of its beginning to tell it.
+        author: who accepts it.
+        reason: why.
+        clock: dates it.
+
+    Raises:
+        UsageError: no such row, several of that beginning, or one that is released already.
+        DataError: no reason.
+        StorageError: the ledger cannot be written.
+    """
+    check_reason(reason)
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
+        found = [row for row in ledger.quarantined() if quarantine_name(row.key).startswith(name)]
+        asked = _asked(ledger)
+    if len(found) != 1 or not name:
+        many = "names several rows" if found else "names no row"
+        raise UsageError(
+            f"{name!r} {many} of the quarantine; see `flopmeter ledger quarantine list`"
+        )
+    (row,) = found
+    if _state(row, asked) != HELD:
+        raise UsageError(f"{name} was released already; nothing is left to do")
+    whole = quarantine_name(row.key)
+    body = {"sequence": str(row.sequence), "reason": reason}
+    written = _declare(
+        url, QUARANTINE_KIND, whole, body, "quarantine release", author, reason, clock
+    )
+    return {"schema": 1, "declaration": written.sequence, "name": whole, "sequence": row.sequence}
+
+
+def hold(url: str, subject: str, *, stands: bool, author: str, reason: str, clock: Clock) -> Json:
+    """Declare that hours must be kept whatever their age, or may be thinned again.
+
+    Args:
+        url: the ledger.
+        subject: ``all``, ``run:NAME`` or ``model:NAME``.
+        stands: whether the hold begins; otherwise it ends.
+        author: who asks.
+        reason: why.
+        clock: dates it.
+
+    Raises:
+        UsageError: a hold that stands already, or one to end that does not.
+        DataError: a subject that cannot be held, or no reason.
+        StorageError: the ledger cannot be written.
+    """
+    check_subject(subject)
+    check_reason(reason)
+    with contextlib.closing(backends.read(url)) as ledger:
+        held = holds_of(ledger.declarations())
+    if stands == (subject in held):
+        raise UsageError(
+            f"{subject} is held already; see `flopmeter ledger hold list`"
+            if stands
+            else f"{subject} is not on hold; see `flopmeter ledger hold list`"
+        )
+    body = {"state": HELD if stands else RELEASED, "reason": reason}
+    action = "hold" if stands else "hold release"
+    written = _declare(url, HOLD_KIND, subject, body, action, author, reason, clock)
+    return {"schema": 1, "declaration": written.sequence, "subject": subject, "held": stands}
+
+
+def holds(url: str) -> list[Json]:
+    """The holds that stand, by subject.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger:
+        found = holds_of(ledger.declarations())
+    return [
+        {
+            "subject": each.subject,
+            "since": time_text(each.declared_at_ns),
+            "author": each.author,
+            "reason": each.reason,
+        }
+        for each in sorted(found.values(), key=lambda each: each.subject)
+    ]
+
+
+def forks(url: str) -> list[Json]:
+    """Every branch of every key that two writers used, greatest last.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
+        records = ledger.records()
+        stored = list(ledger.vectors())
+    forked = {row.key for row in stored if row.branch}
+    return [
+        {
+            "name": quarantine_name(row.key),
+            "branch": row.branch,
+            "node": records[row.key.record].node,
+            "device": row.key.device,
+            "allocation": row.key.allocation,
+            "incarnation": row.key.incarnation,
+            "sequence": row.sequence,
+            "vector": {each.name.lower(): row.vector[each] for each in Component},
+        }
+        for row in stored
+        if row.key in forked
+    ]
+
+
+def back_up(url: str, target: Path) -> Json:
+    """Copy a ledger to a new file; see `backends.back_up` for the errors."""
+    return {"schema": 1, **_copy_json(backends.back_up(url, target))}
+
+
+def restore(source: Path, url: str, *, author: str, reason: str, clock: Clock) -> Json:
+    """Put a backup in the place of a ledger; see `backends.restore` for the errors."""
+    check_reason(reason)
+    content = json.dumps({"source": source.name})
+    row = AuditRow(0, clock.wall_ns(), author, reason, "restore", content)
+    copy = backends.restore(source, url, row)
+    return {
+        "schema": 1,
+        **_copy_json(copy),
+        "checksum_was_given": copy.checksum_was_given,
+        "note": HOURS_NOTE,
+    }
+
+
+def _copy_json(copy: backends.Copy) -> Json:
+    return {
+        "path": str(copy.path),
+        "size_bytes": copy.size_bytes,
+        "sha256": copy.sha256,
+        "schema_version": copy.schema,
+        "ledger_id": copy.position.ledger_id,
+        "ledger_generation": copy.position.generation,
+        "commit_number": copy.position.commit_number,
+    }
+
+
+def _declare(
+    url: str,
+    kind: str,
+    subject: str,
+    body: Mapping[str, str],
+    action: str,
+    author: str,
+    reason: str,
+    clock: Clock,
+) -> Declaration:
+    """Write a declaration and its audit row, both or neither."""
+    now_ns = clock.wall_ns()
+    content = json.dumps({"subject": subject, **body}, sort_keys=True)
+    return backends.declare(
+        url,
+        Declaration(0, now_ns, author, "cli", kind, subject, body),
+        audit=AuditRow(0, now_ns, author, reason, action, content),
+    )
+
+
+def _asked(ledger: Ledger) -> set[tuple[str, int]]:
+    """Names and sequences that declarations release."""
+    asked = set()
+    for declaration in ledger.declarations():
+        if declaration.kind == QUARANTINE_KIND:
+            with contextlib.suppress(DataError):
+                release = parse_release(declaration)
+                asked.add((release.name, release.sequence))
+    return asked
+
+
+def _state(row: QuarantinedVector, asked: set[tuple[str, int]]) -> str:
+    """Held, released, or released by a declaration that no collector has seen yet."""
+    if row.released:
+        return RELEASED
+    if (quarantine_name(row.key), row.sequence) in asked:
+        return "release declared"
+    return HELD

@@ -1,0 +1,313 @@
+"""`flopmeter ledger`: what an operator may do, on real files, beside a collector that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flopmeter.cli import main
+from flopmeter_collector import backends
+from flopmeter_core.reports import KeyedVector
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from support.collector import running
+from support.ingest import hourly, key, report, stream, vector
+
+IMPOSSIBLE = vector(5, TENSOR_MEGACYCLES=2**40)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> str:
+    """A ledger with a run, an hour of it, a forked key and a quarantined one."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            vectors = [
+                KeyedVector(key(), 6, vector(7200)),
+                KeyedVector(key(phase=1), 5, IMPOSSIBLE),
+                KeyedVector(key(phase=2), 5, vector(5)),
+            ]
+            hours = [hourly(0, 3, vector(3000))]
+            await sender.exchange(sender.writer.report(report(vectors, hours=hours)))
+            await sender.send(5, vector(6), phase=2)
+            await app.evaluate_now()
+
+    asyncio.run(scenario())
+    return str(tmp_path / "ledger.db")
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """What a command prints, once it has ended with this code."""
+    assert main(["ledger", *arguments]) == code, capsys.readouterr()
+    out = capsys.readouterr()
+    return out.out or out.err
+
+
+def document(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    """The JSON a command prints."""
+    return json.loads(said(capsys, *arguments, "--json", code=code))
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[sqlite3.Connection]:
+    """A ledger as whoever tampers with it opens it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
+def audit_actions(url: str) -> list[tuple[str, str, str]]:
+    """Who did what, and why."""
+    with contextlib.closing(backends.read(url)) as opened_ledger:
+        return [(row.author, row.action, row.reason) for row in opened_ledger.audit()]
+
+
+def best(capsys: pytest.CaptureFixture[str], url: str) -> int:
+    """The best figure of the test's run."""
+    assert main(["totals", "--ledger", url, "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    return int(run["compute_flop_str"]["best"])
+
+
+def test_quarantine_is_released(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quarantined vector counts from its release on, before and after a collector took it."""
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert (row["state"], row["sequence"], row["node"]) == ("held", 5, "node-1")
+    assert "tensor_megacycles" in row["reason"]
+    before = best(capsys, ledger)
+    who = ["--author", "ada", "--reason", "the counter is right"]
+    release = ["quarantine", "release", row["name"][:6], "--ledger", ledger, *who]
+    assert "is released at sequence 5" in said(capsys, *release)
+    assert "was released already" in said(capsys, *release, code=64)
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert row["state"] == "release declared"
+    declared = best(capsys, ledger)
+    assert declared > before
+    assert audit_actions(ledger) == [("ada", "quarantine release", "the counter is right")]
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await app.evaluate_now()
+            await sender.greet()
+            answer = await sender.send(5, IMPOSSIBLE, phase=1)
+            assert answer.acknowledgements[0].durability == pb.DURABILITY_AT_ROOT
+            newer = await sender.send(6, vector(5, TENSOR_MEGACYCLES=2**41), phase=1)
+            assert newer.acknowledgements[0].durability == pb.DURABILITY_QUARANTINED
+
+    asyncio.run(scenario())
+    assert best(capsys, ledger) == declared
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert (row["state"], row["sequence"]) == ("held", 6)
+    assert said(capsys, "verify", "--ledger", ledger) == "the ledger is whole\n"
+
+
+def test_a_release_reaches_a_serving_collector(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A collector that serves merges a released vector in its next round."""
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app:
+            assert app.table.quarantine.held_count() == 1
+            arguments = ["quarantine", "release", row["name"], "--ledger", ledger, "--reason", "x"]
+            await asyncio.to_thread(main, ["ledger", *arguments])
+            await app.evaluate_now()
+            assert app.table.quarantine.held_count() == 0
+            assert app.table.branches(key(phase=1))[0].vector == IMPOSSIBLE
+
+    asyncio.run(scenario())
+    capsys.readouterr()
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert (row["state"], row["released_by_declaration"]) == ("released", 1)
+
+
+@pytest.mark.parametrize("name", ["", "ffffffffffff", "nonsense"])
+def test_release_of_nothing(ledger: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name no row has releases nothing, and is said."""
+    arguments = ["quarantine", "release", name, "--ledger", ledger, "--reason", "x"]
+    assert "names no row" in said(capsys, *arguments, code=64).replace("several rows", "no row")
+
+
+def test_acts_need_a_reason(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No act on a ledger goes without its reason."""
+    for act in (
+        ["hold", "add", "all"],
+        ["quarantine", "release", "abc"],
+        ["restore", f"{ledger}.bak"],
+    ):
+        assert "--reason" in said(capsys, *act, "--ledger", ledger, code=64)
+        assert "reason" in said(capsys, *act, "--ledger", ledger, "--reason", " ", code=65)
+
+
+def test_holds(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hold stands from its declaration to its release, with who and why."""
+    who = ["--ledger", ledger, "--author", "ada", "--reason", "case 7"]
+    said(capsys, "hold", "add", "run:a", *who)
+    assert "held already" in said(capsys, "hold", "add", "run:a", *who, code=64)
+    (row,) = document(capsys, "hold", "list", "--ledger", ledger)["holds"]
+    assert (row["subject"], row["author"], row["reason"]) == ("run:a", "ada", "case 7")
+    assert "cannot be held" in said(capsys, "hold", "add", "node:a", *who, code=65)
+    said(capsys, "hold", "release", "run:a", *who)
+    assert "not on hold" in said(capsys, "hold", "release", "run:a", *who, code=64)
+    assert document(capsys, "hold", "list", "--ledger", ledger)["holds"] == []
+    assert [action for _, action, _ in audit_actions(ledger)] == ["hold", "hold release"]
+
+
+def test_forks_are_listed(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both histories of a forked key are listed, and no other key."""
+    branches = document(capsys, "fork", "list", "--ledger", ledger)["branches"]
+    assert [(row["branch"], row["sequence"]) for row in branches] == [(0, 5), (1, 5)]
+    assert (
+        branches[0]["name"]
+        == branches[1]["name"]
+        in said(capsys, "fork", "list", "--ledger", ledger)
+    )
+
+
+TAMPERED = {
+    "links": ("UPDATE vector SET key = 999 WHERE branch = 1", "does not exist"),
+    "dominance": ("UPDATE hour_vector SET sequence = 7", "above its register"),
+    "components": (
+        "UPDATE hour_vector SET components = (SELECT components FROM quarantine)",
+        "above its register",
+    ),
+    "record": ("UPDATE record SET content = replace(content, 'node-1', 'node-2')", "its name says"),
+    "branch": ("UPDATE vector SET branch = 3 WHERE branch = 1", "not numbered"),
+    "sequence": ("UPDATE vector SET sequence = 0 WHERE branch = 0", "which no agent sends"),
+    "follows": ("UPDATE vector SET sequence = 9 WHERE branch = 1", "another one follows"),
+    "audit": (
+        "DROP TRIGGER audit_is_not_rewritten; UPDATE audit SET author = 'eve' WHERE sequence = 1",
+        "was changed",
+    ),
+    "audit gap": (
+        "DROP TRIGGER audit_is_not_removed; DELETE FROM audit WHERE sequence = 1",
+        "audit row 1 is missing",
+    ),
+    "audit link": (
+        "DROP TRIGGER audit_is_not_rewritten; UPDATE audit SET link = '' WHERE sequence = 2",
+        "was changed",
+    ),
+    "declaration": (
+        "DROP TRIGGER declaration_is_not_removed; DELETE FROM declaration WHERE sequence = 1",
+        "declaration 1 is missing",
+    ),
+    "transition": (
+        "UPDATE transition SET state_before = 'above' WHERE sequence = 1;"
+        " INSERT INTO transition SELECT 99, model, threshold, 'above', state_after, decided,"
+        " occurred_at_ns, commit_number, figures, delivered FROM transition WHERE sequence = 1",
+        "leaves state",
+    ),
+    "release": ("UPDATE quarantine SET released = 77", "which is no release"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_verify_finds(ledger: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was tampered with is found, in one line each, with exit code 1."""
+    who = ["--ledger", ledger, "--reason", "case 7"]
+    said(capsys, "hold", "add", "run:a", *who)
+    said(capsys, "hold", "add", "run:b", *who)
+    assert said(capsys, "verify", "--ledger", ledger) == "the ledger is whole\n"
+    change, expected = TAMPERED[what]
+    with opened(ledger) as connection:
+        connection.executescript(change)
+    found = document(capsys, "verify", "--ledger", ledger, code=1)
+    assert not found["whole"]
+    assert any(expected in finding for finding in found["findings"]), found["findings"]
+
+
+def test_verify_of_damaged_pages(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Overwritten pages are found by the storage's own check, or the file cannot be read at all."""
+    with opened(ledger) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    content = bytearray(Path(ledger).read_bytes())
+    content[(pages - 1) * 4096 :] = b"\x5a" * 4096
+    Path(ledger).write_bytes(content)
+    assert main(["ledger", "verify", "--ledger", ledger]) in (1, 65)
+    assert "damaged" in "".join(capsys.readouterr())
+
+
+def test_rebuild(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Totals come out the same both ways round; a state that was tampered with is found."""
+    assert said(capsys, "rebuild", "--ledger", ledger) == "totals and states come out the same\n"
+    with opened(ledger) as connection:
+        connection.execute("UPDATE transition SET state_after = 'above' WHERE sequence = 1")
+    (finding,) = document(capsys, "rebuild", "--ledger", ledger, code=1)["findings"]
+    assert "is recorded as above and comes out as below" in finding
+
+
+def test_backup_and_restore(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup of a serving ledger is put back whole, under another generation, and is audited."""
+    target = tmp_path / "copy.db"
+
+    async def scenario() -> int:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            await sender.send(7, vector(7300))
+            arguments = ["backup", str(target), "--ledger", ledger]
+            assert await asyncio.to_thread(main, ["ledger", *arguments]) == 0
+            answer = await sender.send(8, vector(7400))
+            return answer.ledger_generation
+
+    generation = asyncio.run(scenario())
+    capsys.readouterr()
+    assert (tmp_path / "copy.db.sha256").read_text().endswith("  copy.db\n")
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert "exists" in said(capsys, "backup", str(target), "--ledger", ledger, code=64)
+    who = ["--author", "ada", "--reason", "the disk died"]
+    back = str(tmp_path / "back.db")
+    put = document(capsys, "restore", str(target), "--ledger", back, *who)
+    assert put["ledger_generation"] != generation and put["checksum_was_given"]
+    assert "are lost" in put["note"]
+    assert audit_actions(back) == [("ada", "restore", "the disk died")]
+    assert said(capsys, "verify", "--ledger", back) == "the ledger is whole\n"
+    with contextlib.closing(backends.read(back)) as restored:
+        assert {v.sequence for v in restored.vectors() if v.key == key()} == {7}
+    assert "exists" in said(capsys, "restore", str(target), "--ledger", back, *who, code=64)
+    assert sorted(p.name for p in tmp_path.iterdir() if "partial" in p.name) == []
+
+
+def test_restore_refuses(ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backup with another checksum, no database or nothing at all is no ledger."""
+    copy, back = tmp_path / "copy.db", str(tmp_path / "back.db")
+    said(capsys, "backup", str(copy), "--ledger", ledger)
+    restore = ["restore", str(copy), "--ledger", back, "--reason", "x"]
+    (tmp_path / "copy.db.sha256").write_text("0" * 64 + "  copy.db\n")
+    assert "not the file its checksum" in said(capsys, *restore, code=65)
+    (tmp_path / "copy.db.sha256").unlink()
+    assert "no checksum lies beside" in said(capsys, *restore)
+    copy.write_text("something else " * 500)
+    Path(back).unlink()
+    assert "no ledger" in said(capsys, *restore, code=65)
+    copy.write_bytes(b"")
+    assert "empty file" in said(capsys, *restore, code=65)
+    copy.unlink()
+    assert "no backup" in said(capsys, *restore, code=64)
+    assert not Path(back).exists()
+
+
+def test_there_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command says so where there is none, and makes none."""
+    url = str(tmp_path / "none.db")
+    for arguments in (
+        ["verify"],
+        ["rebuild"],
+        ["quarantine", "list"],
+        ["fork", "list"],
+        ["hold", "list"],
+        ["backup", str(tmp_path / "copy.db")],
+    ):
+        assert "there is no ledger" in said(capsys, *arguments, "--ledger", url, code=64)
+    assert list(tmp_path.iterdir()) == []
