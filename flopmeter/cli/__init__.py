@@ -53,6 +53,9 @@ COMMANDS = {
     "calibrate": Entry(
         "calibrate", "Score the meter by work of known FLOP.", ("agent", "collector", "calibrate")
     ),
+    "simulate": Entry(
+        "simulate", "Put a fleet of agents and a collector through faults.", ("agent", "collector")
+    ),
     "thresholds": Entry("thresholds", "List the compute thresholds and their sources."),
     "device": Entry("device", "List the accelerators flopmeter knows."),
     "estimate": Entry("estimate", "Estimate training compute from published figures."),

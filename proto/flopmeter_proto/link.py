@@ -219,6 +219,11 @@ class Call(Protocol):
         """Give the stream up."""
 
 
+def parse_answer(raw: bytes) -> pb.StreamReportsResponse:
+    """An answer as gRPC hands it out, for a transport that carries bytes."""
+    return pb.StreamReportsResponse.FromString(raw)
+
+
 Dial = Callable[[], contextlib.AbstractAsyncContextManager[Call]]
 """Opens one call; leaving the context releases its connection."""
 

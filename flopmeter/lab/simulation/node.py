@@ -1,0 +1,303 @@
+"""One node: its hardware, clocks and disk, and the agent process that lives and dies on it.
+
+Owns: when the agent's process starts, ends, sleeps and starts again.
+May touch: the agent's loop, journal and link through their seams; the oracle is told what happens.
+Called by the world, and by faults. The agent's code is the production code; only the pace of
+sampling is told here, as app.py does it with a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
+from flopmeter.lab.simulation.disk import Content, Disk
+from flopmeter.lab.simulation.hardware import FleetSensor, Hardware
+from flopmeter.lab.simulation.network import Network
+from flopmeter.lab.simulation.oracle import Oracle
+from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter.lab.simulation.truth import Round
+from flopmeter_agent.app import HOURS_NAME, JOURNAL_NAME
+from flopmeter_agent.display import DisplayEstimate
+from flopmeter_agent.hours import Hours
+from flopmeter_agent.journal import Journal
+from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_core.devices import DeviceRecord, DeviceTable
+from flopmeter_core.errors import FlopmeterError
+from flopmeter_core.estimate import METHOD_VERSION
+from flopmeter_core.readings import Reading
+from flopmeter_core.reports import Answer, Report
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.link import Link
+
+RESTART_NS = 5 * NS_PER_S
+"""How long after its end a service manager starts the agent again (deploy/*.service)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often an agent samples and reports.
+
+    Attributes:
+        sample_ns: the sampling period.
+        report_s: the report period.
+        longest_backoff_s: longest mean wait between two attempts to connect.
+    """
+
+    sample_ns: int
+    report_s: float
+    longest_backoff_s: float
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all nodes share."""
+
+    loop: SimulatedLoop
+    network: Network
+    oracle: Oracle
+    parts: DeviceTable
+    pace: Pace
+    trace: Callable[..., None]
+    epoch_ns: int
+
+
+class Node:
+    """One node with its agent."""
+
+    def __init__(
+        self,
+        name: str,
+        device_count: int,
+        around: Surroundings,
+        randomness: Randomness,
+        count: Callable[[str], None],
+    ) -> None:
+        """Be switched on, without an agent yet."""
+        self.name = name
+        self.disk = Disk(randomness.stream("disk"), count)
+        self.clock = NodeClock(around.loop, epoch_ns=around.epoch_ns)
+        self.hardware = Hardware(
+            name, device_count, lambda: around.loop.now_ns, randomness.stream("hardware")
+        )
+        self.agent: AgentLoop | None = None
+        self.group: TaskGroup | None = None
+        self.powered = True
+        self.stopping = False
+        self.sensor: FleetSensor | None = None
+        self._around = around
+        self._random = randomness.stream("process")
+        self._seen = Round()
+        self._awake: asyncio.Event | None = None
+        self.boot(before_ns=self._random.between(60, 86_400) * NS_PER_S)
+
+    @property
+    def alive(self) -> bool:
+        """Whether an agent's process is there."""
+        return self.group is not None and not self.group.dead
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the node is suspended."""
+        return self._awake is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything the agent holds is acknowledged."""
+        return self.alive and self.agent is not None and self.agent.report() is None
+
+    def boot(self, *, before_ns: int = 0) -> None:
+        """Begin a new boot: counters start at 0."""
+        self.powered = True
+        self.clock.boot(boot_id=self._random.hexadecimal(32), before_ns=before_ns)
+        self.hardware.skip()
+        self.hardware.reset()
+
+    def start(self) -> None:
+        """Start the agent's process."""
+        if self.alive or not self.powered:
+            return
+        self.group = TaskGroup(self.name)
+        self._around.trace("start", self.name)
+        context = contextvars.copy_context()
+        context.run(GROUP.set, self.group)
+        self._around.loop.create_task(self._live(self.group), context=context).add_done_callback(
+            self._ended
+        )
+
+    def kill(self) -> None:
+        """End the agent's process as SIGKILL does."""
+        self._around.trace("kill", self.name)
+        self._end(None, noticed=True)
+
+    def cut_power(self) -> None:
+        """The node loses its power: what is not durable may be gone."""
+        self._around.trace("power_cut", self.name)
+        self.hardware.advance()
+        self._end(self.disk.files.get(JOURNAL_NAME), noticed=False)
+        self.disk.cut_power()
+        self.powered = False
+        self.wake()
+
+    def suspend(self, length_ns: int) -> None:
+        """Put the whole node to sleep for a while."""
+        if self.asleep or not self.powered:
+            return
+        self._around.trace("suspend", self.name, length_ns)
+        self.hardware.advance()
+        self._awake = asyncio.Event()
+        began_ns = self._around.loop.now_ns
+        self._around.loop.after(length_ns, self._wake_up, began_ns, self._awake)
+
+    def wake(self) -> None:
+        """Forget a sleep that a power cut or a boot has ended."""
+        if self._awake is not None:
+            self._awake.set()
+            self._awake = None
+
+    async def awake(self) -> None:
+        """Wait until the node does not sleep."""
+        while self._awake is not None:
+            await self._awake.wait()
+
+    # --- the process ------------------------------------------------------------------------------
+
+    def _wake_up(self, began_ns: int, awake: asyncio.Event) -> None:
+        if self._awake is awake:
+            self._around.trace("resume", self.name)
+            self.clock.suspend(self._around.loop.now_ns - began_ns)
+            self.hardware.skip()
+            self.wake()
+
+    def _end(self, content: Content | None, *, noticed: bool) -> None:
+        if self.group is None or self.group.dead:
+            return
+        self.group.dead = True
+        self._around.oracle.crashed(self.name, content)
+        self._around.network.node_gone(self.name, noticed=noticed)
+        self.group.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The process is over, by whatever cause: a service manager starts the next one."""
+        group = self.group
+        if group is not None and not group.dead:
+            self._end(None, noticed=True)
+        if not self.stopping:
+            self._around.loop.after(RESTART_NS, self.start)
+
+    async def _live(self, group: TaskGroup) -> None:
+        await self.awake()
+        try:
+            loop, link = self._build(group)
+        except FlopmeterError as error:
+            self._around.trace("no_start", self.name, str(error))
+            return
+        self.agent = loop
+        self._around.oracle.started(self.name, loop, self.clock.boot_id)
+        stop = asyncio.Event()
+        sampler = asyncio.ensure_future(self._sample(loop))
+        sender = asyncio.ensure_future(link.run(wait=self._until_next_report, stop=stop))
+        both = asyncio.gather(sampler, sender)
+        try:
+            await both
+        except FlopmeterError as error:
+            self._around.trace("failed", self.name, str(error))
+        except Killed:
+            self._around.trace("killed", self.name)
+
+    def _build(self, group: TaskGroup) -> tuple[AgentLoop, Link]:
+        around = self._around
+
+        def alive() -> bool:
+            return not group.dead
+
+        self._seen = Round()
+        self.sensor = FleetSensor(
+            self.hardware, self.clock, seen=self._note_readings, listed=self._note_listed
+        )
+        journal = Journal(self.disk.open(JOURNAL_NAME, alive))
+        hours = Hours(Journal(self.disk.open(HOURS_NAME, alive)))
+        loop = AgentLoop(
+            self.sensor,
+            journal,
+            self.clock,
+            Identity(node=self.name, cluster="simulated", agent_version="simulated"),
+            incarnation=self._random.hexadecimal(32),
+            period_ns=around.pace.sample_ns,
+            sensor_reason="simulated",
+            rated_power_w=lambda record: around.parts.recognise(record).power_w,
+            display=DisplayEstimate(around.parts),
+            hours=hours,
+        )
+        link = Link(
+            "simulated",
+            lambda: loop.hello(METHOD_VERSION),
+            _Source(self, loop),
+            jitter=self._random.share,
+            longest_backoff_s=around.pace.longest_backoff_s,
+            dial=lambda: around.network.dial(self.name, group),
+        )
+        return loop, link
+
+    async def _until_next_report(self) -> None:
+        await asyncio.sleep(self._around.pace.report_s)
+        await self.awake()
+
+    async def _sample(self, loop: AgentLoop) -> None:
+        pace = self._around.pace
+        per_report = max(1, round(pace.report_s * NS_PER_S / pace.sample_ns))
+        content = self.disk.files[JOURNAL_NAME]
+        while True:
+            if not self.stopping or loop.counters.samples == 0:
+                self._seen.readings = []
+                self._seen.monotonic_ns = self.clock.monotonic_ns()
+                loop.sample()
+                self._around.trace("sample", self.name, content.writes)
+                self._around.oracle.sampled(
+                    self.name, loop, self._seen, content.writes, self.clock.boot_id
+                )
+                if loop.counters.samples % per_report == 0:
+                    loop.sync()
+            await asyncio.sleep(pace.sample_ns / NS_PER_S)
+            await self.awake()
+
+    def _note_readings(self, readings: Sequence[Reading]) -> None:
+        self._seen.readings.extend(readings)
+
+    def _note_listed(self, records: Sequence[DeviceRecord]) -> None:
+        self._seen.listed = {record.device: record for record in records}
+
+    def sends(self, report: Report) -> None:
+        """Show the oracle what is about to leave."""
+        self._around.oracle.sends(self.name, report, self.disk.files[JOURNAL_NAME])
+
+    def answered(self, answer: Answer) -> None:
+        """Show the oracle what has come back."""
+        index = self._around.network.answered_at[self.name]
+        self._around.oracle.answered(self.name, answer, index)
+
+
+class _Source:
+    """The loop as the link sees it, as app.LoopSource makes it."""
+
+    def __init__(self, node: Node, loop: AgentLoop) -> None:
+        self._node = node
+        self._loop = loop
+
+    async def next_report(self) -> Report | None:
+        """Sync the journal and collect what is not acknowledged."""
+        await self._node.awake()
+        report = await asyncio.to_thread(self._loop.report)
+        await self._node.awake()
+        if report is not None:
+            self._node.sends(report)
+        return report
+
+    async def acknowledge(self, answer: Answer) -> None:
+        """Hand an answer to the loop."""
+        await self._node.awake()
+        self._node.answered(answer)
+        self._loop.acknowledge(answer)

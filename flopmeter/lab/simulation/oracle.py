@@ -1,0 +1,334 @@
+"""Watches everything the production code promises, and says so the moment a promise is broken.
+
+Owns: what was journaled, made durable, sent, acknowledged and committed, key by key.
+May touch: nothing of the world; it is told, and only looks.
+Called by node (samples, reports, answers, restarts), site (commits, restarts) and world (the end).
+
+Every vector the agents journal is remembered by key and sequence. The ledger may hold nothing else,
+an answer may acknowledge nothing the ledger lacks, a report may carry nothing a power cut could
+still take, and each node's registers with their carries add up to the readings exactly (`truth`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flopmeter.lab.simulation.disk import Content
+from flopmeter.lab.simulation.truth import Round, Truth, total
+from flopmeter_agent.loop import AgentLoop
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.registers import (
+    COMPONENT_COUNT,
+    SUBUNITS,
+    Key,
+    Register,
+    Vector,
+    covered_ns,
+)
+from flopmeter_core.reports import Answer, Durability, Report
+
+KEPT_SNAPSHOTS = 64
+"""States of one node that a restart may come back to; more are unsynced only on a broken disk."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A node as its journal held it after one round.
+
+    Attributes:
+        write: number of the journal file's write that made it.
+        sequences: newest sequence by key.
+        truth: the account of the readings up to there.
+        boot_id: the boot it was in.
+    """
+
+    write: int
+    sequences: dict[Key, int]
+    truth: Truth
+    boot_id: str
+
+
+@dataclass(slots=True)
+class Watched:
+    """One node as the oracle knows it."""
+
+    truth: Truth = field(default_factory=Truth)
+    sequences: dict[Key, int] = field(default_factory=dict)
+    closed: dict[str, list[int]] = field(default_factory=dict)
+    snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
+    survives: Snapshot | None = None
+
+
+@dataclass(slots=True)
+class Written:
+    """One journaled vector, and the write of its node's journal that holds it."""
+
+    vector: Vector
+    write: int
+
+
+class Oracle:
+    """Knows what is true."""
+
+    def __init__(self, now_ns: Callable[[], int], *, period_ns: int) -> None:
+        """Begin with nothing.
+
+        Args:
+            now_ns: simulated time, for the sentence of a violation.
+            period_ns: the sampling period.
+        """
+        self.violations: list[str] = []
+        self.nodes: dict[str, Watched] = {}
+        self.in_flight_lost_ns = 0
+        self._now_ns = now_ns
+        self._period_ns = period_ns
+        self._history: dict[Key, dict[int, Written]] = {}
+        self.commit_index = 0
+        self._committed: dict[Key, int] = {}
+        self._commits: dict[Key, list[tuple[int, int]]] = {}
+        self._acknowledged: dict[Key, int] = {}
+        self._given_up: dict[Key, int] = {}
+        self.forked: set[Key] = set()
+
+    def violation(self, sentence: str) -> None:
+        """A promise is broken."""
+        self.violations.append(f"at {self._now_ns() / 1e9:.3f} s: {sentence}")
+
+    # --- the agents -------------------------------------------------------------------------------
+
+    def started(self, node: str, loop: AgentLoop, boot_id: str) -> None:
+        """An agent has read its journal: it must hold one of the states it may hold."""
+        watched = self.nodes.setdefault(node, Watched())
+        held = loop.held()
+        found = self._find(watched, held)
+        if found is None:
+            if watched.survives is not None:
+                self.violation(f"the agent of {node} found a state that it must not come back to")
+            return
+        newest = watched.snapshots[-1]
+        while watched.snapshots[-1] is not found:
+            watched.snapshots.pop()
+        self._lose(newest, found)
+        watched.truth = found.truth.copy()
+        if found.boot_id != boot_id:
+            watched.truth.devices.clear()
+        watched.sequences = dict(found.sequences)
+        for key in found.sequences:
+            self._check_held(node, key, held.get(key), found.sequences[key])
+        watched.closed = self._sum(found.sequences)
+
+    def crashed(self, node: str, content: Content | None) -> None:
+        """An agent's process ended.
+
+        Args:
+            node: its node.
+            content: the journal's file when the power was cut; None when only the process ended.
+        """
+        watched = self.nodes.get(node)
+        if watched is None or not watched.snapshots:
+            return
+        durable = [
+            snapshot
+            for snapshot in watched.snapshots
+            if content is None or content.is_durable(snapshot.write)
+        ]
+        watched.survives = durable[-1] if durable else watched.survives
+
+    def sampled(self, node: str, loop: AgentLoop, seen: Round, write: int, boot_id: str) -> None:
+        """A round was sampled and journaled: registers and readings have to agree."""
+        watched = self.nodes[node]
+        watched.truth.take(seen, self._period_ns)
+        for key, register in loop.accumulator.registers.items():
+            if register.sequence != watched.sequences.get(key, 0):
+                watched.sequences[key] = register.sequence
+                written = Written(register.vector, write)
+                self._history.setdefault(key, {})[register.sequence] = written
+        self._check_sums(node, watched, loop)
+        watched.snapshots.append(
+            Snapshot(write, dict(watched.sequences), watched.truth.copy(), boot_id)
+        )
+
+    def sends(self, node: str, report: Report, content: Content) -> None:
+        """A report is about to leave a node: all of it has to be durable there."""
+        for keyed in report.vectors:
+            written = self._history.get(keyed.key, {}).get(keyed.sequence)
+            if written is None or written.vector != keyed.vector:
+                self.violation(f"{node} sends a vector of {keyed.key.device} it never journaled")
+            elif not content.is_durable(written.write):
+                self.violation(f"{node} sends a vector of {keyed.key.device} before it is synced")
+
+    def answered(self, node: str, answer: Answer, index: int) -> None:
+        """An answer has come: what it acknowledges was in the ledger when it was sent.
+
+        Args:
+            node: who reads it.
+            answer: what the collector said.
+            index: how many commits were durable when it said so.
+        """
+        for ack in answer.acknowledgements:
+            if ack.durability is Durability.REFUSED:
+                self.violation(f"a true vector of {ack.key.device} was refused: {ack.reason}")
+            elif ack.durability is Durability.AT_ROOT:
+                if self._committed_at(ack.key, index) < ack.sequence:
+                    self.violation(
+                        f"{node} got sequence {ack.sequence} of a key of {ack.key.device} "
+                        "acknowledged before its commit"
+                    )
+                newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
+                self._acknowledged[ack.key] = newest
+
+    # --- the collector ----------------------------------------------------------------------------
+
+    def committed(self, vectors: Iterable[StoredVector]) -> None:
+        """A commit is durable."""
+        self.commit_index += 1
+        for stored in vectors:
+            written = self._history.get(stored.key, {}).get(stored.sequence)
+            if stored.branch:
+                self.forked.add(stored.key)
+            if written is None or written.vector != stored.vector:
+                self.violation(f"the ledger holds a vector of {stored.key.device} nobody wrote")
+            elif stored.key not in self.forked:
+                if stored.sequence < self._committed.get(stored.key, 0):
+                    self.violation(f"the ledger went back on a vector of {stored.key.device}")
+                self._note_commit(stored.key, stored.sequence)
+
+    def opened(self, vectors: Iterable[StoredVector], *, restored: bool) -> None:
+        """A collector has opened the ledger: what was committed is there.
+
+        Args:
+            vectors: what it holds.
+            restored: whether an old backup was put in its place.
+        """
+        held = {stored.key: stored.sequence for stored in vectors}
+        if not restored:
+            for key, sequence in self._committed.items():
+                if held.get(key, 0) < sequence:
+                    self.violation(f"a committed vector of {key.device} is gone after a restart")
+        self.commit_index += 1
+        for key in [*held, *(key for key in self._committed if key not in held)]:
+            self._note_commit(key, held.get(key, 0))
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def truth_units(self) -> tuple[int, ...]:
+        """Everything journaled that no crash took, in whole units by component."""
+        return total(
+            [self._history[key][sequence].vector for key, sequence in self._expected().items()]
+        )
+
+    def settle(self, ledger: Mapping[Key, tuple[StoredVector, ...]]) -> tuple[int, int]:
+        """Compare the ledger with the truth, key by key.
+
+        Returns:
+            How many acknowledged vectors are missing, and units counted beyond the truth.
+        """
+        missing, beyond = 0, 0
+        expected = self._expected()
+        for key in [*expected, *(key for key in ledger if key not in expected)]:
+            branches = ledger.get(key, ())
+            sequence = branches[-1].sequence if branches else 0
+            if sequence < self._acknowledged.get(key, 0) and key not in self.forked:
+                missing += 1
+                self.violation(f"an acknowledged vector of {key.device} is not in the ledger")
+            if key in self.forked:
+                continue
+            wanted = expected.get(key, 0)
+            if sequence < wanted:
+                self.violation(
+                    f"the ledger holds sequence {sequence} of a key of {key.device}, not {wanted}"
+                )
+            truth = self._history[key][wanted].vector if wanted else (0,) * COMPONENT_COUNT
+            vector = branches[-1].vector if branches else (0,) * COMPONENT_COUNT
+            beyond += sum(max(0, a - b) for a, b in zip(vector, truth, strict=True))
+        return missing, beyond
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _note_commit(self, key: Key, sequence: int) -> None:
+        self._committed[key] = sequence
+        self._commits.setdefault(key, []).append((self.commit_index, sequence))
+
+    def _committed_at(self, key: Key, index: int) -> int:
+        """The newest sequence of a key that was durable at a commit."""
+        if key in self.forked:
+            return 1 << 62
+        for at, sequence in reversed(self._commits.get(key, [])):
+            if at <= index:
+                return sequence
+        return 0
+
+    def _expected(self) -> dict[Key, int]:
+        """The newest sequence of each key that has to be in the ledger at the end."""
+        expected: dict[Key, int] = {}
+        for watched in self.nodes.values():
+            for key, sequence in watched.sequences.items():
+                expected[key] = max(sequence, expected.get(key, 0))
+        # What a node lost after it was committed stays counted.
+        for key, sequence in self._given_up.items():
+            arrived = min(sequence, self._committed.get(key, 0))
+            if arrived > expected.get(key, 0):
+                expected[key] = arrived
+        return expected
+
+    def _find(self, watched: Watched, held: Mapping[Key, Register]) -> Snapshot | None:
+        """The newest state that agrees with what an agent holds."""
+        for snapshot in reversed(watched.snapshots):
+            known = all(
+                key in snapshot.sequences and snapshot.sequences[key] == register.sequence
+                for key, register in held.items()
+            )
+            if known and all(
+                key in held or self._acknowledged.get(key, 0) >= sequence
+                for key, sequence in snapshot.sequences.items()
+            ):
+                return snapshot
+            if snapshot is watched.survives:
+                return None
+        return None
+
+    def _check_held(self, node: str, key: Key, held: Register | None, sequence: int) -> None:
+        if held is not None and held.vector != self._history[key][sequence].vector:
+            self.violation(f"the journal of {node} garbled a register of {key.device}")
+
+    def _lose(self, newest: Snapshot, found: Snapshot) -> None:
+        """Note what was journaled and is gone."""
+        for key, sequence in newest.sequences.items():
+            kept = found.sequences.get(key, 0)
+            if kept < sequence:
+                before = self._history[key][kept].vector if kept else (0,) * COMPONENT_COUNT
+                lost_ns = covered_ns(self._history[key][sequence].vector) - covered_ns(before)
+                self.in_flight_lost_ns += lost_ns
+                self._given_up[key] = max(sequence, self._given_up.get(key, 0))
+
+    def _sum(self, sequences: Mapping[Key, int]) -> dict[str, list[int]]:
+        """Sub-units by device of whole units held."""
+        sums: dict[str, list[int]] = {}
+        for key, sequence in sequences.items():
+            held = sums.setdefault(key.device, [0] * COMPONENT_COUNT)
+            for place, units in enumerate(self._history[key][sequence].vector):
+                held[place] += units * SUBUNITS[place]
+        return sums
+
+    def _check_sums(self, node: str, watched: Watched, loop: AgentLoop) -> None:
+        """Registers and carries of a node are its readings, to the last sub-unit."""
+        sums = {device: list(amounts) for device, amounts in watched.closed.items()}
+        for key, register in loop.accumulator.registers.items():
+            held = sums.setdefault(key.device, [0] * COMPONENT_COUNT)
+            for place, (units, carry) in enumerate(
+                zip(register.units, register.carry, strict=True)
+            ):
+                held[place] += units * SUBUNITS[place] + carry
+        for owner, carries in loop.accumulator.carries.items():
+            held = sums.setdefault(owner[0], [0] * COMPONENT_COUNT)
+            for place, carry in enumerate(carries):
+                held[place] += carry
+        nothing = (0,) * COMPONENT_COUNT
+        for device in [
+            *watched.truth.devices,
+            *(d for d in sums if d not in watched.truth.devices),
+        ]:
+            if tuple(sums.get(device, nothing)) != watched.truth.amounts.get(device, nothing):
+                self.violation(f"the registers of {device} of {node} are not what was read of it")

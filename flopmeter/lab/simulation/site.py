@@ -1,0 +1,280 @@
+"""The collector's process and its ledger: a real SQLite file, with faults at its commits.
+
+Owns: when the collector starts, dies and starts again, its ledger's files and backups of them.
+May touch: one folder of its own; the collector's app through its seams; the oracle is told.
+Called by the world and by faults. Everything from the service to the evaluation is production code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
+from flopmeter.lab.simulation.network import Network
+from flopmeter.lab.simulation.oracle import Oracle
+from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter_collector import backends
+from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.ledger.base import Batch, Ledger, StoredVector
+from flopmeter_collector.service import IngestService
+from flopmeter_core.errors import FlopmeterError, StorageError
+from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.units import NS_PER_S
+
+RESTART_NS = 5 * NS_PER_S
+
+
+class CommitFault(enum.Enum):
+    """What happens to the next commit."""
+
+    KILLED_BEFORE = "killed_before_commit"
+    KILLED_AFTER = "killed_after_commit"
+    FAILED_BEFORE = "commit_failed"
+    FAILED_AFTER = "commit_failed_but_stored"
+    TORN = "torn_commit"
+
+
+class Site:
+    """The collector with its ledger."""
+
+    def __init__(
+        self,
+        folder: Path,
+        loop: SimulatedLoop,
+        network: Network,
+        oracle: Oracle,
+        randomness: Randomness,
+        *,
+        evaluate_s: float,
+        epoch_ns: int,
+        trace: Callable[..., None],
+    ) -> None:
+        """Prepare an empty ledger's folder."""
+        self.clock = NodeClock(loop, epoch_ns=epoch_ns)
+        self.fault: CommitFault | None = None
+        self.app: CollectorApp | None = None
+        self.group: TaskGroup | None = None
+        self.stopping = False
+        self.looks: Callable[[CollectorApp], None] = lambda app: None
+        self._ledger: FaultyLedger | None = None
+        self._folder = folder
+        self._loop = loop
+        self._network = network
+        self.oracle = oracle
+        self._random = randomness
+        self._evaluate_s = evaluate_s
+        self.trace = trace
+        self._restored = False
+        self._lives = 0
+        self._files = folder / "0"
+        self._files.mkdir()
+        (folder / "thresholds").mkdir()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the collector's process is there."""
+        return self.group is not None and not self.group.dead
+
+    def start(self) -> None:
+        """Start the collector's process."""
+        if self.alive:
+            return
+        self.group = TaskGroup("collector")
+        self.trace("start", "collector")
+        context = contextvars.copy_context()
+        context.run(GROUP.set, self.group)
+        self._loop.create_task(self._live(), context=context).add_done_callback(self._ended)
+
+    def kill(self, *, power: bool = False) -> None:
+        """End the process at once.
+
+        Args:
+            power: whether its whole host went with it, so that no peer is told.
+        """
+        if not self.alive:
+            return
+        assert self.group is not None
+        self.trace("power_cut" if power else "kill", "collector")
+        self._end(noticed=not power)
+        self.group.cancel()
+
+    def vectors(self) -> list[StoredVector]:
+        """Everything the ledger's file holds of registers."""
+        return list(self._ledger.inner.vectors()) if self._ledger is not None else []
+
+    def backup(self) -> Path | None:
+        """Copy the ledger's files as a snapshot of their volume holds them."""
+        if not (self._files / "ledger.db").exists():
+            return None
+        return self.copy_now()
+
+    def restore(self, backup: Path) -> None:
+        """Kill the collector and put a backup in the place of its ledger."""
+        self.kill()
+        shutil.rmtree(self._files)
+        _copy(backup, self._files)
+        self._restored = True
+
+    # --- the process ------------------------------------------------------------------------------
+
+    def _end(self, *, noticed: bool) -> None:
+        assert self.group is not None
+        self.group.dead = True
+        self._network.stop_serving(noticed=noticed)
+        if self._ledger is not None:
+            self._leave_files(self._ledger)
+            self._ledger = None
+        self.app = None
+
+    def _leave_files(self, ledger: FaultyLedger) -> None:
+        """Leave the files as a process that ended at once leaves them.
+
+        Closing the connection in order would tidy them up, which nobody does for a killed process.
+        """
+        left = ledger.torn or self.copy_now()
+        ledger.inner.close()
+        shutil.rmtree(self._files)
+        self._files = left
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self.alive:
+            assert self.group is not None
+            self._end(noticed=True)
+            self.group.cancel()
+        if not self.stopping:
+            self._loop.after(RESTART_NS, self.start)
+
+    async def _live(self) -> None:
+        config = CollectorConfig(
+            ledger=str(self._files / "ledger.db"),
+            simulated=True,
+            grpc_listen="127.0.0.1:0",
+            http_listen="",
+            thresholds_dir=self._folder / "thresholds",
+            evaluate_period_s=self._evaluate_s,
+        )
+        app = CollectorApp(config, self.clock, open_ledger=self._open, listen=self._listen)
+        try:
+            await app.start()
+            self.app = app
+            failed = asyncio.ensure_future(app.wait_failed())
+            while not failed.done():
+                await asyncio.wait({failed}, timeout=self._evaluate_s)
+                self.looks(app)
+            self.trace("failed", "collector", str(failed.result()))
+        except FlopmeterError as error:
+            self.trace("no_start", "collector", str(error))
+        except Killed:
+            self.trace("killed", "collector")
+
+    def _open(self, url: str, *, simulated: bool) -> Ledger:
+        inner = backends.collect(
+            url, simulated=simulated, new_ledger_id=lambda: self._random.hexadecimal(32)
+        )
+        self._ledger = FaultyLedger(inner, self)
+        self.oracle.opened(inner.vectors(), restored=self._restored)
+        self._restored = False
+        return self._ledger
+
+    def _listen(self, service: IngestService, address: str, credentials: object) -> SimulatedServer:
+        assert self.group is not None
+        return SimulatedServer(self._network, service, self.group)
+
+    def torn_copy(self, before: Path) -> Path:
+        """Files in which the last commit's part of the write-ahead log is torn."""
+        wal = self._files / "ledger.db-wal"
+        old = before / "ledger.db-wal"
+        durable = old.read_bytes() if old.exists() else b""
+        whole = wal.read_bytes() if wal.exists() else b""
+        if whole.startswith(durable):
+            keep = len(durable) + self._random.below(max(1, len(whole) - len(durable)))
+            old.write_bytes(whole[:keep])
+        return before
+
+    def copy_now(self) -> Path:
+        """A copy of the ledger's files beside them."""
+        self._lives += 1
+        return _copy(self._files, self._folder / f"copy-{self._lives}")
+
+
+def _copy(source: Path, target: Path) -> Path:
+    """Copy a ledger as a crash leaves it: what lies in shared memory and locks is not of it."""
+    target.mkdir()
+    for name in ("ledger.db", "ledger.db-wal"):
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+    return target
+
+
+class SimulatedServer:
+    """Lets the network reach a service: an implementation of `app.Server`."""
+
+    address = "simulated:1"
+
+    def __init__(self, network: Network, service: IngestService, group: TaskGroup) -> None:
+        """Prepare; `start` serves."""
+        self._network = network
+        self._serve: Callable[[Any, Any], Awaitable[None]] = service.stream_reports
+        self._group = group
+
+    async def start(self) -> None:
+        """Serve."""
+        if not self._group.dead:
+            self._network.serve(self._serve, self._group)
+
+    async def stop(self) -> None:
+        """Serve no longer."""
+        if not self._group.dead:
+            self._network.stop_serving(noticed=True)
+
+
+class FaultyLedger:
+    """A ledger that dies or fails at the commits it is told to."""
+
+    def __init__(self, inner: Ledger, site: Site) -> None:
+        """Wrap an open ledger."""
+        self.inner = inner
+        self.torn: Path | None = None
+        self._site = site
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything but commits is the real ledger's."""
+        return getattr(self.inner, name)
+
+    def commit(self, batch: Batch) -> LedgerPosition:
+        """Commit for real, unless a fault is due.
+
+        Raises:
+            StorageError: the fault that is due.
+        """
+        site = self._site
+        if not site.alive:
+            raise Killed
+        fault = site.fault if batch.vectors else None
+        if fault is not None:
+            site.fault = None
+            site.trace("commit_fault", fault.value)
+        if fault is CommitFault.KILLED_BEFORE:
+            raise Killed
+        if fault is CommitFault.FAILED_BEFORE:
+            raise StorageError("the ledger cannot store a commit: disk I/O error (simulated)")
+        if fault is CommitFault.TORN:
+            before = site.copy_now()
+            self.inner.commit(batch)
+            self.torn = site.torn_copy(before)
+            raise Killed
+        position = self.inner.commit(batch)
+        site.oracle.committed(batch.vectors)
+        site.trace("commit", len(batch.vectors), position.commit_number)
+        if fault is CommitFault.KILLED_AFTER:
+            raise Killed
+        if fault is CommitFault.FAILED_AFTER:
+            raise StorageError("the ledger cannot store a commit: disk I/O error (simulated)")
+        return position

@@ -1,0 +1,128 @@
+"""What one node's readings add up to, worked out again from the readings alone.
+
+Owns: a second, plain account of counters and time by device, kept beside the production code's.
+May touch: nothing; integers.
+Called by the oracle with everything a sensor handed out, once the journal holds it.
+
+This is the truth of the simulation: it shares no code with the agent's accumulator, only the rules
+of docs/estimation.md. It knows devices and components, and neither keys nor carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.readings import Reading
+from flopmeter_core.registers import (
+    COMPONENT_COUNT,
+    SUBUNITS_PER_MEGACYCLE,
+    SUBUNITS_PER_MJ,
+    Component,
+)
+
+SILENT_PERIODS = 2
+CYCLE_SUBUNITS = SUBUNITS_PER_MEGACYCLE // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far a device's time is told, and its last reading."""
+
+    record: str
+    monotonic_ns: int
+    reading: Reading | None
+
+
+@dataclass(slots=True)
+class Round:
+    """What one sampling round saw.
+
+    Attributes:
+        monotonic_ns: when it began.
+        readings: what was read.
+        listed: the devices by name when they were listed last.
+    """
+
+    monotonic_ns: int = 0
+    readings: list[Reading] = field(default_factory=list)
+    listed: dict[str, DeviceRecord] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Truth:
+    """The account of one node.
+
+    Attributes:
+        amounts: sub-units by device and component.
+        devices: where each device stands.
+    """
+
+    amounts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    devices: dict[str, Seen] = field(default_factory=dict)
+
+    def copy(self) -> Truth:
+        """A copy; what it holds is immutable."""
+        return Truth(dict(self.amounts), dict(self.devices))
+
+    def take(self, seen: Round, period_ns: int) -> None:
+        """Add one round."""
+        for reading in seen.readings:
+            record = seen.listed.get(reading.device)
+            if record is not None:
+                self._read(reading, record.record_id)
+        for name, record in seen.listed.items():
+            if name not in self.devices:
+                self.devices[name] = Seen(record.record_id, seen.monotonic_ns, None)
+        for name, device in self.devices.items():
+            silent_ns = seen.monotonic_ns - device.monotonic_ns
+            if silent_ns > SILENT_PERIODS * period_ns:
+                self._add(name, {Component.UNOBSERVED_NS: silent_ns})
+                self.devices[name] = replace(device, monotonic_ns=seen.monotonic_ns)
+
+    def _read(self, reading: Reading, record: str) -> None:
+        device = self.devices.get(reading.device)
+        if device is not None and reading.monotonic_ns >= device.monotonic_ns:
+            before = device.reading if device.record == record else None
+            if before is None:
+                untold_ns = reading.monotonic_ns - device.monotonic_ns
+                self._add(reading.device, {Component.UNOBSERVED_NS: untold_ns})
+            else:
+                told_ns = device.monotonic_ns - before.monotonic_ns
+                self._add(reading.device, _difference(before, reading, told_ns))
+        self.devices[reading.device] = Seen(record, reading.monotonic_ns, reading)
+
+    def _add(self, device: str, amounts: dict[Component, int]) -> None:
+        held = list(self.amounts.get(device, (0,) * COMPONENT_COUNT))
+        for component, amount in amounts.items():
+            held[component] += amount
+        self.amounts[device] = tuple(held)
+
+
+def _difference(before: Reading, after: Reading, told_ns: int) -> dict[Component, int]:
+    """What happened between two readings, of which `told_ns` ns were told as silence."""
+    boot_ns = after.boottime_ns - before.boottime_ns
+    awake_ns = min(after.monotonic_ns - before.monotonic_ns, boot_ns)
+    amounts = {Component.SUSPENDED_NS: boot_ns - awake_ns}
+    work = {
+        component: after.cycles[component] - before.cycles[component] for component in before.cycles
+    }
+    energy_mj = (after.energy_mj or 0) - (before.energy_mj or 0)
+    if min(energy_mj, *work.values()) < 0:
+        amounts[Component.UNOBSERVED_NS] = max(0, awake_ns - told_ns)
+        return amounts
+    active = any(
+        cycles for component, cycles in work.items() if component != Component.SM_ELAPSED_MEGACYCLES
+    )
+    time = Component.BUSY_NS if active else Component.IDLE_NS
+    amounts[time] = max(0, awake_ns - told_ns)
+    amounts[Component.ENERGY_MJ] = energy_mj * SUBUNITS_PER_MJ
+    for component, cycles in work.items():
+        amounts[component] = cycles * CYCLE_SUBUNITS
+    return amounts
+
+
+def total(truths: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The sum of amounts."""
+    return tuple(map(sum, zip(*truths, strict=True))) if truths else (0,) * COMPONENT_COUNT

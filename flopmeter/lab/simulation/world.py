@@ -1,0 +1,262 @@
+"""A fleet in one process: nodes, network, collector and the oracle that watches them.
+
+Owns: the order of a simulation: faulty phase, healed phase, drain, comparison.
+May touch: one temporary folder for the ledger; the real clock only to say how long it took.
+Called by `flopmeter simulate`, by tests/simulation and by `make simulate`.
+Explained in docs/adr/0016-deterministic-simulation.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flopmeter.lab.simulation.clock import SimulatedLoop
+from flopmeter.lab.simulation.faults import TABLE, Faults
+from flopmeter.lab.simulation.network import Network
+from flopmeter.lab.simulation.node import Node, Pace, Surroundings
+from flopmeter.lab.simulation.oracle import Oracle
+from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter.lab.simulation.report import Outcome, Trace, named
+from flopmeter.lab.simulation.site import Site
+from flopmeter.lab.simulation.truth import total
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.allocations import NONE, for_run
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import parse_device_table
+from flopmeter_core.registers import Key
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
+from flopmeter_proto.daemon.clock import Clock, SystemClock
+
+EPOCH_NS = 1_795_000_000 * NS_PER_S
+"""Unix time at which every simulated world begins: in November 2026."""
+
+FAULTY_SHARE = 0.75
+"""Part of the time in which faults strike; the rest is healed and has to converge."""
+
+DRAIN_NS = NS_PER_HOUR
+"""How long after the last reading everything must be acknowledged."""
+
+LONG_HOURS = 48
+"""Longer simulations sample once an hour unless told otherwise."""
+
+RUNS = ("alpha", "beta", "gamma")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to simulate.
+
+    Attributes:
+        seed: decides everything.
+        nodes, devices: nodes, and devices in each.
+        hours: length in hours, without the drain.
+        sample_s, report_s, evaluate_s: the periods of agents and collector.
+        faults: names of the faults that may strike.
+    """
+
+    seed: int
+    nodes: int = 8
+    devices: int = 8
+    hours: float = 1.0
+    sample_s: float = 30.0
+    report_s: float = 60.0
+    evaluate_s: float = 60.0
+    faults: tuple[str, ...] = ()
+
+
+def plan_for(
+    seed: int,
+    *,
+    nodes: int = 8,
+    devices: int = 8,
+    hours: float = 1.0,
+    sample_s: float | None = None,
+    faults: tuple[str, ...] = (),
+) -> Plan:
+    """A plan whose periods fit its length: 30 s for hours, an hour for weeks.
+
+    Args:
+        seed: decides everything.
+        nodes: how many nodes.
+        devices: devices in each.
+        hours: length in hours.
+        sample_s: the sampling period; None chooses it.
+        faults: names of the faults that may strike.
+    """
+    if sample_s is None:
+        sample_s = 30.0 if hours <= LONG_HOURS else 3_600.0
+    report_s = max(60.0, sample_s)
+    return Plan(
+        seed,
+        nodes=nodes,
+        devices=devices,
+        hours=hours,
+        sample_s=sample_s,
+        report_s=report_s,
+        evaluate_s=report_s,
+        faults=faults,
+    )
+
+
+def replay_command(plan: Plan) -> str:
+    """The command that repeats a simulation byte for byte."""
+    known = tuple(TABLE)
+    faults = "all" if plan.faults == known else ",".join(plan.faults) or "none"
+    return (
+        f"flopmeter simulate --nodes {plan.nodes} --devices {plan.devices} --hours {plan.hours:g} "
+        f"--sample {plan.sample_s:g} --seed {plan.seed} --faults {faults}"
+    )
+
+
+class World:
+    """Everything there is in one simulation."""
+
+    def __init__(self, plan: Plan, folder: Path, *, keep_trace: bool = False) -> None:
+        """Build it; nothing moves yet."""
+        self.plan = plan
+        self.random = Randomness(plan.seed, "world")
+        delays = self.random.stream("threads")
+        self.loop = SimulatedLoop(start_ns=0, thread_delay_ns=lambda: delays.below(3_000_000))
+        self.trace = Trace(lambda: self.loop.now_ns, keep=keep_trace)
+        self.counts: Counter[str] = Counter()
+        self.end_ns = round(plan.hours * NS_PER_HOUR)
+        self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=round(plan.sample_s * NS_PER_S))
+        self.network = Network(self.loop, self.random.stream("network"), self.count, self.trace)
+        self.network.commit_index = lambda: self.oracle.commit_index
+        self.site = Site(
+            folder,
+            self.loop,
+            self.network,
+            self.oracle,
+            self.random.stream("site"),
+            evaluate_s=plan.evaluate_s,
+            epoch_ns=EPOCH_NS,
+            trace=self.trace,
+        )
+        self.around = Surroundings(
+            loop=self.loop,
+            network=self.network,
+            oracle=self.oracle,
+            parts=parse_device_table(builtin_table("devices.toml")),
+            pace=Pace(
+                sample_ns=round(plan.sample_s * NS_PER_S),
+                report_s=plan.report_s,
+                longest_backoff_s=max(30.0, plan.sample_s),
+            ),
+            trace=self.trace,
+            epoch_ns=EPOCH_NS,
+        )
+        self.nodes: dict[str, Node] = {}
+        for number in range(plan.nodes):
+            self.add_node(f"n{number}", plan.devices)
+
+    def count(self, kind: str) -> None:
+        """Count a fault that struck."""
+        self.counts[kind] += 1
+
+    def add_node(self, name: str, devices: int) -> Node:
+        """One more node, switched on."""
+        node = Node(name, devices, self.around, self.random.stream(name), self.count)
+        self.nodes[name] = node
+        return node
+
+    def run(self) -> tuple[dict[Key, tuple[StoredVector, ...]], bool]:
+        """Live through both phases; returns the ledger's content and whether it converged."""
+        self.site.start()
+        for node in self.nodes.values():
+            self.loop.after(self.random.below(self.around.pace.sample_ns), node.start)
+        self._schedule_users()
+        faults = Faults(self)
+        self.loop.after(0, faults.begin)
+        faulty_ns = round(self.end_ns * FAULTY_SHARE)
+        self._go(faulty_ns)
+        faults.heal()
+        self._go(self.end_ns)
+        for node in self.nodes.values():
+            node.stopping = True
+        self._go(self.end_ns + DRAIN_NS, self._settled)
+        converged = self._settled()
+        ledger: dict[Key, tuple[StoredVector, ...]] = {}
+        for stored in self.site.vectors():
+            ledger[stored.key] = (*ledger.get(stored.key, ()), stored)
+        self.site.stopping = True
+        return ledger, converged
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _go(self, until_ns: int, done: Callable[[], bool] = lambda: False) -> None:
+        self.loop.run_until(until_ns, lambda: bool(self.oracle.violations) or done())
+
+    def _settled(self) -> bool:
+        return self.site.app is not None and all(node.settled for node in self.nodes.values())
+
+    def _schedule_users(self) -> None:
+        """Let runs come and go on each node."""
+        users = self.random.stream("users")
+        mean_ns = max(self.end_ns // 6, 1)
+        for node in self.nodes.values():
+            at_ns = 0
+            while at_ns < self.end_ns:
+                run = users.choose((*RUNS, ""))
+                self.loop.after(at_ns, node.hardware.use, for_run(run) if run else NONE)
+                at_ns += mean_ns // 2 + users.below(mean_ns)
+
+
+def simulate(plan: Plan, *, clock: Clock | None = None, keep_trace: bool = False) -> Outcome:
+    """Simulate one fleet.
+
+    Args:
+        plan: what to simulate.
+        clock: says how long it took; the system's by default.
+        keep_trace: whether to keep every event's line (`World.trace.lines`).
+    """
+    clock = clock or SystemClock()
+    began_ns = clock.monotonic_ns()
+    shm = Path("/dev/shm")
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="flopmeter-simulate-", dir=shm if shm.is_dir() else None
+        ) as folder:
+            world = World(plan, Path(folder), keep_trace=keep_trace)
+            ledger, converged = world.run()
+            return _outcome(world, ledger, converged, clock.monotonic_ns() - began_ns)
+    finally:
+        logging.disable(before)
+
+
+def _outcome(
+    world: World, ledger: Mapping[Key, tuple[StoredVector, ...]], converged: bool, wall_ns: int
+) -> Outcome:
+    oracle = world.oracle
+    if not converged and not oracle.violations:
+        unsettled = [name for name, node in world.nodes.items() if not node.settled]
+        oracle.violation(f"the fleet did not converge: {', '.join(unsettled) or 'no collector'}")
+    missing, beyond = oracle.settle(ledger) if not oracle.violations else (0, 0)
+    truth = oracle.truth_units()
+    counted = total([branch.vector for branches in ledger.values() for branch in branches])
+    for fault in world.loop.faults:
+        oracle.violation(f"unhandled: {fault.get('message')} {fault.get('exception')!r}")
+    world.trace("end", truth, counted)
+    return Outcome(
+        seed=world.plan.seed,
+        truth=named(truth),
+        ledger=named(counted),
+        equal=truth == counted and not oracle.violations,
+        in_flight_lost_ns=oracle.in_flight_lost_ns,
+        acknowledged_lost=missing,
+        double_counted=beyond,
+        virtual_s=world.loop.now_ns / NS_PER_S,
+        wall_s=wall_ns / NS_PER_S,
+        faults=world.counts,
+        violations=tuple(oracle.violations),
+        trace=world.trace.digest(),
+        lines=tuple(world.trace.lines or ()),
+        command=replay_command(world.plan),
+    )

@@ -1,0 +1,110 @@
+"""Defects put into the production code while a simulation runs, to see that the oracle finds them.
+
+Owns: one context manager a defect; each takes its defect out again.
+May touch: attributes of production classes and modules, in this process.
+Called by tests/simulation/test_planted.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from flopmeter_agent import journal, loop
+from flopmeter_agent.accumulate import Accumulator, DeviceState
+from flopmeter_agent.loop import AgentLoop
+from flopmeter_collector import intake, registers
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.reports import KeyedVector, LedgerPosition
+
+Defect = Callable[[], contextlib.AbstractContextManager[object]]
+
+
+def ack_before_commit() -> contextlib.AbstractContextManager[object]:
+    """The collector answers while the commit is still on its way."""
+
+    async def durable(self: intake.Intake, accepted: int) -> LedgerPosition:
+        self._committer.durable().add_done_callback(lambda done: done.exception())
+        return LedgerPosition("0" * 32, 1, 1)
+
+    return mock.patch.object(intake.Intake, "durable", durable)
+
+
+def add_instead_of_newest() -> contextlib.AbstractContextManager[object]:
+    """The collector adds what comes to what it has."""
+    whole = registers._merge_one
+
+    def merge(held: Any, keyed: KeyedVector) -> Any:
+        outcome, branches = whole(held, keyed)
+        if outcome is registers.Outcome.ADVANCED:
+            added = tuple(map(sum, zip(held[0].vector, keyed.vector, strict=True)))
+            branches = (StoredVector(keyed.key, 0, keyed.sequence, added),)
+        return outcome, branches
+
+    return mock.patch.object(registers, "_merge_one", merge)
+
+
+def forget_a_closed_key() -> contextlib.AbstractContextManager[object]:
+    """An agent drops a register of an earlier incarnation that nobody has acknowledged."""
+    whole = AgentLoop._resume
+
+    def resume(self: AgentLoop) -> None:
+        whole(self)
+        for key, stored in list(self._closed.items()):
+            if stored.register.sequence > stored.acknowledged:
+                del self._closed[key]
+
+    return mock.patch.object(AgentLoop, "_resume", resume)
+
+
+def drop_the_carry() -> contextlib.AbstractContextManager[object]:
+    """A restart loses the part of each register below one unit."""
+    whole = AgentLoop._resume
+
+    def resume(self: AgentLoop) -> None:
+        whole(self)
+        self._accumulator.carries.clear()
+
+    return mock.patch.object(AgentLoop, "_resume", resume)
+
+
+def charge_a_gap_twice() -> contextlib.AbstractContextManager[object]:
+    """Time that was registered as unobserved is registered again when the device comes back."""
+
+    def without_time(amount: Any, already_ns: int) -> Any:
+        return amount
+
+    return mock.patch("flopmeter_agent.accumulate._without_time", without_time)
+
+
+def unsynced_send() -> contextlib.AbstractContextManager[object]:
+    """A report leaves before the journal is durable."""
+    return mock.patch.object(journal.Journal, "sync", lambda self: None)
+
+
+def forget_the_baseline() -> contextlib.AbstractContextManager[object]:
+    """A restart begins from the present counters: the work since the last sample is lost."""
+
+    def resume_device(self: Accumulator, state: DeviceState) -> None:
+        state.baseline = None
+        self.devices[state.record.device] = state
+
+    return mock.patch.object(Accumulator, "resume_device", resume_device)
+
+
+def ledger_that_went_back_is_believed() -> contextlib.AbstractContextManager[object]:
+    """An agent sends nothing again when the ledger was restored."""
+    return mock.patch.object(loop, "_went_back", lambda before, now: False)
+
+
+DEFECTS: dict[str, tuple[Defect, str]] = {
+    "ack before commit": (ack_before_commit, "acknowledged before its commit"),
+    "add instead of newest": (add_instead_of_newest, "nobody wrote"),
+    "forget a closed key": (forget_a_closed_key, "a state that it must not come back to"),
+    "drop the carry": (drop_the_carry, "are not what was read of it"),
+    "unsynced send": (unsynced_send, "before it is synced"),
+    "forget the baseline": (forget_the_baseline, "are not what was read of it"),
+}
+"""Each defect with a part of the sentence it is found by."""
