@@ -201,36 +201,111 @@ def test_many_rollbacks_fit_into_a_message() -> None:
     assert len(json.dumps(pipe.messages[-1])) < 16 * 1024
 
 
-NAMES = (*launch._RANKS, *launch._STARTS, launch.RUN_VARIABLE, launch.ATTEMPT_VARIABLE)
+ENVIRONMENT = (
+    *(name for pair in launch._RANKS for name in pair if name),
+    *launch._LAUNCH_IDS,
+    *("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID", "SLURM_STEP_NUM_NODES"),
+    *("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS"),
+    *("LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "PMIX_NAMESPACE"),
+    launch.RUN_VARIABLE,
+    launch.ATTEMPT_VARIABLE,
+)
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment of no launcher at all."""
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(launch, "_said", False)
+    return monkeypatch
+
+
+TORCHRUN = {"RANK": "5", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8", "GROUP_WORLD_SIZE": "2"}
+SRUN = {"SLURM_JOB_ID": "42", "SLURM_STEP_ID": "3", "SLURM_PROCID": "7"}
 
 
 @pytest.mark.parametrize(
     ("said", "rank", "attempt"),
     [
         ({"RANK": "5", "TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "2"}, 5, "x.2"),
-        ({"SLURM_PROCID": "7", "SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, 7, "42.1"),
-        ({"OMPI_COMM_WORLD_RANK": "1"}, 1, "0"),
+        (TORCHRUN | {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "0"}, 5, "x"),
+        ({**SRUN, "SLURM_RESTART_COUNT": "1"}, 7, "42.1.3"),
+        # One step of two nodes holds both torchruns; two steps of one node each do not.
+        (SRUN | TORCHRUN | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2"}, 5, "42.3"),
+        (SRUN | TORCHRUN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NUM_NODES": "1"}, 5, "42"),
+        ({"OMPI_COMM_WORLD_RANK": "1", "PMIX_NAMESPACE": "prterun-n0-77@1"}, 1, "prterun-n0-77@1"),
+        (SRUN | {"PMIX_NAMESPACE": "slurm.pmix.42.3"}, 7, "42.3"),
+        ({"PALS_RANKID": "9", "PALS_APID": "5e-3"}, 9, "5e-3"),
+        ({"FLUX_TASK_RANK": "2", "FLUX_JOB_ID": "f23"}, 2, "f23"),
         ({"RANK": "x", "FLOPMETER_ATTEMPT": "mine"}, 0, "mine"),
     ],
 )
 def test_launchers(
-    monkeypatch: pytest.MonkeyPatch, said: dict[str, str], rank: int, attempt: str
+    bare: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    said: dict[str, str],
+    rank: int,
+    attempt: str,
 ) -> None:
-    """Rank and attempt come from whoever started the process."""
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
+    """Rank and attempt come from whoever started the process, and nothing has to be said."""
     for name, text in said.items():
-        monkeypatch.setenv(name, text)
+        bare.setenv(name, text)
     assert (launch.rank(), launch.attempt()) == (rank, attempt)
+    assert not caplog.records
 
 
-def test_without_a_launcher_each_process_is_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("said", "attempt"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "8"}, "0"),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "0"),
+        ({"PMI_RANK": "0"}, "0"),
+        (TORCHRUN | {"RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, "0"),
+        (
+            TORCHRUN | {"RANK": "0", "TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_MAX_RESTARTS": "3"},
+            "x",
+        ),
+    ],
+)
+def test_a_launcher_that_names_no_start(
+    bare: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    said: dict[str, str],
+    attempt: str,
+) -> None:
+    """All ranks agree on one attempt, and rank 0 says once, in one sentence, what to set."""
+    for name, text in said.items():
+        bare.setenv(name, text)
+    assert {launch.attempt() for _ in range(3)} == {attempt}
+    (record,) = caplog.records
+    assert "set FLOPMETER_ATTEMPT" in record.getMessage()
+    bare.setattr(launch, "_said", False)
+    rank = next(name for name in said if launch._number(name) == 0)
+    bare.setenv(rank, "1")
+    assert launch.attempt() == attempt
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"RANK": "0", "WORLD_SIZE": "1"},
+        {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+        {"RANK": "-1", "WORLD_SIZE": "9" * 40},
+    ],
+)
+def test_alone_each_process_is_an_attempt(
+    bare: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: dict[str, str]
+) -> None:
     """A script started again by hand executes its steps again."""
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
+    for name, text in said.items():
+        bare.setenv(name, text)
     before = launch.attempt()
-    monkeypatch.setattr("flopmeter.sdk.launch.os.getpid", lambda: 1)
+    bare.setattr("flopmeter.sdk.launch.os.getpid", lambda: 1)
     assert launch.attempt() != before
+    assert not caplog.records
 
 
 LINE = (
