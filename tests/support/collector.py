@@ -45,10 +45,11 @@ async def running(folder: Path, **changes: Any) -> AsyncIterator[CollectorApp]:
 class Child:
     """A collector process."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], address: str, http: str = "") -> None:
         """Take over a process that serves."""
         self.process = process
         self.address = address
+        self.http = http
 
     def kill(self) -> None:
         """End it as a power cut would: nothing of it runs any more."""
@@ -68,7 +69,7 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def child(ledger: Path, *flags: str, **popen: Any) -> Iterator[Child]:
+def child(ledger: Path | str, *flags: str, **popen: Any) -> Iterator[Child]:
     """A collector process that serves; killed at the end if it still runs."""
     arguments = ["collector", "--ledger", str(ledger), "--grpc-listen", "127.0.0.1:0"]
     process = subprocess.Popen(
@@ -79,7 +80,7 @@ def child(ledger: Path, *flags: str, **popen: Any) -> Iterator[Child]:
         **popen,
     )
     try:
-        yield Child(process, _address(process))
+        yield Child(process, *_addresses(process))
     finally:
         if process.poll() is None:
             process.kill()
@@ -88,13 +89,13 @@ def child(ledger: Path, *flags: str, **popen: Any) -> Iterator[Child]:
             process.stderr.close()
 
 
-def _address(process: subprocess.Popen[str]) -> str:
-    """Read the log until the collector says where it serves."""
+def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Read the log until the collector says where it serves: gRPC, HTTP."""
     assert process.stderr is not None
     said = []
     for line in process.stderr:
         said.append(line)
-        found = re.search(r"collector serves .*?grpc=(\S+)", line)
+        found = re.search(r"collector serves .*?grpc=(\S+) http=(\S+)", line)
         if found:
-            return found[1]
+            return found[1], found[2]
     raise AssertionError(f"the collector ended with {process.wait()}: {''.join(said)}")
