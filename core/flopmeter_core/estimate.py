@@ -19,7 +19,7 @@ from flopmeter_core.registers import Evidence
 Columns = tuple[int, int, int, int, int, int]
 """Floor, lower, best, upper, ceiling, and what unobserved time could hold, in whole FLOP."""
 
-METHOD_VERSION = "2"
+METHOD_VERSION = "3"
 """Changes with every change that can move a figure; printed beside each total."""
 
 

@@ -106,6 +106,9 @@ def test_what_is_shown() -> None:
     for rung, (low, high) in live_widths(table()).items():
         assert f"| {rung} | - | 0 | unverified; budget " in text
         assert f"interval {float(low):.2f} to {float(high):.2f} |" in text
+        if rung == "cycles":
+            said = f"{float(low):.2f} to {float(high):.2f} of best for an H200 in declared BF16"
+            assert said in document("estimation.md")
 
 
 def test_same_as_replay() -> None:

@@ -7,6 +7,7 @@ Called by estimate through methods.table.
 Formula: FLOP = allocated time x SMs x maximum clock x FLOP per SM and cycle x 0.3.
 Assumptions: utilisation 0.30 when only time is known (Sevilla et al. 2022, Epoch AI); the device
 may have stood still the whole time (lower 0) or run at its ceiling (upper).
+Error budget: none is claimed; the likely interval is everything that can be, and best a prior.
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@ Called by estimate through methods.table.
 Formula: FLOP = busy megacycles x SMs x FLOP per SM and cycle x efficiency.
 Assumptions: utilisation says a kernel ran, not how hard: one thread on one SM reads 100 %.
 Error budget: a factor of 7 down and 2.5 up around the prior, unverified (docs/estimation.md).
+Aliasing budget: the driver watches a window of 1/6 to 1 s before each reading (nvml.h,
+nvmlUtilization_t), so up to 5/6 of a period of 1 s is not seen, and more of a longer one. Lower to
+upper assumes that the work is not in step with the readings; the ceiling assumes the worst:
+kernels in all of the time in which the windows saw none.
 The width of the rates, and of the SM count where the device did not say it, comes on top.
 """
 
@@ -37,5 +41,5 @@ def coefficients_of(conditions: Conditions) -> Coefficients:
         lower={Component.BUSY_MEGACYCLES: per_megacycle * least * EFFICIENCY_LOWER},
         best={Component.BUSY_MEGACYCLES: per_megacycle * likely * EFFICIENCY_BEST},
         upper={Component.BUSY_MEGACYCLES: per_megacycle * greatest * EFFICIENCY_UPPER},
-        ceiling=busy_ceiling(conditions),
+        ceiling=busy_ceiling(conditions) | {Component.IDLE_NS: conditions.ceiling_flop_per_ns},
     )
