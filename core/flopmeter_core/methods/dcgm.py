@@ -5,7 +5,7 @@ May touch: nothing; pure function of the conditions.
 Called by estimate through methods.table.
 
 Formula: as rung 2 (methods.gpm): tensor activity x SMs x clock x time x FLOP per SM and cycle, on
-fields 1004 and 1013 to 1016, 1006 to 1008 in place of GPM's metrics.
+fields 1004, 1013, 1014, 1016 and 1006 to 1008 in place of GPM's metrics.
 Assumptions: each collected value stands for the time since the one collected before it, and so
 does the clock, which is the clock of one instant. Where the exporter does not say how many SMs a
 device has (it never does), the table's count of the recognised part is used, at the estimate only.
