@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from flopmeter_core import suspicion
-from flopmeter_core.allocations import NONE, boundary
+from flopmeter_core.allocations import NONE, OVERFLOW, boundary
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.increments import (
     LONGEST_SAMPLED_PERIODS,
@@ -76,11 +76,16 @@ class Accumulator:
         carries: fractions a closed incarnation left, handed to the successor key's register.
         rated_power_w: rated power of a device in W, 0 where it is not known; only held against
             readings, never stored.
+        maximum_registers: further users of a device share its allocation `overflow`; None sets
+            no limit.
+        overflowed: periods registered there for want of room.
     """
 
     incarnation: str
     period_ns: int
     rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0
+    maximum_registers: int | None = None
+    overflowed: int = 0
     registers: dict[Key, Register] = field(default_factory=dict)
     devices: dict[str, DeviceState] = field(default_factory=dict)
     carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
@@ -258,6 +263,12 @@ class Accumulator:
         already_ns = state.classified_monotonic_ns - before.monotonic_ns
         return (_without_time(amount, already_ns) if already_ns > 0 else amount), suspicions
 
+    @property
+    def _full(self) -> bool:
+        return self.maximum_registers is not None and (
+            len(self.registers) >= self.maximum_registers
+        )
+
     def _add(
         self, record: DeviceRecord, evidence: Evidence, owner: Owner, amount: Increment
     ) -> None:
@@ -265,6 +276,10 @@ class Accumulator:
             return
         key = Key(record.device, self.incarnation, *owner, evidence, record.record_id)
         register = self.registers.get(key)
+        if register is None and self._full:
+            self.overflowed += 1
+            key = dataclasses.replace(key, allocation=OVERFLOW, phase=0)
+            register = self.registers.get(key)
         if register is None:
             register = self.registers[key] = Register()
             carry = self.carries.pop(carry_owner(key), None)

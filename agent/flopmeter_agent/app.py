@@ -22,9 +22,10 @@ from pathlib import Path
 
 from flopmeter_agent.claim_report import claiming, socket_path
 from flopmeter_agent.claims import ClaimBook
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.display import DisplayEstimate
-from flopmeter_agent.hours import Hours
+from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
 from flopmeter_agent.loop import AgentLoop, Identity
@@ -55,7 +56,9 @@ from flopmeter_proto.link import Link, ReportSource
 logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "journal"
+CLOSED_NAME = "closed"
 HOURS_NAME = "hours"
+STATE_NAMES = (JOURNAL_NAME, CLOSED_NAME, HOURS_NAME)
 
 LAST_REPORT_DEADLINE_S = 5.0
 """How long a stopping agent tries to hand over its last readings; the journal keeps them anyway."""
@@ -122,15 +125,14 @@ class AgentApp:
         if not chosen.sensor.simulated:
             host_lock = HostLock()
             self._teardown.callback(host_lock.release)
-        journal = open_journal(config.state)
-        self._teardown.callback(journal.close)
-        hours_journal = open_journal(config.state, HOURS_NAME)
-        self._teardown.callback(hours_journal.close)
+        files = {name: open_file(config.state, name) for name in STATE_NAMES}
+        for file in files.values():
+            self._teardown.callback(file.close)
         parts = parse_device_table(builtin_table("devices.toml"))
         phases = PhaseBook(self._sample_now.set)
         self.loop = AgentLoop(
             chosen.sensor,
-            journal,
+            Journal(files[JOURNAL_NAME]),
             chosen.clock,
             Identity(
                 node=config.node_name,
@@ -145,7 +147,8 @@ class AgentApp:
             rated_power_w=lambda record: parts.recognise(record).power_w,
             contradiction=parts.contradiction,
             display=DisplayEstimate(parts),
-            hours=Hours(hours_journal),
+            closed=open_closed(files[CLOSED_NAME]),
+            hours=open_hours(files[HOURS_NAME]),
             phases=phases,
         )
         source, claims = self._claiming(config, clock, phases, simulated=chosen.sensor.simulated)
@@ -303,14 +306,14 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
     return Chosen(choice.sensor, clock, choice.reason, period_ns)
 
 
-def open_journal(folder: Path, name: str = JOURNAL_NAME) -> Journal:
-    """Open a journal of a state folder: that of the registers, or that of the hours.
+def open_file(folder: Path, name: str = JOURNAL_NAME) -> OsBlockFile:
+    """Open the file of a journal of a state folder.
 
     Raises:
-        StorageError: it cannot be opened, or both of its slots are damaged.
+        StorageError: it cannot be opened.
     """
     try:
-        return Journal(OsBlockFile(folder / name))
+        return OsBlockFile(folder / name)
     except OSError as error:
         raise StorageError(
             f"the journal in {folder} cannot be opened ({os.strerror(error.errno or 0)})"

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flopmeter_agent.journal import Journal
+from flopmeter_agent import packing
+from flopmeter_agent.journal import BlockFile, Journal
 from flopmeter_core.errors import DataError, StorageError
 from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Register
 from flopmeter_core.reports import Durability, HourlyAcknowledgement, HourlyVector
@@ -30,8 +31,11 @@ from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
 
+SLOT_BYTES = 512 * 1024
+
 MAXIMUM_ROWS = 4_096
-"""Rows kept: 19 days of 9 keys by the hour; a row is about 200 bytes in the journal."""
+"""Rows kept: 19 days of 9 keys by the hour; a row is about 130 bytes in the journal. Where they are
+longer the journal's room is what limits them."""
 
 ROWS_PER_REPORT = 500
 """Rows in one report, oldest first; a backlog goes out over several reports."""
@@ -45,7 +49,8 @@ RETRY_NS = NS_PER_HOUR
 Instant = tuple[int, int, int]
 """Boot time and Unix time of one sample in ns, and how many hours were closed before it."""
 
-FORMAT = 1
+FORMAT = 2
+FIRST_FORMAT = 1
 
 
 class Hours:
@@ -138,6 +143,9 @@ class Hours:
             # From now on a restart knows that the rows kept here are all there were.
             self.incarnation = incarnation
             self._closings = 0
+            # What ended has no further rows that could be owed anything.
+            self._owed = {of: first for of, first in self._owed.items() if self._is_open(of)}
+            self._recorded = {of: last for of, last in self._recorded.items() if self._is_open(of)}
             self._write()
         self._instant = (boot_ns, wall_ns, self._closings)
 
@@ -192,14 +200,26 @@ class Hours:
         """Trust no hour that was acknowledged: the ledger may have lost it.
 
         Args:
-            keys: every open and closed key.
+            keys: the open ones; of a closed one only the rows that wait can be told again.
         """
         self._retry_boot_ns = 0
-        owed = dict.fromkeys(keys, 0)
-        for place, row in self._rows.items():
-            self._rows[place] = replace(row, first_hour=owed.pop(row.key, row.first_hour))
-        self._owed.update(owed)
+        told: set[Key] = set()
+        for place, row in sorted(self._rows.items(), key=lambda item: item[0][1]):
+            if row.key not in told:
+                self._rows[place] = replace(row, first_hour=0)
+                told.add(row.key)
+        self._owed.update(dict.fromkeys(set(keys) - told, 0))
         self._write()
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Drop the rows of keys that were added up into others and that no ledger will know."""
+        gone = set(keys)
+        if gone:
+            self._rows = {place: row for place, row in self._rows.items() if row.key not in gone}
+            for key in gone:
+                self._owed.pop(key, None)
+                self._recorded.pop(key, None)
+            self._write()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -227,24 +247,27 @@ class Hours:
         self._closings += 1
         if closed or self._reach:
             self._reach.clear()
-            self._thin(hour)
+            self._thin(hour, self._maximum_rows)
             self._write()
 
-    def _thin(self, now_hour: int) -> None:
+    def _is_open(self, key: Key) -> bool:
+        return key.incarnation == self.incarnation
+
+    def _thin(self, now_hour: int, limit: int) -> None:
         """Make room: merge older hours, and where that is not enough drop the oldest."""
         before = len(self._rows)
-        if before <= self._maximum_rows:
+        if before <= limit:
             return
         for span, younger in THINNING:
             self._merge(span, now_hour - younger)
-            if len(self._rows) <= self._maximum_rows:
+            if len(self._rows) <= limit:
                 break
-        while len(self._rows) > self._maximum_rows:
+        while len(self._rows) > limit:
             self._drop(min(self._rows.values(), key=lambda row: row.hour))
         if not self.thinned:
             logger.warning(
                 "too many hours wait for a collector; older ones are thinned to days or more",
-                extra=fields(before=before, now=len(self._rows), limit=self._maximum_rows),
+                extra=fields(before=before, now=len(self._rows), limit=limit),
             )
         self.thinned = True
 
@@ -275,7 +298,7 @@ class Hours:
             heir = min(later, key=lambda each: each.hour)
             first = min(heir.first_hour, row.first_hour)
             self._rows[heir.key, heir.hour] = replace(heir, first_hour=first)
-        else:
+        elif self._is_open(row.key):
             self._owed[row.key] = min(self._owed.get(row.key, row.first_hour), row.first_hour)
 
     def _write(self) -> None:
@@ -283,7 +306,12 @@ class Hours:
         if self._journal is None:
             return
         try:
-            self._journal.write(self._encode())
+            payload = self._encode()
+            while self._rows and len(payload) > self._journal.room:
+                newest = max(row.hour for row in self._rows.values())
+                self._thin(newest, len(self._rows) * 3 // 4)
+                payload = self._encode()
+            self._journal.write(payload)
             self._failed = False
         except StorageError as error:
             # Resolution may be lost, work never: the registers have a journal of their own.
@@ -292,59 +320,71 @@ class Hours:
             self._failed = True
 
     def _encode(self) -> bytes:
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "incarnation": self.incarnation,
-                "closings": self._closings,
-                "rows": [
-                    [
-                        _key_out(row.key),
-                        row.sequence,
-                        row.vector,
-                        row.first_hour,
-                        row.boot_ns,
-                        row.wall_ns,
-                    ]
-                    for row in self._rows.values()
-                ],
-                "owed": [[_key_out(key), first] for key, first in self._owed.items()],
-                "reach": self._reach,
-            },
-            separators=(",", ":"),
-        ).encode()
+        names = packing.Names()
+        rows = [
+            names.key(row.key)
+            + packing.numbers_out(row.sequence, row.first_hour, row.boot_ns, row.wall_ns)
+            + packing.vector_out(row.vector)
+            for row in self._rows.values()
+        ]
+        # A row without a sequence is no hour: it says what the key's next one reaches back to.
+        rows += [
+            names.key(key) + packing.numbers_out(0, first, 0, 0) + packing.vector_out(())
+            for key, first in self._owed.items()
+        ]
+        head = {
+            "format": FORMAT,
+            "incarnation": self.incarnation,
+            "closings": self._closings,
+            "reach": self._reach,
+            "names": names.texts,
+        }
+        return packing.join(head, rows)
 
     def _decode(self, payload: bytes) -> None:
         try:
-            tree = json.loads(payload)
-            if tree["format"] != FORMAT:
+            if payload.startswith(b"{"):
+                tree = json.loads(payload)
+                rows = [_row_in(row) for row in tree["rows"]]
+                self._owed = {_key_in(key): first for key, first in tree["owed"]}
+            else:
+                packed = packing.Packed(payload)
+                tree = packed.head
+                rows = []
+                for key in packed.rows():
+                    sequence, first, boot_ns, wall_ns = packed.numbers(4)
+                    vector = tuple(packed.vector())
+                    if sequence:
+                        rows.append(HourlyVector(key, sequence, vector, first, boot_ns, wall_ns))
+                    else:
+                        self._owed[key] = first
+            if tree["format"] not in (FIRST_FORMAT, FORMAT):
                 raise DataError(
-                    f"the journal of hours has format {tree['format']}, this agent reads {FORMAT}; "
-                    "upgrade the agent"
+                    f"the journal of hours has format {tree['format']}, this agent reads up to "
+                    f"{FORMAT}; upgrade the agent"
                 )
-            rows = [
-                HourlyVector(_key_in(key), sequence, _vector_in(vector), first, boot_ns, wall_ns)
-                for key, sequence, vector, first, boot_ns, wall_ns in tree["rows"]
-            ]
             self._rows = {(row.key, row.hour): row for row in rows}
-            self._owed = {_key_in(key): first for key, first in tree["owed"]}
             self._reach = dict(tree["reach"])
             self.incarnation, self._closings = tree["incarnation"], tree["closings"]
-        except (ValueError, KeyError, TypeError) as error:
+        except packing.MALFORMED as error:
             raise DataError(f"the journal of hours cannot be read: {error}") from error
         for row in rows:
             self._recorded[row.key] = max(row.sequence, self._recorded.get(row.key, 0))
 
 
-def _key_out(key: Key) -> list[Any]:
-    return [
-        key.device,
-        key.incarnation,
-        key.allocation,
-        key.phase,
-        int(key.evidence),
-        key.record,
-    ]
+def open_hours(file: BlockFile) -> Hours:
+    """The hours in a file of their own.
+
+    Raises:
+        StorageError, OSError: it cannot be read.
+        DataError: its content cannot be read.
+    """
+    return Hours(Journal(file, slot_bytes=SLOT_BYTES))
+
+
+def _row_in(row: Any) -> HourlyVector:
+    key, sequence, vector, first, boot_ns, wall_ns = row
+    return HourlyVector(_key_in(key), sequence, _vector_in(vector), first, boot_ns, wall_ns)
 
 
 def _key_in(row: Any) -> Key:

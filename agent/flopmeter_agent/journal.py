@@ -1,17 +1,20 @@
-"""The agent's memory on disk: checksummed slots, two written in turn and the one synced last.
+"""One state on disk: checksummed slots, written in turn, of which the one synced last is spared.
 
 Owns: the slot format, and the order of write and sync.
 May touch: one file, through the block file it is given.
-Called by the loop: `write` after each sample (survives kill -9), `sync` before each report
-(survives power loss but for the newest report period); only what was synced is ever sent.
+Called by the keepers of an agent's memory (loop, closed, hours, claims): `write` survives kill -9,
+`sync` survives power loss; only what was synced is ever sent.
 A slot that is torn or garbled fails its checksum and the newest whole one is used. The slot that
-was synced last is never written over before another one is: whatever a power cut does to the other
-two, what was reported stays.
-Explained in docs/adr/0005-delivery-and-durability.md.
+was synced last is never written over before another one is: whatever a power cut does to the
+others, what was reported stays. All slots are reserved when the file is made, so that a disk that
+fills up later takes nothing from them.
+Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import struct
@@ -25,8 +28,13 @@ _HEADER = struct.Struct("<8sQQ16s")
 """Magic, write number, payload length, first 16 bytes of the SHA-256 of number and payload."""
 
 SLOTS = 3
-SMALLEST_SLOT_BYTES = 256 * 1024
+"""Two written in turn and the one synced last; two are enough where each write is synced."""
+
+SLOT_BYTES = 64 * 1024
 LARGEST_SLOT_BYTES = 64 * 1024 * 1024
+
+_DAMAGED = (-1, b"")
+"""What is read of a slot that is neither empty nor whole."""
 
 
 class BlockFile(Protocol):
@@ -113,41 +121,70 @@ class OsBlockFile:
 
 
 class Journal:
-    """Keeps the newest state in one of two slots."""
+    """Keeps the newest state in one of a few slots."""
 
-    def __init__(self, file: BlockFile) -> None:
-        """Read what is there.
+    def __init__(
+        self, file: BlockFile, *, slots: int = SLOTS, slot_bytes: int = SLOT_BYTES
+    ) -> None:
+        """Read what is there, and make it durable: a killed process leaves it unsynced.
+
+        Args:
+            file: holds this journal and nothing else.
+            slots: 2 or more; always the same for one file.
+            slot_bytes: of a new file; an older one with larger slots shrinks to it when its
+                state fits.
 
         Raises:
-            StorageError: the file is not a journal.
+            StorageError: the file holds no whole state.
+            OSError: the file cannot be read.
         """
         self._file = file
-        self._slot_bytes = max(SMALLEST_SLOT_BYTES, file.size() // SLOTS)
+        self._slots = slots
+        self._wanted_slot_bytes = slot_bytes
+        self._slot_bytes = max(slot_bytes, file.size() // slots)
         self._write_number = 0
         self._payload: bytes | None = None
         self._newest_slot: int | None = None
         self._synced_slot: int | None = None
+        # A sync of this file has failed: another one on it would prove nothing.
+        self._sync_spent = False
         self.damaged_slots = 0
         self._load()
+        with contextlib.suppress(StorageError):  # tried again, on a new file, before a report
+            self.sync()
 
     @property
     def payload(self) -> bytes | None:
         """The newest state that was written whole; None in a new journal."""
         return self._payload
 
+    @property
+    def room(self) -> int:
+        """Bytes of the largest state that fits into the slots as they are."""
+        return self._slot_bytes - _HEADER.size
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._file.size()
+
     def write(self, payload: bytes) -> None:
-        """Put a state into the slot that does not hold the newest one.
+        """Put a state into a slot that does not hold the newest one.
+
+        What does not go into the old file (a bad block, or slots that are too small) goes whole
+        into a new one.
 
         Raises:
             StorageError: the disk is full or failing; the older state is still there.
         """
         number = self._write_number + 1
         slot = self._free_slot()
+        length = _HEADER.size + len(payload)
         try:
-            if _HEADER.size + len(payload) > self._slot_bytes or self._file.size() == 0:
+            if length > self._slot_bytes or self._file.size() == 0:
                 self._rewrite(slot, number, payload)
-            else:
-                self._file.write(slot * self._slot_bytes, _slot(number, payload))
+            elif length > self._wanted_slot_bytes or not self._shrunk(slot, number, payload):
+                self._write_slot(slot, number, payload)
         except OSError as error:
             raise StorageError(
                 f"the journal cannot be written ({error.strerror}); free space on the disk of "
@@ -169,8 +206,9 @@ class Journal:
         if self._newest_slot is None or self._newest_slot == self._synced_slot:
             return
         try:
-            self._file.sync()
+            self._sync_file()
         except OSError:
+            self._sync_spent = True
             try:
                 self._rewrite(self._newest_slot, self._write_number, self._payload or b"")
             except OSError as error:
@@ -185,35 +223,64 @@ class Journal:
         self._file.close()
 
     def _load(self) -> None:
-        slots = [self._read_slot(slot * self._slot_bytes) for slot in range(SLOTS)]
-        whole = [(*read, slot) for slot, read in enumerate(slots) if read is not None]
+        found = [self._read_slot(slot, self._slot_bytes) for slot in range(self._slots)]
+        self.damaged_slots = found.count(_DAMAGED)
+        whole = [(*read, slot) for slot, read in enumerate(found) if read not in (None, _DAMAGED)]
         if whole:
-            # What a new process can read has survived whatever ended the one before.
             self._write_number, self._payload, self._newest_slot = max(whole)
-            self._synced_slot = self._newest_slot
         elif self.damaged_slots:
             raise StorageError(
                 "every slot of the journal is damaged; move the state folder away and start "
                 "again: closed work that was acknowledged is safe in the collector's ledger"
             )
 
-    def _read_slot(self, offset: int) -> tuple[int, bytes] | None:
+    def _read_slot(self, slot: int, slot_bytes: int) -> tuple[int, bytes] | None:
+        """Number and state of a slot; None of an empty one, _DAMAGED of a torn one."""
+        offset = slot * slot_bytes
         head = self._file.read(offset, _HEADER.size)
         if not head.strip(b"\0"):
             return None
         if len(head) == _HEADER.size:
             magic, number, length, digest = _HEADER.unpack(head)
-            if magic == MAGIC and length <= self._slot_bytes - _HEADER.size:
+            if magic == MAGIC and length <= slot_bytes - _HEADER.size:
                 payload = self._file.read(offset + _HEADER.size, length)
                 if digest == _digest(number, payload):
                     return number, payload
-        self.damaged_slots += 1
-        return None
+        return _DAMAGED
 
     def _free_slot(self) -> int:
-        """A slot that holds neither the newest state nor the one synced last."""
+        """A slot that holds neither the newest state nor the one synced last.
+
+        Of two slots that differ the one synced last is spared: what is only written may be lost
+        to a power cut anyway.
+        """
+        slots = range(self._slots)
         taken = (self._newest_slot, self._synced_slot)
-        return next(slot for slot in range(SLOTS) if slot not in taken)
+        free = [slot for slot in slots if slot not in taken]
+        return free[0] if free else next(slot for slot in slots if slot != self._synced_slot)
+
+    def _write_slot(self, slot: int, number: int, payload: bytes) -> None:
+        try:
+            self._file.write(slot * self._slot_bytes, _slot(number, payload))
+        except OSError:
+            self._rewrite(slot, number, payload)
+
+    def _shrunk(self, slot: int, number: int, payload: bytes) -> bool:
+        """Move to smaller slots where an earlier version left larger ones; whether it did."""
+        if self._slot_bytes <= self._wanted_slot_bytes:
+            return False
+        larger, self._slot_bytes = self._slot_bytes, self._wanted_slot_bytes
+        try:
+            self._rewrite(slot, number, payload)
+        except OSError:
+            self._slot_bytes = self._wanted_slot_bytes = larger
+            return False
+        return True
+
+    def _sync_file(self) -> None:
+        if self._sync_spent:
+            raise OSError(errno.EIO, "an earlier sync of this file failed")
+        self._file.sync()
 
     def _rewrite(self, slot: int, number: int, payload: bytes) -> None:
         """Go on in a new, durable file whose slots are large enough for this state."""
@@ -221,10 +288,30 @@ class Journal:
         while slot_bytes < _HEADER.size + len(payload):
             slot_bytes *= 2
         if slot_bytes > LARGEST_SLOT_BYTES:
-            raise StorageError("the journal would pass 64 MiB a slot: too many allocations at once")
-        self._file.rewrite(SLOTS * slot_bytes, slot * slot_bytes, _slot(number, payload))
+            raise StorageError("the journal would pass 64 MiB a slot: too many devices at once")
+        content = _slot(number, payload)
+        try:
+            self._file.rewrite(self._slots * slot_bytes, slot * slot_bytes, content)
+        except OSError:
+            self._look_again(slot, slot_bytes, number)
+            raise
         self._slot_bytes = slot_bytes
         self._synced_slot = slot
+        self._sync_spent = False
+
+    def _look_again(self, slot: int, slot_bytes: int, number: int) -> None:
+        """After a new file failed: it may stand in the old one's place, though not durably."""
+        with contextlib.suppress(OSError):
+            others = [each for each in range(self._slots) if each != slot]
+            if self._file.size() != self._slots * slot_bytes or any(
+                self._read_slot(each, slot_bytes) for each in others
+            ):
+                return
+            read = self._read_slot(slot, slot_bytes)
+            if read is not None and read[0] == number:
+                self._slot_bytes, self._newest_slot, self._synced_slot = slot_bytes, slot, None
+                self._write_number, self._payload = read
+                self._sync_spent = True
 
 
 def _slot(number: int, payload: bytes) -> bytes:

@@ -1,43 +1,40 @@
 """The agent's heart: sample, journal, report, take acknowledgements.
 
-Owns: the order of those steps, and what is open, closed and acknowledged.
+Owns: the order of those steps, what is open and acknowledged, and when an incarnation ends.
 May touch: the sensor, the journal and the clock it is given; no socket, no thread.
 Called by app (from one sampling thread and one sender) and by lab.replay, one step at a time.
-Explained in docs/adr/0005-delivery-and-durability.md.
+Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_agent import state
-from flopmeter_agent.accumulate import Accumulator, carry_owner
+from flopmeter_agent.accumulate import Accumulator
+from flopmeter_agent.closed import ClosedRegisters
+from flopmeter_agent.counters import LoopCounters
+from flopmeter_agent.delivery import Delivery
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
-from flopmeter_agent.phases import PhaseBook
+from flopmeter_agent.past import Past
+from flopmeter_agent.phases import PhaseBook, phase_of
 from flopmeter_agent.sensors.base import Baseline, Failure, Readout, ResumingSensor, Sensor
-from flopmeter_agent.state import AgentState, StoredRegister
-from flopmeter_agent.suspects import Suspects
-from flopmeter_core.allocations import NONE, named_run
+from flopmeter_agent.state import AgentState, StateWriter, StoredRegister
+from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, NotPermittedError, SensorError, StorageError
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.registers import COMPONENT_COUNT, Key, Register
 from flopmeter_core.reports import (
-    MAXIMUM_VECTORS_PER_REPORT,
-    Acknowledgement,
     Answer,
     Durability,
     Hello,
     HourlyVector,
-    KeyedVector,
-    LedgerPosition,
     Report,
 )
 from flopmeter_core.suspicion import Check
@@ -47,26 +44,16 @@ from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
 
-DEVICES_REFRESH_NS = 60 * NS_PER_S
-"""How often devices are listed again; a failed reading lists them at once."""
+MAXIMUM_OPEN = 128
+"""Registers an incarnation may grow to before the next one begins: the state written at each sample
+stays small. Eight for each device where there are more."""
 
-RENEWAL_NS = NS_PER_HOUR
+QUARANTINE_RENEWAL_NS = NS_PER_HOUR
 """Shortest life of an incarnation that quarantine ends: a device whose every vector cannot be true
 must not fill journal and ledger with closed keys."""
 
-
-@dataclass(slots=True)
-class LoopCounters:
-    """What the loop counts of its own work, for the agent's metrics."""
-
-    reads: int = 0
-    read_failures: int = 0
-    read_duration_ns: int = 0
-    samples: int = 0
-    reports: int = 0
-    refused_vectors: int = 0
-    suspects: Suspects = dataclasses.field(default_factory=Suspects)
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+DEVICES_REFRESH_NS = 60 * NS_PER_S
+"""How often devices are listed again; a failed reading lists them at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +86,7 @@ class AgentLoop:
         clock: Clock,
         identity: Identity,
         *,
+        closed: ClosedRegisters,
         incarnation: str,
         period_ns: int,
         sensor_reason: str = "",
@@ -113,7 +101,7 @@ class AgentLoop:
 
         Args:
             sensor: reads the devices.
-            journal: the agent's memory.
+            journal: the agent's memory of what is open.
             clock: the clock the sensor stamps its readings with.
             identity: who the agent is.
             sensor_reason: why this sensor was chosen, for display.
@@ -121,9 +109,9 @@ class AgentLoop:
             display: makes the estimate that rides along with reports; none rides without it.
             hours: keeps the vectors at the ends of hours; in memory only when None.
             phases: the phases that training processes name; all runs stay in phase 0 when None.
+            closed: the final vectors of incarnations that ended.
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
-            new_incarnation: draws more of them, for when the collector quarantines a vector;
-                without it the agent goes on in the same incarnation.
+            new_incarnation: draws more of them; they come from the first one when None.
             period_ns: the sampling period on `clock`.
             rated_power_w: rated power of a device in W, 0 where it is not known; makes silent
                 counters suspect.
@@ -144,22 +132,20 @@ class AgentLoop:
         self._hours = hours if hours is not None else Hours()
         self._phases = phases if phases is not None else PhaseBook()
         self._offered: tuple[HourlyVector, ...] = ()
-        self._accumulator = Accumulator(incarnation, period_ns, rated_power_w)
+        self._accumulator = Accumulator(incarnation, period_ns, rated_power_w, MAXIMUM_OPEN)
+        self._writer = StateWriter()
         self._records: dict[str, DeviceRecord] = {}
         self._current: dict[str, DeviceRecord] = {}
-        self._closed: dict[Key, StoredRegister] = {}
-        # Durable at the root, so that nobody needs this node's copy any more.
-        self._acknowledged: dict[Key, int] = {}
-        # Durable at a relay that forwards them: not sent again, and not let go of either.
-        self._at_relay: dict[Key, int] = {}
-        self._position: LedgerPosition | None = None
+        self._closed = closed
+        # What an earlier process left open, until it is among the closed ones.
+        self._left: AgentState | None = None
+        self._delivery = Delivery(closed)
+        self._past = Past(closed, clock, incarnation, new_incarnation)
+        self._quarantine_renewal_ns = 0
+        self._ended_totals: dict[str, list[int]] = {}
+        self._synced_ns: int | None = None
         self._devices_listed_ns: int | None = None
         self._lock = threading.Lock()
-        # Refused by the collector that is asked now: sent again only by the next agent process.
-        self._refused: dict[Key, int] = {}
-        self._new_incarnation = new_incarnation
-        self._quarantined = False
-        self._renewed_boot_ns: int | None = None
         # Registers hold more than the journal: nothing of it may leave, or the next incarnation
         # would count the same period again from the journal's older baseline.
         self._ahead_of_journal = False
@@ -195,8 +181,10 @@ class AgentLoop:
         Raises:
             StorageError: the journal could not be written; the registers in memory are intact.
         """
-        now_ns = self._clock.monotonic_ns()
-        self._list_devices(now_ns)
+        with self._lock:
+            if not self._begun():
+                return
+        self._list_devices(self._clock.monotonic_ns())
         started_ns, started_boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
         # From before the read: a phase heard of meanwhile did not hold at the reading yet.
         phases = self._phases.in_force()
@@ -210,6 +198,7 @@ class AgentLoop:
         self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
         suspicions = list(readout.suspicions)
         with self._lock:
+            self._renew_when_due()
             self._ahead_of_journal = True
             self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for reading in readout.readings:
@@ -221,14 +210,13 @@ class AgentLoop:
                 self._note_gap(reading.device, reading.boottime_ns)
                 allocation = reading.allocation or self._identity.allocation
                 suspicions += self._accumulator.observe(
-                    record, reading, allocation=allocation, phase=_phase(phases, allocation)
+                    record, reading, allocation=allocation, phase=phase_of(phases, allocation)
                 )
             # Silence is judged from before the read: a wait for the lock is nobody's silence.
             self._account_for_silence(started_ns, started_boot_ns, phases)
             self._phases.hold({d.allocation for d in self._accumulator.devices.values()})
             self.counters.samples += 1
             self._note_instant()
-            self._renew_when_quarantined()
             self._write_journal()
         self.counters.suspects.note({r.device for r in readout.readings}, suspicions)
 
@@ -248,7 +236,7 @@ class AgentLoop:
             allocation=user,
             monotonic_ns=monotonic_ns,
             boottime_ns=boottime_ns,
-            phase=_phase(self._phases.in_force(), user),
+            phase=phase_of(self._phases.in_force(), user),
         )
 
     def end_devices(self, allocation: str) -> None:
@@ -262,7 +250,7 @@ class AgentLoop:
                     monotonic_ns=self._clock.monotonic_ns(),
                     boottime_ns=self._clock.boottime_ns(),
                     allocation=allocation,
-                    phase=_phase(self._phases.in_force(), allocation),
+                    phase=phase_of(self._phases.in_force(), allocation),
                 )
             self._note_instant()
             self._write_journal()
@@ -274,7 +262,12 @@ class AgentLoop:
             StorageError: the journal could not be made durable.
         """
         with self._lock:
-            self._journal.sync()
+            self._sync()
+
+    @property
+    def synced_ns(self) -> int | None:
+        """Monotonic time of the newest sync in ns; None before the first."""
+        return self._synced_ns
 
     def close_hour(self) -> None:
         """Close the running hour too, so that its vectors can be reported: the agent stops."""
@@ -297,11 +290,13 @@ class AgentLoop:
                     "the journal does not hold the newest readings, so nothing is sent; "
                     "free space on the disk of the state folder"
                 )
-            vectors = self._unacknowledged()
+            registers = self._accumulator.registers
+            vectors = self._delivery.unacknowledged(registers)
             self._offered = self._hours.unsent(self._clock.boottime_ns())
-            if not vectors and not self._offered and not self._at_relay:
+            if not vectors and not self._offered and not self._delivery.waits_for_root:
                 return None
-            self._journal.sync()
+            self._note_sent({keyed.key for keyed in vectors})
+            self._sync()
             self.counters.reports += 1
             return Report(
                 records=self._records,
@@ -319,47 +314,30 @@ class AgentLoop:
         restored or lost: everything is sent again.
         """
         with self._lock:
-            if self._position is not None and _went_back(self._position, answer.position):
-                logger.warning("the collector's ledger went back; everything is sent again")
-                self._acknowledged.clear()
-                self._refused.clear()
-                self._at_relay.clear()
-                self._hours.went_back([*self._closed, *self._accumulator.registers])
-            self._position = answer.position
-            for ack in answer.acknowledgements:
-                if ack.durability is Durability.REFUSED:
-                    self.counters.refused_vectors += 1
-                    self._refused[ack.key] = ack.sequence
-                    logger.error(
-                        "the collector refused a register",
-                        extra=fields(device=ack.key.device, reason=ack.reason),
-                    )
-                    continue
-                if ack.durability is Durability.QUARANTINED:
-                    self._note_quarantine(ack)
-                self._note_durable(ack)
+            self.counters.refused_vectors += sum(
+                ack.durability in (Durability.REFUSED, Durability.QUARANTINED)
+                for ack in answer.acknowledgements
+            )
+            registers = self._accumulator.registers
+            reason = self._delivery.take(answer, registers, up_ns=self._past.up_ns())
+            if reason:
+                logger.warning("everything is sent again", extra=fields(reason=reason))
+                self._hours.went_back(registers)
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
             self._offered = ()
 
     def held(self) -> dict[Key, Register]:
         """A copy of every register held, open and closed; what is acknowledged may be gone."""
         with self._lock:
-            held = {key: stored.register for key, stored in self._closed.items()}
-            held |= self._accumulator.registers
-            return {
+            return self._closed.held() | {
                 key: Register(list(each.units), list(each.carry), each.sequence)
-                for key, each in held.items()
+                for key, each in self._accumulator.registers.items()
             }
 
     def device_totals(self) -> dict[str, list[int]]:
-        """Registers of this incarnation summed by device, for display."""
-        totals: dict[str, list[int]] = {}
+        """Registers of this process summed by device, for display."""
         with self._lock:
-            for key, register in self._accumulator.registers.items():
-                total = totals.setdefault(key.device, [0] * COMPONENT_COUNT)
-                for place, amount in enumerate(register.units):
-                    total[place] += amount
-        return totals
+            return self._totals()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -374,18 +352,32 @@ class AgentLoop:
                 f"the state folder holds {kind} readings and sensor {self._sensor.name} makes the "
                 "other kind; use another state folder"
             )
+        self._records.update(self._closed.records)
         self._records.update(old.records)
-        self._position = old.position
-        for stored in old.registers:
-            self._closed[stored.key] = stored
-            self._acknowledged[stored.key] = stored.acknowledged
-            if any(stored.register.carry):
-                # The fraction below one unit goes on in the successor's register.
-                carry = list(stored.register.carry)
-                self._accumulator.carries[carry_owner(stored.key)] = carry
+        self._delivery.resume(old)
+        self._past.resume(old)
+        self._left = old
+        self._begun()
+
+    def _begun(self) -> bool:
+        """Whether this incarnation may register: the one before has to be among the closed ones.
+
+        Where there is no room for it, or the disk fails, nothing is registered and the journal
+        keeps its baselines: what counters have counted meanwhile is found when there is room.
+        """
+        old = self._left
+        if old is None:
+            return True
+        if not self._past.worth_trying:
+            return False
+        same_boot = self._past.is_of_this_boot(old)
+        if not self._absorb(old.incarnation, old.registers, in_this_boot=same_boot):
+            return False
+        self._left = None
+        self._accumulator.carries = self._closed.carries()
         left = {stored.key: stored.register for stored in old.registers}
         self._hours.resume(old.incarnation, old.instant, left)
-        if old.boot_id == self._clock.boot_id:
+        if same_boot:
             for device in old.devices:
                 self._accumulator.resume_device(device)
             if isinstance(self._sensor, ResumingSensor):
@@ -400,48 +392,90 @@ class AgentLoop:
                 self._phases.resume(old.phases)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise DataError(f"the journal's phases cannot be read: {error!r}") from error
+        return True
 
-    def _note_durable(self, ack: Acknowledgement) -> None:
-        root = self._acknowledged.get(ack.key, 0)
-        if ack.durability is not Durability.HERE:
-            root = self._acknowledged[ack.key] = max(ack.sequence, root)
-        elif ack.sequence > max(root, self._at_relay.get(ack.key, 0)):
-            self._at_relay[ack.key] = ack.sequence
-        if self._at_relay.get(ack.key, root + 1) <= root:
-            del self._at_relay[ack.key]
+    def renew(self) -> bool:
+        """End this incarnation and begin the next one, without a gap.
 
-    def _note_quarantine(self, ack: Acknowledgement) -> None:
-        """The collector keeps this vector apart: it has it, and counts it in no figure."""
-        self.counters.refused_vectors += 1
-        if ack.key.incarnation == self.incarnation:
-            self._quarantined = True
-        logger.error(
-            "the collector quarantined a register",
-            extra=fields(device=ack.key.device, reason=ack.reason),
-        )
+        Its keys are never written again. Only between two samples: the journal has to hold what
+        the registers hold.
 
-    def _renew_when_quarantined(self) -> None:
-        """Go on in a new incarnation, so that one bad vector does not hold up the work after it.
-
-        The old registers become closed keys, as after a restart; baselines go on, so that no
-        period is lost or read twice.
+        Returns:
+            Whether it was done; not where the closed ones have no room.
         """
+        before = self._accumulator
+        if not self._absorb(
+            before.incarnation, self._delivery.stored(before.registers), in_this_boot=True
+        ):
+            return False
+        self._hours.close(before.registers)
+        self._ended_totals = self._totals()
+        before.renew(self._past.next_incarnation())
+        for device in list(before.devices.values()):
+            before.resume_device(device)
+        self._writer = StateWriter()
+        self._delivery.renew()
+        current = {record.record_id: record for record in self._current.values()}
+        self._records = {**self._closed.records, **current, **self._device_records()}
+        return True
+
+    def _renew_when_due(self) -> None:
+        """Begin the next incarnation where this one has grown, or its vectors are not believed."""
+        accumulator = self._accumulator
+        devices = len(accumulator.devices)
+        limit = max(MAXIMUM_OPEN, 8 * devices)
+        accumulator.maximum_registers = limit
         boot_ns = self._clock.boottime_ns()
-        renewed_ns = self._renewed_boot_ns
-        if not self._quarantined or self._new_incarnation is None:
+        if self._ahead_of_journal:
             return
-        if renewed_ns is not None and boot_ns - renewed_ns < RENEWAL_NS:
+        if self._delivery.quarantined and boot_ns >= self._quarantine_renewal_ns:
+            # One bad vector must not hold up the work after it.
+            self._quarantine_renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
+            self.renew()
+        # A sample adds a register for what each device did, and one for its silence.
+        if len(accumulator.registers) + 2 * devices <= limit:
             return
-        self._quarantined = False
-        self._renewed_boot_ns = boot_ns
-        self._hours.close(self._accumulator.registers)
-        for key, register in self._accumulator.renew(self._new_incarnation()).items():
-            self._closed[key] = StoredRegister(key, register, self._acknowledged.get(key, 0))
-        self._note_instant()
+        if self._past.worth_trying:
+            self.renew()
+
+    def _absorb(
+        self, incarnation: str, registers: list[StoredRegister], *, in_this_boot: bool
+    ) -> bool:
+        gone = self._past.absorb(
+            incarnation,
+            registers,
+            self._records,
+            running=self.incarnation,
+            in_this_boot=in_this_boot,
+            refused=self._delivery.refused,
+        )
+        if gone:
+            self._hours.forget(gone)
+        return gone is not None
+
+    def _totals(self) -> dict[str, list[int]]:
+        totals = {device: list(total) for device, total in self._ended_totals.items()}
+        for key, register in self._accumulator.registers.items():
+            total = totals.setdefault(key.device, [0] * COMPONENT_COUNT)
+            for place, amount in enumerate(register.units):
+                total[place] += amount
+        return totals
 
     def _write_journal(self) -> None:
-        self._journal.write(state.encode(self._state()))
+        self._journal.write(self._writer.encode(self._state()))
         self._ahead_of_journal = False
+
+    def _sync(self) -> None:
+        # An open state builds on the closed ones: it may not outlive them.
+        self._closed.sync()
+        self._journal.sync()
+        self._synced_ns = self._clock.monotonic_ns()
+
+    def _note_sent(self, keys: set[Key]) -> None:
+        """Keep durably what a collector may come to know."""
+        if self._delivery.mark_sent(keys & self._accumulator.registers.keys()):
+            self._write_journal()
+        self._closed.offer(keys - self._accumulator.registers.keys())
 
     def _note_gap(self, device: str, boot_ns: int) -> None:
         """Tell the hours since when the work and the time registered next may have been."""
@@ -500,7 +534,7 @@ class AgentLoop:
                 monotonic_ns=now_ns,
                 boottime_ns=boot_ns,
                 allocation=user,
-                phase=_phase(phases, user),
+                phase=phase_of(phases, user),
             )
             self._devices_listed_ns = None
 
@@ -518,46 +552,26 @@ class AgentLoop:
             ((key, register.vector) for key, register in registers), self._records
         )
 
-    def _unacknowledged(self) -> list[KeyedVector]:
-        registers = itertools.chain(
-            ((key, stored.register) for key, stored in self._closed.items()),
-            self._accumulator.registers.items(),
-        )
-        unacknowledged = (
-            KeyedVector(key, register.sequence, register.vector)
-            for key, register in registers
-            if register.sequence
-            > max(
-                self._acknowledged.get(key, 0),
-                self._at_relay.get(key, 0),
-                self._refused.get(key, 0),
-            )
-        )
-        return list(itertools.islice(unacknowledged, MAXIMUM_VECTORS_PER_REPORT))
+    def _device_records(self) -> dict[str, DeviceRecord]:
+        known = (device.record for device in self._accumulator.devices.values())
+        return {record.record_id: record for record in known}
 
     def _state(self) -> AgentState:
-        stored = [
-            StoredRegister(key, register, self._acknowledged.get(key, 0))
-            for key, register in self._accumulator.registers.items()
-        ]
-        for key, closed in self._closed.items():
-            closed.acknowledged = self._acknowledged.get(key, 0)
-            if carry_owner(key) not in self._accumulator.carries:
-                closed.register.carry = [0] * COMPONENT_COUNT  # the successor has taken it over
-            stored.append(closed)
-        records = {entry.key.record for entry in stored}
-        devices = list(self._accumulator.devices.values())
-        records |= {known.record.record_id for known in devices}
+        registers = self._delivery.stored(self._accumulator.registers)
+        records = self._device_records()
+        for stored in registers:
+            records[stored.key.record] = self._records[stored.key.record]
         return AgentState(
             incarnation=self.incarnation,
             boot_id=self._clock.boot_id,
             simulated=self._sensor.simulated,
-            records={name: self._records[name] for name in records if name in self._records},
-            registers=stored,
-            devices=devices,
-            position=self._position,
+            records=records,
+            registers=registers,
+            devices=list(self._accumulator.devices.values()),
+            position=self._delivery.position,
             instant=self._hours.instant,
             phases=self._phases.state(),
+            up_ns=self._past.up_ns(),
         )
 
     def _note_failure(self, device: str, reason: str) -> None:
@@ -569,17 +583,3 @@ class AgentLoop:
                 "a device cannot be read; its time is unobserved",
                 extra=fields(device=device, reason=reason),
             )
-
-
-def _phase(phases: Mapping[str, int], allocation: str) -> int:
-    """The phase of an allocation's run; 0 where nobody named one, and for no run."""
-    return phases.get(named_run(allocation) or "", 0)
-
-
-def _went_back(before: LedgerPosition, now: LedgerPosition) -> bool:
-    """Whether a ledger is another one or stands before an earlier acknowledgement."""
-    return (
-        now.ledger_id != before.ledger_id
-        or now.generation != before.generation
-        or now.commit_number < before.commit_number
-    )

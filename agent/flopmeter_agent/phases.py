@@ -206,3 +206,8 @@ class PhaseBook:
                 extra=fields(limit=MAXIMUM_RUNS),
             )
         return False
+
+
+def phase_of(phases: Mapping[str, int], allocation: str) -> int:
+    """The phase of an allocation's run; 0 where nobody named one, and for no run."""
+    return phases.get(named_run(allocation) or "", 0)

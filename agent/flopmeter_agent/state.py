@@ -1,8 +1,11 @@
-"""What the journal holds, as bytes: registers, closed registers and hardware baselines.
+"""What an agent writes at every sample: open registers, hardware baselines, and where it stands.
 
 Owns: the spelling of the agent's state in its journal.
 May touch: nothing; pure translation.
-Called by the loop. JSON, because a person may have to read it after a disaster.
+Called by the loop. It holds what the running incarnation may still change and nothing else, so that
+it is small: final vectors are in a journal of their own (closed). The first format was one JSON
+text with both, and is still read.
+Explained in docs/adr/0012-agent-memory.md.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flopmeter_agent import packing
 from flopmeter_agent.accumulate import DeviceState
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError
@@ -19,16 +23,25 @@ from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence, Key, Register
 from flopmeter_core.reports import LedgerPosition
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
+FIRST_FORMAT = 1
 
 
 @dataclass(slots=True)
 class StoredRegister:
-    """A register with how far the collector has acknowledged it at the root."""
+    """A register with what became of it outside.
+
+    Attributes:
+        key: whose it is.
+        register: as far as it has come.
+        acknowledged: the newest sequence a collector has acknowledged.
+        sent: whether any of it may have been handed to a collector.
+    """
 
     key: Key
     register: Register
     acknowledged: int = 0
+    sent: bool = False
 
 
 @dataclass(slots=True)
@@ -40,12 +53,15 @@ class AgentState:
         boot_id: the boot its baselines belong to.
         simulated: whether its readings are made up.
         records: device records by id, as far as a key refers to them.
-        registers: open registers of the incarnation and closed ones of earlier incarnations.
+        registers: registers of the incarnation; in the first format also closed ones of earlier
+            incarnations.
         position: where the collector's ledger stood at its last answer.
         devices: how far the time of each device is registered, and from which reading.
         instant: boot time and Unix time of the last sample in ns, and how many hours were closed
             before it; None in an older state.
         phases: what `phases.PhaseBook` keeps; empty in an older state.
+        up_ns: how long this host was seen up since the state folder was made, in ns: boot time,
+            added up over boots, so that no step of the wall clock ages anything.
     """
 
     incarnation: str
@@ -57,28 +73,27 @@ class AgentState:
     position: LedgerPosition | None = None
     instant: tuple[int, int, int] | None = None
     phases: Mapping[str, Any] = field(default_factory=dict)
+    up_ns: int = 0
 
 
-def encode(state: AgentState) -> bytes:
-    """The state as JSON bytes."""
-    return json.dumps(
-        {
+class StateWriter:
+    """Makes the bytes of one incarnation's state; what did not change is not spelled again."""
+
+    def __init__(self) -> None:
+        """Begin with nothing spelled."""
+        self._names = packing.Names()
+        self._rows: dict[Key, tuple[int, int, bool, bytes]] = {}
+        self._spelled_records: tuple[set[str], str] | None = None
+
+    def encode(self, state: AgentState) -> bytes:
+        """The state as bytes; its registers are those of one incarnation."""
+        rows = [self._row(stored) for stored in state.registers]
+        position = state.position
+        head = {
             "format": STATE_FORMAT,
             "incarnation": state.incarnation,
             "boot_id": state.boot_id,
             "simulated": state.simulated,
-            "records": {name: record.to_json() for name, record in state.records.items()},
-            "registers": [
-                [
-                    [k.device, k.incarnation, k.allocation, k.phase, int(k.evidence), k.record],
-                    stored.register.units,
-                    stored.register.carry,
-                    stored.register.sequence,
-                    stored.acknowledged,
-                ]
-                for stored in state.registers
-                for k in (stored.key,)
-            ],
             "devices": [
                 [
                     device.record.record_id,
@@ -94,16 +109,32 @@ def encode(state: AgentState) -> bytes:
             },
             "phases": state.phases,
             "instant": state.instant,
-            "position": None
-            if state.position is None
-            else [
-                state.position.ledger_id,
-                state.position.generation,
-                state.position.commit_number,
-            ],
-        },
-        separators=(",", ":"),
-    ).encode()
+            "position": position
+            and [position.ledger_id, position.generation, position.commit_number],
+            "up_ns": state.up_ns,
+            "names": self._names.texts,
+        }
+        if self._spelled_records is None or self._spelled_records[0] != state.records.keys():
+            text = packing.spelled({name: r.to_json() for name, r in state.records.items()})
+            self._spelled_records = (set(state.records), text)
+        return packing.join(head, rows, records=self._spelled_records[1])
+
+    def _row(self, stored: StoredRegister) -> bytes:
+        register = stored.register
+        stamp = (register.sequence, stored.acknowledged, stored.sent)
+        known = self._rows.get(stored.key)
+        if known is not None and known[:3] == stamp:
+            return known[3]
+        row = b"".join(
+            (
+                self._names.key(stored.key),
+                packing.numbers_out(*stamp),
+                packing.vector_out(register.units),
+                packing.vector_out(register.carry),
+            )
+        )
+        self._rows[stored.key] = (*stamp, row)
+        return row
 
 
 def decode(payload: bytes) -> AgentState:
@@ -113,10 +144,16 @@ def decode(payload: bytes) -> AgentState:
         DataError: not a state this version understands.
     """
     try:
-        tree = json.loads(payload)
-        if tree["format"] != STATE_FORMAT:
+        if payload.startswith(b"{"):
+            tree = json.loads(payload)
+            registers = [_register_in(row) for row in tree["registers"]]
+        else:
+            packed = packing.Packed(payload)
+            tree = packed.head
+            registers = [_packed_register(key, packed) for key in packed.rows()]
+        if tree["format"] not in (FIRST_FORMAT, STATE_FORMAT):
             raise DataError(
-                f"the journal has format {tree['format']}, this agent reads {STATE_FORMAT}; "
+                f"the journal has format {tree['format']}, this agent reads up to {STATE_FORMAT}; "
                 "upgrade the agent"
             )
         records = {name: DeviceRecord.from_json(fields) for name, fields in tree["records"].items()}
@@ -126,7 +163,7 @@ def decode(payload: bytes) -> AgentState:
             boot_id=tree["boot_id"],
             simulated=tree["simulated"],
             records=records,
-            registers=[_register_in(row) for row in tree["registers"]],
+            registers=registers,
             devices=[
                 DeviceState(
                     records[record],
@@ -141,8 +178,9 @@ def decode(payload: bytes) -> AgentState:
             position=LedgerPosition(*tree["position"]) if tree["position"] else None,
             instant=_instant_in(tree.get("instant")),
             phases=tree.get("phases", {}),
+            up_ns=tree.get("up_ns", 0),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except packing.MALFORMED as error:
         raise DataError(f"the journal's state cannot be read: {error}") from error
 
 
@@ -157,7 +195,16 @@ def _register_in(row: Any) -> StoredRegister:
     (device, incarnation, allocation, phase, evidence, record), units, carry, sequence, acked = row
     key = Key(device, incarnation, allocation, phase, Evidence(evidence), record)
     missing = [0] * (len(Component) - len(units))
-    return StoredRegister(key, Register(units + missing, carry + missing, sequence), acked)
+    # Nobody noted then what was sent: it counts as sent.
+    return StoredRegister(
+        key, Register(units + missing, carry + missing, sequence), acked, sent=True
+    )
+
+
+def _packed_register(key: Key, packed: packing.Packed) -> StoredRegister:
+    sequence, acknowledged, sent = packed.numbers(3)
+    register = Register(packed.vector(), packed.vector(), sequence)
+    return StoredRegister(key, register, acknowledged, bool(sent))
 
 
 def _reading_out(reading: Reading) -> dict[str, Any]:

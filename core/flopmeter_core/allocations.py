@@ -12,6 +12,10 @@ from flopmeter_core.errors import DataError
 NONE = "none"
 """Nobody the agent can see uses the device; its work is unattributed."""
 
+OVERFLOW = "overflow"
+"""Where an agent has no room for one more name: the work of all further users of a device together.
+Its sum is exact, and it is unattributed."""
+
 RUN_PREFIX = "run:"
 """An explicit handle: the process, the scenario or the recording named its run itself."""
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from flopmeter.lab.importers.base import NodeRecording, Recording
 from flopmeter.lab.importers.table import load_recording
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.base import Readout
@@ -125,6 +126,7 @@ class ReplayedNode:
         self._clock = ReplayClock(recording)
         self._sensor = ReplaySensor(node, self._clock, simulated=recording.simulated)
         self._journal = Journal(OsBlockFile(folder / "journal"))
+        self._closed = open_closed(OsBlockFile(folder / "closed"))
         # Where rounds are known, silence is seen inside the run, and is the run's.
         silence_of = for_run(recording.run) if node.rounds else NONE
         version = importlib.metadata.version("flopmeter")
@@ -134,6 +136,7 @@ class ReplayedNode:
             self._journal,
             self._clock,
             Identity(node=node.node, agent_version=version, allocation=silence_of),
+            closed=self._closed,
             incarnation=secrets.token_hex(16),
             new_incarnation=lambda: secrets.token_hex(16),
             period_ns=recording.sample_period_ns,
@@ -161,8 +164,9 @@ class ReplayedNode:
         return True
 
     def close(self) -> None:
-        """Release the journal."""
+        """Release the journals."""
         self._journal.close()
+        self._closed.close()
 
     def _close_tail(self) -> None:
         """Time from the last reading to the end of the run was observed by nobody."""

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from bench.result import Result, processor_us, repeated
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.scenario import ScenarioClock, parse_scenario
@@ -107,6 +108,7 @@ def sampling() -> list[Result]:
             Journal(OsBlockFile(Path(folder) / "journal")),
             clock,
             Identity(node="n0"),
+            closed=open_closed(OsBlockFile(Path(folder) / "closed")),
             incarnation="0" * 32,
             period_ns=NS_PER_S,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml import NvmlSensor
@@ -37,6 +38,7 @@ class Agent:
             Journal(OsBlockFile(folder / "journal")),
             self.clock,
             Identity(node="n1"),
+            closed=open_closed(OsBlockFile(folder / "closed")),
             incarnation="0" * 31 + "1",
             period_ns=NS_PER_S,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml import NvmlSensor
@@ -48,6 +49,7 @@ class Agent:
             Journal(OsBlockFile(self.folder / "journal")),
             self.clock,
             Identity(node="n1", allocation="run:a"),
+            closed=open_closed(OsBlockFile(self.folder / "closed")),
             incarnation=incarnation.rjust(32, "0"),
             period_ns=NS_PER_S,
             contradiction=table().contradiction,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flopmeter_agent import state
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml import NvmlSensor
@@ -62,11 +63,13 @@ class Node:
             "n1", self.clock, library_path=self.driver.library, pause=lambda _: None
         )
         self.journal = Journal(OsBlockFile(self.folder / "journal"))
+        self.closed = open_closed(OsBlockFile(self.folder / "closed"))
         self.loop = AgentLoop(
             self.sensor,
             self.journal,
             self.clock,
             Identity(node="n1", allocation=allocation),
+            closed=self.closed,
             incarnation=f"{self.agents:032x}",
             period_ns=NS_PER_S,
             rated_power_w=lambda record: 700,
@@ -78,6 +81,7 @@ class Node:
         """End the agent as a kill does: nothing of it is left but the journal."""
         self.sensor.close()
         self.journal.close()
+        self.closed.close()
 
     def seconds(self, count: int) -> None:
         """Sample once a second."""
@@ -92,24 +96,23 @@ class Node:
 
     def total(self, component: Component, *, allocation: str = "run:a") -> int:
         """A component over all registers of one user, closed ones included."""
-        stored = state.decode(self.journal.payload or b"").registers
         return sum(
-            each.register.units[component]
-            for each in stored
-            if each.key.allocation == allocation and each.key.evidence is Evidence.CYCLES
+            register.units[component]
+            for key, register in self.loop.held().items()
+            if key.allocation == allocation and key.evidence is Evidence.CYCLES
         )
 
     @property
     def unobserved_ns(self) -> int:
         """Time of all registers that nobody measured."""
-        stored = state.decode(self.journal.payload or b"").registers
-        return sum(each.register.units[Component.UNOBSERVED_NS] for each in stored)
+        held = self.loop.held().values()
+        return sum(register.units[Component.UNOBSERVED_NS] for register in held)
 
     @property
     def time_ns(self) -> int:
         """Time of all registers."""
-        stored = state.decode(self.journal.payload or b"").registers
-        return sum(each.register.units[part] for each in stored for part in TIME_COMPONENTS)
+        held = self.loop.held().values()
+        return sum(register.units[part] for register in held for part in TIME_COMPONENTS)
 
 
 @pytest.fixture(params=[1, SM_COUNT, 4 * SM_COUNT])
@@ -215,7 +218,7 @@ def test_an_older_journal(node: Node) -> None:
         assert device.baseline is not None
         device.baseline = dataclasses.replace(device.baseline, counter_unit=None)
     journal = Journal(OsBlockFile(node.folder / "journal"))
-    journal.write(state.encode(old))
+    journal.write(state.StateWriter().encode(old))
     journal.close()
     before = node.total(Component.TENSOR_MEGACYCLES)
     node.wait(100)
@@ -241,11 +244,11 @@ def test_without_counters_the_energy_tells(node: Node) -> None:
     node.wait(3_600)
     node.start()
     assert node.unobserved_ns == lost_ns
-    stored = state.decode(node.journal.payload or b"").registers
-    (bridge,) = [r for r in stored if r.key.evidence is Evidence.ENERGY]
-    assert bridge.register.units[Component.ENERGY_MJ] == 3_600 * 500_000
-    assert bridge.register.units[Component.BUSY_NS] == 3_600 * NS_PER_S
-    assert bridge.key.allocation == "run:a"
+    held = node.loop.held().items()
+    ((key, bridge),) = [entry for entry in held if entry[0].evidence is Evidence.ENERGY]
+    assert bridge.units[Component.ENERGY_MJ] == 3_600 * 500_000
+    assert bridge.units[Component.BUSY_NS] == 3_600 * NS_PER_S
+    assert key.allocation == "run:a"
     assert node.time_ns == 3_614 * NS_PER_S
 
 

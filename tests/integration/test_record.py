@@ -19,6 +19,7 @@ from flopmeter.lab.recorder import RecordedSensor, Recorder
 from flopmeter.lab.recording import decode
 from flopmeter.lab.recording_rows import gpm_metrics
 from flopmeter.lab.replay import ReplayedNode, replay
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml.raw import RawNvmlSensor
@@ -56,6 +57,7 @@ class Node:
             Journal(OsBlockFile(folder / "journal")),
             self.clock,
             Identity(node="n1", allocation=for_run("r")),
+            closed=open_closed(OsBlockFile(folder / "closed")),
             incarnation="0" * 31 + "1",
             period_ns=PERIOD_NS,
             rated_power_w=lambda record: parts.recognise(record).power_w,

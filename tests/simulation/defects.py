@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from flopmeter_agent import journal, loop
+from flopmeter_agent import journal
 from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector import intake, registers
@@ -52,9 +52,8 @@ def forget_a_closed_key() -> contextlib.AbstractContextManager[object]:
 
     def resume(self: AgentLoop) -> None:
         whole(self)
-        for key, stored in list(self._closed.items()):
-            if stored.register.sequence > stored.acknowledged:
-                del self._closed[key]
+        for keyed in list(self._closed.unacknowledged()):
+            del self._closed._rows[keyed.key]
 
     return mock.patch.object(AgentLoop, "_resume", resume)
 
@@ -96,7 +95,7 @@ def forget_the_baseline() -> contextlib.AbstractContextManager[object]:
 
 def ledger_that_went_back_is_believed() -> contextlib.AbstractContextManager[object]:
     """An agent sends nothing again when the ledger was restored."""
-    return mock.patch.object(loop, "_went_back", lambda before, now: False)
+    return mock.patch.object(LedgerPosition, "went_back", lambda self, before: False)
 
 
 DEFECTS: dict[str, tuple[Defect, str]] = {

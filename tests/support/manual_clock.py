@@ -35,3 +35,33 @@ class ManualClock:
     def wall_ns(self) -> int:
         """Some Unix time, in ns."""
         return 1_790_000_000 * NS_PER_S + self._monotonic_ns
+
+
+class StandingClock:
+    """All clocks stand where the test puts them, one by one if it likes.
+
+    Attributes:
+        boot_id: the boot they belong to.
+        at_ns: monotonic time.
+        suspended_ns: what boot time is ahead of it.
+        wall_step_ns: what Unix time is ahead of it.
+    """
+
+    def __init__(self, boot_id: str = "boot") -> None:
+        """Stand at 0."""
+        self.boot_id = boot_id
+        self.at_ns = 0
+        self.suspended_ns = 0
+        self.wall_step_ns = 0
+
+    def monotonic_ns(self) -> int:
+        """Where it stands."""
+        return self.at_ns
+
+    def boottime_ns(self) -> int:
+        """Where it stands, suspend included."""
+        return self.at_ns + self.suspended_ns
+
+    def wall_ns(self) -> int:
+        """Where it stands."""
+        return self.at_ns + self.wall_step_ns

@@ -17,8 +17,8 @@ import pytest
 from flopmeter import cli
 from flopmeter_agent import scenario
 from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.counters import LoopCounters
 from flopmeter_agent.exposition import AgentMetrics
-from flopmeter_agent.loop import LoopCounters
 from flopmeter_collector.alerts import transitions
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.http import metrics as collector_metrics

@@ -20,9 +20,10 @@ from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.truth import Round
-from flopmeter_agent.app import HOURS_NAME, JOURNAL_NAME
+from flopmeter_agent.app import CLOSED_NAME, HOURS_NAME, JOURNAL_NAME
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.display import DisplayEstimate
-from flopmeter_agent.hours import Hours
+from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_core.devices import DeviceRecord, DeviceTable
@@ -219,18 +220,18 @@ class Node:
             self.hardware, self.clock, seen=self._note_readings, listed=self._note_listed
         )
         journal = Journal(self.disk.open(JOURNAL_NAME, alive))
-        hours = Hours(Journal(self.disk.open(HOURS_NAME, alive)))
         loop = AgentLoop(
             self.sensor,
             journal,
             self.clock,
             Identity(node=self.name, cluster="simulated", agent_version="simulated"),
+            closed=open_closed(self.disk.open(CLOSED_NAME, alive)),
             incarnation=self._random.hexadecimal(32),
             period_ns=around.pace.sample_ns,
             sensor_reason="simulated",
             rated_power_w=lambda record: around.parts.recognise(record).power_w,
             display=DisplayEstimate(around.parts),
-            hours=hours,
+            hours=open_hours(self.disk.open(HOURS_NAME, alive)),
         )
         link = Link(
             "simulated",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.app import AgentApp, choose_sensor, open_journal
+from flopmeter_agent.app import AgentApp, choose_sensor, open_file
 from flopmeter_agent.config import AgentConfig
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError
 from flopmeter_core.units import NS_PER_S
@@ -54,7 +54,7 @@ def test_settings_that_contradict_each_other(settings: dict[str, object], senten
 def test_a_journal_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
     """The folder is named."""
     with pytest.raises(StorageError, match="cannot be opened"):
-        open_journal(tmp_path / "missing")
+        open_file(tmp_path / "missing")
 
 
 def test_the_agents_own_estimate_rides_along(tmp_path: Path) -> None:

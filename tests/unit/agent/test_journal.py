@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_agent.journal import SMALLEST_SLOT_BYTES, Journal, OsBlockFile
+from flopmeter_agent.journal import SLOT_BYTES, Journal, OsBlockFile
 from flopmeter_core.errors import StorageError
 
 
@@ -45,7 +45,7 @@ def test_a_damaged_newest_slot_falls_back_to_the_older_one(tmp_path: Path, at: i
     journal.write(b"newer state")
     journal.close()
     content = bytearray(path.read_bytes())
-    content[SMALLEST_SLOT_BYTES + at] ^= 0x40  # write number 2 lies in the second slot
+    content[SLOT_BYTES + at] ^= 0x40  # write number 2 lies in the second slot
     path.write_bytes(content)
     damaged = reopen(path)
     assert damaged.payload == b"older state"
@@ -61,7 +61,7 @@ def test_damaged_slots_are_one_clear_sentence(tmp_path: Path) -> None:
     journal.close()
     content = bytearray(path.read_bytes())
     content[41] ^= 1
-    content[SMALLEST_SLOT_BYTES + 41] ^= 1
+    content[SLOT_BYTES + 41] ^= 1
     path.write_bytes(content)
     with pytest.raises(StorageError, match="move the state folder away"):
         reopen(path)
@@ -74,9 +74,9 @@ def test_a_torn_write_keeps_the_older_state(tmp_path: Path) -> None:
     journal = Journal(file)
     journal.write(b"a" * 1000)
     journal.write(b"b" * 1000)
-    half = file.read(SMALLEST_SLOT_BYTES, 600)
+    half = file.read(SLOT_BYTES, 600)
     journal.write(b"c" * 1000)
-    file.write(2 * SMALLEST_SLOT_BYTES, half)  # as if write 3 had stopped half-way
+    file.write(2 * SLOT_BYTES, half)  # as if write 3 had stopped half-way
     journal.close()
     assert reopen(path).payload == b"b" * 1000
 
@@ -110,7 +110,7 @@ def test_a_state_that_outgrows_its_slot_moves_to_larger_slots(tmp_path: Path) ->
     path = tmp_path / "journal"
     journal = reopen(path)
     journal.write(b"small")
-    large = b"x" * (3 * SMALLEST_SLOT_BYTES)
+    large = b"x" * (3 * SLOT_BYTES)
     journal.write(large)
     journal.write(large + b"y")
     journal.close()

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from flopmeter_agent.accumulate import Accumulator
+from flopmeter_agent.closed import open_closed
 from flopmeter_agent.exposition import AgentMetrics
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
@@ -79,6 +80,7 @@ class Node:
             Journal(OsBlockFile(folder / "journal")),
             self.clock,
             Identity(node="n0"),
+            closed=open_closed(OsBlockFile(folder / "closed")),
             incarnation="0" * 32,
             period_ns=NS_PER_S,
             rated_power_w=lambda record: 700,

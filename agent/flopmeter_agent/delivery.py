@@ -1,0 +1,165 @@
+"""What a collector was shown, what it has acknowledged and what it refused.
+
+Owns: the acknowledgements of open registers, the ledger's position, and what is offered next.
+May touch: memory only; the loop keeps it in its journal, closed registers keep their own part.
+Called by the loop, under its lock.
+Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping
+
+from flopmeter_agent.closed import ClosedRegisters
+from flopmeter_agent.state import AgentState, StoredRegister
+from flopmeter_core.registers import Key, Register
+from flopmeter_core.reports import (
+    MAXIMUM_VECTORS_PER_REPORT,
+    Acknowledgement,
+    Answer,
+    Durability,
+    KeyedVector,
+    LedgerPosition,
+)
+from flopmeter_proto.daemon.logs import fields
+
+logger = logging.getLogger(__name__)
+
+Registers = Mapping[Key, Register]
+
+
+class Delivery:
+    """How far the registers of one agent have come."""
+
+    def __init__(self, closed: ClosedRegisters) -> None:
+        """Begin with nothing shown.
+
+        Args:
+            closed: keeps for itself what became of its vectors.
+        """
+        self._closed = closed
+        self.position: LedgerPosition | None = None
+        # Of open registers, durable at the root: nobody needs this node's copy of that any more.
+        self._at_root: dict[Key, int] = {}
+        # Of all, durable at a relay that forwards it: not sent again, and not let go of either.
+        self._at_relay: dict[Key, int] = {}
+        self._sent: set[Key] = set()
+        # Refused by the collector that is asked now: sent again only by the next agent process.
+        self.refused: dict[Key, int] = {}
+        self.quarantined = False
+        """Whether a collector keeps a vector of the running incarnation apart."""
+        self._distrusted: tuple[str, int] | None = None
+
+    @property
+    def waits_for_root(self) -> bool:
+        """Whether a relay has what is not known to be at the root yet."""
+        return bool(self._at_relay)
+
+    def resume(self, old: AgentState) -> None:
+        """Take the ledger's position at the newest answer, of the two the journals tell."""
+        kept = self._closed.position
+        if kept is None or old.position is None:
+            self.position = kept or old.position
+        elif not kept.went_back(old.position):
+            self.position = kept
+        else:
+            self.position = old.position
+            if old.position.went_back(kept):
+                # Two ledgers, and nothing says which was the later one: trust neither.
+                self._closed.went_back()
+                for stored in old.registers:
+                    stored.acknowledged = 0
+
+    def renew(self) -> None:
+        """Forget the open registers: they are closed now."""
+        self.quarantined = False
+        self._at_root.clear()
+        self._sent.clear()
+
+    def stored(self, registers: Registers) -> list[StoredRegister]:
+        """Open registers with what became of them."""
+        return [
+            StoredRegister(key, register, self._at_root.get(key, 0), key in self._sent)
+            for key, register in registers.items()
+        ]
+
+    def unacknowledged(self, registers: Registers) -> list[KeyedVector]:
+        """The newest vectors nobody has acknowledged, closed ones first, at most one reportful."""
+        waiting = (
+            keyed
+            for keyed in itertools.chain(self._closed.unacknowledged(), self._open(registers))
+            if keyed.sequence
+            > max(self.refused.get(keyed.key, 0), self._at_relay.get(keyed.key, 0))
+        )
+        return list(itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT))
+
+    def mark_sent(self, keys: set[Key]) -> bool:
+        """Note which open registers are shown; whether any was not before."""
+        fresh = keys - self._sent
+        self._sent |= fresh
+        return bool(fresh)
+
+    def take(self, answer: Answer, registers: Registers, *, up_ns: int) -> str:
+        """Note what is durable.
+
+        Returns:
+            Why everything has to be sent again; empty where that is not so.
+        """
+        before, self.position = self.position, answer.position
+        ledger = (answer.position.ledger_id, answer.position.generation)
+        reason = ""
+        if before is not None and answer.position.went_back(before):
+            reason = "the collector's ledger went back"
+        elif ledger != self._distrusted and not all(
+            self._may_have_sent(ack, registers) for ack in answer.acknowledgements
+        ):
+            # Once a ledger: one that goes on like that must not make the agent send for ever.
+            self._distrusted = ledger
+            reason = "the collector names what was never sent"
+        if reason:
+            self._at_root.clear()
+            self._at_relay.clear()
+            self.refused.clear()
+            self._closed.went_back()
+        for ack in answer.acknowledgements:
+            if self._may_have_sent(ack, registers):
+                self._note(ack, registers, up_ns)
+        self._closed.save(answer.position)
+        return reason
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _open(self, registers: Registers) -> Iterator[KeyedVector]:
+        for key, register in registers.items():
+            if register.sequence > self._at_root.get(key, 0):
+                yield KeyedVector(key, register.sequence, register.vector)
+
+    def _may_have_sent(self, ack: Acknowledgement, registers: Registers) -> bool:
+        register = registers.get(ack.key)
+        newest = register.sequence if register else self._closed.sequence(ack.key)
+        return ack.sequence <= newest
+
+    def _note(self, ack: Acknowledgement, registers: Registers, up_ns: int) -> None:
+        key, sequence = ack.key, ack.sequence
+        if ack.durability is Durability.REFUSED:
+            self.refused[key] = sequence
+            _warn("the collector refused a register", ack)
+            return
+        if ack.durability is Durability.HERE:
+            self._at_relay[key] = max(sequence, self._at_relay.get(key, 0))
+        elif key in registers:
+            self._at_root[key] = max(sequence, self._at_root.get(key, 0))
+        else:
+            self._closed.acknowledge(key, sequence, up_ns=up_ns)
+        if ack.durability is Durability.QUARANTINED:
+            # It has the vector, and counts it in no figure.
+            self.quarantined |= key in registers
+            _warn("the collector quarantined a register", ack)
+        if self._at_relay.get(key, 0) <= max(self._at_root.get(key, 0), self._closed.at_root(key)):
+            self._at_relay.pop(key, None)
+
+
+def _warn(event: str, ack: Acknowledgement) -> None:
+    logger.error(event, extra=fields(device=ack.key.device, reason=ack.reason))

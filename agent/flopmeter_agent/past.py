@@ -1,0 +1,126 @@
+"""How incarnations follow each other: the end of one, the name of the next, the host's time up.
+
+Owns: when an incarnation that ended is among the closed ones, and what is said where it cannot be.
+May touch: the closed registers and the clock it is given; the log.
+Called by the loop, under its lock.
+Explained in docs/adr/0012-agent-memory.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from flopmeter_agent.closed import ClosedRegisters, incarnation_after
+from flopmeter_agent.state import AgentState, StoredRegister
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import StorageError
+from flopmeter_core.registers import Key
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.daemon.clock import Clock
+from flopmeter_proto.daemon.logs import fields
+
+logger = logging.getLogger(__name__)
+
+RETRY_NS = 600 * NS_PER_S
+"""How long an incarnation without room for its end goes on before that is tried again."""
+
+
+class Past:
+    """The incarnations before the running one."""
+
+    def __init__(
+        self,
+        closed: ClosedRegisters,
+        clock: Clock,
+        incarnation: str,
+        new_incarnation: Callable[[], str] | None,
+    ) -> None:
+        """Begin on a host that was never seen up before.
+
+        Args:
+            closed: takes what ended.
+            clock: tells the boot and the time since.
+            incarnation: the first of this process.
+            new_incarnation: draws further ones; they come from the first when None.
+        """
+        self._closed = closed
+        self._clock = clock
+        self._first_incarnation = incarnation
+        self._new_incarnation = new_incarnation
+        self._drawn = 0
+        self._up_offset_ns = -clock.boottime_ns()
+        self._refused_at: tuple[int, int] | None = None
+        self.waiting = ""
+        """Why an incarnation that ended is not closed; empty where nothing waits."""
+
+    def resume(self, old: AgentState) -> None:
+        """Go on counting the time this host was up from what an earlier process had counted."""
+        now_ns = self._clock.boottime_ns()
+        last_ns = 0
+        if self.is_of_this_boot(old) and old.instant is not None:
+            last_ns = min(old.instant[0], now_ns)
+        self._up_offset_ns = old.up_ns - last_ns
+
+    def up_ns(self) -> int:
+        """Boot time of this host in ns, added up over the boots that agents saw."""
+        return self._up_offset_ns + self._clock.boottime_ns()
+
+    def is_of_this_boot(self, old: AgentState) -> bool:
+        """Whether an earlier state's clocks and counters can be compared with the present ones."""
+        return old.boot_id == self._clock.boot_id
+
+    def next_incarnation(self) -> str:
+        """An incarnation that nothing has used before."""
+        if self._new_incarnation is not None:
+            return self._new_incarnation()
+        self._drawn += 1
+        return incarnation_after(self._first_incarnation, f"renewed/{self._drawn}")
+
+    @property
+    def worth_trying(self) -> bool:
+        """Whether there may be room since it was last missed."""
+        if self._refused_at is None:
+            return True
+        answers, boot_ns = self._refused_at
+        return answers != self._closed.answers or self._clock.boottime_ns() - boot_ns >= RETRY_NS
+
+    def absorb(
+        self,
+        incarnation: str,
+        registers: Iterable[StoredRegister],
+        records: Mapping[str, DeviceRecord],
+        *,
+        running: str,
+        in_this_boot: bool,
+        refused: Collection[Key],
+    ) -> tuple[Key, ...] | None:
+        """Hand an incarnation that ended to the closed ones; arguments as theirs.
+
+        Returns:
+            The keys that were added up into others; None where it cannot be closed now.
+        """
+        try:
+            gone = self._closed.absorb(
+                incarnation,
+                registers,
+                records,
+                boot_id=self._clock.boot_id if in_this_boot else "",
+                running=running,
+                up_ns=self.up_ns(),
+                refused=refused,
+            )
+            reason = "closed registers that no collector has acknowledged fill their room"
+        except StorageError as error:
+            gone, reason = None, str(error)
+        if gone is not None:
+            self.waiting, self._refused_at = "", None
+            return gone
+        self._refused_at = (self._closed.answers, self._clock.boottime_ns())
+        if self.waiting != reason:
+            logger.error(
+                "an incarnation cannot be closed; connect the agent to its collector",
+                extra=fields(reason=reason, closed=len(self._closed)),
+            )
+        self.waiting = reason
+        return None
