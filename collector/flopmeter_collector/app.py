@@ -28,6 +28,7 @@ from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import (
+    Coverage,
     Declaration,
     Ledger,
     LedgerBusyError,
@@ -282,13 +283,16 @@ class CollectorApp:
             allow_off_loopback=self._config.alert_off_loopback,
         )
         self._teardown.push_async_callback(self._alerts.stop)
+        totals = Totals(
+            parse_device_table(builtin_table("devices.toml")),
+            simulated=ledger.simulated,
+            claim_bound=self._config.claim_bound,
+            silence_ns=round(self._config.silence_s * NS_PER_S),
+        )
+        totals.residuals.restore(content.coverage)
         self._publisher = Publisher(
             table=self.table,
-            totals=Totals(
-                parse_device_table(builtin_table("devices.toml")),
-                simulated=ledger.simulated,
-                claim_bound=self._config.claim_bound,
-            ),
+            totals=totals,
             committer=self._committer,
             clock=self._clock,
             thresholds=self.thresholds,
@@ -415,6 +419,7 @@ class _Content:
     declarations: Sequence[Declaration]
     claims: Sequence[Claim]
     quarantined: Sequence[QuarantinedVector]
+    coverage: Sequence[Coverage]
 
 
 def _read_all(ledger: Ledger) -> _Content:
@@ -425,6 +430,7 @@ def _read_all(ledger: Ledger) -> _Content:
             list(ledger.declarations()),
             list(ledger.claims()),
             list(ledger.quarantined()),
+            list(ledger.coverage()),
         )
 
 

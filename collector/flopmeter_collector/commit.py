@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from flopmeter_collector.ledger.base import Batch, Declaration, Ledger, LedgerBusyError
+from flopmeter_collector.ledger.base import Batch, Coverage, Declaration, Ledger, LedgerBusyError
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.errors import FlopmeterError, StorageError, invariant
 from flopmeter_core.reports import LedgerPosition
@@ -45,6 +45,7 @@ class Committer:
         self._waiters: list[asyncio.Future[LedgerPosition]] = []
         self._declarations: list[Declaration] = []
         self._delivered: list[int] = []
+        self._coverage: list[Coverage] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._failure: FlopmeterError | None = None
@@ -77,6 +78,7 @@ class Committer:
         *,
         declarations: Sequence[Declaration] = (),
         delivered: Sequence[int] = (),
+        coverage: Sequence[Coverage] = (),
     ) -> asyncio.Future[LedgerPosition]:
         """Ask for a commit of everything merged so far, and of what is given.
 
@@ -92,6 +94,7 @@ class Committer:
             return future
         self._declarations += declarations
         self._delivered += delivered
+        self._coverage += coverage
         self._waiters.append(future)
         self._wanted.set()
         return future
@@ -161,8 +164,9 @@ class Committer:
             hours=tuple(changes.hours),
             claims=self._table.claims.take_uncommitted(),
             quarantined=self._table.quarantine.take_uncommitted(),
+            coverage=tuple(self._coverage),
         )
-        self._declarations, self._delivered = [], []
+        self._declarations, self._delivered, self._coverage = [], [], []
         return batch
 
     def _fail(self, error: FlopmeterError, waiters: list[asyncio.Future[LedgerPosition]]) -> None:

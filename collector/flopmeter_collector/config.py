@@ -20,6 +20,10 @@ SHORTEST_EVALUATE_PERIOD_S = 0.05
 
 LARGEST_CLAIM_BOUND = 1_000
 
+SHORTEST_SILENCE_S = 1
+LONGEST_SILENCE_S = 86_400
+"""A day: what is silent for longer is missing, whatever a report period is."""
+
 
 @dataclass(frozen=True)
 class CollectorConfig:
@@ -53,6 +57,9 @@ class CollectorConfig:
     claim_bound: float = setting(
         1.25, description="factor beyond which claims and meter contradict each other"
     )
+    silence_s: float = setting(
+        300.0, description="seconds without a report after which a device's time is missing"
+    )
     maximum_streams: int = setting(30_000, description="agents served at a time")
     log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")
 
@@ -73,6 +80,10 @@ class CollectorConfig:
         if not 1 <= self.claim_bound <= LARGEST_CLAIM_BOUND:
             raise UsageError(
                 f"claim_bound is {self.claim_bound}; give a factor of 1 to {LARGEST_CLAIM_BOUND}"
+            )
+        if not SHORTEST_SILENCE_S <= self.silence_s <= LONGEST_SILENCE_S:
+            raise UsageError(
+                f"silence_s is {self.silence_s}; give {SHORTEST_SILENCE_S} to {LONGEST_SILENCE_S}"
             )
         if self.maximum_streams < 1:
             raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.sightings import Sighting
 from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
@@ -135,6 +136,18 @@ class Intake:
                 sender=f"device {record.device} of node {record.node}",
             )
 
+    def note_live(self, hello: Hello, boot_ns: int) -> None:
+        """Note when a running incarnation reported, after its vectors were merged.
+
+        Args:
+            hello: the sender.
+            boot_ns: time since boot of the report.
+        """
+        self._table.sightings.note_live(
+            hello.incarnation,
+            Sighting(hello.node, hello.boot_id, boot_ns, self._clock.wall_ns()),
+        )
+
     def merge(
         self,
         keyed: KeyedVector,
@@ -143,7 +156,7 @@ class Intake:
         boot_ns: int | None,
         refused: Refusals,
         quarantined: Refusals,
-    ) -> None:
+    ) -> Outcome | None:
         """Admit and merge one vector, or quarantine it.
 
         Args:
@@ -152,6 +165,9 @@ class Intake:
             boot_ns: the boot time it has to fit into; None when that is not known.
             refused: gets the reason when it is not taken.
             quarantined: gets the reason when it is kept apart as untrue.
+
+        Returns:
+            What became of it; None when it is not in the registers.
         """
         shared = boundary_parties(keyed.key.allocation) is not None
         reason = refusal(keyed.vector, record, boot_ns=boot_ns, boundary=shared)
@@ -160,17 +176,20 @@ class Intake:
             if self._table.hold(keyed, record, boot_ns=boot_ns, reason=reason, at_ns=now_ns):
                 self.counts.quarantined_vectors += 1
                 quarantined[keyed.key] = reason
-                return
+                return None
             reason += "; its node has too many quarantined keys already to keep this one"
-        elif self._table.merge(keyed, record) is Outcome.REFUSED_FORK:
+        else:
+            outcome = self._table.merge(keyed, record)
+            if outcome is not Outcome.REFUSED_FORK:
+                self._table.sightings.reported.add((keyed.key.incarnation, keyed.key.device))
+                return outcome
             reason = (
                 "too many writers use this key with contradicting values; restart the agents of "
                 f"device {record.device}, each with a state folder of its own"
             )
-        else:
-            return
         self.counts.refused_vectors += 1
         refused[keyed.key] = reason
+        return None
 
     def merge_hour(
         self,

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from flopmeter_collector.evaluate import applicable, standings_of
 from flopmeter_collector.intake import NodeStatus
+from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import STRADDLE, ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.split import time_text
 from flopmeter_collector.sums import Account
@@ -57,6 +58,7 @@ def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -
         "runs": [_run(run, rows) for run in snapshot.runs],
         "models": [_model(model, rows) for model in snapshot.models],
         "unattributed": _account(snapshot.unattributed),
+        "enrolled": _enrolled(snapshot.residual),
         "unmatched_claims": [
             {
                 "run": run,
@@ -306,11 +308,24 @@ def _account(account: Account) -> Json:
         "idle_device_seconds": _seconds(account.idle_ns),
         "suspended_device_seconds": _seconds(account.suspended_ns),
         "unobserved_device_seconds": _seconds(account.unmeasured_ns),
+        "residual_device_seconds": _seconds(account.residual_ns),
+        "residual_ceiling_flop_str": str(account.residual_flop),
         "nodes": account.node_count,
         "devices": account.device_count,
         "evidence": [{"level": level, "share": share} for level, share in shares(account)],
         "forks": account.fork_count,
         "unknown_parts": list(account.unknown_parts),
+    }
+
+
+def _enrolled(residual: Residual) -> Json:
+    """The devices whose time has to be accounted for."""
+    return {
+        "devices": residual.enrolled_device_count,
+        "silent_devices": residual.silent_device_count,
+        "declared_down_device_seconds": _seconds(residual.declared_down_ns),
+        "doubled_devices": residual.doubled_device_count,
+        "doubled_device_seconds": _seconds(residual.doubled_ns),
     }
 
 

@@ -23,6 +23,7 @@ from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.custody import HOLD_KIND, QUARANTINE_KIND, Hold, parse_release, with_hold
 from flopmeter_collector.declarations import parse_declaration
+from flopmeter_collector.device_declarations import DEVICE_KIND, parse_device_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
 from flopmeter_collector.ledger.base import Batch, Declaration, Foreign, Ledger, Transition
 from flopmeter_collector.registers import RegisterTable
@@ -110,6 +111,7 @@ class Publisher:
                 await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
             )
             changes = self._table.take_uncounted()
+            sightings = self._table.sightings.take()
             for key, branches in changes.branches.items():
                 self._totals.update(key, self._table.record(key.record), branches)
             self._totals.add_hours(changes.hours, left_out=changes.hours_left_out)
@@ -118,8 +120,9 @@ class Publisher:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
                 for run, claimed in (await asyncio.to_thread(totals_of, claims)).items():
                     self._totals.claim(run, claimed)
+            coverage = self._totals.residuals.sighted(sightings, self._clock.wall_ns())
             # Even without a change the position may be another process' new declaration.
-            position = await self._committer.durable()
+            position = await self._committer.durable(coverage=coverage)
             await self._read_hours()
             if not self.leads:
                 return None
@@ -159,6 +162,7 @@ class Publisher:
         if foreign is None:
             return None
         self._table.absorb(foreign)
+        self._totals.residuals.restore(foreign.coverage)
         return foreign.position
 
     async def _read_hours(self) -> None:
@@ -227,5 +231,9 @@ class Publisher:
                     "a quarantined vector was released",
                     extra=fields(name=release.name, author=declaration.author),
                 )
+        elif declaration.kind == DEVICE_KIND:
+            self._totals.declare_device(
+                parse_device_declaration(declaration.subject, declaration.body)
+            )
         else:
             self._totals.declare(parse_declaration(declaration))

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
 from flopmeter_collector.quarantine import QuarantineTable
+from flopmeter_collector.sightings import Sightings
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
 from flopmeter_core.registers import Key, Vector
@@ -84,6 +85,8 @@ class RegisterTable:
         self.outcomes: Counter[Outcome] = Counter()
         self.claims = ClaimTable()
         """Beside the registers, never in them."""
+        self.sightings = Sightings()
+        """What reports say of when; the totals take it with the changes."""
         self.quarantine = QuarantineTable()
         """Beside the registers, until a person releases a row of it."""
 

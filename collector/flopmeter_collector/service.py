@@ -21,6 +21,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_collector.registers import Outcome
 from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Hello, LedgerPosition, Report
@@ -37,6 +38,9 @@ HELLO_DEADLINE_S = 30
 
 REMEMBERED_REFUSALS = 1_000
 """Refusals of streams that are not logged again; about 300 bytes each."""
+
+NEWEST = (Outcome.NEW, Outcome.ADVANCED, Outcome.DUPLICATE)
+"""What becomes of the vectors of a report that says how things stand now."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -170,16 +174,20 @@ class IngestService:
         intake.check_records(report.records.values())
         refused: Refusals = {}
         quarantined: Refusals = {}
+        newest = bool(report.vectors)
         for keyed in report.vectors:
             # A closed incarnation may be of an earlier boot, whose length nothing here says.
             running = keyed.key.incarnation == hello.incarnation
-            intake.merge(
+            outcome = intake.merge(
                 keyed,
                 report.records[keyed.key.record],
                 boot_ns=report.boot_ns if running else None,
                 refused=refused,
                 quarantined=quarantined,
             )
+            newest = newest and outcome in NEWEST
+        if newest:
+            intake.note_live(hello, report.boot_ns)
         refused_hours: dict[tuple[Key, int], str] = {}
         for hourly in report.hours:
             running = hourly.key.incarnation == hello.incarnation

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.declarations import RunDeclaration
+from flopmeter_collector.residual import NO_RESIDUAL, Residual
 from flopmeter_collector.split import Span
 from flopmeter_collector.sums import Account
 from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
@@ -99,6 +100,7 @@ class TotalsSnapshot:
         runs: in the order of their names.
         models: in the order of their names.
         unattributed: the work of no run, boundary periods included.
+        residual: enrolled time that nobody classified.
         unmatched_claims: claims of runs that were never metered, by the run's name.
     """
 
@@ -110,4 +112,5 @@ class TotalsSnapshot:
     runs: tuple[RunTotals, ...]
     models: tuple[ModelTotals, ...]
     unattributed: Account
+    residual: Residual = NO_RESIDUAL
     unmatched_claims: tuple[tuple[str, tuple[ClaimTotals, ...]], ...] = ()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from flopmeter_collector.residual import NO_CHARGE, Charge
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.estimate import figures_of
 from flopmeter_core.interval import Figures, sum_figures
@@ -43,6 +44,8 @@ class Account:
         fork_count: keys of which two histories exist; a person has to look.
         unknown_parts: product names the device table does not know.
         simulated: whether any reading was made up.
+        residual_ns: device time in ns that no agent classified.
+        residual_flop: what that time could hold at most; in `figures` as unobserved.
     """
 
     figures: Figures
@@ -59,11 +62,13 @@ class Account:
     fork_count: int
     unknown_parts: tuple[str, ...]
     simulated: bool
+    residual_ns: int = 0
+    residual_flop: int = 0
 
     @property
     def unmeasured_ns(self) -> int:
-        """Device time that holds no usable measurement: unobserved and suspect, in ns."""
-        return self.unobserved_ns + self.suspect_ns
+        """Device time without a usable measurement: unobserved, suspect and residual, in ns."""
+        return self.unobserved_ns + self.suspect_ns + self.residual_ns
 
     @property
     def evidence_shares(self) -> tuple[tuple[str, int, int], ...]:
@@ -134,12 +139,17 @@ class Sums:
         busy[level] = busy.get(level, 0) + times_ns[_BUSY_PLACE]
 
 
-def total_figures(sums: Iterable[Sums], boundary: tuple[int, int, int] = NO_BOUNDARY) -> Figures:
+def total_figures(
+    sums: Iterable[Sums],
+    boundary: tuple[int, int, int] = NO_BOUNDARY,
+    residual_flop: int = 0,
+) -> Figures:
     """Make figures of sums: each evidence level of each is clipped and ordered, then added.
 
     Args:
         sums: the sums of one or more runs.
         boundary: upper, ceiling and unobserved ceiling of doubtful periods at the ends, in FLOP.
+        residual_flop: what the residual time charged to them could hold, in FLOP.
     """
     total = sum_figures(
         figures_of(columns) for each in sums for columns in each.flop_by_level.values()
@@ -147,14 +157,18 @@ def total_figures(sums: Iterable[Sums], boundary: tuple[int, int, int] = NO_BOUN
     boundary_upper, boundary_ceiling, boundary_unobserved = boundary
     return Figures(
         observed=total.observed,
-        unobserved_ceiling=total.unobserved_ceiling + boundary_unobserved,
+        unobserved_ceiling=total.unobserved_ceiling + boundary_unobserved + residual_flop,
         boundary_upper=boundary_upper,
         boundary_ceiling=boundary_ceiling,
     )
 
 
 def account_of(
-    sums: Sums, *, simulated: bool, boundary: tuple[int, int, int] = NO_BOUNDARY
+    sums: Sums,
+    *,
+    simulated: bool,
+    boundary: tuple[int, int, int] = NO_BOUNDARY,
+    charge: Charge = NO_CHARGE,
 ) -> Account:
     """Copy sums into an account that no later update changes.
 
@@ -162,10 +176,11 @@ def account_of(
         sums: the sums to copy.
         simulated: whether everything in the ledger is simulated.
         boundary: as in `total_figures`.
+        charge: the residual time charged to them.
     """
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
     return Account(
-        figures=total_figures([sums], boundary),
+        figures=total_figures([sums], boundary, charge.flop),
         energy_mj=MappingProxyType({scope: mj for scope, mj in sums.energy_mj.items() if mj}),
         busy_ns=times_ns[Component.BUSY_NS],
         idle_ns=times_ns[Component.IDLE_NS],
@@ -183,7 +198,9 @@ def account_of(
         busy_ns_by_level=_in_order(sums.busy_ns_by_level),
         fork_count=sums.fork_count,
         unknown_parts=tuple(sorted(sums.unknown_parts)),
-        simulated=simulated or sums.simulated,
+        simulated=simulated or sums.simulated or charge.simulated,
+        residual_ns=charge.residual_ns,
+        residual_flop=charge.flop,
     )
 
 

@@ -9,12 +9,19 @@ so the totals are the same whatever the order, repetition or partition of the up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
+from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.residual import (
+    DEFAULT_SILENCE_NS,
+    NO_CHARGE,
+    Charge,
+    ResidualAccounts,
+)
 from flopmeter_collector.snapshot import (
     STRADDLE,
     ModelTotals,
@@ -25,7 +32,7 @@ from flopmeter_collector.snapshot import (
 )
 from flopmeter_collector.split import Fold, segments_of
 from flopmeter_collector.sums import Sums, account_of, total_figures
-from flopmeter_collector.weighing import NO_FLOP, Weigher
+from flopmeter_collector.weighing import NO_FLOP, Weigher, without_doubled
 from flopmeter_core.allocations import boundary_parties, named_run
 from flopmeter_core.claims import (
     DEFAULT_CLAIM_BOUND,
@@ -38,7 +45,7 @@ from flopmeter_core.errors import invariant
 from flopmeter_core.estimate import METHOD_VERSION, figures_of
 from flopmeter_core.interval import Figures
 from flopmeter_core.lineage import runs_by_model
-from flopmeter_core.registers import TIME_COMPONENTS, Component, Key, Vector
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key, Vector, covered_ns
 from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 UNATTRIBUTED = 0
@@ -56,6 +63,11 @@ class _Entry:
     flop: tuple[int, ...]
     times_ns: tuple[int, ...]
     energy_mj: int
+    covered_ns: int = 0
+    plain_lower_flop: int = 0
+    ceiling_flop_per_ns: int = 0
+    doubled_ns: int = 0
+    writer_covered_ns: int = 0
     fold: Fold | None = None
     parts: dict[Part, tuple[int, ...]] = field(default_factory=dict)
 
@@ -69,6 +81,7 @@ class Totals:
         *,
         simulated: bool = False,
         claim_bound: float = DEFAULT_CLAIM_BOUND,
+        silence_ns: int = DEFAULT_SILENCE_NS,
     ) -> None:
         """Start empty.
 
@@ -76,6 +89,7 @@ class Totals:
             parts: the device table that recognises the parts.
             simulated: whether the ledger is a simulated one; every figure is then marked.
             claim_bound: the factor beyond which claims and meter contradict each other.
+            silence_ns: time without a report that is not missing yet.
         """
         self._parts = parts
         self._simulated = simulated
@@ -91,6 +105,7 @@ class Totals:
         self._unread: set[str] = set()
         self._boundaries = Boundaries()
         self._weigher = Weigher(parts)
+        self.residuals = ResidualAccounts(silence_ns)
 
     def declare(self, declaration: RunDeclaration) -> None:
         """Apply a declaration and estimate all keys of its run anew.
@@ -113,6 +128,20 @@ class Totals:
             if declaration.spans:
                 entry.fold = self._fold(key)
             self._replace(key, entry, entry.vectors)
+
+    def declare_device(self, declaration: DeviceDeclaration) -> None:
+        """Apply what is declared of a device's enrolled time, in the order of the ledger."""
+        if declaration.state is DeviceState.ENROLLED:
+            record = DeviceRecord(
+                node=declaration.node,
+                device=declaration.subject,
+                vendor="",
+                product_name="",
+                part=declaration.part,
+            )
+            ceiling = self._weigher.ceiling_flop_per_ns(Evidence.ALLOCATION, record)
+            self.residuals.declare_ceiling(declaration.subject, ceiling)
+        self.residuals.declare(declaration)
 
     @property
     def unread_runs(self) -> frozenset[str]:
@@ -166,9 +195,12 @@ class Totals:
         """
         invariant(len(branches) > 0, "a key has at least one branch")
         entry = self._entries.get(key)
+        new = entry is None
         if entry is None:
             entry = self._enrol(key, record)
         self._replace(key, entry, tuple(branch.vector for branch in branches))
+        if new:
+            self.residuals.enrol_key(key)
 
     def claim(self, run: str, claimed: tuple[ClaimTotals, ...]) -> None:
         """Take what a run's claims add up to by quantity; no metered figure depends on it."""
@@ -181,8 +213,17 @@ class Totals:
             as_of_ns: Unix time in ns the totals hold at.
             position: the ledger position that holds everything applied so far.
         """
-        runs = tuple(self._run_totals(run) for run in sorted(self._place_by_run))
-        unattributed = account_of(self._sums[UNATTRIBUTED], simulated=self._simulated)
+        self._take_doubled()
+        residual = self.residuals.at(as_of_ns)
+        charges = residual.charges
+        runs = tuple(
+            self._run_totals(run, charges.get(run, NO_CHARGE)) for run in sorted(self._place_by_run)
+        )
+        unattributed = account_of(
+            self._sums[UNATTRIBUTED],
+            simulated=self._simulated,
+            charge=charges.get(None, NO_CHARGE),
+        )
         return TotalsSnapshot(
             as_of_ns=as_of_ns,
             position=position,
@@ -190,8 +231,9 @@ class Totals:
             table_version=self._parts.version,
             simulated=unattributed.simulated or any(run.account.simulated for run in runs),
             runs=runs,
-            models=self._models(runs),
+            models=self._models(runs, charges),
             unattributed=unattributed,
+            residual=residual,
             unmatched_claims=tuple(
                 (run, claimed)
                 for run, claimed in sorted(self._claims.items())
@@ -199,11 +241,12 @@ class Totals:
             ),
         )
 
-    def _run_totals(self, run: str) -> RunTotals:
+    def _run_totals(self, run: str, charge: Charge) -> RunTotals:
         account = account_of(
             self._sums[self._place_by_run[run]],
             simulated=self._simulated,
             boundary=self._boundaries.of((run,)),
+            charge=charge,
         )
         warnings = self._weigher.warnings(run)
         totals = RunTotals(
@@ -233,7 +276,9 @@ class Totals:
         bests = {part: max(0, figures[part].observed.best) for part in figures}
         return SplitFigures(figures, (bests[STRADDLE], sum(bests.values())))
 
-    def _models(self, runs: Iterable[RunTotals]) -> tuple[ModelTotals, ...]:
+    def _models(
+        self, runs: Iterable[RunTotals], charges: Mapping[str | None, Charge]
+    ) -> tuple[ModelTotals, ...]:
         by_run = {run.run: run for run in runs}
         declared = {
             run: declaration.model
@@ -247,7 +292,11 @@ class Totals:
                 ModelTotals(
                     model=model,
                     runs=tuple(sorted(members)),
-                    figures=total_figures(sums, self._boundaries.of(members)),
+                    figures=total_figures(
+                        sums,
+                        self._boundaries.of(members),
+                        sum(charges[run].flop for run in members if run in charges),
+                    ),
                     simulated=any(by_run[run].account.simulated for run in members),
                 )
             )
@@ -275,6 +324,7 @@ class Totals:
         self._sums[place].enrol(record, known=self._parts.recognise(record).known)
         entry = _Entry(place, neighbours, record, (), NO_FLOP, (0,) * len(TIME_COMPONENTS), 0)
         entry.fold = self._fold(key)
+        entry.ceiling_flop_per_ns = self._weigher.ceiling_flop_per_ns(key.evidence, record)
         self._entries[key] = entry
         return entry
 
@@ -284,14 +334,17 @@ class Totals:
         parts = self._weigher.products(
             key, entry.record, vectors, declared=declared, fold=entry.fold
         )
+        # Of the branches of a fork each physical quantity counts once, at its largest.
+        widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
+        self._grow(key, entry, widest, sum(columns[1] for columns in parts.values()))
+        if entry.doubled_ns:
+            parts = {part: self._once(entry, columns) for part, columns in parts.items()}
         flop = tuple(sum(column) for column in zip(*parts.values(), strict=True))
         differences = [new - old for new, old in zip(flop, entry.flop, strict=True)]
         self._replace_parts(key, entry, parts)
-        # Of the branches of a fork each physical quantity counts once, at its largest.
-        widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
         devices = entry.record.device_count
-        times_ns = tuple(widest[component] * devices for component in TIME_COMPONENTS)
-        energy_mj = widest[Component.ENERGY_MJ]
+        times_ns = tuple(_less(widest[component], entry) * devices for component in TIME_COMPONENTS)
+        energy_mj = _less(widest[Component.ENERGY_MJ], entry)
         sums = self._sums[entry.place]
         sums.replace(
             level=key.evidence.level,
@@ -304,6 +357,34 @@ class Totals:
         self._boundaries.change(entry.neighbours, differences)
         entry.vectors, entry.flop = vectors, flop
         entry.times_ns, entry.energy_mj = times_ns, energy_mj
+
+    def _grow(self, key: Key, entry: _Entry, widest: Vector, lower_flop: int) -> None:
+        """Tell the residual what a key covers now."""
+        covered = covered_ns(widest)
+        self.residuals.grow(
+            key,
+            entry.record,
+            covered_ns=covered - entry.covered_ns,
+            lower_flop=lower_flop - entry.plain_lower_flop,
+            ceiling_flop_per_ns=entry.ceiling_flop_per_ns,
+        )
+        entry.covered_ns, entry.plain_lower_flop = covered, lower_flop
+
+    def _once(self, entry: _Entry, columns: tuple[int, ...]) -> tuple[int, ...]:
+        """Products of a key whose time another agent measured too."""
+        return without_doubled(
+            columns,
+            doubled_ns=min(entry.doubled_ns, entry.covered_ns),
+            covered_ns=entry.writer_covered_ns,
+            ceiling_flop_per_ns=entry.ceiling_flop_per_ns,
+        )
+
+    def _take_doubled(self) -> None:
+        """Weigh anew what two agents measured at the same time."""
+        for key, doubled_ns, writer_covered_ns in self.residuals.take_doubled():
+            entry = self._entries[key]
+            entry.doubled_ns, entry.writer_covered_ns = doubled_ns, writer_covered_ns
+            self._replace(key, entry, entry.vectors)
 
     def _fold(self, key: Key) -> Fold | None:
         """The fold of a key's hours; None where nothing declared splits its run."""
@@ -324,6 +405,15 @@ class Totals:
                 for place, amount in enumerate(columns):
                     held[place] += sign * amount
         entry.parts = parts
+
+
+def _less(amount: int, entry: _Entry) -> int:
+    """An amount without the share of it that another agent measured too, by time."""
+    if not entry.doubled_ns:
+        return amount
+    return amount - amount * min(entry.doubled_ns, entry.writer_covered_ns) // (
+        entry.writer_covered_ns
+    )
 
 
 _CONTRADICTIONS = {

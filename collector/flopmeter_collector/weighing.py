@@ -19,7 +19,7 @@ from flopmeter_core.errors import DataError
 from flopmeter_core.estimate import coefficients_for, weigh
 from flopmeter_core.formats import FormatMix
 from flopmeter_core.methods.base import Coefficients, Conditions, Workload
-from flopmeter_core.registers import Evidence, Key, Vector
+from flopmeter_core.registers import Component, Evidence, Key, Vector
 
 NO_FLOP = (0,) * 6
 """Floor, lower, best, upper, ceiling and unobserved of nothing."""
@@ -47,6 +47,10 @@ class Weigher:
     def warnings(self, run: str) -> list[str]:
         """What was set aside of a run's declarations, one sentence a part."""
         return [text for _, text in sorted(self._warnings.get(run, {}).items())]
+
+    def ceiling_flop_per_ns(self, evidence: Evidence, record: DeviceRecord) -> int:
+        """What the devices behind a record could do at most in a ns, in whole FLOP."""
+        return self._cached(evidence, record, None, None).unobserved[Component.UNOBSERVED_NS]
 
     def products(
         self,
@@ -95,10 +99,10 @@ class Weigher:
         declaration must neither stop the meter nor narrow a figure.
         """
         if declared is None:
-            return self._cached(key, record, None, None)
+            return self._cached(key.evidence, record, None, None)
         mix = declared.formats if span is None else span.formats
         try:
-            return self._cached(key, record, mix, declared.workload)
+            return self._cached(key.evidence, record, mix, declared.workload)
         except DataError as error:
             part = self._parts.recognise(record)
             formats = mix.text if mix else ""
@@ -106,18 +110,44 @@ class Weigher:
                 f"the declared format {formats!r} is set aside on {part.name}, which counts as "
                 f"undeclared: {error}"
             )
-            return self._cached(key, record, None, declared.workload)
+            return self._cached(key.evidence, record, None, declared.workload)
 
     def _cached(
-        self, key: Key, record: DeviceRecord, formats: FormatMix | None, workload: Workload | None
+        self,
+        evidence: Evidence,
+        record: DeviceRecord,
+        formats: FormatMix | None,
+        workload: Workload | None,
     ) -> Coefficients:
-        identity = (key.evidence, key.record, formats.text if formats else None, workload)
+        identity = (evidence, record.record_id, formats.text if formats else None, workload)
         weights = self._coefficients.get(identity)
         if weights is None:
             part = self._parts.recognise(record)
-            weights = coefficients_for(key.evidence, Conditions(part, record, formats, workload))
+            weights = coefficients_for(evidence, Conditions(part, record, formats, workload))
             self._coefficients[identity] = weights
         return weights
+
+
+def without_doubled(
+    columns: Sequence[int], *, doubled_ns: int, covered_ns: int, ceiling_flop_per_ns: int
+) -> tuple[int, ...]:
+    """A key's products where another agent measured the same time of the same device.
+
+    Nobody can tell which of the work in that time both saw. Floor and lower lose all it can have
+    been, best its share by time; upper, ceiling and unobserved keep the sum.
+
+    Args:
+        columns: the key's plain products.
+        doubled_ns: time of the key's incarnation that another one classified too.
+        covered_ns: all time of the key's incarnation; above 0.
+        ceiling_flop_per_ns: what the device could do at most.
+    """
+    floor, lower, best, *outer_columns = columns
+    most = doubled_ns * ceiling_flop_per_ns
+    floor -= min(max(0, floor), most)
+    lower -= min(max(0, lower), most)
+    best -= best * min(doubled_ns, covered_ns) // covered_ns
+    return floor, lower, best, *outer_columns
 
 
 def merge_branches(branches: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

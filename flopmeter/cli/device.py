@@ -1,11 +1,15 @@
-"""`flopmeter device`: the accelerators the device table knows, with the standing of each row.
+"""`flopmeter device`: the parts the device table knows, and the devices a ledger accounts for.
 
-Owns: the command's arguments and its table.
-May touch: the package's device table (reading); standard output.
-Called by the command line; the table is parsed by core.devices.
+Owns: the command's arguments and its tables.
+May touch: the package's device table (reading); one ledger; the clock and the user's name.
+Called by the command line; core.devices parses the table, lab.enrolment writes and reads the
+ledger.
 """
 
 from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
 
 import click
 
@@ -27,7 +31,7 @@ CONSTANTS = (
 
 @click.group("device")
 def command() -> None:
-    """List the accelerators flopmeter knows."""
+    """List the accelerators flopmeter knows, and account for a ledger's devices."""
 
 
 @command.command("list")
@@ -46,6 +50,141 @@ def list_devices(as_json: bool) -> None:
         )
     else:
         _print_table(table)
+
+
+_LEDGER = click.option("--ledger", metavar="URL", required=True, help="Ledger to use.")
+_AUTHOR = click.option("--author", help="Who states it.  [default: the user's name]")
+
+
+@command.command("enrolled")
+@_LEDGER
+@json_option
+def enrolled(ledger: str, as_json: bool) -> None:
+    """List the devices whose time has to be accounted for, and where it went."""
+    from flopmeter.lab.enrolment import enrolled_devices
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    document = enrolled_devices(ledger, SystemClock())
+    if as_json:
+        print_json(document)
+    else:
+        _print_enrolled(document)
+
+
+@command.command("enroll")
+@click.argument("device")
+@click.option("--from", "since", metavar="TIME", required=True, help="Enrolled from (ISO).")
+@click.option("--part", help="Part of a device that never reported; see flopmeter device list.")
+@click.option("--node", help="Node of a device that never reported.")
+@click.option("--reason", help="Why.")
+@_LEDGER
+@_AUTHOR
+@json_option
+def enroll(
+    device: str,
+    since: str,
+    part: str | None,
+    node: str | None,
+    reason: str | None,
+    ledger: str,
+    author: str | None,
+    as_json: bool,
+) -> None:
+    """Account for the time of DEVICE from a stated time on.
+
+    A device is enrolled by its first report; this is for one that never reports, or for another
+    beginning.
+    """
+    body = {"state": "enrolled", "from": since, "part": part, "node": node, "reason": reason}
+    _declare(ledger, device, body, author, as_json=as_json)
+
+
+@command.command("retire")
+@click.argument("device")
+@click.option("--at", "at_time", metavar="TIME", required=True, help="Retired at (ISO).")
+@click.option("--reason", required=True, help="Why.")
+@_LEDGER
+@_AUTHOR
+@json_option
+def retire(
+    device: str, at_time: str, reason: str, ledger: str, author: str | None, as_json: bool
+) -> None:
+    """End the accounting of DEVICE: from then on its time is missing to nobody."""
+    body = {"state": "retired", "at": at_time, "reason": reason}
+    _declare(ledger, device, body, author, as_json=as_json)
+
+
+@command.command("down")
+@click.argument("node")
+@click.option("--from", "since", metavar="TIME", required=True, help="Down from (ISO).")
+@click.option("--to", "until", metavar="TIME", required=True, help="Until, exclusive (ISO).")
+@click.option("--reason", required=True, help="Why.")
+@_LEDGER
+@_AUTHOR
+@json_option
+def down(
+    node: str,
+    since: str,
+    until: str,
+    reason: str,
+    ledger: str,
+    author: str | None,
+    as_json: bool,
+) -> None:
+    """Declare NODE (or one device) down: what no agent saw in that time held no work.
+
+    A person vouches for it; what an agent did see stays as it is.
+    """
+    body = {"state": "down", "from": since, "to": until, "reason": reason}
+    _declare(ledger, node, body, author, as_json=as_json)
+
+
+def _declare(
+    ledger: str, subject: str, body: Mapping[str, str | None], author: str | None, *, as_json: bool
+) -> None:
+    from flopmeter.lab.enrolment import declare_device
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    stated = {field: text for field, text in body.items() if text is not None}
+    written = declare_device(
+        ledger, subject, stated, author=author or getpass.getuser(), clock=SystemClock()
+    )
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "sequence": written.sequence,
+                "subject": written.subject,
+                "author": written.author,
+                "source": written.source,
+                "declared": dict(written.body),
+            }
+        )
+        return
+    said = ", ".join(f"{field} {text}" for field, text in stated.items() if field != "state")
+    click.echo(f"declaration {written.sequence}: {subject} is {stated['state']}, {said}")
+
+
+def _print_enrolled(document: dict[str, object]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("device", "node", "since"):
+        table.add_column(name, no_wrap=True)
+    hours = ("enrolled", "classified", "declared down", "residual", "doubled")
+    for name in hours:
+        table.add_column(f"{name} h", justify="right", no_wrap=True)
+    devices = document["devices"]
+    assert isinstance(devices, list)
+    for device in devices:
+        amounts = [device[f"{name.replace(' ', '_')}_seconds"] / 3600 for name in hours]
+        table.add_row(
+            device["device"],
+            device["node"] or "-",
+            "retired" if device["retired"] else device["enrolled"][-1]["from"][:19],
+            *(f"{amount:,.1f}" for amount in amounts),
+        )
+    console().print(table if devices else "no device ever reported to this ledger")
 
 
 def _json(part: Part) -> dict[str, object]:

@@ -17,6 +17,7 @@ from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
 from flopmeter_collector.declarations import parse_declaration
+from flopmeter_collector.device_declarations import DEVICE_KIND, parse_device_declaration
 from flopmeter_collector.ledger.base import (
     Declaration,
     Ledger,
@@ -87,6 +88,7 @@ def load_totals(
     declarations = [row for row in ledger.declarations() if up_to is None or row.sequence <= up_to]
     if not backwards:
         _declare(totals, declarations)
+    totals.residuals.restore(ledger.coverage())
     records = ledger.records()
     released = _released(ledger, declarations)
     vectors = seen(ledger.vectors())
@@ -112,7 +114,12 @@ def _declare(totals: Totals, declarations: Iterable[Declaration]) -> None:
     for declaration in declarations:
         # As in the collector: what cannot be understood stays in the ledger, moves nothing.
         with contextlib.suppress(DataError):
-            totals.declare(parse_declaration(declaration))
+            if declaration.kind == DEVICE_KIND:
+                totals.declare_device(
+                    parse_device_declaration(declaration.subject, declaration.body)
+                )
+            else:
+                totals.declare(parse_declaration(declaration))
 
 
 def _released(ledger: Ledger, declarations: Iterable[Declaration]) -> dict[Key, QuarantinedVector]:

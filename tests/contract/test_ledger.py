@@ -18,6 +18,7 @@ from flopmeter_collector import backends
 from flopmeter_collector.ledger.base import (
     AuditRow,
     Batch,
+    Coverage,
     Declaration,
     Ledger,
     QuarantinedVector,
@@ -260,6 +261,21 @@ def test_claims(place: Place) -> None:
     assert first.position().commit_number == 2
     first.close()
     assert list(place.open().claims()) == [newer, Claim(other, ClaimCounts(5, 1, 0, 0))]
+
+
+def test_coverage_keeps_the_least(place: Place) -> None:
+    """Of each number the least stays, whatever order rows come in, and an unknown one yields."""
+    ledger = place.open()
+    unknown = Coverage("ab" * 16, "GPU-0", "n0", "", None, None, 900, 7)
+    late = Coverage("ab" * 16, "GPU-0", "n0", "b0", 50, 400, 900, 7)
+    best = Coverage("ab" * 16, "GPU-0", "n0", "b0", 40, 300, 800, 5)
+    other = dataclasses.replace(late, device="GPU-1")
+    ledger.commit(Batch(coverage=(unknown,)))
+    assert list(ledger.coverage()) == [unknown]
+    for rows in ((late, other), (best,), (unknown, late)):
+        ledger.commit(Batch(coverage=rows))
+    ledger.close()
+    assert list(place.open().coverage()) == [best, other]
 
 
 def test_one_collector(place: Place) -> None:

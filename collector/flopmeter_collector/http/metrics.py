@@ -60,6 +60,7 @@ def exposition(
             *_run_families(snapshot, rows),
             *_model_families(snapshot.models, rows),
             *_unattributed_families(snapshot),
+            *_enrolment_families(snapshot),
             *_threshold_families(rows),
             *_ledger_families(snapshot, status),
         ]
@@ -152,6 +153,39 @@ def _unattributed_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
     yield from _account_families("unattributed", [row])
 
 
+def _enrolment_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
+    """The devices whose time has to be accounted for."""
+    residual = snapshot.residual
+    for name, help_text, value in (
+        (
+            "enrolled_devices",
+            "Devices whose time has to be accounted for.",
+            str(residual.enrolled_device_count),
+        ),
+        (
+            "silent_devices",
+            "Enrolled devices nobody reports for now; their time is residual.",
+            str(residual.silent_device_count),
+        ),
+        (
+            "declared_down_device_seconds",
+            "Enrolled device time declared down and seen by no agent, in device-seconds.",
+            decimal(residual.declared_down_ns, digits=9),
+        ),
+        (
+            "doubled_devices",
+            "Devices of which two agents measured the same time; lower counts it once.",
+            str(residual.doubled_device_count),
+        ),
+        (
+            "doubled_device_seconds",
+            "Device time that two agents measured, counted once, in device-seconds.",
+            decimal(residual.doubled_ns, digits=9),
+        ),
+    ):
+        yield Family(f"flopmeter_{name}", "gauge", help_text, [("", value)])
+
+
 def _compute_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
     """One family a bound, each an exact integer in FLOP."""
     texts = {
@@ -181,6 +215,11 @@ def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
             "unobserved",
             "Device time without a usable measurement, in device-seconds.",
             lambda a: a.unmeasured_ns,
+        ),
+        (
+            "residual",
+            "Enrolled device time no agent classified, in device-seconds; part of unobserved.",
+            lambda a: a.residual_ns,
         ),
     ]
     for name, help_text, amount in times:

@@ -171,6 +171,34 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """When an agent incarnation began to classify a device's time, as this collector saw it.
+
+    How much it classified is in its registers. Every field only ever gets smaller.
+
+    Attributes:
+        incarnation: the agent's.
+        device: the device instance.
+        node: the node's name.
+        boot_id: the boot the incarnation ran in; empty where it was never heard live.
+        since_ns: time since boot at which it began; None where it was never heard live.
+        anchor_ns: Unix time in ns of that boot's start by the collector's clock: the least of
+            receipt less boot time over the incarnation's reports. None as `since_ns`.
+        first_seen_ns: Unix time in ns at which the first vector of it was accepted.
+        first_covered_ns: what it had classified then.
+    """
+
+    incarnation: str
+    device: str
+    node: str
+    boot_id: str
+    since_ns: int | None
+    anchor_ns: int | None
+    first_seen_ns: int
+    first_covered_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one commit makes durable, all of it or nothing.
 
@@ -184,6 +212,7 @@ class Batch:
         claims: newest counts of claim registers; they take the place of what is there.
         quarantined: one row a key, which takes the place of what is there.
         dropped_hours: keys and hours whose rows are removed, before `hours` are written.
+        coverage: rows by incarnation and device, which take the place of what is there.
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
@@ -195,6 +224,7 @@ class Batch:
     claims: tuple[Claim, ...] = ()
     quarantined: tuple[QuarantinedVector, ...] = ()
     dropped_hours: tuple[tuple[Key, int], ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +235,7 @@ class Foreign:
         position: everything up to this commit is in it, or was before.
         records: device records of the keys below.
         vectors: every branch of each key that changed.
-        hours, claims, quarantined: rows that changed.
+        hours, claims, quarantined, coverage: rows that changed.
     """
 
     position: LedgerPosition
@@ -214,6 +244,7 @@ class Foreign:
     hours: tuple[HourlyVector, ...] = ()
     claims: tuple[Claim, ...] = ()
     quarantined: tuple[QuarantinedVector, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
 
 class Ledger(Protocol):
@@ -275,6 +306,9 @@ class Ledger(Protocol):
 
     def claims(self) -> Iterable[Claim]:
         """All claim registers, in key order."""
+
+    def coverage(self) -> Iterable[Coverage]:
+        """When each incarnation began to classify each device, by incarnation and device."""
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, Transition
+from flopmeter_collector.ledger.base import Coverage, Declaration, QuarantinedVector, Transition
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, UsageError
@@ -35,6 +35,9 @@ CLAIM_COLUMNS = CLAIM_KEY_COLUMNS + (", last_step, step_count, token_count, comp
 KEY_COLUMNS = "incarnation, device, allocation, phase, evidence, record"
 QUARANTINE_COLUMNS = "sequence, components, boot_ns, reason, quarantined_at_ns, released"
 AUDIT_COLUMNS = "sequence, recorded_at_ns, author, reason, action, content, link"
+COVERAGE_COLUMNS = (
+    "incarnation, device, node, boot_id, since_ns, anchor_ns, first_seen_ns, first_covered_ns"
+)
 DECLARATION_COLUMNS = "declared_at_ns, author, source, kind, subject, body"
 TRANSITION_COLUMNS = (
     "model, threshold, state_before, state_after, decided, occurred_at_ns, commit_number,"
@@ -227,6 +230,26 @@ def claim_of(row: Row) -> Claim:
         quantity=ClaimQuantity(quantity),
     )
     return Claim(key, ClaimCounts(last, steps, tokens, int(flop)), sequence)
+
+
+def coverage_row(coverage: Coverage) -> tuple[object, ...]:
+    """The columns of when an incarnation began to classify a device."""
+    return (
+        bytes.fromhex(coverage.incarnation),
+        coverage.device,
+        coverage.node,
+        coverage.boot_id,
+        coverage.since_ns,
+        coverage.anchor_ns,
+        coverage.first_seen_ns,
+        coverage.first_covered_ns,
+    )
+
+
+def coverage_of(row: Row) -> Coverage:
+    """The coverage of its columns."""
+    incarnation, *columns = row
+    return Coverage(incarnation.hex(), *columns)
 
 
 def _object(text: str, ledger: str) -> dict[str, object]:

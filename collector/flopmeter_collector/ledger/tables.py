@@ -17,6 +17,7 @@ from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import (
     AuditRow,
     Batch,
+    Coverage,
     Declaration,
     Foreign,
     QuarantinedVector,
@@ -183,6 +184,13 @@ class SqlTables(abc.ABC):
         # Here and not in SQL: a server sorts texts by its own language.
         return [rows.claim_of(row) for row in sorted(found, key=lambda row: row[:10])]
 
+    def coverage(self) -> Iterable[Coverage]:
+        """When each incarnation began to classify each device, by incarnation and device."""
+        with self._guard("read") as connection:
+            found = connection.execute(f"SELECT {rows.COVERAGE_COLUMNS} FROM coverage").fetchall()
+        # Sorted here: a server sorts texts by its own language.
+        return [rows.coverage_of(row) for row in sorted(found, key=lambda row: tuple(row[:2]))]
+
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""
         with self._guard("read") as connection:
@@ -302,6 +310,21 @@ class SqlTables(abc.ABC):
             [(ids[held.key], *rows.quarantine_row(held)) for held in batch.quarantined],
         )
 
+    def _write_coverage(self, connection: Connection, coverage: Iterable[Coverage]) -> None:
+        """Keep the least of each number, whoever writes it: the collectors may be several."""
+        connection.executemany(
+            f"INSERT INTO coverage ({rows.COVERAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (incarnation, device) DO UPDATE SET node = excluded.node, boot_id ="
+            " CASE WHEN excluded.boot_id = '' THEN coverage.boot_id ELSE excluded.boot_id END,"
+            f" since_ns = {_least('since_ns')}, anchor_ns = {_least('anchor_ns')},"
+            f" first_seen_ns = {_least('first_seen_ns')},"
+            f" first_covered_ns = {_least('first_covered_ns')}",
+            [
+                rows.coverage_row(row)
+                for row in sorted(coverage, key=lambda row: (row.incarnation, row.device))
+            ],
+        )
+
     def _write_transitions(self, connection: Connection, batch: Batch, commit_number: int) -> None:
         connection.executemany(
             f"INSERT INTO transition ({rows.TRANSITION_COLUMNS})"
@@ -354,3 +377,9 @@ class SqlTables(abc.ABC):
             key = keys[row_id] = rows.key_of(columns)
             self._key_ids[key] = row_id
         return keys
+
+
+def _least(column: str) -> str:
+    """SQL for the lesser of a stored number and a new one; a missing one is no number."""
+    stored, new = f"coverage.{column}", f"excluded.{column}"
+    return f"CASE WHEN {stored} IS NULL OR {new} < {stored} THEN {new} ELSE {stored} END"

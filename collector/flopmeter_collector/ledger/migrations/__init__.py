@@ -27,6 +27,7 @@ _FILES = (
     "0005_ledger_operations.sql",
     "0006_several_collectors.sql",
     "0007_claim_quantity.sql",
+    "0008_coverage.sql",
 )
 
 

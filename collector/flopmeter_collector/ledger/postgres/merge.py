@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flopmeter_collector.ledger import rows
-from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
+from flopmeter_collector.ledger.base import Coverage, Foreign, QuarantinedVector, StoredVector
 from flopmeter_collector.ledger.postgres.server import Statements
 from flopmeter_core.claims import Claim
 from flopmeter_core.registers import Key
@@ -183,6 +183,14 @@ def mark_quarantine(connection: Statements, ids: Sequence[int], number: int) -> 
         )
 
 
+def mark_coverage(connection: Statements, coverage: Sequence[Coverage], number: int) -> None:
+    """Note which commit wrote coverage rows."""
+    connection.executemany(
+        "UPDATE coverage SET commit_number = ? WHERE incarnation = ? AND device = ?",
+        [(number, bytes.fromhex(row.incarnation), row.device) for row in coverage],
+    )
+
+
 def changed(
     connection: Statements,
     position: LedgerPosition,
@@ -218,6 +226,9 @@ def changed(
     claims = connection.execute(
         f"SELECT {rows.CLAIM_COLUMNS} FROM claim WHERE commit_number = ANY(?)", wanted
     ).fetchall()
+    coverage = connection.execute(
+        f"SELECT {rows.COVERAGE_COLUMNS} FROM coverage WHERE commit_number = ANY(?)", wanted
+    ).fetchall()
     named = {row[0] for table in (hours, vectors, held) for row in table}
     keys, records = _keys(connection, named, name)
     ids.update((key, row_id) for row_id, key in keys.items())
@@ -234,6 +245,7 @@ def changed(
         ),
         claims=tuple(map(rows.claim_of, claims)),
         quarantined=tuple(_quarantined(keys, held, name)),
+        coverage=tuple(map(rows.coverage_of, coverage)),
     )
 
 

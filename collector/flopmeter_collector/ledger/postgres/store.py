@@ -340,8 +340,11 @@ class PostgresLedger(SqlTables):
         merge.merge_hours(connection, _with_ids(batch.hours, ids), number)
         self._write_quarantine(connection, batch, ids)
         merge.mark_quarantine(connection, [ids[held.key] for held in batch.quarantined], number)
+        self._write_coverage(connection, batch.coverage)
+        merge.mark_coverage(connection, batch.coverage, number)
         alone &= merge.merge_claims(connection, batch.claims, number)
-        return keys, alone
+        # Of coverage the least wins, whoever wrote it: what became of it is read back.
+        return keys, alone and not batch.coverage
 
     def _record_row_of(self, connection: Connection, record_id: str, added: dict[str, int]) -> int:
         return added.get(record_id) or self._record_row(connection, record_id)

@@ -69,6 +69,7 @@ class SqliteLedger(SqlTables):
                 self._write_hours(batch.hours, keys)
                 self._write_quarantine(connection, batch, {**self._key_ids, **keys})
                 self._write_claims(batch.claims)
+                self._write_coverage(connection, batch.coverage)
                 for declaration in batch.declarations:
                     self._write_declaration(connection, declaration)
                 self._write_transitions(connection, batch, position.commit_number)

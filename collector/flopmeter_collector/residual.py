@@ -1,0 +1,435 @@
+"""The residual: enrolled device time that no agent classified and nobody declared.
+
+Owns: which devices are enrolled since when, what their agents classified, and what is left.
+May touch: memory only; no clock: the instant comes with each question.
+Called by totals, whose registers say how much was classified; publish brings what reports say of
+when. Nothing of the residual is stored: it is derived anew, and shrinks when a late report comes.
+Explained in docs/adr/0017-residual-time.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
+from flopmeter_collector.ledger.base import Coverage
+from flopmeter_collector.sightings import Sighting, Sightings
+from flopmeter_collector.timeline import (
+    Classes,
+    Division,
+    Down,
+    Period,
+    Stretch,
+    classes_at,
+    divide,
+)
+from flopmeter_core.allocations import named_run
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.registers import Key
+from flopmeter_core.units import NS_PER_MS, NS_PER_S
+
+DEFAULT_SILENCE_NS = 300 * NS_PER_S
+"""A device that reported less long ago misses nothing yet: time on its way is not missing."""
+
+ENROLMENT_NS = 600 * NS_PER_S
+"""Closed incarnations that come this soon after a device's first report ran before it."""
+
+SMALLEST_STEP_NS = 100 * NS_PER_MS
+"""A placing that gets better by less is not written again."""
+
+
+@dataclass(slots=True)
+class _Writer:
+    """What one incarnation classified of a device, and for whom."""
+
+    covered_ns: int = 0
+    run: str | None = None
+    mixed: bool = False
+    keys: list[Key] = field(default_factory=list)
+    lower_flop: int = 0
+
+
+@dataclass(slots=True)
+class _Device:
+    """One physical device, or one node of a sensor that sees a whole node."""
+
+    name: str
+    node: str = ""
+    device_count: int = 1
+    ceiling_flop_per_ns: int = 0
+    declared_ceiling_flop_per_ns: int = 0
+    simulated: bool = False
+    writers: dict[str, _Writer] = field(default_factory=dict)
+    rows: dict[str, Coverage] = field(default_factory=dict)
+    declared: list[DeviceDeclaration] = field(default_factory=list)
+    division: Division | None = None
+    newest: str = ""
+    doubled_ns: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A device that is or was enrolled, for display.
+
+    Attributes:
+        device, node: names.
+        device_count: accelerators behind it.
+        periods: enrolled, in order; the last may be open.
+        classes: its enrolled time up to the instant asked for.
+        doubled_ns: time that two agents classified.
+    """
+
+    device: str
+    node: str
+    device_count: int
+    periods: tuple[Period, ...]
+    classes: Classes
+    doubled_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is charged to one run or to the remainder: device time in ns, and FLOP at most."""
+
+    residual_ns: int = 0
+    flop: int = 0
+    simulated: bool = False
+
+    def __add__(self, other: Charge) -> Charge:
+        """Add charge to charge."""
+        return Charge(
+            self.residual_ns + other.residual_ns,
+            self.flop + other.flop,
+            self.simulated or other.simulated,
+        )
+
+
+NO_CHARGE = Charge()
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """The residual of all devices at one instant.
+
+    Attributes:
+        charges: by run; None is the remainder.
+        declared_down_ns: device time declared down, in ns.
+        silent_device_count: devices whose enrolled time goes on without reports.
+        enrolled_device_count: devices whose enrolled time goes on.
+        doubled_device_count: devices that two agents measured at the same time.
+        doubled_ns: that time, counted once, in ns.
+    """
+
+    charges: Mapping[str | None, Charge]
+    declared_down_ns: int
+    silent_device_count: int
+    enrolled_device_count: int
+    doubled_device_count: int
+    doubled_ns: int
+
+
+NO_RESIDUAL = Residual({}, 0, 0, 0, 0, 0)
+
+
+class ResidualAccounts:
+    """Every device's enrolled time. One thread updates."""
+
+    def __init__(self, silence_ns: int = DEFAULT_SILENCE_NS) -> None:
+        """Start empty.
+
+        Args:
+            silence_ns: a device silent for less misses nothing yet.
+        """
+        self._silence_ns = silence_ns
+        self._devices: dict[str, _Device] = {}
+        self._by_incarnation: dict[str, set[str]] = {}
+        self._anchors: dict[tuple[str, str], int] = {}
+        self._by_boot: dict[tuple[str, str], set[str]] = {}
+        self._downs: list[Down] = []
+        self._dirty: set[str] = set()
+
+    # --- what comes in ---------------------------------------------------------------------------
+
+    def grow(
+        self,
+        key: Key,
+        record: DeviceRecord,
+        *,
+        covered_ns: int,
+        lower_flop: int,
+        ceiling_flop_per_ns: int,
+    ) -> None:
+        """Take the difference of a key.
+
+        Args:
+            key: whose register.
+            record: the device record of the key.
+            covered_ns: difference of the time it classifies.
+            lower_flop: difference of its lower bound.
+            ceiling_flop_per_ns: what the device could do at most in a ns.
+        """
+        if not record.device_count:
+            return  # a MIG instance, whose time is its GPU's
+        device = self._device(key.device)
+        device.node = record.node
+        device.device_count = max(device.device_count, record.device_count)
+        device.ceiling_flop_per_ns = max(device.ceiling_flop_per_ns, ceiling_flop_per_ns)
+        device.simulated |= record.simulated
+        writer = device.writers.get(key.incarnation)
+        if writer is None:
+            writer = device.writers[key.incarnation] = _Writer(run=named_run(key.allocation))
+            self._by_incarnation.setdefault(key.incarnation, set()).add(key.device)
+        writer.covered_ns += covered_ns
+        writer.lower_flop += lower_flop
+        mixed = writer.run is None or named_run(key.allocation) != writer.run
+        if (
+            device.division is not None
+            and device.newest == key.incarnation
+            and mixed <= writer.mixed
+        ):
+            # The usual case: the device's newest agent went on, and nothing else moves.
+            if key.device not in self._dirty:
+                device.division.go_on(covered_ns)
+            return
+        writer.mixed |= mixed
+        self._dirty.add(key.device)
+
+    def enrol_key(self, key: Key) -> None:
+        """Remember a new key of its incarnation, after the first `grow` of it."""
+        device = self._devices.get(key.device)
+        if device is not None and key.incarnation in device.writers:
+            device.writers[key.incarnation].keys.append(key)
+
+    def restore(self, rows: Iterable[Coverage]) -> None:
+        """Take what a ledger holds, or another collector of it wrote; of each number the least."""
+        for row in rows:
+            held = self._device(row.device).rows.get(row.incarnation)
+            self._put(row if held is None else _least(held, row))
+
+    def sighted(self, sightings: Sightings, now_ns: int) -> list[Coverage]:
+        """Take what reports say of when.
+
+        Args:
+            sightings: of registers that were given to `grow` already.
+            now_ns: Unix time in ns by the collector's clock.
+
+        Returns:
+            The rows that are new or changed, to be committed.
+        """
+        changed: dict[tuple[str, str], Coverage] = {}
+        for incarnation, name in sorted(sightings.reported):
+            device = self._devices.get(name)
+            if device is None or incarnation in device.rows or incarnation not in device.writers:
+                continue
+            covered_ns = device.writers[incarnation].covered_ns
+            row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
+            changed[incarnation, name] = self._put(row)
+        for incarnation, sighting in sightings.live.items():
+            for name in sorted(self._by_incarnation.get(incarnation, ())):
+                better = self._placed(self._devices[name], incarnation, sighting)
+                if better is not None:
+                    changed[incarnation, name] = self._put(better)
+        return list(changed.values())
+
+    def declare(self, declaration: DeviceDeclaration) -> None:
+        """Apply a declaration; those of one device in the order of the ledger."""
+        if declaration.state is DeviceState.DOWN:
+            self._downs.append(Down(declaration.subject, declaration.from_ns, declaration.until_ns))
+            self._dirty.update(self._devices)
+            return
+        device = self._device(declaration.subject)
+        device.declared.append(declaration)
+        device.node = device.node or declaration.node
+        self._dirty.add(declaration.subject)
+
+    def declare_ceiling(self, device: str, flop_per_ns: int) -> None:
+        """What a device could do at most in a ns by its declared part, until it reports."""
+        self._device(device).declared_ceiling_flop_per_ns = flop_per_ns
+
+    # --- what comes out --------------------------------------------------------------------------
+
+    def take_doubled(self) -> list[tuple[Key, int, int]]:
+        """Keys whose time another agent classified too, as far as that changed since last asked.
+
+        Returns:
+            Key, how much time of its incarnation is doubled, and all time of its incarnation,
+            in ns.
+        """
+        found: list[tuple[Key, int, int]] = []
+        for name in sorted(self._dirty):
+            device = self._devices[name]
+            device.division = divide(
+                self._periods(device), self._stretches(device), self._downs, device=name
+            )
+            device.newest = device.division.newest
+            doubled_ns = device.division.doubled_ns
+            for incarnation in sorted({*doubled_ns, *device.doubled_ns}):
+                writer = device.writers[incarnation]
+                amount_ns = doubled_ns.get(incarnation, 0)
+                found += [(key, amount_ns, writer.covered_ns) for key in writer.keys]
+            device.doubled_ns = doubled_ns
+        self._dirty.clear()
+        return found
+
+    def at(self, as_of_ns: int) -> Residual:
+        """The residual of all devices; `take_doubled` comes before.
+
+        Args:
+            as_of_ns: Unix time in ns.
+        """
+        charges: dict[str | None, Charge] = {}
+        down_ns = silent = enrolled = doubled = doubled_ns = 0
+        for device in self._devices.values():
+            division = device.division
+            if division is None:
+                continue
+            doubled += bool(division.doubled_ns)
+            doubled_ns += sum(division.doubled_ns.values()) * device.device_count
+            if division.tail_from_ns is None:
+                continue
+            going_on = division.tail_until_ns is None or division.tail_until_ns > as_of_ns
+            enrolled += device.device_count * going_on
+            if as_of_ns - division.tail_from_ns < self._silence_ns and going_on:
+                down, residual_ns = division.declared_down_ns, division.residual_ns
+            else:
+                classes = classes_at(division, as_of_ns, silence_ns=self._silence_ns)
+                down, residual_ns = classes.declared_down_ns, dict(classes.residual_ns)
+                silent += device.device_count * going_on
+            down_ns += down * device.device_count
+            for run, missing_ns in residual_ns.items():
+                charges[run] = charges.get(run, NO_CHARGE) + Charge(
+                    missing_ns * device.device_count,
+                    missing_ns
+                    * (device.ceiling_flop_per_ns or device.declared_ceiling_flop_per_ns),
+                    device.simulated,
+                )
+        return Residual(charges, down_ns, silent, enrolled, doubled, doubled_ns)
+
+    def enrolled(self, as_of_ns: int) -> list[Enrolled]:
+        """Every device that is or was enrolled, by name; `take_doubled` comes before."""
+        return [
+            Enrolled(
+                device=device.name,
+                node=device.node,
+                device_count=device.device_count,
+                periods=self._periods(device),
+                classes=classes_at(device.division, as_of_ns, silence_ns=self._silence_ns),
+                doubled_ns=sum(device.division.doubled_ns.values()),
+            )
+            for _, device in sorted(self._devices.items())
+            if device.division is not None and device.division.tail_from_ns is not None
+        ]
+
+    def rows(self) -> list[Coverage]:
+        """All rows, by device and incarnation."""
+        return [
+            row
+            for _, device in sorted(self._devices.items())
+            for _, row in sorted(device.rows.items())
+        ]
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _device(self, name: str) -> _Device:
+        device = self._devices.get(name)
+        if device is None:
+            device = self._devices[name] = _Device(name)
+        return device
+
+    def _put(self, row: Coverage) -> Coverage:
+        """Take a row in the place of an older one."""
+        device = self._device(row.device)
+        device.rows[row.incarnation] = row
+        device.node = device.node or row.node
+        self._dirty.add(row.device)
+        if row.anchor_ns is not None:
+            boot = _boot(row)
+            self._by_boot.setdefault(boot, set()).add(row.device)
+            if row.anchor_ns < self._anchors.get(boot, row.anchor_ns + 1):
+                self._anchors[boot] = row.anchor_ns
+                self._dirty.update(self._by_boot[boot])
+        return row
+
+    def _placed(self, device: _Device, incarnation: str, sighting: Sighting) -> Coverage | None:
+        """A better placing of a row by a live report; None where there is none."""
+        row = device.rows.get(incarnation)
+        if row is None:
+            return None
+        since_ns = max(0, sighting.boot_ns - device.writers[incarnation].covered_ns)
+        anchor_ns = sighting.received_ns - sighting.boot_ns
+        if row.since_ns is not None and row.anchor_ns is not None:
+            since_ns = min(since_ns, row.since_ns)
+            anchor_ns = min(anchor_ns, row.anchor_ns)
+            gained_ns = max(row.since_ns - since_ns, row.anchor_ns - anchor_ns)
+            if gained_ns < SMALLEST_STEP_NS:
+                return None
+        return dataclasses.replace(
+            row,
+            node=sighting.node,
+            boot_id=sighting.boot_id or incarnation,
+            since_ns=since_ns,
+            anchor_ns=anchor_ns,
+        )
+
+    def _periods(self, device: _Device) -> tuple[Period, ...]:
+        """When a device is enrolled: from its first report on, as declarations correct it."""
+        periods: list[Period] = []
+        if device.rows:
+            periods.append(Period(min(row.first_seen_ns for row in device.rows.values())))
+        for declared in device.declared:
+            going_on = bool(periods) and periods[-1].until_ns is None
+            if declared.state is DeviceState.RETIRED:
+                if periods:
+                    last = periods[-1]
+                    periods[-1] = Period(last.from_ns, max(last.from_ns, declared.from_ns))
+            elif going_on:
+                before_ns = (periods[-2].until_ns or 0) if len(periods) > 1 else 0
+                periods[-1] = Period(max(before_ns, declared.from_ns))
+            else:
+                before_ns = (periods[-1].until_ns or 0) if periods else 0
+                periods.append(Period(max(before_ns, declared.from_ns)))
+        return tuple(periods)
+
+    def _stretches(self, device: _Device) -> Sequence[Stretch]:
+        first_ns = min((row.first_seen_ns for row in device.rows.values()), default=0)
+        stretches = []
+        for incarnation, writer in device.writers.items():
+            row = device.rows.get(incarnation)
+            boot, start_ns, before_ns = incarnation, None, writer.covered_ns
+            if row is not None:
+                boot = "\n".join(_boot(row))
+                enrolling = row.first_seen_ns - first_ns < ENROLMENT_NS
+                before_ns = row.first_covered_ns if enrolling else 0
+                if row.since_ns is not None:
+                    start_ns = self._anchors[_boot(row)] + row.since_ns
+            stretches.append(
+                Stretch(
+                    writer=incarnation,
+                    boot=boot,
+                    node=row.node if row is not None else device.node,
+                    run=None if writer.mixed else writer.run,
+                    covered_ns=writer.covered_ns,
+                    start_ns=start_ns,
+                    before_ns=before_ns,
+                    rank=writer.lower_flop,
+                )
+            )
+        return stretches
+
+
+def _least(one: Coverage, other: Coverage) -> Coverage:
+    """Both rows of an incarnation and a device in one, as the ledger merges them."""
+    placed = [row for row in (one, other) if row.since_ns is not None and row.anchor_ns is not None]
+    return dataclasses.replace(
+        placed[0] if placed else one,
+        since_ns=min((row.since_ns or 0 for row in placed), default=None),
+        anchor_ns=min((row.anchor_ns or 0 for row in placed), default=None),
+        first_seen_ns=min(one.first_seen_ns, other.first_seen_ns),
+        first_covered_ns=min(one.first_covered_ns, other.first_covered_ns),
+    )
+
+
+def _boot(row: Coverage) -> tuple[str, str]:
+    return row.node, row.boot_id

@@ -1,0 +1,53 @@
+"""What reports say of when, until the next round takes it.
+
+Owns: which incarnations and devices reported since the last round, and how old their boot was.
+May touch: memory only.
+Called by intake (notes) and publish (takes); residual makes coverage of it.
+Explained in docs/adr/0017-residual-time.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A running incarnation at its newest report.
+
+    Attributes:
+        node: the node's name.
+        boot_id: the boot it runs in.
+        boot_ns: time since boot of the report.
+        received_ns: Unix time in ns at which the report came, by the collector's clock.
+    """
+
+    node: str
+    boot_id: str
+    boot_ns: int
+    received_ns: int
+
+
+@dataclass(slots=True)
+class Sightings:
+    """Notes of one round.
+
+    Attributes:
+        live: the running incarnations whose report held nothing older than what is known.
+        reported: incarnation and device of every vector that was taken.
+    """
+
+    live: dict[str, Sighting] = field(default_factory=dict)
+    reported: set[tuple[str, str]] = field(default_factory=set)
+
+    def note_live(self, incarnation: str, sighting: Sighting) -> None:
+        """Note a report of a running incarnation; of several of one round the newest counts."""
+        known = self.live.get(incarnation)
+        if known is None or sighting.boot_ns > known.boot_ns:
+            self.live[incarnation] = sighting
+
+    def take(self) -> Sightings:
+        """Hand the notes over and begin anew."""
+        taken = Sightings(self.live, self.reported)
+        self.live, self.reported = {}, set()
+        return taken

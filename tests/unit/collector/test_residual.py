@@ -1,0 +1,385 @@
+"""Enrolled device time: every instant in one class, whatever agents, boots and networks do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
+from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
+from flopmeter_collector.sightings import Sighting, Sightings
+from flopmeter_collector.timeline import Classes
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.registers import Evidence, Key
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
+from support.totals import h100
+
+DEVICE = "GPU-0"
+CEILING = 2_000
+SILENCE_NS = 300 * NS_PER_S
+EPOCH_NS = 1_790_000_000 * NS_PER_S
+"""Where the tests' hours are counted from, on the collector's clock."""
+
+
+def at(hours: float) -> int:
+    """Unix time in ns."""
+    return EPOCH_NS + round(hours * NS_PER_HOUR)
+
+
+def key(writer: int, allocation: str = "run:alpha") -> Key:
+    """A key of one incarnation."""
+    return Key(DEVICE, f"{writer:032x}", allocation, 0, Evidence.GPM, h100().record_id)
+
+
+class House:
+    """One device's accounts, spoken to as the collector does."""
+
+    def __init__(self) -> None:
+        """Begin without any report."""
+        self.accounts = ResidualAccounts(SILENCE_NS)
+        self.record: DeviceRecord = h100()
+        self._covered: dict[Key, int] = {}
+
+    def report(
+        self,
+        writer: int,
+        covered_hours: float,
+        *,
+        now: float,
+        boot: str = "b0",
+        boot_hours: float | None = None,
+        allocation: str = "run:alpha",
+        node: str = "n0",
+        lower_flop: int = 0,
+    ) -> None:
+        """Take the newest vector of a writer; `boot_hours` None: not live, a closed one."""
+        named = key(writer, allocation)
+        covered_ns = round(covered_hours * NS_PER_HOUR)
+        self.accounts.grow(
+            named,
+            self.record,
+            covered_ns=covered_ns - self._covered.get(named, 0),
+            lower_flop=lower_flop,
+            ceiling_flop_per_ns=CEILING,
+        )
+        if named not in self._covered:
+            self.accounts.enrol_key(named)
+        self._covered[named] = covered_ns
+        sightings = Sightings(reported={(named.incarnation, DEVICE)})
+        if boot_hours is not None:
+            boot_ns = round(boot_hours * NS_PER_HOUR)
+            sightings.note_live(named.incarnation, Sighting(node, boot, boot_ns, at(now)))
+        self.accounts.sighted(sightings, at(now))
+        # As a round does: what follows goes on from the division made here.
+        self.accounts.take_doubled()
+
+    def declare(self, state: DeviceState, since: float, until: float = 0, on: str = DEVICE) -> None:
+        """Declare something of the device or its node."""
+        until_ns = at(until) if until else 0
+        self.accounts.declare(DeviceDeclaration(on, state, at(since), until_ns))
+
+    def classes(self, now: float) -> Classes:
+        """The device's enrolled time."""
+        self.accounts.take_doubled()
+        (enrolled,) = self.accounts.enrolled(at(now))
+        classes = enrolled.classes
+        assert classes.enrolled_ns == (
+            classes.classified_ns
+            + classes.declared_down_ns
+            + classes.in_flight_ns
+            + sum(classes.residual_ns.values())
+        )
+        charged = self.accounts.at(at(now)).charges
+        assert {run: charge.residual_ns for run, charge in charged.items()} == {
+            run: ns for run, ns in classes.residual_ns.items() if run in charged
+        }
+        return classes
+
+    def residual(self, now: float) -> dict[str | None, float]:
+        """Residual hours by run."""
+        return {run: ns / NS_PER_HOUR for run, ns in self.classes(now).residual_ns.items() if ns}
+
+    def doubled(self) -> list[int]:
+        """Time that two agents measured, by device."""
+        self.accounts.take_doubled()
+        return [each.doubled_ns for each in self.accounts.enrolled(at(1_000)) if each.doubled_ns]
+
+
+def test_no_residual_while_reports_come() -> None:
+    """A device whose agent reports misses nothing, and time on its way is not missing."""
+    house = House()
+    for hour in range(1, 5):
+        house.report(1, hour, now=hour, boot_hours=hour)
+    assert house.residual(4) == {}
+    assert house.residual(4.05) == {}
+    assert house.classes(4.05).in_flight_ns == round(0.05 * NS_PER_HOUR)
+    assert house.residual(5) == {None: 1.0}
+
+
+def test_down_over_a_reboot() -> None:
+    """An agent that is down over a reboot leaves residual, and a late report takes it back."""
+    house = House()
+    house.report(1, 2, now=2, boot="b0", boot_hours=2)
+    house.report(3, 1, now=11, boot="b2", boot_hours=1)
+    assert house.residual(11) == {"alpha": 8.0}
+    # Boot b1 was never heard live; its time comes as a closed incarnation.
+    house.report(2, 6, now=11.1)
+    assert house.residual(11) == {"alpha": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("run:alpha", "run:beta"), ("none", "none"), ("run:alpha", "none"), ("none", "run:alpha")],
+)
+def test_a_gap_is_a_runs_only_where_both_ends_name_it(before: str, after: str) -> None:
+    """Another user at one end, or none, leaves the gap to the remainder."""
+    house = House()
+    house.report(1, 2, now=2, boot="b0", boot_hours=2, allocation=before)
+    house.report(2, 1, now=6, boot="b1", boot_hours=1, allocation=after)
+    assert house.residual(6) == {None: 3.0}
+
+
+def test_a_writer_of_two_users_confirms_none() -> None:
+    """Nobody can tell which of an incarnation's users was there at its end."""
+    house = House()
+    house.report(1, 2, now=2, boot_hours=2)
+    house.report(1, 1, now=3, boot_hours=3, allocation="run:beta")
+    house.report(2, 1, now=6, boot="b1", boot_hours=1)
+    assert house.residual(6) == {None: 2.0}
+
+
+def test_what_ran_before_the_enrolment_pays_for_no_gap() -> None:
+    """Closed incarnations that come with the first report never hide later silence."""
+    house = House()
+    house.report(1, 1_000, now=5)
+    house.report(2, 1, now=5, boot="b1", boot_hours=1)
+    assert house.residual(9) == {None: 4.0}
+    house.report(3, 500, now=5 + ENROLMENT_NS / NS_PER_HOUR / 2)
+    assert house.residual(9) == {None: 4.0}
+
+
+def test_a_relayed_device_is_counted_by_sums() -> None:
+    """Nobody heard a relayed agent live; what it classified since its first report counts."""
+    house = House()
+    for hour in range(1, 10):
+        house.report(1, hour, now=hour)
+    assert house.residual(9) == {}
+    assert house.residual(12) == {None: 3.0}
+    house.report(1, 12, now=12.01)
+    assert house.residual(12.01) == {}
+
+
+def test_delayed_reports_of_a_boot_place_it_at_the_least_delayed() -> None:
+    """A report that was stuck for hours places its boot too late only until a prompt one came."""
+    house = House()
+    house.report(1, 1, now=4, boot_hours=1)
+    house.report(1, 4, now=4.5, boot_hours=4)
+    house.report(1, 5, now=5, boot_hours=5)
+    assert house.residual(5) == {}
+    assert house.residual(6) == {None: 1.0}
+
+
+def test_retired_and_enrolled_again() -> None:
+    """Retiring ends the charge at the stated time; enrolling begins another one."""
+    house = House()
+    house.report(1, 2, now=2, boot_hours=2)
+    house.declare(DeviceState.RETIRED, 5)
+    assert house.residual(100) == {None: 3.0}
+    house.declare(DeviceState.ENROLLED, 50)
+    assert house.residual(100) == {None: 53.0}
+    house.declare(DeviceState.RETIRED, 60)
+    assert house.residual(100) == {None: 13.0}
+
+
+def test_retired_in_what_was_observed() -> None:
+    """What agents classified after the device was retired is no part of its enrolled time."""
+    house = House()
+    house.report(1, 9, now=9, boot_hours=9)
+    house.declare(DeviceState.ENROLLED, 1)
+    house.declare(DeviceState.RETIRED, 5)
+    classes = house.classes(20)
+    assert (classes.classified_ns, classes.enrolled_ns) == (4 * NS_PER_HOUR, 4 * NS_PER_HOUR)
+
+
+def test_enrolled_without_any_report() -> None:
+    """A declared device without an agent is missing from the stated time on, at its ceiling."""
+    house = House()
+    house.accounts.declare_ceiling(DEVICE, 7)
+    house.declare(DeviceState.ENROLLED, 10)
+    assert house.residual(14) == {None: 4.0}
+    residual = house.accounts.at(at(14))
+    assert residual.charges[None].flop == 4 * NS_PER_HOUR * 7
+    assert residual.silent_device_count == 1
+
+
+def test_enrolled_from_an_earlier_time() -> None:
+    """A declaration moves the beginning; what agents classified there is not missing."""
+    house = House()
+    house.report(1, 2, now=10, boot_hours=2)
+    assert house.residual(10) == {}
+    house.declare(DeviceState.ENROLLED, 5)
+    assert house.residual(10) == {None: 3.0}
+
+
+@pytest.mark.parametrize("subject", [DEVICE, "n0"])
+def test_declared_down(subject: str) -> None:
+    """What was declared down is no residual; what an agent saw meanwhile stays observed."""
+    house = House()
+    house.report(1, 2, now=2, boot="b0", boot_hours=2)
+    house.report(2, 1, now=11, boot="b1", boot_hours=1)
+    house.declare(DeviceState.DOWN, 1, 8, on=subject)
+    house.declare(DeviceState.DOWN, 7, 9, on=subject)
+    classes = house.classes(11)
+    assert classes.declared_down_ns == 7 * NS_PER_HOUR
+    assert house.residual(11) == {"alpha": 1.0}
+    house.declare(DeviceState.DOWN, 12, 14, on=subject)
+    assert house.residual(13) == {"alpha": 1.0, None: 1.0}
+    assert house.residual(20) == {"alpha": 1.0, None: 7.0}
+    house.report(2, 3, now=13, boot="b1", boot_hours=3)
+    assert house.residual(20) == {"alpha": 1.0, None: 6.0}
+
+
+def test_another_node_down_changes_nothing() -> None:
+    """A declaration is about its own node only."""
+    house = House()
+    house.report(1, 2, now=2, boot_hours=2)
+    house.declare(DeviceState.DOWN, 3, 8, on="n1")
+    assert house.residual(9) == {None: 7.0}
+
+
+def test_moved_device() -> None:
+    """A device that goes on in a node that booted long before is seen there, and not doubled."""
+    house = House()
+    house.report(1, 5, now=5, boot="b0", boot_hours=5, node="n0")
+    house.report(2, 3, now=9, boot="c0", boot_hours=500, node="n1")
+    assert house.residual(9) == {"alpha": 1.0}
+    assert house.doubled() == []
+
+
+def test_two_agents_on_one_device() -> None:
+    """Two live agents of one boot are seen; the one with less proven work counts once."""
+    house = House()
+    house.report(1, 4, now=4, boot_hours=4, lower_flop=10)
+    house.report(2, 1, now=4, boot_hours=4, lower_flop=20)
+    residual = house.accounts.at(at(4))
+    assert (residual.doubled_device_count, residual.doubled_ns) == (1, NS_PER_HOUR)
+    assert house.residual(4) == {}
+
+
+def test_state_folder_rolled_back() -> None:
+    """An agent that goes on from an older state of the same boot counts that time twice."""
+    house = House()
+    house.report(1, 4, now=4, boot_hours=4)
+    house.report(2, 3, now=5, boot_hours=5)
+    assert house.doubled() == [2 * NS_PER_HOUR]
+
+
+def test_clone() -> None:
+    """A cloned machine has a boot of its own; its time beside the original's is seen."""
+    house = House()
+    house.report(1, 4, now=4, boot="b0", boot_hours=4)
+    house.report(2, 2, now=4, boot="b1", boot_hours=2)
+    assert house.doubled() == [2 * NS_PER_HOUR]
+    # The clone is switched off: nothing of it grows any more, and the original goes on.
+    house.report(1, 6, now=6, boot="b0", boot_hours=6)
+    assert house.doubled() == [2 * NS_PER_HOUR]
+
+
+def test_restarts_are_no_overlap() -> None:
+    """Where one incarnation ends the next begins; a report period between is no doubt."""
+    house = House()
+    for writer in range(1, 50):
+        house.report(writer, 0.25 + 20 / 3_600, now=writer / 4, boot_hours=writer / 4)
+    assert house.doubled() == []
+    assert house.residual(12.25) == {}
+
+
+def test_restored_rows_say_the_same() -> None:
+    """A collector that starts again derives the same residual from what it stored."""
+    house, again = House(), House()
+    for number, boot in enumerate(("b0", "b1", "b2"), start=1):
+        house.report(number, 2, now=number * 5, boot=boot, boot_hours=3)
+    again.accounts.restore(house.accounts.rows())
+    for number in (1, 2, 3):
+        again.accounts.grow(
+            key(number),
+            again.record,
+            covered_ns=2 * NS_PER_HOUR,
+            lower_flop=0,
+            ceiling_flop_per_ns=CEILING,
+        )
+    assert again.residual(20) == house.residual(20)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["run", "restart", "lost_journal", "reboot", "outage"]),
+            st.integers(1, 48),
+        ),
+        min_size=1,
+        max_size=14,
+    ),
+    st.data(),
+)
+def test_every_minute_in_one_class(events: Sequence[tuple[str, int]], data: st.DataObject) -> None:
+    """Restarts, reboots, outages, late reports: what is missing is what nobody classified.
+
+    A quarter of an hour is the unit. The truth is kept beside: which quarters an agent
+    classified. Wall clocks of nodes do not appear, because nothing depends on them.
+    """
+    house = House()
+    boots = now = boot_at = since = 0
+    writer = 1
+    enrolled: int | None = None
+    seen: set[int] = set()
+    journals: list[tuple[int, int]] = []
+    online = True
+    for kind, length in events:
+        if kind == "outage":
+            online = not online
+        elif kind == "run":
+            for _ in range(length):
+                seen.add(now)
+                now += 1
+                if online:
+                    house.report(
+                        writer,
+                        (now - since) / 4,
+                        now=now / 4,
+                        boot=f"b{boots}",
+                        boot_hours=(now - boot_at) / 4,
+                    )
+                    enrolled = now if enrolled is None else enrolled
+        else:
+            journals.append((writer, now - since))
+            if kind != "restart":
+                now += length
+            if kind == "reboot":
+                boots, boot_at = boots + 1, now
+            since, writer = now, writer + 1
+    journals.append((writer, now - since))
+    if enrolled is None:
+        return
+    # Healed: what journals hold comes, in any order and more than once. What was closed before
+    # the first contact comes with it, as an agent sends it.
+    late = data.draw(st.permutations([*journals, *journals]))
+    for number, quarters in late:
+        if quarters and not _before_contact(journals, number, enrolled, seen):
+            house.report(number, quarters / 4, now=now / 4 + 1)
+    end = now + 8
+    missing = [quarter for quarter in range(enrolled, end) if quarter not in seen]
+    assert sum(house.residual(end / 4).values()) == len(missing) / 4
+    assert house.doubled() == []
+
+
+def _before_contact(
+    journals: Sequence[tuple[int, int]], number: int, enrolled: int, seen: set[int]
+) -> bool:
+    """Whether an incarnation ended before the first contact."""
+    ran = sorted(seen)
+    ended = sum(quarters for writer, quarters in journals if writer <= number)
+    return ended < len([quarter for quarter in ran if quarter < enrolled])
