@@ -15,6 +15,7 @@ from flopmeter.cli.output import json_option, print_json
 from flopmeter_core.errors import UsageError
 
 SECONDS_LEAST, SECONDS_MOST = 1.0, 120.0
+DEFAULT_SECONDS = 8.0
 
 
 @click.command("calibrate")
@@ -30,7 +31,7 @@ SECONDS_LEAST, SECONDS_MOST = 1.0, 120.0
     "--seconds-per-kernel",
     "seconds",
     type=float,
-    default=8.0,
+    default=DEFAULT_SECONDS,
     show_default=True,
     help="How long each workload runs, 1 to 120.",
 )

@@ -391,7 +391,7 @@ def test_profile_in_the_name(agent: Agent, caplog: pytest.LogCaptureFixture) -> 
     agent.driver.set("gpu0.mig_name.4", "NVIDIA H100 80GB HBM3 MIG 3g.40gb")
     agent.instance(3)
     agent.instance(4)
-    agent.seconds(5)
+    agent.seconds(130)  # listed three times
     names = [record.product_name for record in agent.sensor.devices()[1:]]
     assert names == ["NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA H100 80GB HBM3 MIG 3g.40gb"]
     assert agent.loop.counters.suspects.counts[Check.TABLE] == 1

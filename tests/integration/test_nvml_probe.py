@@ -71,7 +71,9 @@ def test_asking_again_costs_little(start: Start) -> None:
     """A device that has no GPM is asked once a minute, and samples are neither made nor kept."""
     node = start(("gpu0.gpm", 0), ("gpu0.busy_percent", 50))
     asked = node.driver.calls("nvmlGpmQueryDeviceSupport")
+    handled = node.sensor._devices[uuid_of(0)]
     assert rung(node, 600) is Evidence.BUSY_SAMPLED
+    assert node.sensor._devices[uuid_of(0)] is handled
     assert node.driver.calls("nvmlGpmQueryDeviceSupport") - asked <= 10
     assert node.driver.calls("nvmlGpmSampleAlloc") == 0
 

@@ -204,10 +204,15 @@ def test_another_driver(node: Node) -> None:
     before = node.total(Component.TENSOR_MEGACYCLES)
     node.stop()
     node.driver.set("driver", "600.1.2")
+    node.unit = {1: SM_COUNT, SM_COUNT: 4 * SM_COUNT, 4 * SM_COUNT: 1}[node.unit]
     node.wait(100)
     node.start()
     assert node.total(Component.TENSOR_MEGACYCLES) == before
     assert node.unobserved_ns == 100 * NS_PER_S
+    node.seconds(10)
+    counted = node.total(Component.TENSOR_MEGACYCLES) - before
+    assert counted % cycles_of(1) <= 1
+    assert cycles_of(5) <= counted <= cycles_of(10)
 
 
 def test_an_older_journal(node: Node) -> None:

@@ -203,3 +203,57 @@ def test_any_partition_of_time_gives_the_same_registers(cuts: list[int]) -> None
     (second,) = parts.registers.values()
     assert first.vector == second.vector
     assert first.carry == second.carry
+
+
+def busy(at_s: int, energy_mj: int) -> Reading:
+    """A reading of sampled utilisation beside an energy counter."""
+    return Reading(
+        device="GPU-1",
+        evidence=Evidence.BUSY_SAMPLED,
+        monotonic_ns=at_s * NS_PER_S,
+        boottime_ns=at_s * NS_PER_S,
+        energy_mj=energy_mj,
+        clock_khz=1_000_000,
+        busy_ppm=1_000_000,
+    )
+
+
+def bridging() -> Accumulator:
+    """An accumulator that knows a rated power, with one reading taken at 10 s."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS, rated_power_w=lambda record: 700)
+    accumulator.observe(RECORD, busy(10, 0), allocation="run:a")
+    return accumulator
+
+
+def test_energy_covers_a_gap() -> None:
+    """Samples say nothing of a gap, the energy counter does: its time and work are on its rung."""
+    accumulator = bridging()
+    accumulator.observe(RECORD, busy(110, 50_000_000), allocation="run:a")
+    (key,) = accumulator.registers
+    vector = accumulator.registers[key].vector
+    assert key.evidence is Evidence.ENERGY
+    assert vector[Component.ENERGY_MJ] == 50_000_000
+    assert vector[Component.BUSY_NS] == 100 * NS_PER_S
+    assert vector[Component.UNOBSERVED_NS] == 0
+
+
+def test_energy_covers_no_registered_silence() -> None:
+    """Where the time stands as unobserved already, energy alone would be work without a time."""
+    accumulator = bridging()
+    accumulator.unobserved_until(
+        "GPU-1", monotonic_ns=60 * NS_PER_S, boottime_ns=60 * NS_PER_S, allocation="run:a"
+    )
+    accumulator.observe(RECORD, busy(110, 50_000_000), allocation="run:a")
+    assert {key.evidence for key in accumulator.registers} == {Evidence.BUSY_SAMPLED}
+    (register,) = accumulator.registers.values()
+    assert register.vector[Component.UNOBSERVED_NS] == 100 * NS_PER_S
+    assert register.vector[Component.ENERGY_MJ] == 0
+
+
+def test_energy_that_cannot_be_of_the_gap() -> None:
+    """Less than any board draws at rest, or less than before: a counter that began anew."""
+    for energy_mj in (3_000_000, -5):
+        accumulator = bridging()
+        accumulator.observe(RECORD, busy(110, energy_mj), allocation="run:a")
+        (register,) = accumulator.registers.values()
+        assert register.vector[Component.UNOBSERVED_NS] == 100 * NS_PER_S

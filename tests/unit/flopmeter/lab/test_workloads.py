@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import pytest
 
+from flopmeter.cli.calibrate import DEFAULT_SECONDS
+from flopmeter.lab import calibrate
 from flopmeter.lab.workloads import mma
 from flopmeter.lab.workloads.attention import forward_flop
 from flopmeter.lab.workloads.gpt import SMALL, Shape, declared_mix
@@ -56,6 +58,13 @@ def test_mma_kernel(fp16_accumulate: bool) -> None:
     assert text.count('"+') == (2 if fp16_accumulate else 4)
     assert text.count('"r"(') == 6
     assert mma.flop_of_launch(264) == 264 * 8 * 4096 * 4 * 4096
+
+
+def test_suite_is_short() -> None:
+    """The whole suite, its idle time and the paired timing take less than eight minutes."""
+    paired_s = 2 * calibrate.PAIRS * calibrate.PAIR_S
+    planned_s = paired_s + len(SUITE) * (DEFAULT_SECONDS + 2 * calibrate.GAP_S)
+    assert planned_s < 300  # what is left is for compiling, allocating and starting recorders
 
 
 def test_suite() -> None:
