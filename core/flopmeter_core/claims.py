@@ -356,6 +356,8 @@ class Agreement(enum.StrEnum):
     """More is claimed than the devices could execute."""
     UNMEASURED = "unmeasured"
     """Nothing was metered that a claim could be held against."""
+    UNCLAIMED = "unclaimed"
+    """Steps and tokens are claimed, and no FLOP."""
 
     @property
     def alerts(self) -> bool:
@@ -372,7 +374,7 @@ class Reconciliation:
         metered: the meter's figure of the same quantity, in FLOP.
         factor: executed / model FLOP that `metered` was divided by; None for executed FLOP.
         agreement: how they stand to each other.
-        ratio: claimed over the most likely metered FLOP; None where nothing was metered.
+        ratio: claimed over the most likely metered FLOP; None where one of the two is nothing.
         bound: the factor beyond which they contradict each other.
     """
 
@@ -398,7 +400,9 @@ def reconcile(
     models = totals.quantity is ClaimQuantity.MODEL
     metered = model_flop(executed, factor) if models else executed
     claimed, tolerance = totals.executed_flop, Fraction(bound)
-    if metered.ceiling and claimed > metered.ceiling:
+    if not claimed:
+        agreement = Agreement.UNCLAIMED
+    elif metered.ceiling and claimed > metered.ceiling:
         agreement = Agreement.IMPOSSIBLE
     elif not metered.best:
         agreement = Agreement.UNMEASURED
@@ -413,7 +417,7 @@ def reconcile(
         metered=metered,
         factor=factor if models else None,
         agreement=agreement,
-        ratio=Fraction(claimed, metered.best) if metered.best else None,
+        ratio=Fraction(claimed, metered.best) if claimed and metered.best else None,
         bound=bound,
     )
 
@@ -424,6 +428,7 @@ _WORST_FIRST = (
     Agreement.BELOW,
     Agreement.UNMEASURED,
     Agreement.AGREES,
+    Agreement.UNCLAIMED,
 )
 
 

@@ -136,6 +136,8 @@ def _print_table(estimates: Sequence[DeskEstimate]) -> None:
         # A figure that is missing shows as a dash; why is in the JSON.
         for sentence in (s for s in estimate.warnings if not s.startswith("no ")):
             out.print(escape(f"{estimate.model}: {sentence}"))
+    if len(estimates) == 1 and (annex := estimates[0].basis.get("annex")):
+        out.print(escape(f"\nby hand, as the annex of the EU guidelines does:\n{annex}"))
 
 
 def _wide_table(estimates: Sequence[DeskEstimate]) -> Table:

@@ -46,6 +46,8 @@ def command(path: Path, architecture: Path | None, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from flopmeter_core.architecture.six_pd import objections
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in ("run", "tokens", "model", "executed", "/ model", "TFLOP/s", "MFU", "HFU"):
         table.add_column(title, no_wrap=title != "run")
@@ -73,5 +75,9 @@ def command(path: Path, architecture: Path | None, as_json: bool) -> None:
         )
     for remark in dict.fromkeys(text for figures in every for text in figures.log.remarks):
         out.print(escape(remark))
-    if len(every) == 1 and (annex := every[0].annex()) is not None:
-        out.print("\n".join(escape(line) for line in annex.lines()))
+    if len(every) == 1:
+        setup = every[0].log.setup
+        for sentence in objections(setup.shape, setup.training):
+            out.print(escape(f"6PD does not hold here: {sentence}"))
+        if (annex := every[0].annex()) is not None:
+            out.print("\n".join(escape(line) for line in annex.lines()))

@@ -119,7 +119,7 @@ def claims_table(document: Document) -> Table:
         name = Text(run["run"], style="bold")
         for row in (run.get("claims") or {}).get("by_quantity", ()):
             metered = {bound: int(text) for bound, text in row["metered_flop_str"].items()}
-            contradicts = row["agreement"] not in ("agrees", "unmeasured")
+            contradicts = row["agreement"] in ("impossible", "above", "below")
             table.add_row(
                 name,
                 row["quantity"],

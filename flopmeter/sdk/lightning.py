@@ -14,14 +14,17 @@ from flopmeter.sdk.meter import Meter
 from flopmeter.sdk.pytorch import dense_flop_per_token
 
 
-def lightning_callback(meter: Meter, *, tokens_per_batch: int, flop_per_token: int = 0) -> Any:
+def lightning_callback(
+    meter: Meter, *, tokens_per_batch: int, flop_per_token: int = 0, sequence_length: int = 0
+) -> Any:
     """Make a callback that claims each batch of this rank.
 
     Args:
         meter: what claims.
         tokens_per_batch: tokens of one batch on this rank.
         flop_per_token: model FLOP of one token, forward and backward; 0 takes 6 x trainable
-            parameters, which holds for dense transformers only.
+            parameters where that holds, and else claims steps and tokens alone.
+        sequence_length: tokens of a sequence, to refuse that formula for long contexts.
     """
 
     class FlopmeterCallback(_callback_base()):  # type: ignore[misc]
@@ -29,7 +32,8 @@ def lightning_callback(meter: Meter, *, tokens_per_batch: int, flop_per_token: i
         step = 1
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            self.rate = self.rate or dense_flop_per_token(pl_module)
+            if not self.rate:
+                self.rate = dense_flop_per_token(pl_module, sequence_length=sequence_length)
 
         def on_train_batch_start(self, trainer: Any, *rest: Any, **named: Any) -> None:
             self.step = trainer.global_step + 1  # the optimizer step this batch works for

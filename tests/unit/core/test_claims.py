@@ -277,6 +277,13 @@ def test_undeclared_recomputation_widens() -> None:
         assert reconcile(totals, executed, factor=factor, bound=1.0).agreement == agreement
 
 
+def test_no_flop_claimed() -> None:
+    """Steps and tokens without FLOP contradict nothing."""
+    found = reconcile(add_up([claim(1, 9, 0)]), METERED, factor=EXACT, bound=1.5)
+    assert (found.agreement, found.ratio) == (Agreement.UNCLAIMED, None)
+    assert not found.agreement.alerts
+
+
 def test_reconcile_without_a_meter() -> None:
     """Where nothing was metered there is no ratio, unless physics forbids the claim."""
     totals = add_up([claim()])

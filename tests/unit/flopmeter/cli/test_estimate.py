@@ -88,6 +88,16 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "recomputation is not counted" in out
 
 
+def test_one_run_can_be_redone_by_hand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People see N, L, H and U of a single run, not only in the JSON."""
+    monkeypatch.setenv("COLUMNS", "150")
+    flags = ["--count", "8", "--hours", "100", "--utilization", "0.4", "--format", "bf16"]
+    assert main(["estimate", "--accelerator", "H100 SXM5", *flags]) == 0
+    assert "N = 8 units, L = 360000 s, H = 9.8942976e+14 FLOP/s, U = " in capsys.readouterr().out
+
+
 def test_unread_columns_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing of a file is passed over in silence."""
     table = tmp_path / "t.csv"

@@ -36,6 +36,18 @@ def test_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert "N = 384 units, L = 2044.11 s" in out
 
 
+def test_six_pd_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where 6PD does not hold people are told which of its assumptions fails."""
+    monkeypatch.setenv("COLUMNS", "200")
+    small = DATA / "modded-nanogpt/124M_2024-10-14_ModernArch_dabaaddd.txt"
+    assert main(["import-log", str(small)]) == 0
+    assert "6PD does not hold here: " in capsys.readouterr().out
+    assert main(["import-log", BLOOM]) == 0
+    assert "6PD does not hold" not in capsys.readouterr().out
+
+
 def test_architecture_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file elsewhere describes a log as one beside it does."""
     alone = tmp_path / "bloom.log"

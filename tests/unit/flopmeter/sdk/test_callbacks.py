@@ -12,6 +12,7 @@ import pytest
 import flopmeter
 from flopmeter.sdk.channel import Channel
 from flopmeter.sdk.meter import Meter
+from flopmeter.sdk.pytorch import dense_flop_per_token
 
 
 class Kept(Meter):
@@ -41,11 +42,20 @@ class Parameter:
 
 
 class Model:
-    """Seventy trained parameters and thirty frozen ones."""
+    """A dense model of a hundred parameters, unless a test says otherwise."""
+
+    def __init__(self, *sizes: Parameter, **config: Any) -> None:
+        """Of these parameters, with this configuration."""
+        self._sizes = sizes or (Parameter(70), Parameter(30))
+        self.config = types.SimpleNamespace(**config)
 
     def parameters(self) -> list[Parameter]:
         """All of them."""
-        return [Parameter(70), Parameter(30, trained=False)]
+        return list(self._sizes)
+
+    def get_input_embeddings(self) -> Any:
+        """The first of them."""
+        return types.SimpleNamespace(weight=self._sizes[0])
 
 
 class Base:
@@ -73,7 +83,7 @@ def test_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
         state = types.SimpleNamespace(global_step=step, is_world_process_zero=first)
         callback.on_step_end(None, state, None)
     callback.on_train_end(None, None, None)
-    said = {"flop": 6 * 70 * 1000, "tokens": 1000}
+    said = {"flop": 6 * 100 * 1000, "tokens": 1000}
     assert kept.calls == [(1, said), (2, said)]
 
 
@@ -96,11 +106,50 @@ def test_lightning(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
 
 
 def test_lightning_takes_six_per_trained_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a figure the dense formula is used, over trained parameters only."""
+    """Without a figure the dense formula is used, where it holds."""
     planted(monkeypatch, "lightning.pytorch", Callback=Base)
     callback = flopmeter.lightning_callback(Kept(), tokens_per_batch=10)
     callback.on_train_start(None, Model())
-    assert callback.rate == 6 * 70
+    assert callback.rate == 6 * 100
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (Model(Parameter(60), Parameter(40, trained=False)), "40% of its parameters are frozen"),
+        (Model(Parameter(9, trained=False)), "no parameter of it is trained"),
+        (Model(num_local_experts=8), "some of its 8 experts"),
+        (Model(n_routed_experts=256), "some of its 256 experts"),
+        (Model(is_encoder_decoder=True), "one of its two stacks"),
+        (Model(tie_word_embeddings=False), "70% of its parameters are only looked up"),
+        (Model(num_hidden_layers=2, hidden_size=4), "attention over 4096 tokens is over 5%"),
+        (object(), "cannot be read"),
+    ],
+)
+def test_six_pd_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, model: Any, reason: str
+) -> None:
+    """Where an assumption fails it is said which; steps and tokens are claimed without FLOP."""
+    planted(monkeypatch, "transformers", TrainerCallback=Base)
+    kept = Kept()
+    callback = flopmeter.trainer_callback(kept, tokens_per_step=1000, sequence_length=4096)
+    callback.on_train_begin(None, None, None, model=model)
+    state = types.SimpleNamespace(global_step=1, is_world_process_zero=True)
+    callback.on_step_end(None, state, None)
+    assert kept.calls == [(1, {"flop": 0, "tokens": 1000})]
+    (record,) = caplog.records
+    assert reason in record.getMessage()
+    assert "pass flop_per_token" in record.getMessage()
+
+
+def test_six_pd_holds_by_a_twentieth() -> None:
+    """What the formula may leave out or add is 5 %; partitioned parameters are seen whole."""
+    partitioned = Parameter(0)
+    partitioned.ds_numel = 50  # type: ignore[attr-defined]
+    model = Model(Parameter(45), Parameter(5, trained=False), partitioned)
+    assert dense_flop_per_token(model) == 6 * 95
+    wide = Model(num_hidden_layers=1, hidden_size=1, num_experts=1)
+    assert dense_flop_per_token(wide, sequence_length=5) == 6 * 100
 
 
 def test_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
