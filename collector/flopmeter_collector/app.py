@@ -47,7 +47,7 @@ from flopmeter_core.claims import Claim
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceRecord, parse_device_table
 from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
-from flopmeter_core.units import NS_PER_S
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
@@ -123,6 +123,7 @@ class CollectorApp:
         self.grpc_address = ""
         self.http_address = ""
         self._stuck = ""
+        self._thin_again_ns = 0
         self._away = ""
         self._leader = ""
         self._confirmed_ns = 0
@@ -221,15 +222,20 @@ class CollectorApp:
                 remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
             )
         self.thresholds = thresholds_in_force(config.thresholds_dir)
-        ledger = await self._opened_ledger()
-        await self._rebuild(ledger)
-        self.intake = Intake(self.table, self._committer, self._clock, simulated=ledger.simulated)
-        service = IngestService(self.intake, maximum_streams=config.maximum_streams)
+        # Addresses first: a collector that cannot listen leaves no new ledger behind.
+        service = IngestService(lambda: self.intake, maximum_streams=config.maximum_streams)
         server = self._listen(service, config.grpc_listen, credentials)
         self._teardown.push_async_callback(server.stop)
         web = None
         if config.http_listen:
             web = HttpServer(build_app(self._sources()), config.http_listen)
+            self._teardown.push_async_callback(web.stop)
+        ledger = await self._opened_ledger()
+        await self._rebuild(ledger)
+        self.intake = Intake(self.table, self._committer, self._clock, simulated=ledger.simulated)
+        # Stopped before what they use is closed; the second stop finds nothing to do.
+        self._teardown.push_async_callback(server.stop)
+        if web is not None:
             self._teardown.push_async_callback(web.stop)
         # The first round comes before the first reader: nothing is ever shown half rebuilt.
         await self._round()
@@ -298,6 +304,7 @@ class CollectorApp:
             thresholds=self.thresholds,
             on_transitions=self._alerts.submit,
         )
+        self._teardown.push_async_callback(self._publisher.finish)
         self._publisher.restore(content.declarations)
 
     def _sources(self) -> Sources:
@@ -344,6 +351,14 @@ class CollectorApp:
         while await self._round():
             await asyncio.sleep(self._config.evaluate_period_s)
 
+    async def _thin_when_due(self) -> None:
+        """Thin old hours, a bounded number a round until none is left, then once a day."""
+        if not self._config.hourly_days or self._clock.monotonic_ns() < self._thin_again_ns:
+            return
+        before_ns = self._clock.wall_ns() - self._config.hourly_days * 24 * NS_PER_HOUR
+        if not await self._publisher.thin(before_ns=before_ns):
+            self._thin_again_ns = self._clock.monotonic_ns() + 24 * NS_PER_HOUR
+
     async def _round(self) -> bool:
         """Run one round; returns whether another makes sense.
 
@@ -356,6 +371,7 @@ class CollectorApp:
             await self._publisher.round()
             self._confirmed_ns, self._away = asked_ns, ""
             await self._note_leader(led)
+            await self._thin_when_due()
         except LedgerBusyError as error:
             # The committer says when it waits too; this only reads, and tries again next time.
             self._away = str(error)

@@ -60,6 +60,9 @@ class CollectorConfig:
     silence_s: float = setting(
         300.0, description="seconds without a report after which a device's time is missing"
     )
+    hourly_days: int = setting(
+        400, description="days that hours of ended runs are kept one by one; 0 keeps them all"
+    )
     maximum_streams: int = setting(30_000, description="agents served at a time")
     log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")
 
@@ -85,6 +88,8 @@ class CollectorConfig:
             raise UsageError(
                 f"silence_s is {self.silence_s}; give {SHORTEST_SILENCE_S} to {LONGEST_SILENCE_S}"
             )
+        if self.hourly_days < 0:
+            raise UsageError(f"hourly_days is {self.hourly_days}; give 0 or more")
         if self.maximum_streams < 1:
             raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")
 

@@ -1,21 +1,23 @@
-"""Declarations about the ledger itself: what is released from quarantine, and what is on hold.
+"""Declarations about the ledger itself: what is released, what is held, and what is over.
 
-Owns: the two kinds, their fields, and which holds stand after all of them.
+Owns: the three kinds, their fields, and what stands after all of them.
 May touch: nothing; pure functions of ledger rows.
 Called by publish and retention (what stands), and by the lab's ledger commands (what is written).
 Explained in docs/adr/0013-operating-a-ledger.md.
 
-Both kinds name their author and their reason, and both leave an audit row: an operator's act on
-what the ledger keeps is never silent.
+All name their author and their reason, and leave an audit row: an operator's act on what the
+ledger keeps is never silent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.ledger.base import Declaration
-from flopmeter_core.allocations import check_name
+from flopmeter_core.allocations import NONE, check_name, named_run
 from flopmeter_core.errors import DataError
 
 QUARANTINE_KIND = "quarantine"
@@ -24,6 +26,11 @@ QUARANTINE_KIND = "quarantine"
 HOLD_KIND = "hold"
 """Subject: ``all``, ``run:NAME`` or ``model:NAME``; body: ``state`` and ``reason``."""
 
+SEAL_KIND = "seal"
+"""Subject: a run; body: ``state`` and ``reason``. An ended run is closed to declarations."""
+
+ENDED = "ended"
+OPEN = "open"
 ALL = "all"
 HELD = "held"
 RELEASED = "released"
@@ -110,27 +117,77 @@ def parse_hold(declaration: Declaration) -> tuple[Hold, bool]:
     return hold, state == HELD
 
 
-def with_hold(holds: Mapping[str, Hold], declaration: Declaration) -> dict[str, Hold]:
-    """The holds that stand after one more declaration, by subject.
+def parse_seal(declaration: Declaration) -> bool:
+    """Read a declaration of kind ``seal``; returns whether the run is ended from now on.
 
     Raises:
-        DataError: as `parse_hold`.
+        DataError: a run nobody can have, a state nobody knows, or no reason.
     """
-    hold, stands = parse_hold(declaration)
-    kept = {subject: held for subject, held in holds.items() if subject != hold.subject}
-    return {**kept, hold.subject: hold} if stands else kept
+    check_name(declaration.subject, what="run")
+    check_reason(declaration.body.get("reason", ""))
+    state = declaration.body.get("state", "")
+    if state not in (ENDED, OPEN):
+        raise DataError(f"a run is {ENDED} or {OPEN}, not {state!r}")
+    return state == ENDED
 
 
-def holds_of(declarations: Iterable[Declaration]) -> dict[str, Hold]:
-    """The holds that stand after all declarations, by subject.
+class Custody:
+    """What stands after a ledger's declarations: holds, ended runs, and models of runs.
 
-    A declaration that cannot be read changes nothing, as in a serving collector.
+    Attributes:
+        holds: those that stand, by subject.
+        ended: runs that are closed to declarations.
     """
-    holds: dict[str, Hold] = {}
-    for declaration in declarations:
+
+    def __init__(self) -> None:
+        """Start with nothing declared: nothing may be thinned but what is nobody's."""
+        self.holds: dict[str, Hold] = {}
+        self.ended: dict[str, Declaration] = {}
+        self._models: dict[str, set[str]] = {}
+
+    def apply(self, declaration: Declaration) -> None:
+        """Take the next declaration, of any kind.
+
+        Raises:
+            DataError: a hold or a seal that cannot be read; nothing is changed.
+        """
         if declaration.kind == HOLD_KIND:
-            try:
-                holds = with_hold(holds, declaration)
-            except DataError:
-                continue
-    return holds
+            hold, stands = parse_hold(declaration)
+            self.holds.pop(hold.subject, None)
+            if stands:
+                self.holds[hold.subject] = hold
+        elif declaration.kind == SEAL_KIND:
+            self.ended.pop(declaration.subject, None)
+            if parse_seal(declaration):
+                self.ended[declaration.subject] = declaration
+        elif declaration.kind == RUN_KIND and "model" in declaration.body:
+            self._models.setdefault(declaration.subject, set()).add(declaration.body["model"])
+
+    def may_thin(self, allocation: str) -> bool:
+        """Whether old hours of an allocation may be told by the day.
+
+        Those of ended runs may, and those of devices nobody used, unless they are held: by name,
+        or through any model the run was ever declared for. What the others were may still be
+        declared.
+        """
+        if ALL in self.holds:
+            return False
+        if allocation == NONE:
+            return True
+        run = named_run(allocation)
+        if run is None or run not in self.ended:
+            return False
+        models = self._models.get(run) or {run}
+        return not self.holds.keys() & {f"run:{run}", *(f"model:{model}" for model in models)}
+
+
+def custody_of(declarations: Iterable[Declaration]) -> Custody:
+    """What stands after all declarations.
+
+    One that cannot be read changes nothing, as in a serving collector.
+    """
+    custody = Custody()
+    for declaration in declarations:
+        with contextlib.suppress(DataError):
+            custody.apply(declaration)
+    return custody

@@ -21,15 +21,22 @@ from dataclasses import dataclass
 
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
-from flopmeter_collector.custody import HOLD_KIND, QUARANTINE_KIND, Hold, parse_release, with_hold
+from flopmeter_collector.custody import (
+    HOLD_KIND,
+    QUARANTINE_KIND,
+    SEAL_KIND,
+    Custody,
+    parse_release,
+)
 from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.device_declarations import DEVICE_KIND, parse_device_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
 from flopmeter_collector.ledger.base import Batch, Declaration, Foreign, Ledger, Transition
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.retention import thinning
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.allocations import RUN_PREFIX
+from flopmeter_core.allocations import RUN_PREFIX, named_run
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -81,7 +88,8 @@ class Publisher:
         self._last_declaration = 0
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
-        self.holds: dict[str, Hold] = {}
+        self.custody = Custody()
+        self._recording: asyncio.Task[None] | None = None
         self.refused_declarations = 0
         self.leads = False
         self.published: Published | None = None
@@ -105,6 +113,7 @@ class Publisher:
             StorageError: a commit failed; what was published before stays.
         """
         async with self._lock:
+            await self.finish()
             known_to = await self._look_around()
             after = self._last_declaration
             self._declare(
@@ -131,9 +140,51 @@ class Publisher:
             self._note_agreements(snapshot)
             evaluation = evaluate(snapshot, self._thresholds, self._previous)
             if evaluation.transitions:
-                await self._record(evaluation.transitions)
+                # Whoever cancels a round may not cut it between the commit and its note: the next
+                # round would record the same transitions again.
+                self._recording = asyncio.create_task(self._record(evaluation.transitions))
+                await asyncio.shield(self._recording)
             self.published = Published(snapshot, evaluation)
             return self.published
+
+    async def thin(self, *, before_ns: int) -> int:
+        """Tell a bounded number of old hours by the day, where custody lets them.
+
+        Args:
+            before_ns: Unix time in ns; hours read later stay as they are.
+
+        Returns:
+            How many rows went; 0 where nothing is left, or another collector leads.
+
+        Raises:
+            LedgerBusyError: the ledger could not be read or written just now.
+            StorageError: the ledger failed.
+        """
+
+        def plan(ledger: Ledger) -> tuple[Batch, set[str]]:
+            with ledger.consistent():
+                return thinning(ledger, self.custody, before_ns=before_ns)
+
+        async with self._lock:
+            if not self.leads:
+                return 0
+            batch, allocations = await self._committer.read(plan)
+            if batch.dropped_hours:
+                await self._committer.alone(batch)
+                for allocation in allocations:
+                    self._totals.forget_hours(named_run(allocation))
+                logger.info(
+                    "old hours are told by the day", extra=fields(rows=len(batch.dropped_hours))
+                )
+            return len(batch.dropped_hours)
+
+    async def finish(self) -> None:
+        """Wait until transitions that are being recorded are; how it went is the round's to say."""
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            await asyncio.wait([recording])
+            if not recording.cancelled():
+                recording.exception()
 
     async def _look_around(self) -> LedgerPosition | None:
         """Ask who leads, and take in what other collectors of a shared ledger committed.
@@ -222,9 +273,10 @@ class Publisher:
                 )
 
     def _apply(self, declaration: Declaration) -> None:
-        if declaration.kind == HOLD_KIND:
-            self.holds = with_hold(self.holds, declaration)
-        elif declaration.kind == QUARANTINE_KIND:
+        self.custody.apply(declaration)
+        if declaration.kind in (HOLD_KIND, SEAL_KIND):
+            return
+        if declaration.kind == QUARANTINE_KIND:
             release = parse_release(declaration)
             if self._table.release(release.name, release.sequence, declaration.sequence):
                 logger.warning(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -79,17 +80,22 @@ class RefusedOnce:
 class IngestService:
     """Implements IngestService over an intake."""
 
-    def __init__(self, intake: Intake, *, maximum_streams: int) -> None:
+    def __init__(self, intake: Callable[[], Intake], *, maximum_streams: int) -> None:
         """Prepare.
 
         Args:
-            intake: takes the vectors.
+            intake: gives what takes the vectors: an address is bound before the ledger is
+                opened, and calls come after both.
             maximum_streams: streams served at a time; one more is refused with a sentence.
         """
-        self._intake = intake
+        self._opened = intake
         self._maximum_streams = maximum_streams
         self._streams = 0
         self._refused = RefusedOnce()
+
+    @property
+    def _intake(self) -> Intake:
+        return self._opened()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls, for a gRPC server."""

@@ -167,6 +167,11 @@ class Totals:
                 else:
                     self._replace(row.key, entry, entry.vectors)
 
+    def forget_hours(self, run: str | None) -> None:
+        """Note that hours of a run were thinned in the ledger: a split one is read anew."""
+        if run in self._declarations:
+            self._unread.add(run)
+
     def read_hours(self, run: str, rows: Iterable[HourlyVector]) -> None:
         """Take all hourly vectors of a run, by key and oldest first."""
         keys = self._keys_by_run.get(run, ())

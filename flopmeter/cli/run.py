@@ -9,6 +9,7 @@ written, because the ledger is append-only.
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 
 import click
 
@@ -57,7 +58,7 @@ def declare(
 
     A serving collector takes the declaration within about a second, for the past as well.
     """
-    from flopmeter.lab.declaring import declare_run
+    from flopmeter.lab.declaring import declare_run, is_reported
     from flopmeter_proto.daemon.clock import SystemClock
 
     fields = {
@@ -74,6 +75,12 @@ def declare(
     written = declare_run(
         ledger, name, body, author=author or getpass.getuser(), source="cli", clock=SystemClock()
     )
+    if not is_reported(ledger, name):
+        click.echo(
+            f"flopmeter: no device has reported for run {name!r} yet, so nothing changes until one "
+            "does; check the name if the run is under way",
+            err=True,
+        )
     if as_json:
         print_json(
             {
@@ -88,3 +95,54 @@ def declare(
         return
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
     click.echo(f"declaration {written.sequence}: run {name} is {stated}")
+
+
+def _sealing(command_: Callable[..., None]) -> Callable[..., None]:
+    """The arguments of the commands that end a run and open it again."""
+    for option in (
+        json_option,
+        click.option("--author", help="Who states it.  [default: the user's name]"),
+        click.option("--reason", required=True, help="Why, for the audit log."),
+        click.option("--ledger", metavar="URL", required=True, help="Ledger to declare it in."),
+        click.argument("name"),
+    ):
+        command_ = option(command_)
+    return command_
+
+
+@command.command("end")
+@_sealing
+def end(name: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
+    """Declare the run NAME over: nothing more can be declared of it.
+
+    Its hours are told by the day once they are old enough, unless they are held.
+    """
+    _seal(name, ledger, reason, author, as_json, ended=True)
+
+
+@command.command("reopen")
+@_sealing
+def reopen(name: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
+    """Open the ended run NAME to declarations again."""
+    _seal(name, ledger, reason, author, as_json, ended=False)
+
+
+def _seal(
+    name: str, ledger: str, reason: str, author: str | None, as_json: bool, *, ended: bool
+) -> None:
+    from flopmeter.lab.declaring import end_run
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    written = end_run(
+        ledger,
+        name,
+        ended=ended,
+        author=author or getpass.getuser(),
+        reason=reason,
+        clock=SystemClock(),
+    )
+    state = written.body["state"]
+    if as_json:
+        print_json({"schema": 1, "sequence": written.sequence, "run": name, "state": state})
+    else:
+        click.echo(f"declaration {written.sequence}: run {name} is {state}")

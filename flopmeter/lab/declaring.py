@@ -8,14 +8,16 @@ Called by `flopmeter run declare` and the demo.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping
 
 from flopmeter_collector import backends
+from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, custody_of, parse_seal
 from flopmeter_collector.declarations import RUN_KIND, RunDeclaration, parse_run_declaration
-from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.split import first_record_ns, time_text
 from flopmeter_core.allocations import RUN_PREFIX
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, NotPermittedError, UsageError
 from flopmeter_proto.daemon.clock import Clock
 
 
@@ -38,9 +40,11 @@ def declare_run(
     Raises:
         DataError: a field, format or class nobody knows, a span that overlaps another one or
             begins before the run's first record; nothing is written.
+        NotPermittedError: the run was ended.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
     declaration = parse_run_declaration(run, body)
+    _check_open(url, run)
     if declaration.spans:
         _check_spans(url, declaration)
     return backends.declare(
@@ -55,6 +59,53 @@ def declare_run(
             body=dict(body),
         ),
     )
+
+
+def end_run(
+    url: str, run: str, *, ended: bool, author: str, reason: str, clock: Clock
+) -> Declaration:
+    """Declare that a run is over and closed to declarations, or open again.
+
+    Args:
+        url: the ledger.
+        run: the run's name.
+        ended: whether it is over; otherwise it is opened again.
+        author: who states it.
+        reason: why.
+        clock: dates it.
+
+    Raises:
+        UsageError: it is so already, or there is no such ledger.
+        DataError: no reason, or no name of a run.
+        StorageError: the ledger cannot be written.
+    """
+    now_ns = clock.wall_ns()
+    body = {"state": ENDED if ended else OPEN, "reason": reason}
+    declaration = Declaration(0, now_ns, author, "cli", SEAL_KIND, run, body)
+    parse_seal(declaration)
+    with contextlib.closing(backends.read(url)) as ledger:
+        if ended == (run in custody_of(ledger.declarations()).ended):
+            raise UsageError(f"run {run!r} is {body['state']} already; nothing is left to do")
+    content = json.dumps({"subject": run, **body}, sort_keys=True)
+    action = "run end" if ended else "run reopen"
+    audit = AuditRow(0, now_ns, author, reason, action, content)
+    return backends.declare(url, declaration, audit=audit)
+
+
+def is_reported(url: str, run: str) -> bool:
+    """Whether any device ever reported for a run."""
+    with contextlib.closing(backends.read(url)) as ledger:
+        return RUN_PREFIX + run in ledger.allocations()
+
+
+def _check_open(url: str, run: str) -> None:
+    with contextlib.closing(backends.read(url)) as ledger:
+        ended = custody_of(ledger.declarations()).ended.get(run)
+    if ended is not None:
+        raise NotPermittedError(
+            f"run {run!r} was ended by {ended.author} ({ended.body['reason']}); open it again with "
+            "`flopmeter run reopen` before you declare anything of it"
+        )
 
 
 def _check_spans(url: str, declaration: RunDeclaration) -> None:

@@ -20,7 +20,7 @@ from flopmeter_collector.custody import (
     RELEASED,
     check_reason,
     check_subject,
-    holds_of,
+    custody_of,
     parse_release,
 )
 from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger, QuarantinedVector
@@ -121,7 +121,7 @@ def hold(url: str, subject: str, *, stands: bool, author: str, reason: str, cloc
     check_subject(subject)
     check_reason(reason)
     with contextlib.closing(backends.read(url)) as ledger:
-        held = holds_of(ledger.declarations())
+        held = custody_of(ledger.declarations()).holds
     if stands == (subject in held):
         raise UsageError(
             f"{subject} is held already; see `flopmeter ledger hold list`"
@@ -141,7 +141,7 @@ def holds(url: str) -> list[Json]:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
     with contextlib.closing(backends.read(url)) as ledger:
-        found = holds_of(ledger.declarations())
+        found = custody_of(ledger.declarations()).holds
     return [
         {
             "subject": each.subject,

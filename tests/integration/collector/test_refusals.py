@@ -50,8 +50,9 @@ def taken() -> Iterator[str]:
 
 @pytest.mark.parametrize("key", ["grpc_listen", "http_listen"])
 def test_port_in_use(tmp_path: Path, taken: str, key: str) -> None:
-    """A taken port is said with the flag to change, and the ledger is let go again."""
+    """A taken port is said with the flag to change, and no new ledger is left behind."""
     said = start_refused(tmp_path, UnreachableError, **{key: taken})
+    assert list(tmp_path.iterdir()) == []
     assert taken in said and "--" + key.replace("_", "-") in said
     asyncio.run(start(tmp_path))
 

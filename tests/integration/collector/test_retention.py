@@ -1,0 +1,143 @@
+"""Old hours told by the day, by a real collector: totals stay, held and open runs stay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flopmeter.cli import main
+from flopmeter_collector import backends, retention
+from flopmeter_core.reports import KeyedVector
+from support.collector import running
+from support.ingest import hourly, key, report, stream, vector
+
+HOURS = range(0, 60, 2)
+
+
+async def fill(folder: Path) -> None:
+    """Report sixty hours of run a, which began in 1970, and let the collector stop."""
+    async with running(folder) as app, stream(app.grpc_address) as sender:
+        await sender.greet()
+        rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in HOURS]
+        newest = KeyedVector(key(), 99, vector(99))
+        await sender.exchange(sender.writer.report(report([newest], hours=rows)))
+
+
+def hours_kept(folder: Path) -> list[tuple[int, int]]:
+    """Hour and first hour of each row of the run."""
+    with contextlib.closing(backends.read(str(folder / "ledger.db"))) as ledger:
+        return [(row.hour, row.first_hour) for row in ledger.hours("run:a")]
+
+
+def totals(folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """The run's figures, exact."""
+    capsys.readouterr()
+    assert main(["totals", "--ledger", str(folder / "ledger.db"), "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    return run
+
+
+def ended(folder: Path) -> None:
+    """Declare the run over."""
+    arguments = ["run", "end", "a", "--ledger", str(folder / "ledger.db"), "--reason", "done"]
+    assert main(arguments) == 0
+
+
+async def serve(folder: Path, **changes: Any) -> None:
+    """Let a collector make a few rounds."""
+    async with running(folder, **changes) as app:
+        for _ in range(3):
+            await app._round()
+
+
+def test_an_ended_run_is_thinned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hours become days, in bounded steps, and its totals stay bit for bit."""
+    monkeypatch.setattr(retention, "MAXIMUM_DROPPED", 5)
+    asyncio.run(fill(tmp_path))
+    before = totals(tmp_path, capsys)
+    ended(tmp_path)
+    asyncio.run(serve(tmp_path))
+    assert hours_kept(tmp_path) == [(22, 0), (46, 24), (58, 48)]
+    assert totals(tmp_path, capsys) == before
+    assert main(["ledger", "verify", "--ledger", str(tmp_path / "ledger.db")]) == 0
+    assert main(["ledger", "rebuild", "--ledger", str(tmp_path / "ledger.db")]) == 0
+
+
+@pytest.mark.parametrize("why", ["open", "held", "reopened", "off", "recent"])
+def test_what_is_not_thinned(tmp_path: Path, capsys: pytest.CaptureFixture[str], why: str) -> None:
+    """A run still open, on hold or opened again keeps its hours; so does a ledger told to."""
+    asyncio.run(fill(tmp_path))
+    place = ["--ledger", str(tmp_path / "ledger.db"), "--reason", "x"]
+    if why != "open":
+        ended(tmp_path)
+    if why == "held":
+        assert main(["ledger", "hold", "add", "model:a", *place]) == 0
+    if why == "reopened":
+        assert main(["run", "reopen", "a", *place]) == 0
+    days = {"off": 0, "recent": 1_000_000}.get(why, 400)
+    asyncio.run(serve(tmp_path, hourly_days=days))
+    assert [hour for hour, _ in hours_kept(tmp_path)] == list(HOURS)
+
+
+def test_a_serving_collector_shows_the_coarser_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A split run is read anew after a thinning: the collector shows what a new one would."""
+    asyncio.run(fill(tmp_path))
+    url = str(tmp_path / "ledger.db")
+    span = ["--from", "1970-01-01T12:00:00Z", "--format", "fp8=1"]
+    assert main(["run", "declare", "a", "--ledger", url, *span]) == 0
+    narrow = totals(tmp_path, capsys)
+
+    async def scenario() -> Any:
+        async with running(tmp_path, hourly_days=0) as app:
+            ended(tmp_path)
+            await app.evaluate_now()
+            assert await app._publisher.thin(before_ns=10**18) == len(HOURS) - 3
+            published = await app.evaluate_now()
+            (run,) = published.snapshot.runs
+            return run.account.figures.total
+
+    live = asyncio.run(scenario())
+    coarse = totals(tmp_path, capsys)
+    assert str(live.best) == coarse["compute_flop_str"]["best"]
+    assert str(live.upper) == coarse["compute_flop_str"]["upper"]
+    for side, sign in (("lower", 1), ("upper", -1)):
+        before, after = (int(run["compute_flop_str"][side]) for run in (narrow, coarse))
+        assert sign * after <= sign * before
+    assert narrow["split"]["straddling_share"] != coarse["split"]["straddling_share"]
+
+
+def test_an_ended_run_takes_no_declaration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until it is opened again; ending it twice is said."""
+    asyncio.run(fill(tmp_path))
+    url = str(tmp_path / "ledger.db")
+    ended(tmp_path)
+    assert main(["run", "declare", "a", "--ledger", url, "--model", "m"]) == 77
+    assert "was ended by" in capsys.readouterr().err
+    again = ["--ledger", url, "--reason", "late label"]
+    assert main(["run", "end", "a", *again]) == 64
+    assert main(["run", "reopen", "a", *again]) == 0
+    assert main(["run", "declare", "a", "--ledger", url, "--model", "m"]) == 0
+    with contextlib.closing(backends.read(url)) as ledger:
+        assert [row.action for row in ledger.audit()] == ["run end", "run reopen"]
+
+
+def test_a_run_nobody_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be declared before its first report; that nobody reported it is said."""
+    asyncio.run(fill(tmp_path))
+    for name, said in (("a", False), ("typo", True)):
+        declared = ["run", "declare", name, "--ledger", str(tmp_path / "ledger.db"), "--model", "m"]
+        assert main([*declared, "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["run"] == name
+        assert ("no device has reported" in err) == said

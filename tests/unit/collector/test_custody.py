@@ -1,0 +1,76 @@
+"""Custody: what is held, what is over, and which hours may therefore be thinned."""
+
+from __future__ import annotations
+
+import pytest
+
+from flopmeter_collector.custody import Custody, custody_of, parse_release
+from flopmeter_collector.ledger.base import Declaration
+from flopmeter_core.errors import DataError
+
+
+def declared(kind: str, subject: str, **body: str) -> Declaration:
+    """One declaration."""
+    return Declaration(1, 7, "ada", "cli", kind, subject, body)
+
+
+def hold(subject: str, state: str = "held") -> Declaration:
+    """A hold, or its end."""
+    return declared("hold", subject, state=state, reason="case 7")
+
+
+def seal(run: str, state: str = "ended") -> Declaration:
+    """A run's end, or its new beginning."""
+    return declared("seal", run, state=state, reason="done")
+
+
+def test_only_ended_runs_are_thinned() -> None:
+    """Hours of a run open to declarations stay, and so do those of work that names no run."""
+    custody = custody_of([seal("a"), seal("b"), seal("b", "open")])
+    thinned = {name: custody.may_thin(name) for name in ("run:a", "run:b", "run:c", "slurm:7/1")}
+    assert thinned == {"run:a": True, "run:b": False, "run:c": False, "slurm:7/1": False}
+    assert custody.may_thin("none")
+
+
+@pytest.mark.parametrize("subject", ["all", "run:a", "model:m", "model:old"])
+def test_holds(subject: str) -> None:
+    """A hold by name, by any model the run ever had, or on all keeps its hours until it ends."""
+    model = [declared("run", "a", model="old"), declared("run", "a", model="m"), seal("a")]
+    custody = custody_of([*model, hold(subject)])
+    assert not custody.may_thin("run:a")
+    assert custody.may_thin("none") == (subject != "all")
+    custody.apply(hold(subject, "released"))
+    assert custody.may_thin("run:a")
+
+
+def test_a_run_is_its_own_model() -> None:
+    """A run nobody declared a model of is held with the model of its name."""
+    assert not custody_of([seal("a"), hold("model:a")]).may_thin("run:a")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        hold("node:a"),
+        hold("run:"),
+        hold("all", "perhaps"),
+        declared("hold", "all", state="held", reason=" "),
+        seal("a", "nearly"),
+        seal(""),
+        declared("seal", "a", state="ended"),
+    ],
+)
+def test_unreadable(wrong: Declaration) -> None:
+    """What cannot be read changes nothing, and is said where one asks."""
+    custody = Custody()
+    with pytest.raises(DataError):
+        custody.apply(wrong)
+    assert not custody.holds and not custody.ended
+    assert custody_of([wrong, seal("z")]).may_thin("run:z")
+
+
+@pytest.mark.parametrize("body", [{}, {"sequence": "-1", "reason": "x"}, {"sequence": "5"}])
+def test_unreadable_release(body: dict[str, str]) -> None:
+    """A release names one sequence and a reason."""
+    with pytest.raises(DataError):
+        parse_release(declared("quarantine", "0" * 12, **body))
