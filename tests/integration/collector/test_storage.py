@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import sqlite3
 from pathlib import Path
@@ -12,8 +13,9 @@ import grpc.aio
 import pytest
 
 from flopmeter_collector import backends
+from flopmeter_collector.ledger.base import Batch
 from flopmeter_core.errors import StorageError
-from flopmeter_core.reports import KeyedVector
+from flopmeter_core.reports import KeyedVector, LedgerPosition
 from support.collector import child, running
 from support.ingest import key, report, stream, vector
 
@@ -93,3 +95,68 @@ def spoil(folder: Path) -> None:
         "CREATE TRIGGER broken BEFORE UPDATE ON vector BEGIN SELECT RAISE(ABORT, 'broken'); END"
     )
     other.close()
+
+
+def test_a_lock_that_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While another process holds the ledger the collector waits, says so once, and goes on."""
+    monkeypatch.setattr("flopmeter_collector.ledger.sqlite.file.BUSY_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("flopmeter_collector.commit.RETRY_S", 0.02)
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+            holder.execute("BEGIN IMMEDIATE")
+            sent = asyncio.create_task(sender.send(1, vector(1)))
+            while app._committer.waiting is None:
+                await asyncio.sleep(0.01)
+            for _ in range(10):
+                await asyncio.sleep(0.03)
+                assert "database is locked" in app._not_ready()
+            assert not sent.done()
+            holder.execute("ROLLBACK")
+            holder.close()
+            answer = await asyncio.wait_for(sent, 10)
+            assert answer.acknowledgements[0].sequence == 1
+            assert app._committer.failure is None
+            await app.evaluate_now()
+            await app._round()
+            assert app._not_ready() == ""
+
+    asyncio.run(scenario())
+    waits = [row for row in caplog.records if row.message == "commits wait for the ledger"]
+    assert len(waits) == 1
+
+
+def test_a_cancelled_round_records_nothing_twice(tmp_path: Path) -> None:
+    """A round cancelled after its transitions were committed is not repeated by the next."""
+
+    async def scenario() -> list[tuple[str, str]]:
+        async with running(tmp_path, evaluate_period_s=3_600) as app:
+            async with stream(app.grpc_address) as sender:
+                await sender.greet()
+                await sender.send(1, vector(100))
+            committed, go_on = asyncio.Event(), asyncio.Event()
+            alone = app._committer.alone
+
+            async def slow(batch: Batch) -> LedgerPosition:
+                position = await alone(batch)
+                committed.set()
+                await go_on.wait()
+                return position
+
+            app._committer.alone = slow  # type: ignore[method-assign]
+            round_ = asyncio.create_task(app._publisher.round())
+            await committed.wait()
+            round_.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await round_
+            go_on.set()
+            await app.evaluate_now()
+        with contextlib.closing(backends.read(str(tmp_path / "ledger.db"))) as ledger:
+            return [(row.model, row.threshold) for row in ledger.transitions()]
+
+    recorded = asyncio.run(scenario())
+    assert recorded and len(recorded) == len(set(recorded))
