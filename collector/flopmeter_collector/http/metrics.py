@@ -217,6 +217,11 @@ def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
             lambda a: a.unmeasured_ns,
         ),
         (
+            "suspect",
+            "Device time whose readings cannot be believed, in device-seconds; part of unobserved.",
+            lambda a: a.suspect_ns,
+        ),
+        (
             "residual",
             "Enrolled device time no agent classified, in device-seconds; part of unobserved.",
             lambda a: a.residual_ns,
