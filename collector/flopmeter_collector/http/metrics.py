@@ -206,28 +206,30 @@ def _compute_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
         )
 
 
+_TIMES: Sequence[tuple[str, str, Callable[[Account], int]]] = (
+    ("busy", "Device time with work, in device-seconds.", lambda a: a.busy_ns),
+    ("idle", "Device time without work, in device-seconds.", lambda a: a.idle_ns),
+    (
+        "unobserved",
+        "Device time without a usable measurement, in device-seconds.",
+        lambda a: a.unmeasured_ns,
+    ),
+    (
+        "suspect",
+        "Device time whose readings cannot be believed, in device-seconds; part of unobserved.",
+        lambda a: a.suspect_ns,
+    ),
+    (
+        "residual",
+        "Enrolled device time no agent classified, in device-seconds; part of unobserved.",
+        lambda a: a.residual_ns,
+    ),
+)
+
+
 def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
     """Device time, energy, evidence and forks of runs or of the remainder."""
-    times: list[tuple[str, str, Callable[[Account], int]]] = [
-        ("busy", "Device time with work, in device-seconds.", lambda a: a.busy_ns),
-        ("idle", "Device time without work, in device-seconds.", lambda a: a.idle_ns),
-        (
-            "unobserved",
-            "Device time without a usable measurement, in device-seconds.",
-            lambda a: a.unmeasured_ns,
-        ),
-        (
-            "suspect",
-            "Device time whose readings cannot be believed, in device-seconds; part of unobserved.",
-            lambda a: a.suspect_ns,
-        ),
-        (
-            "residual",
-            "Enrolled device time no agent classified, in device-seconds; part of unobserved.",
-            lambda a: a.residual_ns,
-        ),
-    ]
-    for name, help_text, amount in times:
+    for name, help_text, amount in _TIMES:
         yield Family(
             f"flopmeter_{subject}_{name}_device_seconds",
             "gauge",
