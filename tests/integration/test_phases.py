@@ -157,12 +157,15 @@ def test_a_phase_survives_the_agent(tmp_path: Path) -> None:
                 meter = claiming(site)
                 meter.phase(3)
                 await reached(site, 3, busy_s=2)
+            before = registers(site)
             async with site.metering():
                 await reached(site, 3, busy_s=30)
-                unphased = registers(site).get(("run:alpha", 0))
             meter.close()
-        assert set(registers(site)) <= {("run:alpha", 0), ("run:alpha", 3), (CHANGE, 0)}
-        assert registers(site).get(("run:alpha", 0)) == unphased
+        after = registers(site)
+        assert set(after) <= {("run:alpha", 0), ("run:alpha", 3), (CHANGE, 0)}
+        # The gap between the two is the phase's own: no other register grew.
+        others = [("run:alpha", 0), (CHANGE, 0)]
+        assert [after.get(place) for place in others] == [before.get(place) for place in others]
 
     asyncio.run(scenario())
 
@@ -190,7 +193,7 @@ def test_a_flood_of_phases(tmp_path: Path) -> None:
     """However many phases a client names, few keys are made, and no cycle is lost or added."""
 
     async def scenario() -> None:
-        site = Site(tmp_path, SCENARIO)
+        site = Site(tmp_path, SCENARIO.replace("devices = 2", "devices = 8"))
         async with site.collecting(), site.metering():
             await reached(site, 0, busy_s=2)
             with claiming(site) as meter:
@@ -200,9 +203,10 @@ def test_a_flood_of_phases(tmp_path: Path) -> None:
             await reached(site, LAST_PHASE, busy_s=10)
         held = registers(site)
         assert max(phase for _, phase in held) == LAST_PHASE
+        assert {allocation for allocation, _ in held} == {"run:alpha", CHANGE}
         total = [sum(column) for column in zip(*held.values(), strict=True)]
         # 132 SMs at 1755 MHz, over the time that is in the registers; a key drops less than a unit.
         expected = 132 * 1755 * total[Component.BUSY_NS] / NS_PER_S
-        assert abs(total[Component.SM_ACTIVE_MEGACYCLES] - expected) <= 2 * len(held)
+        assert abs(total[Component.SM_ACTIVE_MEGACYCLES] - expected) <= 8 * len(held)
 
     asyncio.run(scenario())
