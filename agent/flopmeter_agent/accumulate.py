@@ -24,7 +24,7 @@ from flopmeter_core.increments import (
     unobserved_time,
 )
 from flopmeter_core.readings import Reading
-from flopmeter_core.registers import SUBUNITS, Component, Evidence, Key, Register
+from flopmeter_core.registers import SUBUNITS, Component, Evidence, Key, Register, covered_ns
 from flopmeter_core.suspicion import Stillness, Suspicion
 
 # A mean below 5 % of the rated power over a gap is taken for a counter that began anew. An
@@ -190,16 +190,18 @@ class Accumulator:
         cumulative counter still gives the work of the gap, and whose it was is told by both ends.
         """
         state = self.devices[device]
-        elapsed_ns = monotonic_ns - state.classified_monotonic_ns
-        if elapsed_ns <= 0:
+        if monotonic_ns <= state.classified_monotonic_ns:
             return
+        amount = _unclassified(state, monotonic_ns=monotonic_ns, boottime_ns=boottime_ns)
         evidence = state.baseline.evidence if state.baseline else Evidence.ALLOCATION
         owner = _owner(state, allocation, phase)
-        self._add(state.record, evidence, owner, unobserved_time(elapsed_ns))
+        self._add(state.record, evidence, owner, amount)
         if state.baseline is None:
             state.allocation, state.phase = allocation, phase
         state.classified_monotonic_ns = monotonic_ns
-        state.classified_boottime_ns = boottime_ns
+        # What is registered, not what the clock says: the two clocks are read apart, and their
+        # jitter must not add up.
+        state.classified_boottime_ns += covered_ns(amount)
 
     def overdue(self, monotonic_ns: int) -> Iterable[str]:
         """Devices whose last reading is more than two sampling periods ago.
@@ -243,7 +245,9 @@ class Accumulator:
         before = state.baseline
         if before is None:
             state.stillness = Stillness()
-            return unobserved_time(reading.monotonic_ns - state.classified_monotonic_ns), ()
+            return _unclassified(
+                state, monotonic_ns=reading.monotonic_ns, boottime_ns=reading.boottime_ns
+            ), ()
         amount = increment(
             before,
             reading,
@@ -261,7 +265,10 @@ class Accumulator:
         ) or suspicion.impossible_counts(record.device, amount)
         amount = suspicion.widened(amount, suspicions)
         already_ns = state.classified_monotonic_ns - before.monotonic_ns
-        return (_without_time(amount, already_ns) if already_ns > 0 else amount), suspicions
+        if already_ns > 0:
+            slept_ns = state.classified_boottime_ns - before.boottime_ns - already_ns
+            amount = _without_time(amount, already_ns, slept_ns)
+        return amount, suspicions
 
     @property
     def _full(self) -> bool:
@@ -304,9 +311,25 @@ def _owner(before: DeviceState, allocation: str, phase: int) -> Owner:
     return boundary(before.allocation, allocation), 0
 
 
-def _without_time(amount: Increment, already_ns: int) -> Increment:
-    """An increment less the time that was registered as unobserved while the device was away."""
+def _unclassified(state: DeviceState, *, monotonic_ns: int, boottime_ns: int) -> Increment:
+    """The time since the last classified instant, unobserved but for what the node slept."""
+    elapsed_ns = monotonic_ns - state.classified_monotonic_ns
+    slept_ns = boottime_ns - state.classified_boottime_ns - elapsed_ns
+    amount = list(unobserved_time(elapsed_ns))
+    amount[Component.SUSPENDED_NS] = max(0, slept_ns)
+    return tuple(amount)
+
+
+def _without_time(amount: Increment, already_ns: int, slept_ns: int) -> Increment:
+    """An increment less the time that was registered while the device was away.
+
+    Args:
+        amount: the increment of the whole period.
+        already_ns: of it, registered as unobserved.
+        slept_ns: of it, registered as suspended.
+    """
     reduced = list(amount)
+    reduced[Component.SUSPENDED_NS] -= min(max(0, slept_ns), reduced[Component.SUSPENDED_NS])
     for component in (
         Component.UNOBSERVED_NS,
         Component.SUSPECT_NS,

@@ -131,7 +131,7 @@ class Journal:
         Args:
             file: holds this journal and nothing else.
             slots: 2 or more; always the same for one file.
-            slot_bytes: of a new file; an older one with larger slots shrinks to it when its
+            slot_bytes: of a new file; one that an other version made takes this shape when the
                 state fits.
 
         Raises:
@@ -141,7 +141,7 @@ class Journal:
         self._file = file
         self._slots = slots
         self._wanted_slot_bytes = slot_bytes
-        self._slot_bytes = max(slot_bytes, file.size() // slots)
+        self._slot_bytes = file.size() // slots or slot_bytes
         self._write_number = 0
         self._payload: bytes | None = None
         self._newest_slot: int | None = None
@@ -183,7 +183,7 @@ class Journal:
         try:
             if length > self._slot_bytes or self._file.size() == 0:
                 self._rewrite(slot, number, payload)
-            elif length > self._wanted_slot_bytes or not self._shrunk(slot, number, payload):
+            elif length > self._wanted_slot_bytes or not self._reshaped(slot, number, payload):
                 self._write_slot(slot, number, payload)
         except OSError as error:
             raise StorageError(
@@ -265,15 +265,15 @@ class Journal:
         except OSError:
             self._rewrite(slot, number, payload)
 
-    def _shrunk(self, slot: int, number: int, payload: bytes) -> bool:
-        """Move to smaller slots where an earlier version left larger ones; whether it did."""
-        if self._slot_bytes <= self._wanted_slot_bytes:
+    def _reshaped(self, slot: int, number: int, payload: bytes) -> bool:
+        """Move to slots of the wanted size where the file has others; whether it did."""
+        if self._slot_bytes == self._wanted_slot_bytes:
             return False
-        larger, self._slot_bytes = self._slot_bytes, self._wanted_slot_bytes
+        present, self._slot_bytes = self._slot_bytes, self._wanted_slot_bytes
         try:
             self._rewrite(slot, number, payload)
         except OSError:
-            self._slot_bytes = self._wanted_slot_bytes = larger
+            self._slot_bytes = self._wanted_slot_bytes = present
             return False
         return True
 

@@ -72,7 +72,7 @@ def drop_the_carry() -> contextlib.AbstractContextManager[object]:
 def charge_a_gap_twice() -> contextlib.AbstractContextManager[object]:
     """Time that was registered as unobserved is registered again when the device comes back."""
 
-    def without_time(amount: Any, already_ns: int) -> Any:
+    def without_time(amount: Any, already_ns: int, slept_ns: int) -> Any:
         return amount
 
     return mock.patch("flopmeter_agent.accumulate._without_time", without_time)

@@ -1,0 +1,516 @@
+"""Closed registers: kept, sent, let go and added up, and nothing of them lost or doubled."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flopmeter_agent import packing
+from flopmeter_agent.accumulate import carry_owner
+from flopmeter_agent.closed import (
+    FORMAT,
+    KEPT_NS,
+    REMEMBERED_INCARNATIONS,
+    SLOT_BYTES,
+    SLOTS,
+    ClosedRegisters,
+    incarnation_after,
+    open_closed,
+)
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.state import StoredRegister
+from flopmeter_core.allocations import OVERFLOW
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.registers import COMPONENT_COUNT, SUBUNITS, Component, Evidence, Key, Register
+from flopmeter_core.reports import LedgerPosition
+
+RECORD = DeviceRecord("n", "GPU-0", "nvidia", "part")
+RECORDS = {RECORD.record_id: RECORD}
+POSITION = LedgerPosition("L", 1, 1)
+
+
+def incarnation(number: int) -> str:
+    """The incarnation of a number."""
+    return f"{number:032x}"
+
+
+def stored(
+    of: int, *, device: int = 0, run: int = 0, sent: bool = False, acknowledged: int = 0
+) -> StoredRegister:
+    """A register that an incarnation left."""
+    key = Key(
+        f"GPU-{device}", incarnation(of), f"run:{run}", run % 3, Evidence.GPM, RECORD.record_id
+    )
+    units = [of * 1_000 + place for place in range(COMPONENT_COUNT)]
+    carry = [(subunits - 1) * (place % 2) for place, subunits in enumerate(SUBUNITS)]
+    return StoredRegister(key, Register(units, carry, 5), acknowledged, sent)
+
+
+class Small:
+    """Closed registers in a small room, over any number of processes."""
+
+    def __init__(self, folder: Path, slot_bytes: int = 8 * 1024) -> None:
+        self.path = folder / "closed"
+        self.slot_bytes = slot_bytes
+        self.open()
+
+    def open(self) -> ClosedRegisters:
+        """What a new process finds."""
+        self.file = OsBlockFile(self.path)
+        self.journal = Journal(self.file, slots=SLOTS, slot_bytes=self.slot_bytes)
+        self.closed = ClosedRegisters(self.journal)
+        return self.closed
+
+    def absorb(
+        self,
+        of: int,
+        registers: list[StoredRegister] | None = None,
+        *,
+        boot: str = "boot",
+        up_ns: int = 0,
+        refused: tuple[Key, ...] = (),
+    ) -> tuple[Key, ...] | None:
+        """Close an incarnation."""
+        return self.closed.absorb(
+            incarnation(of),
+            [stored(of)] if registers is None else registers,
+            RECORDS,
+            boot_id=boot,
+            running=incarnation(of + 1),
+            up_ns=up_ns,
+            refused=refused,
+        )
+
+    def fill(self, *, sent: bool = False, boot: str = "boot", first: int = 1) -> int:
+        """Close incarnations until there is no room without further steps; gives the next one."""
+        of = first
+        while len(self.journal.payload or b"") < self.journal.room - 400:
+            assert self.absorb(of, [stored(of, sent=sent)], boot=boot) == ()
+            of += 1
+        return of
+
+    def acknowledge(self, *, up_ns: int = 0) -> None:
+        """The root has everything."""
+        for keyed in list(self.closed.unacknowledged()):
+            self.closed.acknowledge(keyed.key, keyed.sequence, up_ns=up_ns)
+
+
+def subunits(closed: ClosedRegisters) -> list[int]:
+    """All that is held, in sub-units."""
+    sums = [0] * COMPONENT_COUNT
+    for register in closed.held().values():
+        for place, (units, carry) in enumerate(zip(register.units, register.carry, strict=True)):
+            sums[place] += units * SUBUNITS[place] + carry
+    return sums
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    """An empty one."""
+    return Small(tmp_path)
+
+
+def test_what_was_closed_is_kept_over_a_restart(small: Small) -> None:
+    """Vector, sequence, carry, record and mark come back as they were."""
+    small.absorb(1, [stored(1, sent=True), stored(1, run=1)])
+    before = small.closed.held()
+    after = small.open()
+    assert after.held() == before
+    assert len(after) == 2
+    assert set(after) == set(before)
+    assert after.records == RECORDS
+    assert {k.sequence for k in after.unacknowledged()} == {5}
+    assert after.sequence(stored(1).key) == 5
+    assert after.sequence(stored(2).key) == 0
+    assert {row.sent for row in after._rows.values()} == {True, False}
+
+
+def test_a_register_that_never_grew_is_not_kept(small: Small) -> None:
+    """It holds nothing."""
+    empty = stored(1)
+    empty.register = Register()
+    small.absorb(1, [empty])
+    assert len(small.closed) == 0
+    assert small.closed.records == {}
+
+
+def test_an_incarnation_is_taken_over_once(small: Small) -> None:
+    """A kill before the next state was written offers the older copy again: it is known."""
+    small.absorb(1)
+    small.open()
+    assert small.closed.holds(incarnation(1))
+    assert not small.closed.holds(incarnation(2))
+    larger = stored(1)
+    larger.register.units[0] += 7
+    larger.register.sequence += 1
+    assert small.absorb(1, [larger]) == ()
+    assert small.closed.sequence(larger.key) == 5
+
+
+def test_only_the_last_incarnations_are_remembered(small: Small) -> None:
+    """The list of names does not grow for ever."""
+    for of in range(1, REMEMBERED_INCARNATIONS + 2):
+        small.absorb(of, [])
+    assert not small.closed.holds(incarnation(1))
+    assert small.closed.holds(incarnation(2))
+    assert small.open().holds(incarnation(REMEMBERED_INCARNATIONS + 1))
+
+
+def test_the_newest_holder_of_a_fraction_keeps_it(small: Small) -> None:
+    """What is below one unit goes on in the successor; it is nowhere twice."""
+    small.absorb(1)
+    owner = carry_owner(stored(1).key)
+    assert small.closed.carries() == {owner: stored(1).register.carry}
+    small.absorb(2, [stored(2, run=1)])
+    assert small.closed.carries().keys() == {owner, carry_owner(stored(2, run=1).key)}
+    successor = stored(3)
+    successor.register.carry[1] = 12_345
+    small.absorb(3, [successor])
+    assert small.open().carries()[owner][1] == 12_345
+    assert not any(small.closed.held()[stored(1).key].carry)
+    assert any(small.closed.held()[stored(2, run=1).key].carry)
+
+
+def test_what_the_root_has_is_not_offered(small: Small) -> None:
+    """Only the last sequence counts, and only once; a restart knows it."""
+    small.absorb(1, [stored(1), stored(1, run=1, acknowledged=5), stored(1, run=2, acknowledged=4)])
+    assert {k.key.allocation for k in small.closed.unacknowledged()} == {"run:0", "run:2"}
+    small.closed.acknowledge(stored(1).key, 4, up_ns=9)
+    assert small.closed.at_root(stored(1).key) == 0
+    assert small.closed.answers == 0
+    small.closed.acknowledge(stored(1).key, 5, up_ns=9)
+    small.closed.acknowledge(stored(1).key, 5, up_ns=99)
+    small.closed.acknowledge(stored(2).key, 5, up_ns=9)
+    assert small.closed.answers == 1
+    assert small.closed.at_root(stored(1).key) == 5
+    small.closed.save(POSITION)
+    after = small.open()
+    assert after.position == POSITION
+    assert {k.key.allocation for k in after.unacknowledged()} == {"run:2"}
+    assert after._rows[stored(1).key].root_up_ns == 9
+
+
+def test_nothing_new_is_not_written(small: Small) -> None:
+    """An answer that says nothing of closed keys costs no write."""
+    small.absorb(1)
+    payload = small.journal.payload
+    small.closed.save(POSITION)
+    assert small.journal.payload == payload
+    small.acknowledge()
+    small.closed.save(POSITION)
+    written = small.journal.payload
+    assert written != payload
+    small.closed.save(LedgerPosition("L", 1, 2))
+    assert small.journal.payload is written
+
+
+def test_a_ledger_that_went_back_is_told_everything(small: Small) -> None:
+    """No acknowledgement holds any more, after a restart neither."""
+    small.absorb(1, [stored(1, acknowledged=5)])
+    assert list(small.closed.unacknowledged()) == []
+    small.closed.went_back()
+    assert [k.key for k in small.closed.unacknowledged()] == [stored(1).key]
+    small.closed.save(POSITION)
+    assert [k.key for k in small.open().unacknowledged()] == [stored(1).key]
+
+
+def test_90_days_after_the_root_has_it_a_vector_goes(small: Small) -> None:
+    """Not a moment before, and never what the root does not have."""
+    small.absorb(1, [stored(1), stored(1, run=1)])
+    small.closed.acknowledge(stored(1).key, 5, up_ns=1_000)
+    small.absorb(2, [], up_ns=1_000 + KEPT_NS)
+    assert len(small.closed) == 2
+    small.absorb(3, [], up_ns=1_001 + KEPT_NS)
+    assert set(small.closed) == {stored(1, run=1).key}
+    small.absorb(4, [], up_ns=100 * KEPT_NS)
+    assert len(small.open()) == 1
+
+
+def test_an_up_time_before_zero_is_zero(small: Small) -> None:
+    """A sign would read as not acknowledged."""
+    small.absorb(1, [stored(1, acknowledged=5), stored(1, run=1)], up_ns=-7)
+    small.closed.acknowledge(stored(1, run=1).key, 5, up_ns=-7)
+    assert list(small.closed.unacknowledged()) == []
+
+
+def test_what_leaves_is_marked_durably_before(small: Small) -> None:
+    """A mark survives any end; one that is there is not written again."""
+    small.absorb(1, [stored(1), stored(1, run=1)])
+    small.closed.offer([stored(1).key, stored(9).key])
+    written = small.journal.payload
+    small.closed.offer([stored(1).key])
+    assert small.journal.payload is written
+    after = small.open()
+    assert after._rows[stored(1).key].sent
+    assert not after._rows[stored(1, run=1).key].sent
+
+
+# --- room -----------------------------------------------------------------------------------------
+
+
+def test_what_the_root_has_goes_first(small: Small, caplog: pytest.LogCaptureFixture) -> None:
+    """With no room the oldest acknowledged go early, a quarter of the room, and it is said."""
+    of = small.fill(sent=True)
+    for row in list(small.closed):
+        small.closed.acknowledge(row, 5, up_ns=int(row.incarnation, 16))
+    keys = sorted(small.closed)
+    assert small.absorb(of, [stored(of, run=run) for run in range(4)]) == ()
+    gone = [key for key in keys if key not in set(small.closed)]
+    assert gone == keys[: len(gone)]
+    assert small.closed.counters.let_go_early == len(gone)
+    size = len(small.journal.payload or b"")
+    assert 0.6 < size / small.journal.room < 0.8
+    assert sum("before their 90 days" in each.message for each in caplog.records) == 1
+    assert (small.closed.counters.added_up, small.closed.counters.overflowed) == (0, 0)
+
+
+def test_what_may_have_left_is_never_touched(small: Small) -> None:
+    """Sent and unacknowledged: no room, nothing changes, and the next start tries again."""
+    of = small.fill(sent=True)
+    before, payload = small.closed.held(), small.journal.payload
+    more = [stored(of, run=run) for run in range(4)]
+    assert small.absorb(of, more) is None
+    assert small.closed.held() == before
+    assert small.journal.payload is payload
+    assert not small.closed.holds(incarnation(of))
+    small.acknowledge()
+    assert small.absorb(of, more) == ()
+    assert small.closed.holds(incarnation(of))
+
+
+def test_what_the_collector_refuses_goes_next(small: Small) -> None:
+    """It would never be taken; without room it goes before honest work is added up."""
+    of = small.fill(sent=True)
+    refused = tuple(small.closed)
+    more = [stored(of, run=run) for run in range(4)]
+    assert small.absorb(of, more, refused=(*refused, stored(99).key)) == ()
+    assert {row.key for row in more} <= {k.key for k in small.closed.unacknowledged()}
+    assert small.closed.counters.let_go_early > 0
+    assert small.closed.counters.added_up == 0
+
+
+def test_what_never_left_is_added_up(small: Small, caplog: pytest.LogCaptureFixture) -> None:
+    """By user, exactly, under an incarnation that is new; the parts are gone."""
+    of = small.fill()
+    before = subunits(small.closed)
+    parts = set(small.closed)
+    more = [stored(of, run=run) for run in range(4)]
+    gone = small.absorb(of, more)
+    assert gone is not None
+    assert set(gone) == parts | {more[0].key}
+    (whole,) = [key for key in small.closed if key.allocation == "run:0"]
+    assert whole.incarnation not in {key.incarnation for key in parts}
+    assert len(whole.incarnation) == 32
+    assert int(whole.incarnation, 16)
+    assert (whole.phase, whole.evidence) == (0, Evidence.GPM)
+    # A part that stands alone is itself.
+    assert {row.key for row in more[1:]} <= set(small.closed)
+    for row in more:
+        for place, (units, carry) in enumerate(
+            zip(row.register.units, row.register.carry, strict=True)
+        ):
+            before[place] += units * SUBUNITS[place] + carry
+    held = small.closed.held()[whole]
+    zeroed = [
+        (units, carry) for units, carry in zip(held.units, held.carry, strict=True) if carry < 0
+    ]
+    assert zeroed == []
+    assert all(c < s for c, s in zip(held.carry, SUBUNITS, strict=True))
+    # Fractions that successors had taken over are not there twice.
+    assert subunits(small.closed)[Component.BUSY_NS] == before[Component.BUSY_NS]
+    assert small.closed.counters.added_up == len(parts)
+    assert small.closed.counters.overflowed == 0
+    assert sum("added up by their user" in each.message for each in caplog.records) == 1
+    assert small.open().held()[whole] == held
+    assert next(k for k in small.closed.unacknowledged() if k.key == whole).sequence == 1
+
+
+def test_too_many_users_are_one_overflow(small: Small, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no user comes twice their work becomes the device's overflow, exactly."""
+    of = 1
+    truth = [0] * COMPONENT_COUNT
+    while small.closed.counters.overflowed == 0:
+        row = stored(of, device=of % 2, run=of)
+        for place, (units, carry) in enumerate(
+            zip(row.register.units, row.register.carry, strict=True)
+        ):
+            truth[place] += units * SUBUNITS[place] + carry
+        assert small.absorb(of, [row]) is not None
+        of += 1
+    assert {(key.device, key.allocation, key.phase) for key in small.closed} == {
+        ("GPU-0", OVERFLOW, 0),
+        ("GPU-1", OVERFLOW, 0),
+    }
+    assert subunits(small.closed) == truth
+    assert small.closed.counters.overflowed == of - 1 - 2
+    assert any("allocation overflow" in each.message for each in caplog.records)
+
+
+def test_an_earlier_boot_is_not_added_up(small: Small) -> None:
+    """An image of this disk may have sent it meanwhile: only this boot's own are added up."""
+    of = small.fill(boot="")
+    more = [stored(of, run=run) for run in range(4)]
+    assert small.absorb(of, more, boot="boot") is None
+    assert small.absorb(of, more, boot="") is None
+
+
+def test_two_rooms_are_added_up_under_two_incarnations(small: Small) -> None:
+    """A sum is final: the next one is another key, and takes the unsent first one in."""
+    of = small.fill()
+    small.absorb(of, [stored(of, run=run) for run in range(4)])
+    (first,) = [key for key in small.closed if key.allocation == "run:0"]
+    of = small.fill(first=of + 1)
+    small.absorb(of, [stored(of, run=run) for run in range(4)])
+    (second,) = [key for key in small.closed if key.allocation == "run:0"]
+    assert second.incarnation != first.incarnation
+
+
+@settings(max_examples=25)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 5), st.integers(1, 3), st.sampled_from(["", "boot"]), st.booleans()
+        ),
+        min_size=60,
+        max_size=120,
+    )
+)
+def test_nothing_is_lost_or_doubled(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, str, bool]]
+) -> None:
+    """However full: what is held and what the root has add up to what was closed, in ns."""
+    small = Small(tmp_path_factory.mktemp("closed"), slot_bytes=4 * 1024)
+    truth, at_root = 0, 0
+    for of, (run, count, boot, sends) in enumerate(steps, start=1):
+        if sends:
+            keys = {k.key: k for k in list(small.closed.unacknowledged())[:3]}
+            small.closed.offer(keys)
+            for keyed in list(keys.values())[:2]:
+                small.closed.acknowledge(keyed.key, keyed.sequence, up_ns=of)
+                at_root += keyed.vector[Component.BUSY_NS]
+        rows = [stored(of, run=run + number) for number in range(count)]
+        if small.absorb(of, rows, boot=boot, up_ns=of) is not None:
+            truth += sum(row.register.units[Component.BUSY_NS] for row in rows)
+        waiting = sum(k.vector[Component.BUSY_NS] for k in small.closed.unacknowledged())
+        assert waiting + at_root == truth
+        assert len(small.journal.payload or b"") <= small.journal.room
+        assert small.journal.size == SLOTS * small.slot_bytes
+    assert small.open().held() == small.closed.held()
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+class Failing(OsBlockFile):
+    """A disk that fails when told to."""
+
+    write_fails = sync_fails = rewrite_fails = False
+
+    def write(self, offset: int, content: bytes) -> None:
+        """Fail once asked to."""
+        if self.write_fails:
+            raise OSError(errno.EIO, "Input/output error")
+        super().write(offset, content)
+
+    def sync(self) -> None:
+        """Fail once asked to."""
+        if self.sync_fails:
+            raise OSError(errno.EIO, "Input/output error")
+        super().sync()
+
+    def rewrite(self, length: int, offset: int, content: bytes) -> None:
+        """Fail once asked to."""
+        if self.rewrite_fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().rewrite(length, offset, content)
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Small:
+    """One on a disk that can fail; incarnation 1 is closed."""
+    small = Small(tmp_path)
+    small.file = Failing(small.path)
+    small.journal = Journal(small.file, slots=SLOTS, slot_bytes=small.slot_bytes)
+    small.closed = ClosedRegisters(small.journal)
+    small.absorb(1)
+    return small
+
+
+def test_a_write_that_fails_closes_nothing(failing: Small) -> None:
+    """Nothing is taken over in part."""
+    file = failing.file
+    assert isinstance(file, Failing)
+    file.write_fails = file.rewrite_fails = True
+    with pytest.raises(StorageError):
+        failing.absorb(2)
+    assert not failing.closed.holds(incarnation(2))
+    assert set(failing.closed) == {stored(1).key}
+    with pytest.raises(StorageError):
+        failing.closed.offer([stored(1).key])
+    failing.acknowledge()
+    failing.closed.save(POSITION)
+    file.write_fails = file.rewrite_fails = False
+    failing.closed.save(POSITION)
+    assert failing.open().at_root(stored(1).key) == 5
+
+
+def test_what_is_written_but_not_durable_is_said_before_anything_leaves(failing: Small) -> None:
+    """A failed sync takes nothing back that a kill leaves; `sync` tells, until it is durable."""
+    file = failing.file
+    assert isinstance(file, Failing)
+    file.sync_fails = file.rewrite_fails = True
+    assert failing.absorb(2) == ()
+    assert failing.closed.holds(incarnation(2))
+    with pytest.raises(StorageError):
+        failing.closed.sync()
+    with pytest.raises(StorageError):
+        failing.absorb(3)
+    with pytest.raises(StorageError):
+        failing.closed.offer([stored(2).key])
+    file.rewrite_fails = False
+    failing.closed.sync()
+    file.sync_fails = False
+    assert failing.absorb(3) == ()
+    assert len(failing.open()) == 3
+
+
+def test_a_new_file_is_reserved_at_once(tmp_path: Path) -> None:
+    """So that a disk that fills up later takes nothing from it."""
+    open_closed(OsBlockFile(tmp_path / "closed")).close()
+    path = tmp_path / "closed"
+    assert path.stat().st_size == SLOTS * SLOT_BYTES
+    assert path.stat().st_blocks * 512 >= SLOTS * SLOT_BYTES
+    assert len(open_closed(OsBlockFile(path))) == 0
+
+
+@pytest.mark.parametrize(
+    "payload", [b"{}", packing.join({"format": FORMAT, "names": []}, []), b"\x02FLOP\xff"]
+)
+def test_unreadable(tmp_path: Path, payload: bytes) -> None:
+    """One sentence."""
+    Journal(OsBlockFile(tmp_path / "closed"), slots=SLOTS, slot_bytes=SLOT_BYTES).write(payload)
+    with pytest.raises(DataError, match="journal of closed registers cannot be read"):
+        open_closed(OsBlockFile(tmp_path / "closed"))
+
+
+def test_a_later_format_is_named(tmp_path: Path) -> None:
+    """An agent that was put back to an older version says what to do."""
+    Journal(OsBlockFile(tmp_path / "closed"), slots=SLOTS, slot_bytes=SLOT_BYTES).write(
+        packing.join({"format": FORMAT + 1, "names": []}, [])
+    )
+    with pytest.raises(DataError, match="upgrade the agent"):
+        open_closed(OsBlockFile(tmp_path / "closed"))
+
+
+def test_an_incarnation_comes_from_another() -> None:
+    """The same for the same purpose, another for any other, and of the same form."""
+    first = incarnation_after(incarnation(1), "a")
+    assert first == incarnation_after(incarnation(1), "a")
+    others = {incarnation_after(incarnation(1), "b"), incarnation_after(incarnation(2), "a")}
+    assert len({first, *others}) == 3
+    assert len(first) == 32
