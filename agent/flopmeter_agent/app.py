@@ -23,7 +23,7 @@ from pathlib import Path
 from flopmeter_agent.claim_report import claiming, socket_path
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.closed import open_closed
-from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.config import SHORTEST_PERIOD_S, AgentConfig
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal, OsBlockFile
@@ -247,7 +247,7 @@ class AgentApp:
     def _sample_until_stopped(self, fail: Callable[[], object]) -> None:
         """Sample at the period's pace; a slow reading delays the next one, never overlaps it.
 
-        A run that enters another phase is sampled at once, so that little lies on the boundary.
+        A run that enters another phase is sampled soon, so that little lies on the boundary.
         """
         period_s = self._config.sample_period_s
         while not self._stop_sampling.is_set():
@@ -263,7 +263,9 @@ class AgentApp:
             if self.failure is not None:
                 fail()
                 return
-            self._sample_now.wait(period_s)
+            # Counters are not fresher than this, whoever asks.
+            self._stop_sampling.wait(SHORTEST_PERIOD_S)
+            self._sample_now.wait(period_s - SHORTEST_PERIOD_S)
             self._sample_now.clear()
         with contextlib.suppress(FlopmeterError):
             self.loop.sample()  # the last instant, so that an orderly stop loses nothing

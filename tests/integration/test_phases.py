@@ -170,6 +170,31 @@ def test_a_phase_survives_the_agent(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_change_is_read_at_once(tmp_path: Path) -> None:
+    """A phase does not wait for the next period, and however many come, readings stay apart."""
+
+    async def scenario() -> None:
+        site = Site(tmp_path, SCENARIO)
+        async with site.collecting(), site.metering(sample_period_s=60) as agent:
+
+            async def samples() -> int:
+                return agent.loop.counters.samples
+
+            await until(samples, lambda count: count == 1)
+            with claiming(site) as meter:
+                meter.phase(1)
+                await until(samples, lambda count: count == 2)
+                started_s = asyncio.get_running_loop().time()
+                for phase in range(2, 40):
+                    meter.phase(phase)
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.3)
+                elapsed_s = asyncio.get_running_loop().time() - started_s
+            assert 4 <= await samples() <= 2 + elapsed_s / 0.1 + 1
+
+    asyncio.run(scenario())
+
+
 def test_another_runs_phase_does_not_act(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The phase of a run that has no device here moves no register, and is said once."""
 

@@ -77,7 +77,7 @@ class Site:
             yield collector
 
     @contextlib.asynccontextmanager
-    async def metering(self) -> AsyncIterator[AgentApp]:
+    async def metering(self, *, sample_period_s: float = 0.1) -> AsyncIterator[AgentApp]:
         """Run the agent."""
         assert self.collector is not None
         config = AgentConfig(
@@ -88,8 +88,8 @@ class Site:
             scenario=self.folder / "scenario.toml",
             scenario_epoch=self.epoch_ns,
             claims_socket=str(self.socket),
-            sample_period_s=0.1,
-            report_period_s=0.1,
+            sample_period_s=sample_period_s,
+            report_period_s=sample_period_s,
         )
         agent, stop = AgentApp(config, SystemClock()), asyncio.Event()
         task = asyncio.create_task(agent.serve(stop))
