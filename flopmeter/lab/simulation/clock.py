@@ -29,10 +29,16 @@ class Killed(BaseException):
 class TaskGroup:
     """The tasks of one simulated process, in the order they were created."""
 
-    def __init__(self, name: str) -> None:
-        """Begin without a task."""
+    def __init__(self, name: str, died: Callable[[], None]) -> None:
+        """Begin without a task.
+
+        Args:
+            name: of the process, for a reader.
+            died: called when one of its tasks met `Killed`.
+        """
         self.name = name
         self.dead = False
+        self._died = died
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def add(self, task: asyncio.Task[Any]) -> None:
@@ -47,8 +53,8 @@ class TaskGroup:
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
-        if not task.cancelled():
-            task.exception()  # a dead process complains to nobody
+        if not task.cancelled() and isinstance(task.exception(), Killed) and not self.dead:
+            self._died()
 
 
 GROUP: contextvars.ContextVar[TaskGroup | None] = contextvars.ContextVar("group", default=None)

@@ -124,7 +124,10 @@ class Disk:
         if self.kill_in is None:
             return False
         self.kill_in -= 1
-        return self.kill_in < 0
+        if self.kill_in >= 0:
+            return False
+        self.kill_in = None
+        return True
 
     def fault(self) -> None:
         """Fail the operation in hand where the disk is failing.

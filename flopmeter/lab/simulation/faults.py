@@ -1,19 +1,33 @@
 """When which fault strikes, and how everything is healed.
 
-Owns: the table of faults and their timing.
+Owns: the table of faults with how often each strikes, and their timing.
 May touch: the world it is given.
-Called by the world.
+Called by the world; the names are those of ``flopmeter simulate --faults``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flopmeter_core.units import NS_PER_S
+from flopmeter.lab.simulation.disk import Content
+from flopmeter.lab.simulation.node import Node
+from flopmeter.lab.simulation.site import CommitFault
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 
 if TYPE_CHECKING:
     from flopmeter.lab.simulation.world import World
+
+DAY_NS = 24 * NS_PER_HOUR
+YEAR_NS = 365 * DAY_NS
+LONGEST_STEP_NS = 10 * YEAR_NS
+LONGEST_DELAY_NS = 30 * DAY_NS
+LONGEST_SUSPEND_NS = 7 * DAY_NS
+
+CLONES = 1
+"""Clones in one world: each adds a node to the rest of it."""
 
 
 class Faults:
@@ -24,12 +38,15 @@ class Faults:
         self._world = world
         self._random = world.random.stream("faults")
         self._over = False
+        self._backup: Path | None = None
+        self._image: tuple[Node, dict[str, Content]] | None = None
+        self._clones = 0
 
     def begin(self) -> None:
         """Let each kind strike at times of its own."""
         for name in self._world.plan.faults:
-            kind, per_hour = TABLE[name]
-            self._again(name, kind, per_hour)
+            strike, times = TABLE[name]
+            self._again(name, strike, times)
 
     def heal(self) -> None:
         """No more faults; everything works again."""
@@ -39,39 +56,234 @@ class Faults:
         world.network.heal()
         world.site.fault = None
         for node in world.nodes.values():
-            node.disk.repair()
-            for device in node.hardware.devices.values():
-                device.readable = True
+            self._heal_node(node)
 
-    def _again(self, name: str, strike: Callable[[Faults], None], per_hour: float) -> None:
-        hours = self._world.plan.hours
-        mean_ns = hours * 3_600 * NS_PER_S / (per_hour * max(1.0, hours**0.5))
+    def _heal_node(self, node: Node) -> None:
+        node.disk.repair()
+        if node.sensor is not None:
+            node.sensor.fails = False
+        for device in node.hardware.devices.values():
+            device.readable = True
+
+    # --- timing -----------------------------------------------------------------------------------
+
+    def _again(self, name: str, strike: Callable[[Faults], None], times: float) -> None:
+        mean_ns = self._world.faulty_ns / times
         delay_ns = round(mean_ns * (0.1 + 1.8 * self._random.share()))
-        self._world.loop.after(delay_ns, self._strike, name, strike, per_hour)
+        self._world.loop.after(delay_ns, self._strike, name, strike, times)
 
-    def _strike(self, name: str, strike: Callable[[Faults], None], per_hour: float) -> None:
+    def _strike(self, name: str, strike: Callable[[Faults], None], times: float) -> None:
         if self._over:
             return
         self._world.trace("fault", name)
         strike(self)
-        self._again(name, strike, per_hour)
+        self._again(name, strike, times)
+
+    def _while(self, longest_share: float) -> int:
+        """How long a fault lasts, in ns: short mostly, at most a share of the faulty phase."""
+        longest_ns = self._world.faulty_ns * longest_share
+        return NS_PER_S + int(longest_ns * self._random.share() ** 3)
+
+    def _later(self, delay_ns: int, action: Callable[[], None]) -> None:
+        """Do something unless everything was healed before."""
+
+        def act() -> None:
+            if not self._over:
+                action()
+
+        self._world.loop.after(delay_ns, act)
+
+    def _node(self) -> Node:
+        return self._random.choose([*self._world.nodes.values()])
+
+    def _count(self, kind: str) -> None:
+        self._world.count(kind)
+
+    # --- agents and nodes -------------------------------------------------------------------------
 
     def kill_agent(self) -> None:
-        """SIGKILL of one agent."""
-        node = self._random.choose([*self._world.nodes.values()])
-        if node.alive:
-            self._world.count("kill_agent")
+        """SIGKILL of one agent, now or in one of its next writes."""
+        node = self._node()
+        if not node.alive:
+            return
+        self._count("kill_agent")
+        if self._random.chance(0.5):
+            node.disk.kill_in = self._random.below(4)
+        else:
             node.kill()
 
+    def power_cut(self) -> None:
+        """One node loses its power, and boots later."""
+        node = self._node()
+        if not node.powered:
+            return
+        self._count("power_cut")
+        node.cut_power()
+        self._boot_later(node)
+
+    def _boot_later(self, node: Node) -> None:
+        # Also after the healing: a node that is off is no fault of the meter.
+        self._world.loop.after(20 * NS_PER_S + self._while(0.1), self._boot, node)
+
+    @staticmethod
+    def _boot(node: Node) -> None:
+        if not node.powered:
+            node.boot()
+            node.start()
+
+    def disk_full(self) -> None:
+        """No room on one node's disk for a while."""
+        node = self._node()
+        self._count("disk_full_phase")
+        node.disk.full = True
+        self._later(self._while(0.2), lambda: setattr(node.disk, "full", False))
+
+    def disk_errors(self) -> None:
+        """Some operations of one node's disk fail for a while."""
+        node = self._node()
+        self._count("disk_error_phase")
+        node.disk.error_share = self._random.choose((0.05, 0.3, 1.0))
+        self._later(self._while(0.1), lambda: setattr(node.disk, "error_share", 0.0))
+
+    def suspend(self) -> None:
+        """One node sleeps."""
+        node = self._node()
+        if node.powered and not node.asleep:
+            self._count("suspend")
+            node.suspend(min(LONGEST_SUSPEND_NS, self._while(0.25)))
+
+    def wall_step(self) -> None:
+        """The wall clock of a node, or of the collector, is set by up to ten years."""
+        self._count("wall_step")
+        step_ns = self._random.between(-LONGEST_STEP_NS, LONGEST_STEP_NS)
+        clocks = [node.clock for node in self._world.nodes.values()]
+        self._random.choose([*clocks, self._world.site.clock]).step_wall(step_ns)
+
+    # --- devices ----------------------------------------------------------------------------------
+
+    def silent_device(self) -> None:
+        """One device cannot be read for a while, or none of its node."""
+        node = self._node()
+        self._count("silent_device")
+        if node.sensor is not None and self._random.chance(0.3):
+            sensor = node.sensor
+            sensor.fails = True
+            self._later(self._while(0.1), lambda: setattr(sensor, "fails", False))
+            return
+        device = self._random.choose([*node.hardware.devices.values()])
+        device.readable = False
+        self._later(self._while(0.1), lambda: setattr(device, "readable", True))
+
+    def driver_reload(self) -> None:
+        """The counters of one device begin at 0 again, with the same driver or another one."""
+        node = self._node()
+        self._count("driver_reload")
+        device = self._random.choose([*node.hardware.devices.values()])
+        node.hardware.reset(device)
+        if self._random.chance(0.5):
+            version = f"simulated-{self._random.below(100)}"
+            device.record = replace(device.record, driver_version=version)
+
+    # --- the network ------------------------------------------------------------------------------
+
     def bad_weather(self) -> None:
-        """Loss of up to 90 %."""
-        self._world.count("bad_weather")
+        """Loss up to 90 %, repetition, and delays that let messages overtake each other."""
+        self._count("bad_weather")
         weather = self._world.network.weather
-        weather.loss = self._random.choose((0.0, 0.1, 0.5, 0.9))
+        weather.loss = self._random.choose((0.0, 0.02, 0.1, 0.5, 0.9))
+        weather.repetition = self._random.choose((0.0, 0.1, 0.5))
+        weather.longest_delay_ns = self._random.choose((0, 2 * NS_PER_S, NS_PER_HOUR))
+        if self._random.chance(0.1):
+            weather.longest_delay_ns = LONGEST_DELAY_NS
+
+    def late_stream(self) -> None:
+        """Streams are remembered, and one of an earlier time is delivered again as a whole."""
+        self._world.network.keeps_mail = 0.05
+        self._world.network.deliver_mail()
+
+    def partition(self) -> None:
+        """Some nodes do not reach the collector for a while."""
+        self._count("partition")
+        names = [*self._world.nodes]
+        cut = self._random.shuffled(names)[: self._random.between(1, len(names))]
+        self._world.network.cut.update(cut)
+        self._later(self._while(0.3), lambda: self._world.network.cut.difference_update(cut))
+
+    def swizzle_clog(self) -> None:
+        """Nodes are clogged one after the other, and unclogged in another order."""
+        self._count("swizzle_clog")
+        network = self._world.network
+        names = [*self._world.nodes]
+        some = self._random.shuffled(names)[: self._random.between(1, len(names))]
+        at_ns = 0
+        for name in some:
+            self._later(at_ns, lambda name=name: network.clog(name))  # type: ignore[misc]
+            at_ns += self._while(0.02)
+        for name in self._random.shuffled(some):
+            self._later(at_ns, lambda name=name: network.unclog(name))  # type: ignore[misc]
+            at_ns += self._while(0.02)
+
+    # --- the collector and its ledger -------------------------------------------------------------
+
+    def kill_collector(self) -> None:
+        """SIGKILL of the collector, or its host loses its power."""
+        if self._world.site.alive:
+            self._count("kill_collector")
+            self._world.site.kill(power=self._random.chance(0.3))
+
+    def commit_fault(self) -> None:
+        """The next commit is torn, fails, or is the last thing its process does."""
+        fault = self._random.choose([*CommitFault])
+        self._count(fault.value)
+        self._world.site.fault = fault
+
+    def old_backup(self) -> None:
+        """The ledger's volume is copied; another time that copy is put back."""
+        if self._backup is None:
+            self._backup = self._world.site.backup()
+        elif self._random.chance(0.7):
+            self._count("old_backup")
+            self._world.site.restore(self._backup)
+
+    # --- copies of nodes --------------------------------------------------------------------------
+
+    def old_image(self) -> None:
+        """A node's disk is copied; another time the node boots from that copy, or a clone does."""
+        if self._image is None:
+            node = self._node()
+            if node.powered:
+                self._image = (node, node.image())
+            return
+        node, image = self._image
+        if not node.powered:
+            return
+        self._image = None
+        if self._clones < CLONES and self._random.chance(0.3):
+            self._clones += 1
+            self._count("clone")
+            self._world.clone(node, image)
+        else:
+            self._count("reverted_image")
+            node.revert(image)
+            self._boot_later(node)
 
 
 TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
-    "kill_agent": (Faults.kill_agent, 8.0),
-    "bad_weather": (Faults.bad_weather, 6.0),
+    "kill_agent": (Faults.kill_agent, 6.0),
+    "power_cut": (Faults.power_cut, 3.0),
+    "disk_full": (Faults.disk_full, 2.0),
+    "disk_errors": (Faults.disk_errors, 3.0),
+    "suspend": (Faults.suspend, 2.0),
+    "wall_step": (Faults.wall_step, 3.0),
+    "silent_device": (Faults.silent_device, 4.0),
+    "driver_reload": (Faults.driver_reload, 2.0),
+    "bad_weather": (Faults.bad_weather, 8.0),
+    "late_stream": (Faults.late_stream, 8.0),
+    "partition": (Faults.partition, 2.0),
+    "swizzle_clog": (Faults.swizzle_clog, 3.0),
+    "kill_collector": (Faults.kill_collector, 3.0),
+    "commit_fault": (Faults.commit_fault, 3.0),
+    "old_backup": (Faults.old_backup, 2.0),
+    "old_image": (Faults.old_image, 3.0),
 }
-"""Each fault and how often it strikes in an hour."""
+"""Each fault and how often it strikes in the faulty phase, whatever its length."""

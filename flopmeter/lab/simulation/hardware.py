@@ -83,6 +83,7 @@ class Hardware:
         """
         self._now_ns = now_ns
         self._random = randomness
+        self.running = True
         self.allocation = NONE
         self.devices = {
             f"GPU-{node}-{number}": Device(
@@ -105,14 +106,23 @@ class Hardware:
             device.rates = [elapsed, active, tensor, tensor, power_mw]
 
     def advance(self) -> None:
-        """Count up to now."""
+        """Count up to now, or let the time go by without work while the node is not running."""
+        now_ns = self._now_ns()
         for device in self.devices.values():
-            device.advance(self._now_ns())
+            if self.running:
+                device.advance(now_ns)
+            else:
+                device.advanced_ns = now_ns
 
-    def skip(self) -> None:
-        """The node slept or was off: nothing was done until now."""
-        for device in self.devices.values():
-            device.advanced_ns = self._now_ns()
+    def stop(self) -> None:
+        """The node sleeps or is off from now on."""
+        self.advance()
+        self.running = False
+
+    def go_on(self) -> None:
+        """The node runs again."""
+        self.advance()
+        self.running = True
 
     def reset(self, device: Device | None = None) -> None:
         """Begin counters at 0 again: after a boot all, after a driver's reload one device's."""
@@ -124,7 +134,7 @@ class Hardware:
     def read(self, clock: Clock, name: str) -> Reading:
         """Read one device now."""
         device = self.devices[name]
-        device.advance(self._now_ns())
+        self.advance()
         return Reading(
             device=name,
             evidence=Evidence.CYCLES,

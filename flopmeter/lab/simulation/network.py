@@ -134,6 +134,10 @@ class Network:
             delay_ns = USUAL_DELAY_NS if noticed else KEEPALIVE_NS
             self.loop.after(delay_ns, stream.client_gone)
 
+    def clog(self, node: str) -> None:
+        """Hold everything to and from a node."""
+        self.clogged.setdefault(node, [])
+
     def unclog(self, node: str) -> None:
         """Deliver everything that was held for a node."""
         for deliver in self.clogged.pop(node, []):

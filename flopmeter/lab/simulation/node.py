@@ -114,20 +114,18 @@ class Node:
         """Begin a new boot: counters start at 0."""
         self.powered = True
         self.clock.boot(boot_id=self._random.hexadecimal(32), before_ns=before_ns)
-        self.hardware.skip()
+        self.hardware.go_on()
         self.hardware.reset()
 
     def start(self) -> None:
         """Start the agent's process."""
         if self.alive or not self.powered:
             return
-        self.group = TaskGroup(self.name)
+        self.group = TaskGroup(self.name, self._died)
         self._around.trace("start", self.name)
         context = contextvars.copy_context()
         context.run(GROUP.set, self.group)
-        self._around.loop.create_task(self._live(self.group), context=context).add_done_callback(
-            self._ended
-        )
+        context.run(self._begin, self.group)
 
     def kill(self) -> None:
         """End the agent's process as SIGKILL does."""
@@ -137,18 +135,30 @@ class Node:
     def cut_power(self) -> None:
         """The node loses its power: what is not durable may be gone."""
         self._around.trace("power_cut", self.name)
-        self.hardware.advance()
+        self.hardware.stop()
         self._end(self.disk.files.get(JOURNAL_NAME), noticed=False)
         self.disk.cut_power()
         self.powered = False
         self.wake()
+
+    def image(self) -> dict[str, Content]:
+        """A copy of the disk as it is read now; the oracle remembers what is on it."""
+        self._around.oracle.imaged(self.name)
+        return self.disk.copy_files()
+
+    def revert(self, image: dict[str, Content]) -> None:
+        """Lose the power, and have an image in the place of the disk."""
+        self.cut_power()
+        self._around.trace("revert", self.name)
+        self.disk.files = image
+        self._around.oracle.reverted(self.name)
 
     def suspend(self, length_ns: int) -> None:
         """Put the whole node to sleep for a while."""
         if self.asleep or not self.powered:
             return
         self._around.trace("suspend", self.name, length_ns)
-        self.hardware.advance()
+        self.hardware.stop()
         self._awake = asyncio.Event()
         began_ns = self._around.loop.now_ns
         self._around.loop.after(length_ns, self._wake_up, began_ns, self._awake)
@@ -166,11 +176,18 @@ class Node:
 
     # --- the process ------------------------------------------------------------------------------
 
+    def _begin(self, group: TaskGroup) -> None:
+        self._around.loop.create_task(self._live(group)).add_done_callback(self._ended)
+
+    def _died(self) -> None:
+        self._around.trace("killed", self.name)
+        self._end(None, noticed=True)
+
     def _wake_up(self, began_ns: int, awake: asyncio.Event) -> None:
         if self._awake is awake:
             self._around.trace("resume", self.name)
             self.clock.suspend(self._around.loop.now_ns - began_ns)
-            self.hardware.skip()
+            self.hardware.go_on()
             self.wake()
 
     def _end(self, content: Content | None, *, noticed: bool) -> None:

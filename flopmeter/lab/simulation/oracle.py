@@ -12,7 +12,7 @@ still take, and each node's registers with their carries add up to the readings 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter.lab.simulation.disk import Content
@@ -22,6 +22,7 @@ from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.registers import (
     COMPONENT_COUNT,
     SUBUNITS,
+    Component,
     Key,
     Register,
     Vector,
@@ -59,6 +60,7 @@ class Watched:
     closed: dict[str, list[int]] = field(default_factory=dict)
     snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
     survives: Snapshot | None = None
+    image: Snapshot | None = None
 
 
 @dataclass(slots=True)
@@ -136,6 +138,34 @@ class Oracle:
         ]
         watched.survives = durable[-1] if durable else watched.survives
 
+    def imaged(self, node: str) -> None:
+        """A node's disk was copied as it is read now."""
+        watched = self.nodes.get(node)
+        if watched is not None:
+            watched.image = watched.snapshots[-1] if watched.snapshots else None
+
+    def reverted(self, node: str) -> None:
+        """A node's disk is that of the image again."""
+        watched = self.nodes.get(node)
+        if watched is None:
+            return
+        image = watched.image
+        newest = watched.snapshots[-1] if watched.snapshots else None
+        watched.snapshots.clear()
+        watched.survives = image
+        if newest is not None:
+            self._lose(newest, image)
+        if image is not None:
+            watched.snapshots.append(image)
+
+    def cloned(self, node: str, twin: str) -> None:
+        """A second node begins with the image of the first."""
+        watched = self.nodes.setdefault(twin, Watched())
+        image = self.nodes[node].image if node in self.nodes else None
+        watched.survives = image
+        if image is not None:
+            watched.snapshots.append(image)
+
     def sampled(self, node: str, loop: AgentLoop, seen: Round, write: int, boot_id: str) -> None:
         """A round was sampled and journaled: registers and readings have to agree."""
         watched = self.nodes[node]
@@ -210,6 +240,10 @@ class Oracle:
         self.commit_index += 1
         for key in [*held, *(key for key in self._committed if key not in held)]:
             self._note_commit(key, held.get(key, 0))
+        if restored:
+            kept = self._kept()
+            for key in self._given_up:
+                self._forgive(key, kept.get(key, 0))
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -247,6 +281,12 @@ class Oracle:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _forgive(self, key: Key, held: int) -> None:
+        """Both the ledger and the agent were put back: what neither has is lost by that."""
+        left = max(self._committed.get(key, 0), held)
+        if self._acknowledged.get(key, 0) > left:
+            self._acknowledged[key] = left
+
     def _note_commit(self, key: Key, sequence: int) -> None:
         self._committed[key] = sequence
         self._commits.setdefault(key, []).append((self.commit_index, sequence))
@@ -262,16 +302,21 @@ class Oracle:
 
     def _expected(self) -> dict[Key, int]:
         """The newest sequence of each key that has to be in the ledger at the end."""
-        expected: dict[Key, int] = {}
-        for watched in self.nodes.values():
-            for key, sequence in watched.sequences.items():
-                expected[key] = max(sequence, expected.get(key, 0))
+        expected = self._kept()
         # What a node lost after it was committed stays counted.
         for key, sequence in self._given_up.items():
             arrived = min(sequence, self._committed.get(key, 0))
             if arrived > expected.get(key, 0):
                 expected[key] = arrived
         return expected
+
+    def _kept(self) -> dict[Key, int]:
+        """The newest sequence of each key that some node still has."""
+        kept: dict[Key, int] = {}
+        for watched in self.nodes.values():
+            for key, sequence in watched.sequences.items():
+                kept[key] = max(sequence, kept.get(key, 0))
+        return kept
 
     def _find(self, watched: Watched, held: Mapping[Key, Register]) -> Snapshot | None:
         """The newest state that agrees with what an agent holds."""
@@ -293,15 +338,16 @@ class Oracle:
         if held is not None and held.vector != self._history[key][sequence].vector:
             self.violation(f"the journal of {node} garbled a register of {key.device}")
 
-    def _lose(self, newest: Snapshot, found: Snapshot) -> None:
+    def _lose(self, newest: Snapshot, found: Snapshot | None) -> None:
         """Note what was journaled and is gone."""
         for key, sequence in newest.sequences.items():
-            kept = found.sequences.get(key, 0)
+            kept = found.sequences.get(key, 0) if found is not None else 0
             if kept < sequence:
                 before = self._history[key][kept].vector if kept else (0,) * COMPONENT_COUNT
                 lost_ns = covered_ns(self._history[key][sequence].vector) - covered_ns(before)
                 self.in_flight_lost_ns += lost_ns
                 self._given_up[key] = max(sequence, self._given_up.get(key, 0))
+                self._forgive(key, kept)
 
     def _sum(self, sequences: Mapping[Key, int]) -> dict[str, list[int]]:
         """Sub-units by device of whole units held."""
@@ -330,5 +376,18 @@ class Oracle:
             *watched.truth.devices,
             *(d for d in sums if d not in watched.truth.devices),
         ]:
-            if tuple(sums.get(device, nothing)) != watched.truth.amounts.get(device, nothing):
-                self.violation(f"the registers of {device} of {node} are not what was read of it")
+            counted, read = sums.get(device, nothing), watched.truth.amounts.get(device, nothing)
+            if tuple(counted) != read:
+                self.violation(
+                    f"the registers of {device} of {node} are not what was read of it: "
+                    f"{_differences(counted, read)}"
+                )
+
+
+def _differences(counted: Sequence[int], read: Sequence[int]) -> str:
+    """Which components differ, and by how many units."""
+    return ", ".join(
+        f"{component.name.lower()} {(counted[component] - read[component]) / SUBUNITS[component]:+g}"
+        for component in Component
+        if counted[component] != read[component]
+    )

@@ -86,11 +86,11 @@ class Site:
         """Start the collector's process."""
         if self.alive:
             return
-        self.group = TaskGroup("collector")
+        self.group = TaskGroup("collector", self._died)
         self.trace("start", "collector")
         context = contextvars.copy_context()
         context.run(GROUP.set, self.group)
-        self._loop.create_task(self._live(), context=context).add_done_callback(self._ended)
+        context.run(self._begin)
 
     def kill(self, *, power: bool = False) -> None:
         """End the process at once.
@@ -123,6 +123,15 @@ class Site:
         self._restored = True
 
     # --- the process ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._loop.create_task(self._live()).add_done_callback(self._ended)
+
+    def _died(self) -> None:
+        assert self.group is not None
+        self.trace("killed", "collector")
+        self._end(noticed=True)
+        self.group.cancel()
 
     def _end(self, *, noticed: bool) -> None:
         assert self.group is not None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter.lab.simulation.clock import SimulatedLoop
+from flopmeter.lab.simulation.disk import Content
 from flopmeter.lab.simulation.faults import TABLE, Faults
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.node import Node, Pace, Surroundings
@@ -125,6 +126,7 @@ class World:
         self.trace = Trace(lambda: self.loop.now_ns, keep=keep_trace)
         self.counts: Counter[str] = Counter()
         self.end_ns = round(plan.hours * NS_PER_HOUR)
+        self.faulty_ns = round(self.end_ns * FAULTY_SHARE)
         self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=round(plan.sample_s * NS_PER_S))
         self.network = Network(self.loop, self.random.stream("network"), self.count, self.trace)
         self.network.commit_index = lambda: self.oracle.commit_index
@@ -165,6 +167,13 @@ class World:
         self.nodes[name] = node
         return node
 
+    def clone(self, of: Node, image: dict[str, Content]) -> None:
+        """A host of its own starts from a copy of a node's disk; its accelerators are others."""
+        twin = self.add_node(f"{of.name}-clone", self.plan.devices)
+        twin.disk.files = image
+        self.oracle.cloned(of.name, twin.name)
+        twin.start()
+
     def run(self) -> tuple[dict[Key, tuple[StoredVector, ...]], bool]:
         """Live through both phases; returns the ledger's content and whether it converged."""
         self.site.start()
@@ -173,8 +182,7 @@ class World:
         self._schedule_users()
         faults = Faults(self)
         self.loop.after(0, faults.begin)
-        faulty_ns = round(self.end_ns * FAULTY_SHARE)
-        self._go(faulty_ns)
+        self._go(self.faulty_ns)
         faults.heal()
         self._go(self.end_ns)
         for node in self.nodes.values():
