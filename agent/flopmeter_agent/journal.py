@@ -150,8 +150,7 @@ class Journal:
         self._sync_spent = False
         self.damaged_slots = 0
         self._load()
-        with contextlib.suppress(StorageError):  # tried again, on a new file, before a report
-            self.sync()
+        self._secure()
 
     @property
     def payload(self) -> bytes | None:
@@ -233,6 +232,23 @@ class Journal:
                 "every slot of the journal is damaged; move the state folder away and start "
                 "again: closed work that was acknowledged is safe in the collector's ledger"
             )
+
+    def _secure(self) -> None:
+        """Make what was read durable, as far as that is possible now.
+
+        A predecessor may have ended because a sync had failed: what is read here is then only in
+        memory, and a sync of this file would succeed all the same. So it goes into a new file. A
+        full disk has not failed a sync, and there the old file is synced.
+        """
+        if self._newest_slot is None:
+            return
+        try:
+            self._rewrite(self._newest_slot, self._write_number, self._payload or b"")
+        except OSError as error:
+            self._sync_spent = error.errno != errno.ENOSPC
+            if not self._sync_spent:
+                with contextlib.suppress(StorageError):  # tried again before a report
+                    self.sync()
 
     def _read_slot(self, slot: int, slot_bytes: int) -> tuple[int, bytes] | None:
         """Number and state of a slot; None of an empty one, _DAMAGED of a torn one."""

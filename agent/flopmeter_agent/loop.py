@@ -329,9 +329,12 @@ class AgentLoop:
     def held(self) -> dict[Key, Register]:
         """A copy of every register held, open and closed; what is acknowledged may be gone."""
         with self._lock:
+            left = self._left.registers if self._left is not None else []
+            opened = {stored.key: stored.register for stored in left}
+            opened |= self._accumulator.registers
             return self._closed.held() | {
                 key: Register(list(each.units), list(each.carry), each.sequence)
-                for key, each in self._accumulator.registers.items()
+                for key, each in opened.items()
             }
 
     def device_totals(self) -> dict[str, list[int]]:

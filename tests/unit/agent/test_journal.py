@@ -347,11 +347,13 @@ def test_what_a_killed_process_wrote_is_made_durable_first(tmp_path: Path) -> No
     killed.write(b"a")
     killed.write(b"b")
     killed.close()
+    inode = path.stat().st_ino
     file = RecordingFile(path)
     journal = Journal(file)
-    assert file.syncs == 1
+    assert path.stat().st_ino != inode  # a new file is durable whole
+    file.slots.clear()
     journal.sync()
-    assert file.syncs == 1
+    assert file.syncs == 0
     for number in range(4):
         journal.write(b"%d" % number)
     assert 1 not in file.slots  # where the state lies that was found
@@ -543,3 +545,60 @@ def test_a_reserved_file_that_cannot_be_written_stays_new(tmp_path: Path) -> Non
     journal.write(b"state")
     journal.close()
     assert reopen(path).payload == b"state"
+
+
+class LyingFile(OsBlockFile):
+    """A disk whose failed sync drops what it should have written, and whose next one succeeds."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; durable is what a new file brought."""
+        super().__init__(path)
+        self.errno: int | None = None
+        self.durable = b""
+
+    def sync(self) -> None:
+        """Fail where told so; otherwise say that all is well, which is not so."""
+        if self.errno is not None:
+            raise OSError(self.errno, "cannot sync")
+
+    def rewrite(self, length: int, offset: int, content: bytes) -> None:
+        """Bring a durable file, or fail."""
+        if self.errno is not None:
+            raise OSError(self.errno, "cannot make a file")
+        super().rewrite(length, offset, content)
+        self.durable = content
+
+
+def test_a_killed_predecessors_failed_sync_is_not_trusted(tmp_path: Path) -> None:
+    """What a new process reads may be in memory only: it is made durable in a new file."""
+    path = tmp_path / "journal"
+    first = LyingFile(path)
+    journal = Journal(first)
+    journal.write(b"state 1")
+    first.errno = errno.EIO
+    journal.write(b"state 2")
+    with pytest.raises(StorageError):
+        journal.sync()
+    second = LyingFile(path)  # the process was killed; the power stayed on
+    successor = Journal(second)
+    successor.sync()
+    assert successor.payload == b"state 2"
+    assert second.durable.endswith(b"state 2")
+
+
+@pytest.mark.parametrize(("number", "trusted"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_a_new_process_on_a_bad_disk(tmp_path: Path, number: int, trusted: bool) -> None:
+    """A full disk must not keep an agent from reporting; a failing one must, until it works."""
+    path = tmp_path / "journal"
+    reopen(path).write(b"state 1")
+
+    class BadFile(LyingFile):
+        def rewrite(self, length: int, offset: int, content: bytes) -> None:
+            raise OSError(number, "cannot make a file")
+
+    successor = Journal(BadFile(path))
+    if trusted:
+        successor.sync()
+        return
+    with pytest.raises(StorageError, match="cannot be made durable"):
+        successor.sync()
