@@ -27,24 +27,24 @@ class Content:
         written: what a reader sees.
         unsynced: writes since the last sync, as (offset, bytes).
         writes: writes made so far.
-        synced_writes: up to which of them a sync said that they are durable.
-        dropped: those it said so wrongly of, because an earlier sync had failed and dropped them.
+        durable_write: the newest of them that is durable.
     """
 
     durable: bytearray = field(default_factory=bytearray)
     written: bytearray = field(default_factory=bytearray)
     unsynced: list[tuple[int, bytes]] = field(default_factory=list)
     writes: int = 0
-    synced_writes: int = 0
-    dropped: set[int] = field(default_factory=set)
+    durable_write: int = 0
 
     def is_durable(self, write: int) -> bool:
-        """Whether a power cut cannot take a write, by its number from 1."""
-        return write <= self.synced_writes and write not in self.dropped
+        """Whether a power cut cannot take a state, by the number of its write from 1.
+
+        A later write holds a later state, which is as good.
+        """
+        return write <= self.durable_write
 
     def drop(self) -> None:
         """A sync failed: what it should have written is read from memory until the power goes."""
-        self.dropped.update(range(self.synced_writes + 1, self.writes + 1))
         self.unsynced.clear()
 
     def copy(self) -> Content:
@@ -54,16 +54,16 @@ class Content:
             bytearray(self.written),
             list(self.unsynced),
             self.writes,
-            self.synced_writes,
-            set(self.dropped),
+            self.durable_write,
         )
 
     def settle(self) -> None:
         """Everything written becomes durable."""
         for offset, content in self.unsynced:
             _put(self.durable, offset, content)
+        if self.unsynced:
+            self.durable_write = self.writes
         self.unsynced.clear()
-        self.synced_writes = self.writes
 
 
 class Disk:
@@ -111,7 +111,7 @@ class Disk:
             content.written = bytearray(survived)
             content.durable = survived
             content.unsynced.clear()
-            content.synced_writes = content.writes
+            content.durable_write = content.writes
 
     def repair(self) -> None:
         """Be a working disk with room again."""
@@ -207,7 +207,7 @@ class DiskFile:
         held.durable, held.written = fresh, bytearray(fresh)
         held.unsynced.clear()
         held.writes += 1
-        held.synced_writes = held.writes
+        held.durable_write = held.writes
 
     def close(self) -> None:
         """Nothing to release."""

@@ -272,11 +272,13 @@ class Node:
             if not self.stopping or loop.counters.samples == 0:
                 self._seen.readings = []
                 self._seen.monotonic_ns = self.clock.monotonic_ns()
+                before = loop.counters.samples
                 loop.sample()
                 self._around.trace("sample", self.name, content.writes)
-                self._around.oracle.sampled(
-                    self.name, loop, self._seen, content.writes, self.clock.boot_id
-                )
+                if loop.counters.samples > before:
+                    self._around.oracle.sampled(
+                        self.name, loop, self._seen, content.writes, self.clock.boot_id
+                    )
                 if loop.counters.samples % per_report == 0:
                     loop.sync()
             await asyncio.sleep(pace.sample_ns / NS_PER_S)
@@ -290,7 +292,10 @@ class Node:
 
     def sends(self, report: Report) -> None:
         """Show the oracle what is about to leave."""
-        self._around.oracle.sends(self.name, report, self.disk.files[JOURNAL_NAME])
+        files = self.disk.files
+        self._around.oracle.sends(
+            self.name, report, journal=files[JOURNAL_NAME], closed=files[CLOSED_NAME]
+        )
 
     def answered(self, answer: Answer) -> None:
         """Show the oracle what has come back."""

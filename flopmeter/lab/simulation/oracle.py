@@ -57,6 +57,7 @@ class Watched:
 
     truth: Truth = field(default_factory=Truth)
     sequences: dict[Key, int] = field(default_factory=dict)
+    incarnation: str = ""
     closed: dict[str, list[int]] = field(default_factory=dict)
     snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
     survives: Snapshot | None = None
@@ -119,7 +120,7 @@ class Oracle:
         watched.sequences = dict(found.sequences)
         for key in found.sequences:
             self._check_held(node, key, held.get(key), found.sequences[key])
-        watched.closed = self._sum(found.sequences)
+        watched.incarnation = ""
 
     def crashed(self, node: str, content: Content | None) -> None:
         """An agent's process ended.
@@ -153,6 +154,7 @@ class Oracle:
         newest = watched.snapshots[-1] if watched.snapshots else None
         watched.snapshots.clear()
         watched.survives = image
+        watched.sequences = dict(image.sequences) if image is not None else {}
         if newest is not None:
             self._lose(newest, image)
         if image is not None:
@@ -180,13 +182,26 @@ class Oracle:
             Snapshot(write, dict(watched.sequences), watched.truth.copy(), boot_id)
         )
 
-    def sends(self, node: str, report: Report, content: Content) -> None:
-        """A report is about to leave a node: all of it has to be durable there."""
+    def sends(self, node: str, report: Report, *, journal: Content, closed: Content) -> None:
+        """A report is about to leave a node: all of it has to be durable there.
+
+        Args:
+            node: who sends.
+            report: what it sends.
+            journal: the file of what is open.
+            closed: the file of what incarnations that ended have left.
+        """
+        running = self.nodes[node].incarnation
         for keyed in report.vectors:
             written = self._history.get(keyed.key, {}).get(keyed.sequence)
             if written is None or written.vector != keyed.vector:
                 self.violation(f"{node} sends a vector of {keyed.key.device} it never journaled")
-            elif not content.is_durable(written.write):
+                continue
+            if keyed.key.incarnation == running:
+                durable = journal.is_durable(written.write)
+            else:
+                durable = closed.is_durable(closed.writes)
+            if not durable:
                 self.violation(f"{node} sends a vector of {keyed.key.device} before it is synced")
 
     def answered(self, node: str, answer: Answer, index: int) -> None:
@@ -198,8 +213,8 @@ class Oracle:
             index: how many commits were durable when it said so.
         """
         for ack in answer.acknowledgements:
-            if ack.durability is Durability.REFUSED:
-                self.violation(f"a true vector of {ack.key.device} was refused: {ack.reason}")
+            if ack.durability in (Durability.REFUSED, Durability.QUARANTINED):
+                self.violation(f"a true vector of {ack.key.device} was not taken: {ack.reason}")
             elif ack.durability is Durability.AT_ROOT:
                 if self._committed_at(ack.key, index) < ack.sequence:
                     self.violation(
@@ -360,6 +375,15 @@ class Oracle:
 
     def _check_sums(self, node: str, watched: Watched, loop: AgentLoop) -> None:
         """Registers and carries of a node are its readings, to the last sub-unit."""
+        if watched.incarnation != loop.incarnation:
+            watched.incarnation = loop.incarnation
+            watched.closed = self._sum(
+                {
+                    key: sequence
+                    for key, sequence in watched.sequences.items()
+                    if key.incarnation != loop.incarnation
+                }
+            )
         sums = {device: list(amounts) for device, amounts in watched.closed.items()}
         for key, register in loop.accumulator.registers.items():
             held = sums.setdefault(key.device, [0] * COMPONENT_COUNT)
@@ -386,8 +410,8 @@ class Oracle:
 
 def _differences(counted: Sequence[int], read: Sequence[int]) -> str:
     """Which components differ, and by how many units."""
-    return ", ".join(
-        f"{component.name.lower()} {(counted[component] - read[component]) / SUBUNITS[component]:+g}"
+    units = {
+        component: (counted[component] - read[component]) / SUBUNITS[component]
         for component in Component
-        if counted[component] != read[component]
-    )
+    }
+    return ", ".join(f"{each.name.lower()} {more:+g}" for each, more in units.items() if more)
