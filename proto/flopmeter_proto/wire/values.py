@@ -80,9 +80,13 @@ def check_version(version: int) -> None:
 def check_values(values: tuple[int, ...]) -> Vector:
     """Refuse vectors a register cannot hold; a shorter one is filled with zeros.
 
+    A newer sender's further components may pass while they are 0: nothing is lost with them.
+
     Raises:
-        WireError: too long, or a component outside 0 .. 2^62 - 1.
+        WireError: none, a component that is not known and not 0, or one outside 0 .. 2^62 - 1.
     """
+    if len(values) > COMPONENT_COUNT and not any(values[COMPONENT_COUNT:]):
+        values = values[:COMPONENT_COUNT]
     if not 0 < len(values) <= COMPONENT_COUNT:
         raise WireError(f"a vector has 1 to {COMPONENT_COUNT} components, not {len(values)}")
     if min(values) < 0 or max(values) >= REGISTER_LIMIT:

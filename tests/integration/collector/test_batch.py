@@ -101,7 +101,7 @@ def short_column(request: pb.SubmitBatchRequest) -> None:
 def many_columns(request: pb.SubmitBatchRequest) -> None:
     """Add a component this version does not know."""
     while len(request.columns) <= COMPONENT_COUNT:
-        request.columns.add(component_values=[0, 0, 0])
+        request.columns.add(component_values=[0, 1, 0])
 
 
 FAULTS: dict[str, tuple[Callable[[pb.SubmitBatchRequest], Any], grpc.StatusCode, str]] = {
