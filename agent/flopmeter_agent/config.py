@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter_core.errors import UsageError
-from flopmeter_proto.daemon.addresses import is_host_port
+from flopmeter_proto.daemon.addresses import is_target
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
 
@@ -20,9 +20,6 @@ SHORTEST_PERIOD_S = 0.1
 
 LONGEST_COLLECT_PERIOD_S = 600
 """A value that stands for more than ten minutes is no sample of anything."""
-
-GRPC_SCHEMES = ("unix", "unix-abstract", "ipv4", "ipv6", "dns")
-"""Kinds of targets that gRPC resolves itself."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,5 @@ def _check_collector(address: str) -> None:
     Raises:
         UsageError: neither ``host:port`` with a port of 1 to 65535 nor a gRPC target.
     """
-    scheme, _, rest = address.partition(":")
-    if scheme in GRPC_SCHEMES and rest:
-        return
-    if not is_host_port(address, lowest_port=1):
+    if not is_target(address):
         raise UsageError(f"collector {address!r} is no address; write it as collector.example:8425")

@@ -72,6 +72,10 @@ class Delivery:
                 for stored in old.registers:
                     stored.acknowledged = 0
 
+    def begin_stream(self) -> None:
+        """A relay answers for what it heard on the same stream: offer again what it has not."""
+        self._at_relay.clear()
+
     def renew(self) -> None:
         """Forget the open registers: they are closed now."""
         self.quarantined = False

@@ -163,6 +163,8 @@ class AgentLoop:
 
     def hello(self, method_version: str) -> Hello:
         """The first message of a stream."""
+        with self._lock:
+            self._delivery.begin_stream()
         return Hello(
             node=self._identity.node,
             incarnation=self.incarnation,

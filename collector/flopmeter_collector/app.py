@@ -37,6 +37,8 @@ from flopmeter_collector.ledger.base import (
 )
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.relay.wiring import Relay
+from flopmeter_collector.relay.wiring import build as build_relay
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
 from flopmeter_collector.site import thresholds_in_force
@@ -52,6 +54,7 @@ from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
 from flopmeter_proto.daemon.logs import fields
+from flopmeter_proto.link import Dial
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +107,7 @@ class CollectorApp:
         *,
         open_ledger: OpenLedger = backends.collect,
         listen: Listen = GrpcServer,
+        dial_upstream: Dial | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -112,8 +116,11 @@ class CollectorApp:
             clock: stamps snapshots, transitions and reports.
             open_ledger: opens the ledger that the settings name.
             listen: binds the service to the address that the settings name.
+            dial_upstream: opens a call to the upstream collector in place of a gRPC channel.
         """
         self._config = config
+        self._dial_upstream = dial_upstream
+        self.relay: Relay | None = None
         self._open_ledger = open_ledger
         self._listen = listen
         self._clock = clock
@@ -221,9 +228,14 @@ class CollectorApp:
                 allow_plaintext=config.allow_plaintext,
                 remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
             )
-        self.thresholds = thresholds_in_force(config.thresholds_dir)
+        # A relay sees one site: what is above no line there may be above one in the fleet.
+        self.thresholds = () if config.upstream else thresholds_in_force(config.thresholds_dir)
         # Addresses first: a collector that cannot listen leaves no new ledger behind.
-        service = IngestService(lambda: self.intake, maximum_streams=config.maximum_streams)
+        service = IngestService(
+            lambda: self.intake,
+            maximum_streams=config.maximum_streams,
+            forwarder=lambda: self.relay.forwarder if self.relay is not None else None,
+        )
         server = self._listen(service, config.grpc_listen, credentials)
         self._teardown.push_async_callback(server.stop)
         web = None
@@ -232,7 +244,7 @@ class CollectorApp:
             self._teardown.push_async_callback(web.stop)
         ledger = await self._opened_ledger()
         await self._rebuild(ledger)
-        self.intake = Intake(self.table, self._committer, self._clock, simulated=ledger.simulated)
+        await self._open_intake(ledger)
         # Stopped before what they use is closed; the second stop finds nothing to do.
         self._teardown.push_async_callback(server.stop)
         if web is not None:
@@ -256,6 +268,33 @@ class CollectorApp:
                 keys=len(self.table),
             ),
         )
+
+    async def _open_intake(self, ledger: Ledger) -> None:
+        """Make ready to take reports, and to forward them where there is an upstream collector."""
+        own = await self._committer.read(lambda read: read.position())
+        self.intake = Intake(
+            self.table,
+            self._committer,
+            self._clock,
+            simulated=ledger.simulated,
+            ledger_id=own.ledger_id,
+        )
+        self.relay = await build_relay(
+            self._config,
+            ledger,
+            self._committer,
+            self.table,
+            lambda: self.intake.nodes,
+            self._clock,
+            self._dial_upstream,
+        )
+        if self.relay is not None:
+            self._teardown.push_async_callback(self.relay.stop)
+            self.relay.start(self._until_next_forwarding)
+
+    async def _until_next_forwarding(self, stop: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), self._config.forward_period_s)
 
     async def _opened_ledger(self) -> Ledger:
         config = self._config
@@ -316,6 +355,12 @@ class CollectorApp:
             following=self._following,
             thresholds=self.thresholds,
             nodes=lambda: self.intake.nodes,
+            site=(
+                "Site view: these totals are of what reports here; the collector "
+                f"{self._config.upstream} has those of the fleet."
+                if self._config.upstream
+                else ""
+            ),
         )
 
     def _status(self) -> ServiceStatus:
@@ -336,6 +381,7 @@ class CollectorApp:
             quarantined_vector_count=counts.quarantined_vectors,
             quarantined_register_count=self.table.quarantine.held_count(),
             quarantine_overflow_count=self.table.quarantine.overflow_count,
+            relay=self.relay.status() if self.relay is not None else None,
             exports_totals=self._shown() is not None,
             commit_count=self._committer.commit_count,
             refused_declaration_count=self._publisher.refused_declarations,

@@ -8,7 +8,7 @@ Explained in docs/sdk.md. A claim never enters a metered figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flopmeter_core.claims import Claim, ClaimKey, ClaimTotals, add_up_each
 
@@ -34,6 +34,8 @@ class ClaimTable:
         self._uncommitted: dict[ClaimKey, Claim] = {}
         self._changed: set[str] = set()
         self.refused_count = 0
+        self.on_change: Callable[[ClaimKey], None] | None = None
+        """Told of each register that is new or has higher counts; a relay forwards them."""
 
     def __len__(self) -> int:
         """Registers held."""
@@ -69,7 +71,22 @@ class ClaimTable:
             claim = Claim(claim.key, counts, max(known.sequence, claim.sequence))
         self._keep(claim)
         self._uncommitted[claim.key] = claim
+        if self.on_change is not None:
+            self.on_change(claim.key)
         return ""
+
+    def all(self) -> Iterator[Claim]:
+        """Every register."""
+        for of_run in self._by_run.values():
+            yield from of_run.values()
+
+    def get(self, key: ClaimKey) -> Claim:
+        """The register of a key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._by_run[key.run][key]
 
     def take_uncommitted(self) -> tuple[Claim, ...]:
         """What changed since the last call, for one commit."""

@@ -19,7 +19,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from flopmeter_collector.ledger.base import Batch, Coverage, Declaration, Ledger, LedgerBusyError
+from flopmeter_collector.ledger.base import (
+    Batch,
+    Coverage,
+    Declaration,
+    Ledger,
+    LedgerBusyError,
+    RelayChanges,
+)
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.errors import FlopmeterError, StorageError, invariant
 from flopmeter_core.reports import LedgerPosition
@@ -46,6 +53,9 @@ class Committer:
         self._declarations: list[Declaration] = []
         self._delivered: list[int] = []
         self._coverage: list[Coverage] = []
+        self._relay: RelayChanges | None = None
+        self.forwarded = False
+        """Whether the ledger is forwarded: each new hour is then put down for that."""
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._failure: FlopmeterError | None = None
@@ -79,6 +89,7 @@ class Committer:
         declarations: Sequence[Declaration] = (),
         delivered: Sequence[int] = (),
         coverage: Sequence[Coverage] = (),
+        relay: RelayChanges | None = None,
     ) -> asyncio.Future[LedgerPosition]:
         """Ask for a commit of everything merged so far, and of what is given.
 
@@ -95,6 +106,9 @@ class Committer:
         self._declarations += declarations
         self._delivered += delivered
         self._coverage += coverage
+        if relay is not None:
+            invariant(self._relay is None, "a forwarder waits for each of its commits")
+            self._relay = relay
         self._waiters.append(future)
         self._wanted.set()
         return future
@@ -165,8 +179,9 @@ class Committer:
             claims=self._table.claims.take_uncommitted(),
             quarantined=self._table.quarantine.take_uncommitted(),
             coverage=tuple(self._coverage),
+            relay=self._relay or (RelayChanges() if self.forwarded and changes.hours else None),
         )
-        self._declarations, self._delivered, self._coverage = [], [], []
+        self._declarations, self._delivered, self._coverage, self._relay = [], [], [], None
         return batch
 
     def _fail(self, error: FlopmeterError, waiters: list[asyncio.Future[LedgerPosition]]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flopmeter_collector.site import THRESHOLDS_FOLDER
 from flopmeter_core.errors import UsageError
-from flopmeter_proto.daemon.addresses import is_host_port
+from flopmeter_proto.daemon.addresses import is_host_port, is_target
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
 
@@ -64,6 +64,24 @@ class CollectorConfig:
         400, description="days that hours of ended runs are kept one by one; 0 keeps them all"
     )
     maximum_streams: int = setting(30_000, description="agents served at a time")
+    upstream: str = setting(
+        "", description="host:port of the collector this one forwards to; none when empty"
+    )
+    upstream_tls_ca: Path | None = setting(
+        None, description="PEM file of the upstream collector's authority"
+    )
+    upstream_tls_cert: Path | None = setting(
+        None, description="PEM file of the certificate shown to the upstream collector"
+    )
+    upstream_tls_key: Path | None = setting(
+        None, description="PEM file of that certificate's private key"
+    )
+    relay_name: str = setting(
+        "", description="name of this relay in the upstream collector's log; host name when empty"
+    )
+    forward_period_s: float = setting(
+        10.0, description="seconds between two rounds of forwarding what changed"
+    )
     log_level: LogLevel = setting(LogLevel.INFO, description="debug, info, warning or error")
 
     def __post_init__(self) -> None:
@@ -92,6 +110,38 @@ class CollectorConfig:
             raise UsageError(f"hourly_days is {self.hourly_days}; give 0 or more")
         if self.maximum_streams < 1:
             raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")
+        self._check_upstream()
+
+    def _check_upstream(self) -> None:
+        """Check what makes a relay.
+
+        Raises:
+            UsageError: an address that is none, or settings that exclude each other.
+        """
+        if not self.upstream:
+            for name in ("upstream_tls_ca", "upstream_tls_cert", "upstream_tls_key", "relay_name"):
+                if getattr(self, name):
+                    raise UsageError(f"{name} is given without upstream; give the address as well")
+            return
+        if not is_target(self.upstream):
+            raise UsageError(
+                f"upstream {self.upstream!r} is no address; write it as collector.example:8425"
+            )
+        if self.ledger.startswith(("postgresql://", "postgres://")):
+            raise UsageError(
+                "a relay keeps its ledger in a file of its own; name one with --ledger, and let "
+                "the upstream collector keep the database"
+            )
+        if self.alertmanager:
+            raise UsageError(
+                "a relay sees one site and raises no alert of its own; give --alertmanager to the "
+                "upstream collector"
+            )
+        if self.forward_period_s < SHORTEST_EVALUATE_PERIOD_S:
+            raise UsageError(
+                f"forward_period_s is {self.forward_period_s}; give at least "
+                f"{SHORTEST_EVALUATE_PERIOD_S}"
+            )
 
 
 def check_listen(key: str, address: str) -> None:

@@ -19,7 +19,7 @@ from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, LedgerPosition
+from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, LedgerPosition, RelayedNode
 from flopmeter_proto.daemon.clock import Clock
 
 MAXIMUM_NODES = 250_000
@@ -37,7 +37,7 @@ class NodeStatus:
     """What is known of a node's agent; labels, nothing here enters a figure.
 
     Attributes:
-        hello: what it said of itself; None for a node known through a relay only.
+        hello: what it said of itself, to this collector or to a relay; None where nobody told.
         last_report_ns: Unix time in ns of its last report at this collector; 0 before the first.
         display_flop: its own best estimate by allocation, for display only.
         streams: open streams.
@@ -67,7 +67,13 @@ class Intake:
     """Takes vectors in, on the event loop."""
 
     def __init__(
-        self, table: RegisterTable, committer: Committer, clock: Clock, *, simulated: bool
+        self,
+        table: RegisterTable,
+        committer: Committer,
+        clock: Clock,
+        *,
+        simulated: bool,
+        ledger_id: str,
     ) -> None:
         """Prepare.
 
@@ -76,7 +82,9 @@ class Intake:
             committer: makes the merged ones durable.
             clock: stamps a node's last report.
             simulated: the kind of readings the ledger keeps.
+            ledger_id: the ledger's identity.
         """
+        self.ledger_id = ledger_id
         self._table = table
         self._committer = committer
         self._clock = clock
@@ -122,6 +130,17 @@ class Intake:
             shown = display_flop
         now_ns = self._clock.wall_ns()
         self._remember(node, replace(status, last_report_ns=now_ns, display_flop=shown))
+
+    def relayed(self, node: RelayedNode) -> None:
+        """Note what a relay knows of a node that may report to several."""
+        name = node.hello.node
+        status = self.nodes.get(name, NodeStatus())
+        reported_ns = max(0, self._clock.wall_ns() - node.silent_ns)
+        if reported_ns < status.last_report_ns:
+            return
+        shown = node.display_flop if len(node.display_flop) <= MAXIMUM_DISPLAY_ESTIMATES else {}
+        changed = replace(status, hello=node.hello, last_report_ns=reported_ns, display_flop=shown)
+        self._remember(name, changed)
 
     def check_records(self, records: Iterable[DeviceRecord]) -> None:
         """Refuse devices of the other kind, whatever the sender said of itself.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_collector.claims import ClaimTable
@@ -87,6 +87,8 @@ class RegisterTable:
         """Beside the registers, never in them."""
         self.sightings = Sightings()
         """What reports say of when; the totals take it with the changes."""
+        self.on_change: Callable[[Key, Branches, Branches], None] | None = None
+        """Told the key, its branches before and its branches now; a relay forwards what changes."""
         self.quarantine = QuarantineTable()
         """Beside the registers, until a person releases a row of it."""
 
@@ -111,6 +113,10 @@ class RegisterTable:
     def branches(self, key: Key) -> Branches:
         """All branches of a key; empty for one that is not known."""
         return self._branches.get(key, ())
+
+    def items(self) -> ItemsView[Key, Branches]:
+        """Every key with its branches."""
+        return self._branches.items()
 
     def record(self, record_id: str) -> DeviceRecord:
         """The device record of a key (`Key.record`).
@@ -146,6 +152,8 @@ class RegisterTable:
             self._uncommitted.branches[keyed.key] = merged
             self._uncounted.branches[keyed.key] = merged
             self._note_fork(keyed.key, merged)
+            if self.on_change is not None:
+                self.on_change(keyed.key, held or (), merged)
         return outcome
 
     def hold(

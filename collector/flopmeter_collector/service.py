@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NoReturn
 
 import grpc
@@ -23,12 +23,22 @@ from google.protobuf.message import DecodeError
 
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.registers import Outcome
+from flopmeter_collector.relay.forwarder import Forwarder
+from flopmeter_collector.relay.outbox import Watch
+from flopmeter_collector.relay.receive import check_path, merge_batch
 from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Hello, LedgerPosition, Report
+from flopmeter_core.reports import (
+    Durability,
+    Hello,
+    KeyedVector,
+    LedgerPosition,
+    RelayHello,
+    Report,
+)
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamReader, check_version
+from flopmeter_proto.wire import DURABILITIES, BatchReader, StreamReader, check_version
 
 logger = logging.getLogger(__name__)
 
@@ -80,22 +90,34 @@ class RefusedOnce:
 class IngestService:
     """Implements IngestService over an intake."""
 
-    def __init__(self, intake: Callable[[], Intake], *, maximum_streams: int) -> None:
+    def __init__(
+        self,
+        intake: Callable[[], Intake],
+        *,
+        maximum_streams: int,
+        forwarder: Callable[[], Forwarder | None] = lambda: None,
+    ) -> None:
         """Prepare.
 
         Args:
             intake: gives what takes the vectors: an address is bound before the ledger is
                 opened, and calls come after both.
+            forwarder: knows what has reached the root; gives None where this ledger is the root's.
             maximum_streams: streams served at a time; one more is refused with a sentence.
         """
         self._opened = intake
         self._maximum_streams = maximum_streams
+        self._opened_forwarder = forwarder
         self._streams = 0
         self._refused = RefusedOnce()
 
     @property
     def _intake(self) -> Intake:
         return self._opened()
+
+    @property
+    def _forwarder(self) -> Forwarder | None:
+        return self._opened_forwarder()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls, for a gRPC server."""
@@ -107,6 +129,11 @@ class IngestService:
                     request_deserializer=None,
                     response_serializer=pb.StreamReportsResponse.SerializeToString,
                 ),
+                "StreamBatches": grpc.stream_stream_rpc_method_handler(
+                    self.stream_batches,
+                    request_deserializer=None,
+                    response_serializer=pb.StreamBatchesResponse.SerializeToString,
+                ),
                 "SubmitBatch": grpc.unary_unary_rpc_method_handler(
                     self.submit_batch,
                     request_deserializer=None,
@@ -116,7 +143,16 @@ class IngestService:
         )
 
     async def stream_reports(self, _requests: object, context: Context) -> None:
-        """Serve one stream until its sender ends it."""
+        """Serve one agent's stream until it ends it."""
+        await self._serve(context, self._serve_agent)
+
+    async def stream_batches(self, _requests: object, context: Context) -> None:
+        """Serve one relay's stream until it ends it."""
+        await self._serve(context, self._serve_relay)
+
+    async def _serve(
+        self, context: Context, speak: Callable[[bytes, Context, Watch], Awaitable[None]]
+    ) -> None:
         # Counted before hello: who connects and says nothing takes a place too.
         if self._streams >= self._maximum_streams:
             reason = (
@@ -126,14 +162,19 @@ class IngestService:
             self._note_refusal(context, reason)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
         self._streams += 1
+        watch = self._forwarder.outbox.open_watch() if self._forwarder is not None else Watch()
         try:
-            await self._serve(context)
+            raw = await _first(context)
+            if raw is not grpc.aio.EOF:
+                await speak(raw, context, watch)
         except FlopmeterError as error:
             if not isinstance(error, StorageError):
                 self._note_refusal(context, str(error))
             await _abort(context, error)
         finally:
             self._streams -= 1
+            if self._forwarder is not None:
+                self._forwarder.close(watch)
 
     async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
         """Take one batch of a relay."""
@@ -149,31 +190,71 @@ class IngestService:
         if self._refused.first(peer, reason):
             logger.warning("stream refused", extra=fields(peer=peer, reason=reason))
 
-    async def _serve(self, context: Context) -> None:
-        try:
-            raw = await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
-        except TimeoutError:
-            raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
-        if raw is grpc.aio.EOF:
-            return
+    async def _serve_agent(self, raw: bytes, context: Context, watch: Watch) -> None:
         reader = StreamReader()
         message = _parse_stream(raw)
         hello = _read_hello(reader, message)
+        following: Any
         self._intake.open_stream(hello)
         try:
             while True:
-                await context.write(await self._take_report(reader, hello, message))
-                raw = await context.read()
-                if raw is grpc.aio.EOF:
+                await context.write(await self._take_report(reader, hello, message, watch))
+                following = await context.read()
+                if following is grpc.aio.EOF:
                     return
-                message = _parse_stream(raw)
+                message = _parse_stream(following)
                 if message.HasField("hello"):
                     raise WireError("hello may stand in the first message of a stream only")
         finally:
             self._intake.close_stream(hello)
 
+    async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
+        reader = BatchReader()
+        message = _parse_batches(raw)
+        if message.HasField("hello"):
+            _check_version(message.hello.protocol_version)
+        hello = reader.hello(message)
+        self._intake.check_sender(simulated=hello.simulated, sender=f"relay {hello.relay}")
+        following: Any
+        while True:
+            await context.write(await self._take_relayed(reader, hello, message, watch))
+            following = await context.read()
+            if following is grpc.aio.EOF:
+                return
+            message = _parse_batches(following)
+            if message.HasField("hello"):
+                raise WireError("hello may stand in the first message of a stream only")
+
+    async def _take_relayed(
+        self, reader: BatchReader, hello: RelayHello, message: pb.StreamBatchesRequest, watch: Watch
+    ) -> pb.StreamBatchesResponse:
+        batch = reader.batch(message)
+        check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
+        if self._forwarder is not None and batch.ledger_ids:
+            self._forwarder.stands_below(watch, batch.ledger_ids)
+        merged = merge_batch(self._intake, batch)
+        position = await self._intake.durable(len(merged.taken))
+        _log_refusals(hello.relay, merged.refused, merged.quarantined)
+        return reader.answer(
+            batch,
+            merged.untaken,
+            self._told(position),
+            at_root=self._forwarder is None,
+            rooted=self._rooted(watch, merged.taken),
+            refused_claims=merged.refused_claims,
+            refused_hours=merged.refused_hours,
+        )
+
+    def _told(self, position: LedgerPosition) -> LedgerPosition:
+        """What senders are told of the ledger's position."""
+        return position if self._forwarder is None else self._forwarder.position(position)
+
+    def _rooted(self, watch: Watch, taken: Iterable[KeyedVector]) -> dict[Key, int]:
+        """What a stream is told to have reached the root beyond this collector."""
+        return {} if self._forwarder is None else self._forwarder.rooted(watch, taken)
+
     async def _take_report(
-        self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest
+        self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest, watch: Watch
     ) -> pb.StreamReportsResponse:
         intake = self._intake
         report = reader.report(message)
@@ -208,11 +289,17 @@ class IngestService:
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
         _log_refusals(hello.node, refused, quarantined)
+        taken = [
+            keyed
+            for keyed in report.vectors
+            if keyed.key not in refused and keyed.key not in quarantined
+        ]
         return reader.answer(
             report,
             refused,
-            position,
-            at_root=True,
+            self._told(position),
+            at_root=self._forwarder is None,
+            rooted=self._rooted(watch, taken),
             refused_hours=refused_hours,
             refused_claims=refused_claims,
             quarantined=quarantined,
@@ -233,7 +320,28 @@ class IngestService:
             intake.seen(node)
         position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
         _log_refusals(batch.relay, refused, quarantined)
-        return _batch_answer(batch, report, refused, quarantined, position)
+        durable = Durability.AT_ROOT if self._forwarder is None else Durability.HERE
+        told = self._told(position)
+        return _batch_answer(batch, report, refused, quarantined, told, durable)
+
+
+async def _first(context: Context) -> Any:
+    """The first message of a stream, or EOF.
+
+    Raises:
+        WireError: none came in time.
+    """
+    try:
+        return await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
+    except TimeoutError:
+        raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
+
+
+def _parse_batches(raw: bytes) -> pb.StreamBatchesRequest:
+    try:
+        return pb.StreamBatchesRequest.FromString(raw)
+    except DecodeError as error:
+        raise WireError("the message is no StreamBatchesRequest; check the sender") from error
 
 
 def _parse_stream(raw: bytes) -> pb.StreamReportsRequest:
@@ -295,6 +403,7 @@ def _batch_answer(
     refused: Refusals,
     quarantined: Refusals,
     position: LedgerPosition,
+    durable: Durability,
 ) -> pb.SubmitBatchResponse:
     response = pb.SubmitBatchResponse(
         ledger_id=position.ledger_id,
@@ -302,7 +411,7 @@ def _batch_answer(
         commit_number=position.commit_number,
     )
     for key, keyed in zip(batch.keys, report.vectors, strict=True):
-        durability = pb.DURABILITY_AT_ROOT
+        durability = DURABILITIES[durable]
         if keyed.key in refused:
             durability = pb.DURABILITY_REFUSED
         elif keyed.key in quarantined:

@@ -172,11 +172,20 @@ MAXIMUM_VECTORS_PER_BATCH = 1_600
 
 @dataclass(frozen=True, slots=True)
 class RelayHello:
-    """Which collector forwards on a stream; labels only, but `simulated`."""
+    """Which collector forwards on a stream.
+
+    Attributes:
+        relay: its name, a label.
+        simulated: whether its ledger keeps simulated readings.
+        version: of its software, a label.
+        ledger_ids: its ledger and every ledger it forwards for: who finds its own among them
+            stands below itself.
+    """
 
     relay: str
     simulated: bool
     version: str = ""
+    ledger_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +208,7 @@ class RelayBatch:
     """What a relay forwards at a time; like a report it may be lost, repeated or late.
 
     Attributes:
-        ledger_ids: the relay's ledger and every ledger it forwards for: who finds its own among
-            them stands below itself. Empty when the same as before on this stream.
+        ledger_ids: as in the hello, where they are others than before; else empty.
         records: the device records the keys refer to, by record id.
         vectors: newest vectors; of a forked key every branch.
         hours: vectors at the ends of hours, none ahead of its key's newest vector.

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from flopmeter_collector.http.metrics import exposition
+from flopmeter_collector.http.relay import RelayStatus
 from flopmeter_collector.http.status import ServiceStatus
 from support.requirements import require
 from support.totals import AS_OF_NS, scenario, thresholds
@@ -32,6 +33,16 @@ STATUS = ServiceStatus(
     pending_alert_count=1,
     delivered_alert_count=3,
     failed_alert_count=4,
+    relay=RelayStatus(
+        connected=True,
+        backlog_keys=8,
+        backlog_age_s=12.5,
+        refused_keys=1,
+        reconnections=2,
+        batches=30,
+        vectors=240,
+        losses=1,
+    ),
 )
 
 

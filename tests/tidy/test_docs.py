@@ -23,6 +23,7 @@ from flopmeter_collector.alerts import transitions
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.http import metrics as collector_metrics
 from flopmeter_collector.http.app import Sources, build_app
+from flopmeter_collector.http.relay import RelayStatus
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.totals import Totals
 from flopmeter_core import errors
@@ -51,7 +52,8 @@ def collector_families(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     monkeypatch.setattr(collector_metrics, "render", keep)
     snapshot = Totals(table()).snapshot(0, POSITION)
-    collector_metrics.exposition(snapshot, thresholds(), collector_metrics.ServiceStatus())
+    status = collector_metrics.ServiceStatus(relay=RelayStatus())
+    collector_metrics.exposition(snapshot, thresholds(), status)
     return {family.name: family.kind for family in seen}
 
 

@@ -53,6 +53,7 @@ class Sources:
         snapshot: the newest published totals; None before the first.
         status: the collector itself.
         not_ready: why nothing can be relied on, in one sentence; empty when ready.
+        site: what the totals are of, where they are not the fleet's, in one sentence.
         following: why this collector shows no fleet totals though it is ready; else empty.
         thresholds: the catalogue.
         nodes: what each node's agent said of itself.
@@ -64,6 +65,7 @@ class Sources:
     thresholds: Sequence[Threshold]
     nodes: Callable[[], Mapping[str, NodeStatus]]
     following: Callable[[], str] = str
+    site: str = ""
 
 
 def build_app(sources: Sources) -> Starlette:
@@ -98,7 +100,9 @@ class _Handlers:
         if snapshot is None:
             return _not_ready(self._sources.not_ready())
         # In a thread: a large page must not hold up the reports on the event loop.
-        html = await asyncio.to_thread(render_page, snapshot, self._sources.thresholds)
+        html = await asyncio.to_thread(
+            render_page, snapshot, self._sources.thresholds, self._sources.site
+        )
         return HTMLResponse(html, headers=_HEADERS)
 
     async def metrics(self, _request: Request) -> Response:
@@ -130,6 +134,8 @@ class _Handlers:
             reason = self._sources.following() or _waiting(self._sources.not_ready())
             return _json({"error": reason}, status_code=503)
         document = await asyncio.to_thread(totals_document, snapshot, self._sources.thresholds)
+        if self._sources.site:
+            document["site_view"] = self._sources.site
         return _json(document)
 
     async def thresholds(self, _request: Request) -> Response:

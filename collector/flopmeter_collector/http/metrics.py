@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flopmeter_collector.evaluate import standings_of
 from flopmeter_collector.http.claims import claim_families
+from flopmeter_collector.http.relay import relay_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
@@ -64,7 +65,14 @@ def exposition(
             *_threshold_families(rows),
             *_ledger_families(snapshot, status),
         ]
-    return render([*families, *node_families(status), *service_families(status)])
+    return render(
+        [
+            *families,
+            *node_families(status),
+            *service_families(status),
+            *relay_families(status.relay),
+        ]
+    )
 
 
 def _run_families(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> Iterator[Family]:

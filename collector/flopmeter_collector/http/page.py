@@ -44,18 +44,20 @@ _SIMULATED_BANNER = (
 )
 
 
-def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
+def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], site: str = "") -> str:
     """The whole page as HTML.
 
     Args:
         snapshot: the totals.
         thresholds: the catalogue.
+        site: what the totals are of, where they are not the fleet's, in one sentence.
     """
     held = applicable(thresholds, simulated=snapshot.simulated)
     body = [
         _SIMULATED_BANNER if snapshot.simulated else "",
         _header(snapshot),
         "<main>",
+        f'<p class="notice">{escape(site)}</p>' if site else "",
         _notices(snapshot),
         _models(snapshot.models, held),
         _runs(snapshot, held),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from flopmeter_collector.http.relay import RelayStatus
 from flopmeter_core.kernels.render import Family, decimal, labels
 
 MAXIMUM_NODE_SERIES = 50_000
@@ -38,6 +39,7 @@ class ServiceStatus:
         delivered_alert_count, failed_alert_count: deliveries that worked, attempts that did not.
         claim_count: claim registers held now.
         refused_claim_count: claims this collector would not take.
+        relay: what a relay says of itself; None where there is no upstream collector.
     """
 
     version: str = ""
@@ -60,6 +62,7 @@ class ServiceStatus:
     failed_alert_count: int = 0
     claim_count: int = 0
     refused_claim_count: int = 0
+    relay: RelayStatus | None = None
 
 
 def node_families(status: ServiceStatus) -> Iterator[Family]:

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
@@ -199,6 +199,64 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where the ledger stood that this one is forwarded to.
+
+    Attributes:
+        position: as its collector said last.
+        loss_count: how often it turned out to be another one, or to have gone back.
+    """
+
+    position: LedgerPosition
+    loss_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelayChanges:
+    """What a commit of a ledger that is forwarded says of that.
+
+    Attributes:
+        upstream: where the upstream ledger stands; None says nothing new.
+        lost: whether nothing may be trusted to be there any more: all hours go out again.
+        at_root: keys of which the root has everything up to a sequence.
+        forwarded_hours: hours the upstream collector has acknowledged.
+        resent: how far old hours were sent again, as `HourPage.resent` said; None says nothing.
+    """
+
+    upstream: Upstream | None = None
+    lost: bool = False
+    at_root: Mapping[Key, int] = field(default_factory=dict)
+    forwarded_hours: tuple[HourlyVector, ...] = ()
+    resent: tuple[int | None, int | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRows:
+    """What a ledger remembers of forwarding, for a start.
+
+    Attributes:
+        upstream: where the upstream ledger stood; None before the first contact.
+        at_root: keys of which the root had everything up to a sequence.
+    """
+
+    upstream: Upstream | None = None
+    at_root: Mapping[Key, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HourPage:
+    """Hours to forward next.
+
+    Attributes:
+        hours: by key, oldest first.
+        resent: for `RelayChanges.resent` where they are old ones; None for new ones.
+    """
+
+    hours: tuple[HourlyVector, ...]
+    resent: tuple[int | None, int | None] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one commit makes durable, all of it or nothing.
 
@@ -213,6 +271,8 @@ class Batch:
         quarantined: one row a key, which takes the place of what is there.
         dropped_hours: keys and hours whose rows are removed, before `hours` are written.
         coverage: rows by incarnation and device, which take the place of what is there.
+        relay: what becomes known of forwarding; not None on a ledger that is forwarded, so that
+            its hours are (`RelayLedger`).
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
@@ -225,6 +285,7 @@ class Batch:
     quarantined: tuple[QuarantinedVector, ...] = ()
     dropped_hours: tuple[tuple[Key, int], ...] = ()
     coverage: tuple[Coverage, ...] = ()
+    relay: RelayChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,3 +385,17 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Release the storage."""
+
+
+@runtime_checkable
+class RelayLedger(Ledger, Protocol):
+    """A ledger that can be forwarded to another collector."""
+
+    def relay_rows(self) -> RelayRows:
+        """What it remembers of forwarding."""
+
+    def hours_to_forward(self, limit: int) -> HourPage:
+        """The next hours to forward, at most `limit`."""
+
+    def forget_upstream(self) -> None:
+        """Nobody forwards this ledger any more: what it remembers of that is removed."""

@@ -26,8 +26,9 @@ def channel_credentials(
     certificate: Path | None,
     key: Path | None,
     allow_plaintext: bool,
+    prefix: str = "",
 ) -> grpc.ChannelCredentials | None:
-    """Make the credentials an agent connects with.
+    """Make the credentials an agent or a relay connects with.
 
     Args:
         address: where it connects to.
@@ -36,6 +37,7 @@ def channel_credentials(
         certificate: the agent's own certificate, for a collector that asks for one.
         key: the certificate's private key.
         allow_plaintext: whether plaintext may leave this host.
+        prefix: what the names of these settings begin with, for the sentences.
 
     Returns:
         The credentials, or None for plaintext.
@@ -47,13 +49,13 @@ def channel_credentials(
     if ca is None:
         if certificate is not None or key is not None:
             raise UsageError(
-                "tls_cert and tls_key are given without tls_ca; "
+                f"{prefix}tls_cert and {prefix}tls_key are given without {prefix}tls_ca; "
                 "give the authority's certificate as well"
             )
-        check_plaintext(address, allow_plaintext=allow_plaintext, remedy="give tls_ca")
+        check_plaintext(address, allow_plaintext=allow_plaintext, remedy=f"give {prefix}tls_ca")
         return None
-    authorities = _authorities(ca, "tls_ca")
-    chain = _pair(certificate, key)
+    authorities = _authorities(ca, f"{prefix}tls_ca")
+    chain = _pair(certificate, key, prefix)
     import grpc
 
     if chain is None:
@@ -172,14 +174,16 @@ def _authorities(path: Path, setting: str) -> bytes:
     return pem
 
 
-def _pair(certificate: Path | None, key: Path | None) -> tuple[bytes, bytes] | None:
+def _pair(
+    certificate: Path | None, key: Path | None, prefix: str = ""
+) -> tuple[bytes, bytes] | None:
     """Read a certificate and its key, and check that they belong together."""
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
         given, lacking = ("tls_cert", "tls_key") if certificate else ("tls_key", "tls_cert")
-        raise UsageError(f"{given} is given without {lacking}; give both")
-    chain = _read(certificate, "tls_cert"), _read(key, "tls_key")
+        raise UsageError(f"{prefix}{given} is given without {prefix}{lacking}; give both")
+    chain = _read(certificate, f"{prefix}tls_cert"), _read(key, f"{prefix}tls_key")
     try:
         # An encrypted key would otherwise ask for its password on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
@@ -187,10 +191,12 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[bytes, bytes] | N
         reason = getattr(error, "reason", None)
         if reason == "KEY_VALUES_MISMATCH":
             raise UsageError(
-                f"tls_key {key} is not the key of tls_cert {certificate}; give the pair"
+                f"{prefix}tls_key {key} is not the key of {prefix}tls_cert {certificate}; "
+                "give the pair"
             ) from error
         raise UsageError(
-            f"tls_cert {certificate} and tls_key {key} are no valid unencrypted PEM pair"
+            f"{prefix}tls_cert {certificate} and {prefix}tls_key {key} are no valid unencrypted "
+            "PEM pair"
             + (f" ({reason.lower().replace('_', ' ')})" if reason else "")
             + "; check the files"
         ) from error

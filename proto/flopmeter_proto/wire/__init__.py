@@ -11,13 +11,12 @@ the collector's `admit`. Limits: docs/wire.md, docs/adr/0005-delivery-and-durabi
 from flopmeter_core.reports import MAXIMUM_VECTORS_PER_BATCH
 from flopmeter_proto.wire.batch import (
     MAXIMUM_KEYS_PER_RELAY,
-    MAXIMUM_LEDGERS_BELOW,
     MAXIMUM_RECORDS_PER_RELAY,
     BatchReader,
     BatchWriter,
 )
-from flopmeter_proto.wire.claims import MAXIMUM_CLAIMS_PER_MESSAGE
-from flopmeter_proto.wire.hello import MAXIMUM_NODES_PER_BATCH
+from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
+from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
 from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
 from flopmeter_proto.wire.stream import StreamReader, StreamWriter
@@ -31,6 +30,7 @@ from flopmeter_proto.wire.values import (
 )
 
 __all__ = [
+    "DURABILITIES",
     "INCARNATION_BYTES",
     "MAXIMUM_CLAIMS_PER_MESSAGE",
     "MAXIMUM_DEVICES_PER_NODE",

@@ -36,19 +36,22 @@ from flopmeter_proto.wire.claims import (
     claims_in,
     claims_out,
 )
-from flopmeter_proto.wire.hello import nodes_in, nodes_out, relay_hello_in, relay_hello_out
+from flopmeter_proto.wire.hello import (
+    ledgers_in,
+    nodes_in,
+    nodes_out,
+    relay_hello_in,
+    relay_hello_out,
+)
 from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
 from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
-from flopmeter_proto.wire.values import check_sequence, check_text
+from flopmeter_proto.wire.values import check_sequence
 
 MAXIMUM_KEYS_PER_RELAY = 2_000_000
 """Keys on one stream of a relay: 30,000 nodes of 8 devices state 240,000, and as many with each
 restart of their agents. A relay that has stated so many begins a new stream."""
 
 MAXIMUM_RECORDS_PER_RELAY = 1_000_000
-
-MAXIMUM_LEDGERS_BELOW = 10_000
-"""Ledgers a relay may forward for: one a site, with room for a tree of them."""
 
 _AT_ROOT = DURABILITIES[Durability.AT_ROOT]
 _DURABLE = {_AT_ROOT, DURABILITIES[Durability.HERE]}
@@ -66,9 +69,9 @@ class BatchWriter:
         """Whether the stream's numbers are used up: a new stream has to begin."""
         return len(self._numbers) > MAXIMUM_KEYS_PER_RELAY - 2 * MAXIMUM_VECTORS_PER_BATCH
 
-    def hello(self, hello: RelayHello, ledger_ids: Sequence[str] = ()) -> pb.StreamBatchesRequest:
+    def hello(self, hello: RelayHello) -> pb.StreamBatchesRequest:
         """The first message of the stream."""
-        return pb.StreamBatchesRequest(hello=relay_hello_out(hello), ledger_ids=ledger_ids)
+        return pb.StreamBatchesRequest(hello=relay_hello_out(hello), ledger_ids=hello.ledger_ids)
 
     def batch(self, batch: RelayBatch) -> pb.StreamBatchesRequest:
         """One batch; keys and records this stream has not stated yet come first."""
@@ -136,7 +139,7 @@ class BatchReader:
         """
         if not message.HasField("hello"):
             raise WireError("the first message of a stream must carry hello")
-        return relay_hello_in(message.hello)
+        return relay_hello_in(message)
 
     def batch(self, message: pb.StreamBatchesRequest) -> RelayBatch:
         """Read one batch.
@@ -145,14 +148,12 @@ class BatchReader:
             WireError: columns that do not fit together, or as `StreamReader.report`.
         """
         self._stated.take(message.device_records, message.keys)
-        if len(message.ledger_ids) > MAXIMUM_LEDGERS_BELOW:
-            raise WireError(f"more than {MAXIMUM_LEDGERS_BELOW} ledgers below one relay")
         vectors = self._vectors(message)
         hours = hours_in(message.hourly_vectors, self._stated)
         self._claims = claims_in(message.claims)
         used = {keyed.key.record for keyed in vectors} | {hour.key.record for hour in hours}
         return RelayBatch(
-            ledger_ids=tuple(check_text(text, "ledger_id") for text in message.ledger_ids),
+            ledger_ids=ledgers_in(message),
             records=self._stated.records(used),
             vectors=vectors,
             hours=hours,

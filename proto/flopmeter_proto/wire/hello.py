@@ -18,6 +18,9 @@ from flopmeter_proto.wire.values import check_digits, check_text, check_version,
 MAXIMUM_NODES_PER_BATCH = 2_000
 """Nodes told of in one message, each at most about 2 KB with its labels."""
 
+MAXIMUM_LEDGERS_BELOW = 10_000
+"""Ledgers a relay may forward for: one a site, with room for a tree of them."""
+
 
 def hello_out(hello: Hello) -> pb.Hello:
     """Spell an agent's hello out."""
@@ -65,17 +68,30 @@ def relay_hello_out(hello: RelayHello) -> pb.RelayHello:
     )
 
 
-def relay_hello_in(hello: pb.RelayHello) -> RelayHello:
+def ledgers_in(message: pb.StreamBatchesRequest) -> tuple[str, ...]:
+    """The ledgers a relay says it forwards for.
+
+    Raises:
+        WireError: too many, or an identity that is none.
+    """
+    if len(message.ledger_ids) > MAXIMUM_LEDGERS_BELOW:
+        raise WireError(f"more than {MAXIMUM_LEDGERS_BELOW} ledgers below one relay")
+    return tuple(check_text(text, "ledger_id") for text in message.ledger_ids)
+
+
+def relay_hello_in(message: pb.StreamBatchesRequest) -> RelayHello:
     """Read a relay's hello.
 
     Raises:
         WireError: as `hello_in`.
     """
+    hello = message.hello
     check_version(hello.protocol_version)
     return RelayHello(
         relay=check_text(hello.relay, "relay"),
         simulated=hello.simulated,
         version=check_text(hello.relay_version, "relay_version", required=False),
+        ledger_ids=ledgers_in(message),
     )
 
 

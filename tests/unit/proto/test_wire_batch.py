@@ -81,7 +81,7 @@ def test_all_of_a_batch_comes_out() -> None:
 
 def test_hello_comes_out() -> None:
     """Who forwards, and whether its readings are made up."""
-    greeting = RelayHello("relay-1", simulated=True, version="1.2")
+    greeting = RelayHello("relay-1", simulated=True, version="1.2", ledger_ids=("a", "b"))
     message = BatchWriter().hello(greeting)
     assert BatchReader().hello(message) == greeting
     with pytest.raises(WireError, match="must carry hello"):

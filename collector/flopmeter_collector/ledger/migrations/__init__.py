@@ -28,6 +28,7 @@ _FILES = (
     "0006_several_collectors.sql",
     "0007_claim_quantity.sql",
     "0008_coverage.sql",
+    "0009_relay.sql",
 )
 
 

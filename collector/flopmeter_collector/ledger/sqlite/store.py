@@ -11,11 +11,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flopmeter_collector.ledger import rows
-from flopmeter_collector.ledger.base import Batch, LedgerBusyError, QuarantinedVector, StoredVector
+from flopmeter_collector.ledger.base import (
+    Batch,
+    HourPage,
+    LedgerBusyError,
+    QuarantinedVector,
+    RelayRows,
+    StoredVector,
+)
+from flopmeter_collector.ledger.sqlite import relaying
 from flopmeter_collector.ledger.sqlite.check import damage
 from flopmeter_collector.ledger.sqlite.file import storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
@@ -67,12 +76,14 @@ class SqliteLedger(SqlTables):
                 forked = self._write_vectors(batch.vectors, keys)
                 self._drop_hours(batch.dropped_hours)
                 self._write_hours(batch.hours, keys)
-                self._write_quarantine(connection, batch, {**self._key_ids, **keys})
+                self._write_quarantine(connection, batch, ChainMap(keys, self._key_ids))
                 self._write_claims(batch.claims)
                 self._write_coverage(connection, batch.coverage)
                 for declaration in batch.declarations:
                     self._write_declaration(connection, declaration)
                 self._write_transitions(connection, batch, position.commit_number)
+                if batch.relay is not None:
+                    relaying.write_relay(connection, batch, ChainMap(keys, self._key_ids))
         except LedgerBusyError:
             raise
         except FlopmeterError:
@@ -102,6 +113,26 @@ class SqliteLedger(SqlTables):
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("COMMIT")
+
+    def relay_rows(self) -> RelayRows:
+        """What is remembered of forwarding."""
+        with self.consistent():
+            keys = self._load_keys()
+            with self._guard("read") as connection:
+                return relaying.read_relay(connection, keys)
+
+    def hours_to_forward(self, limit: int) -> HourPage:
+        """The next hours to forward."""
+        with self._guard("read") as connection:
+            return relaying.read_page(connection, limit, self._name)
+
+    def forget_upstream(self) -> None:
+        """Nobody forwards this ledger any more."""
+        with self._guard("read") as connection:
+            if connection.execute("SELECT 1 FROM upstream").fetchone() is None:
+                return
+        with self._transaction("forget its upstream") as connection:
+            relaying.forget(connection)
 
     def damage(self) -> Sequence[str]:
         """What SQLite's own checks find."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography import x509
@@ -59,7 +59,7 @@ def make_pair(folder: Path, name: str, *, password: bytes | None = None) -> Pair
 
 def refusal(**files: Path | None) -> str:
     """The sentence of a refused channel."""
-    given: dict[str, Path | None] = {"ca": None, "certificate": None, "key": None}
+    given: dict[str, Any] = {"ca": None, "certificate": None, "key": None}
     given.update(files)
     with pytest.raises(UsageError) as caught:
         channel_credentials(FAR, allow_plaintext=True, **given)
@@ -109,8 +109,8 @@ def test_not_loopback(address: str) -> None:
 
 def test_plaintext_stays_here() -> None:
     """Plaintext to another host is refused on both sides unless allowed."""
-    none: dict[str, Path | None] = {"ca": None, "certificate": None, "key": None}
-    server: dict[str, Path | None] = {"certificate": None, "key": None, "client_ca": None}
+    none: dict[str, Any] = {"ca": None, "certificate": None, "key": None}
+    server: dict[str, Any] = {"certificate": None, "key": None, "client_ca": None}
     with pytest.raises(UsageError, match=r"collector.example:8425 .* --allow-plaintext"):
         channel_credentials(FAR, allow_plaintext=False, **none)
     with pytest.raises(UsageError, match=r"0\.0\.0\.0:8425 .*tls_cert and tls_key"):

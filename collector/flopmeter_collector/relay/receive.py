@@ -1,0 +1,101 @@
+"""Takes batches of relays in: the same rules as for an agent's reports, many nodes at a time.
+
+Owns: how a batch is merged, and the refusal of a relay that this collector forwards to.
+May touch: the intake it is given.
+Called by the collector's service. Explained in docs/relays.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_core.claims import ClaimKey
+from flopmeter_core.errors import NotPermittedError
+from flopmeter_core.registers import Key
+from flopmeter_core.reports import Durability, KeyedVector, RelayBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of a batch, before its commit.
+
+    Attributes:
+        taken: vectors the commit will hold.
+        untaken: the others by their places: refused or quarantined, and why.
+        refused, quarantined: the same by key, for the log.
+        refused_hours: why each hourly vector (key, hour) was not taken.
+        refused_claims: why claims were not taken.
+    """
+
+    taken: tuple[KeyedVector, ...]
+    untaken: Mapping[int, tuple[Durability, str]]
+    refused: Refusals
+    quarantined: Refusals
+    refused_hours: Mapping[tuple[Key, int], str]
+    refused_claims: Mapping[ClaimKey, str]
+
+
+def check_path(own_ledger: str, ledger_ids: tuple[str, ...], relay: str) -> None:
+    """Refuse a relay that this collector forwards to, directly or through others.
+
+    Args:
+        own_ledger: identity of this collector's ledger.
+        ledger_ids: the ledgers the relay says it forwards for.
+        relay: its name, for the sentence.
+
+    Raises:
+        NotPermittedError: this collector is one of them.
+    """
+    if own_ledger in ledger_ids:
+        raise NotPermittedError(
+            f"relay {relay} forwards for this collector, which would thus forward to itself; "
+            "give one of the collectors in this circle another upstream, or none"
+        )
+
+
+def merge_batch(intake: Intake, batch: RelayBatch) -> Merged:
+    """Admit and merge everything of a batch; the caller commits and answers.
+
+    The boot time a vector was held against stays with the relay that heard the agent: what is
+    checked here is the vector's own content.
+
+    Raises:
+        NotPermittedError: readings of the other kind than the ledger's.
+    """
+    intake.check_records(batch.records.values())
+    all_refused: Refusals = {}
+    all_quarantined: Refusals = {}
+    untaken: dict[int, tuple[Durability, str]] = {}
+    taken: list[KeyedVector] = []
+    for place, keyed in enumerate(batch.vectors):
+        # Of a forked key every branch has its own answer.
+        refused: Refusals = {}
+        quarantined: Refusals = {}
+        intake.merge(
+            keyed,
+            batch.records[keyed.key.record],
+            boot_ns=None,
+            refused=refused,
+            quarantined=quarantined,
+        )
+        if refused:
+            untaken[place] = (Durability.REFUSED, refused[keyed.key])
+            all_refused |= refused
+        elif quarantined:
+            untaken[place] = (Durability.QUARANTINED, quarantined[keyed.key])
+            all_quarantined |= quarantined
+        else:
+            taken.append(keyed)
+    refused_hours: dict[tuple[Key, int], str] = {}
+    for hourly in batch.hours:
+        record = batch.records[hourly.key.record]
+        intake.merge_hour(hourly, record, boot_ns=None, refused=refused_hours)
+    refused_claims = intake.merge_claims(batch.claims)
+    for node in batch.nodes:
+        intake.relayed(node)
+    intake.counts.batches += 1
+    return Merged(
+        tuple(taken), untaken, all_refused, all_quarantined, refused_hours, refused_claims
+    )

@@ -1,0 +1,305 @@
+"""Relays over real gRPC: what reaches the root, what agents are told, and who is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.http.relay import RelayStatus
+from flopmeter_collector.relay import forwarder
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.reports import KeyedVector, Report
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from support.collector import running
+from support.ingest import Sender, channel, hello, hourly, key, report, stream, vector
+
+METHOD = "/flopmeter.ingest.v1.IngestService/StreamBatches"
+HERE, ROOT = pb.DURABILITY_HERE, pb.DURABILITY_AT_ROOT
+QUICK = {"forward_period_s": 0.05, "evaluate_period_s": 0.05}
+
+
+@contextlib.asynccontextmanager
+async def relaying(folder: Path, upstream: str, **changes: Any) -> AsyncIterator[CollectorApp]:
+    """A relay in this process."""
+    folder.mkdir(exist_ok=True)
+    async with running(folder, upstream=upstream, **{**QUICK, **changes}) as app:
+        yield app
+
+
+@contextlib.asynccontextmanager
+async def chain(folder: Path, length: int) -> AsyncIterator[list[CollectorApp]]:
+    """A root and relays one behind the other; the last is the one agents report to."""
+    async with contextlib.AsyncExitStack() as stack:
+        (folder / "root").mkdir()
+        apps = [await stack.enter_async_context(running(folder / "root", **QUICK))]
+        for number in range(length):
+            upstream = apps[-1].grpc_address
+            relay = relaying(folder / f"relay-{number}", upstream)
+            apps.append(await stack.enter_async_context(relay))
+        yield apps
+
+
+async def until(what: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until something is true."""
+    async with asyncio.timeout(seconds):
+        while not what():
+            await asyncio.sleep(0.02)
+
+
+async def told_at_root(sender: Sender, sequence: int) -> None:
+    """Ask with empty reports until the relay says that the root has it."""
+    async with asyncio.timeout(20):
+        while True:
+            answer = await sender.exchange(sender.writer.report(Report({}, (), 1, 1)))
+            for ack in answer.acknowledgements:
+                assert ack.durability == ROOT
+                if ack.sequence >= sequence:
+                    return
+            await asyncio.sleep(0.02)
+
+
+def status(app: CollectorApp) -> RelayStatus:
+    """What a relay says of itself."""
+    assert app.relay is not None
+    return app.relay.status()
+
+
+def held(app: CollectorApp) -> dict[Any, Any]:
+    """Everything a collector's table holds."""
+    return {k: [(b.sequence, b.vector) for b in branches] for k, branches in app.table.items()}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_the_root_has_what_agents_sent(tmp_path: Path, length: int) -> None:
+    """Through any number of relays; a vector is durable here first and at the root later."""
+
+    async def scenario() -> None:
+        async with chain(tmp_path, length) as apps, stream(apps[-1].grpc_address) as sender:
+            await sender.greet()
+            answer = await sender.send(1, vector(5))
+            assert answer.acknowledgements[0].durability == HERE
+            await told_at_root(sender, 1)
+            await sender.send(2, vector(9), phase=3)
+            await told_at_root(sender, 2)
+            assert held(apps[0]) == held(apps[-1])
+            assert len(held(apps[0])) == 2
+            await until(lambda: "node-1" in apps[0].intake.nodes)
+            assert apps[0].intake.nodes["node-1"].hello == hello()
+
+    asyncio.run(scenario())
+
+
+def test_hours_claims_and_forks_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything the stream carries reaches the root's ledger."""
+    monkeypatch.setattr(forwarder, "NODE_PERIOD_NS", 10**7)
+    claim = Claim(ClaimKey("a", "1", ClaimScope.RANK, 0, "ab" * 16, 0, 1), ClaimCounts(9, 9, 8, 7))
+
+    async def scenario() -> None:
+        async with chain(tmp_path, 2) as apps, stream(apps[-1].grpc_address) as sender:
+            await sender.greet()
+            hours = (hourly(0, 1, vector(4)), hourly(1, 2, vector(5)))
+            sent = report([KeyedVector(key(), 3, vector(9))], hours=hours)
+            sent = replace(sent, display_flop={"run:a": 77}, claims=(claim,))
+            message = sender.writer.report(sent)
+            answer = await sender.exchange(message)
+            assert [ack.durability for ack in answer.hourly_acknowledgements] == [HERE, HERE]
+            shown = apps[0].intake.nodes
+            await until(lambda: "node-1" in shown and shown["node-1"].display_flop)
+            assert shown["node-1"].display_flop == {"run:a": 77}
+            await told_at_root(sender, 3)
+            # Two writers on one key of another phase: both branches arrive.
+            await sender.send(5, vector(9), phase=1)
+            await sender.send(5, vector(8), phase=1)
+            await until(lambda: len(apps[0].table.branches(key(phase=1))) == 2)
+            root = apps[0]._committer
+            await until(lambda: len(root._table.claims) == 1)
+
+            arrived: list[Any] = []
+            while len(arrived) < 2:
+                await asyncio.sleep(0.02)
+                arrived = await root.read(lambda ledger: list(ledger.hours("run:a")))
+            assert arrived == list(hours)
+            assert held(apps[0]) == held(apps[1]) == held(apps[2])
+
+    asyncio.run(scenario())
+
+
+def test_an_outage_upstream_loses_nothing(tmp_path: Path) -> None:
+    """Agents go on at the relay; what it took, over a restart too, is at the root in the end."""
+
+    async def scenario() -> None:
+        (tmp_path / "root").mkdir()
+        async with running(tmp_path / "root", **QUICK) as root:
+            address = root.grpc_address
+        for sequence in (1, 2):
+            async with (
+                relaying(tmp_path / "relay", address) as relay,
+                stream(relay.grpc_address) as sender,
+            ):
+                await sender.greet()
+                answer = await sender.send(sequence, vector(sequence), phase=sequence)
+                assert [ack.durability for ack in answer.acknowledgements] == [HERE]
+                await until(lambda: status(relay).last_error)
+                assert status(relay).backlog_keys == sequence
+        async with (
+            running(tmp_path / "root", grpc_listen=address, **QUICK) as root,
+            relaying(tmp_path / "relay", address) as relay,
+        ):
+            await until(lambda: held(root) == held(relay))
+            await until(lambda: status(relay).backlog_keys == 0)
+            assert status(relay).connected
+
+    asyncio.run(scenario())
+
+
+def test_a_root_with_a_new_disk_gets_everything_again(tmp_path: Path) -> None:
+    """From the relay's ledger; and agents behind it are made to send again too."""
+
+    async def scenario() -> None:
+        (tmp_path / "root").mkdir()
+        (tmp_path / "new").mkdir()
+        async with contextlib.AsyncExitStack() as stack:
+            root = await stack.enter_async_context(running(tmp_path / "root", **QUICK))
+            relay = await stack.enter_async_context(relaying(tmp_path / "relay", root.grpc_address))
+            sender = await stack.enter_async_context(stream(relay.grpc_address))
+            await sender.greet()
+            await sender.send(1, vector(5))
+            await told_at_root(sender, 1)
+            before = (await sender.send(2, vector(6))).ledger_generation
+            await root.stop()
+            new = await stack.enter_async_context(
+                running(tmp_path / "new", grpc_listen=root.grpc_address, **QUICK)
+            )
+            await until(lambda: held(new) == held(relay) and not status(relay).backlog_keys)
+            # An agent that sees the other generation sends what it was told of before.
+            answer = await sender.send(2, vector(6))
+            assert answer.ledger_generation != before
+            assert [ack.durability for ack in answer.acknowledgements] == [HERE, ROOT]
+            assert status(relay).losses == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_lost_relay_disk(tmp_path: Path) -> None:
+    """Another ledger id makes the agents send again; the root's figure stays as it is."""
+
+    async def scenario() -> None:
+        (tmp_path / "root").mkdir()
+        async with running(tmp_path / "root", **QUICK) as root:
+            ids = []
+            for disk in ("one", "two"):
+                async with (
+                    relaying(tmp_path / disk, root.grpc_address) as relay,
+                    stream(relay.grpc_address) as sender,
+                ):
+                    ids.append((await sender.greet()).ledger_id)
+                    await sender.send(4, vector(5))
+                    await told_at_root(sender, 4)
+            assert ids[0] != ids[1]
+            assert held(root) == {key(): [(4, vector(5))]}
+
+    asyncio.run(scenario())
+
+
+def test_two_parents(tmp_path: Path) -> None:
+    """One agent at two relays of one root, and a relay that changes its parent: counted once."""
+
+    async def scenario() -> None:
+        async with chain(tmp_path, 1) as (root, left):
+            async with relaying(tmp_path / "right", root.grpc_address) as right:
+                for relay in (left, right):
+                    async with stream(relay.grpc_address) as sender:
+                        await sender.greet()
+                        await sender.send(4, vector(5))
+                        await told_at_root(sender, 4)
+            async with relaying(tmp_path / "right", left.grpc_address) as right:
+                await until(lambda: status(right).backlog_keys == 0)
+                assert status(right).losses == 1
+            assert held(root) == {key(): [(4, vector(5))]}
+
+    asyncio.run(scenario())
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_loops_are_refused(tmp_path: Path) -> None:
+    """A relay that is its own upstream, and two that are each other's, hear why."""
+
+    async def scenario() -> None:
+        own = f"127.0.0.1:{free_port()}"
+        async with relaying(tmp_path / "self", own, grpc_listen=own) as relay:
+            await until(lambda: status(relay).refused)
+            assert "would thus forward to itself" in status(relay).last_error
+            async with stream(own) as sender:
+                await sender.greet()
+                answer = await sender.send(1, vector(5))
+                assert answer.acknowledgements[0].durability == HERE
+        first, second = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        async with (
+            relaying(tmp_path / "a", second, grpc_listen=first) as a,
+            relaying(tmp_path / "b", first, grpc_listen=second) as b,
+        ):
+            await until(lambda: status(a).refused or status(b).refused)
+
+    asyncio.run(scenario())
+
+
+def test_a_simulated_relay_and_a_real_root(tmp_path: Path) -> None:
+    """Made-up readings are refused at the hello, before any vector."""
+
+    async def scenario() -> None:
+        (tmp_path / "root").mkdir()
+        async with (
+            running(tmp_path / "root", **QUICK) as root,
+            relaying(tmp_path / "relay", root.grpc_address, simulated=True) as relay,
+        ):
+            await until(lambda: status(relay).refused)
+            assert "sends simulated readings" in status(relay).last_error
+            assert held(root) == {}
+
+    asyncio.run(scenario())
+
+
+def test_an_agents_mark_cannot_hide_in_a_batch(tmp_path: Path) -> None:
+    """A second hello on a relay's stream, and garbage, end it with a sentence."""
+
+    async def scenario() -> None:
+        (tmp_path / "root").mkdir()
+        async with (
+            running(tmp_path / "root", **QUICK) as root,
+            channel(root.grpc_address) as opened,
+        ):
+            for raw, status in (
+                (b"\xff\xff garbage", grpc.StatusCode.INVALID_ARGUMENT),
+                (pb.StreamBatchesRequest().SerializeToString(), grpc.StatusCode.INVALID_ARGUMENT),
+                (
+                    pb.StreamBatchesRequest(
+                        hello=pb.RelayHello(protocol_version=9, relay="r")
+                    ).SerializeToString(),
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                ),
+            ):
+                call: Any = opened.stream_stream(
+                    "/flopmeter.ingest.v1.IngestService/StreamBatches"
+                )()
+                await call.write(raw)
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await call.read()
+                assert await call.code() == status
+
+    asyncio.run(scenario())
