@@ -280,10 +280,18 @@ def meter(
         launch.attempt() if attempt is None else str(attempt),
         {name: str(text) for name, text in labels.items() if text},
         Channel(socket),
-        tuple(map(str, phases)),
+        _names(phases),
     )
     atexit.register(made.close)
     return made
+
+
+def _names(phases: Sequence[str]) -> tuple[str, ...]:
+    """Names of phases, whatever was handed in: a wrong name is then one nobody knows."""
+    try:
+        return (phases,) if isinstance(phases, str) else tuple(map(str, phases))
+    except TypeError:
+        return ()
 
 
 def _whole(amount: float) -> int:

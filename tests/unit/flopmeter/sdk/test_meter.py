@@ -85,6 +85,15 @@ def test_phases_by_name() -> None:
     assert pipe.messages[-1]["phase"] == 1
 
 
+@pytest.mark.parametrize("wrong", [None, 7, "short"])
+def test_wrong_names_of_phases(wrong: Any) -> None:
+    """A meter is made whatever the phases are; names nobody knows are ignored."""
+    with meter_module.meter("a", attempt="0", socket="", phases=wrong) as claimed:
+        claimed.phase("long-context")
+        claimed.phase(2)
+    assert claimed.ignored == 1
+
+
 @pytest.mark.parametrize("wrong", ["unheard-of", -1, 1, math.nan, None])
 def test_a_wrong_phase_is_ignored(wrong: Any) -> None:
     """A name nobody gave, a number that goes back or is none: training and phase go on."""
