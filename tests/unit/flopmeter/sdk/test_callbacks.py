@@ -179,6 +179,25 @@ def test_pytorch_that_cannot_count(caplog: pytest.LogCaptureFixture) -> None:
     assert "flopmeter cannot count this step" in caplog.text
 
 
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("reentrant", "share"), [(None, 6), (True, 8), (False, 7)])
+def test_the_counter_counts_what_is_recomputed(reentrant: bool | None, share: int) -> None:
+    """A count is of executed FLOP: two products forward, four backward, and those done again."""
+    torch: Any = pytest.importorskip("torch")
+    net = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.GELU(), torch.nn.Linear(256, 64))
+    batch = torch.randn(32, 64, requires_grad=True)
+
+    def step() -> None:
+        if reentrant is None:
+            net(batch).sum().backward()
+        else:
+            again: Any = torch.utils.checkpoint.checkpoint
+            again(net, batch, use_reentrant=reentrant).sum().backward()
+
+    one_product = 2 * 32 * 64 * 256
+    assert flopmeter.count_flop(step) == share * one_product
+
+
 def test_public_names() -> None:
     """Every public name can be had, another one cannot, and importing loads none of them."""
     for name in flopmeter.__all__:
