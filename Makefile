@@ -82,6 +82,10 @@ e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debi
 bench: venv-dev ## Measure the budgets beside their peers, in one run; writes build/bench.json
 	@$(BIN)/python tests/bench/run.py
 
+.PHONY: journal-days
+journal-days: venv-dev ## Size of an agent's memory after 90 virtual days without a collector, and after 10,000 starts
+	@$(BIN)/python tests/bench/journal_days.py
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard

@@ -186,7 +186,10 @@ class ClosedRegisters:
         rows.update({row.key: row for row in fresh})
         known = {**self.records, **records}
         absorbed = [*self._absorbed, incarnation][-REMEMBERED_INCARNATIONS:]
-        room = _Room(self._journal.room, known, absorbed, self.position)
+        # One incarnation always finds room, so that nothing waits for ever where there are so many
+        # devices that the file has to grow.
+        alone = len(_payload(fresh, known, absorbed, self.position))
+        room = _Room(max(self._journal.room, alone), known, absorbed, self.position)
         made = room.make(
             rows, boot_id=boot_id, draw=self._draw(running), up_ns=up_ns, refused=refused
         )
