@@ -380,6 +380,7 @@ class CollectorApp:
             forked_register_count=self.table.forked_key_count(),
             quarantined_vector_count=counts.quarantined_vectors,
             quarantined_register_count=self.table.quarantine.held_count(),
+            quarantined_flop=self._publisher.quarantined_flop,
             quarantine_overflow_count=self.table.quarantine.overflow_count,
             relay=self.relay.status() if self.relay is not None else None,
             exports_totals=self._shown() is not None,

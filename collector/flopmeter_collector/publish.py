@@ -89,6 +89,8 @@ class Publisher:
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
         self.custody = Custody()
+        self.quarantined_flop = 0
+        self._quarantine_seen = (0, 0)
         self._recording: asyncio.Task[None] | None = None
         self.refused_declarations = 0
         self.leads = False
@@ -138,6 +140,7 @@ class Publisher:
             # Of a shared ledger everything up to here is in, and of this collector's a little more.
             snapshot = self._totals.snapshot(self._clock.wall_ns(), known_to or position)
             self._note_agreements(snapshot)
+            self._weigh_quarantine()
             evaluation = evaluate(snapshot, self._thresholds, self._previous)
             if evaluation.transitions:
                 # Whoever cancels a round may not cut it between the commit and its note: the next
@@ -242,6 +245,16 @@ class Publisher:
                 extra=fields(
                     model=row.model, threshold=row.threshold, before=row.before, after=row.after
                 ),
+            )
+
+    def _weigh_quarantine(self) -> None:
+        """Say what the quarantined vectors would make, where they or a declaration changed."""
+        quarantine = self._table.quarantine
+        seen = (quarantine.change_count, self._last_declaration)
+        if seen != self._quarantine_seen:
+            self._quarantine_seen = seen
+            self.quarantined_flop = self._totals.quarantined_flop(
+                (row, self._table.record(row.key.record)) for row in quarantine.held()
             )
 
     def _note_agreements(self, snapshot: TotalsSnapshot) -> None:

@@ -47,6 +47,8 @@ class QuarantineTable:
         self._held: Counter[str] = Counter()
         self._held_count = 0
         self._uncommitted: dict[Key, QuarantinedVector] = {}
+        self.change_count = 0
+        """How often any row changed: who derives something from the rows need not look in vain."""
         self.overflow_count = 0
         """Vectors that were refused because too many keys were held already."""
 
@@ -62,9 +64,9 @@ class QuarantineTable:
             if known is None or _age(row) > _age(known):
                 self._put(row, node)
 
-    def rows(self) -> list[QuarantinedVector]:
-        """All rows, released ones too."""
-        return list(self._rows.values())
+    def held(self) -> list[QuarantinedVector]:
+        """The newest quarantined vectors that nobody released."""
+        return [row for row in self._rows.values() if not row.released]
 
     def held_count(self) -> int:
         """Keys whose newest quarantined vector nobody released."""
@@ -137,6 +139,7 @@ class QuarantineTable:
         change = (not row.released) - (before is not None and not before.released)
         self._held[node] += change
         self._held_count += change
+        self.change_count += 1
         self._rows[row.key] = row
         self._nodes[row.key] = node
 

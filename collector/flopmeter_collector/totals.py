@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
-from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
 from flopmeter_collector.residual import (
     DEFAULT_SILENCE_NS,
     NO_CHARGE,
@@ -166,6 +166,24 @@ class Totals:
                     self._unread.add(run)
                 else:
                     self._replace(row.key, entry, entry.vectors)
+
+    def quarantined_flop(self, rows: Iterable[tuple[QuarantinedVector, DeviceRecord]]) -> int:
+        """Most likely FLOP of quarantined vectors as they were sent; in no total.
+
+        Args:
+            rows: held vectors, each with its device record.
+
+        Returns:
+            FLOP, what the registers of the same keys count included.
+        """
+        flop = 0
+        for row, record in rows:
+            declared = self._declarations.get(named_run(row.key.allocation) or "")
+            products = self._weigher.products(
+                row.key, record, (row.vector,), declared=declared, fold=None
+            )
+            flop += figures_of(products[None]).observed.best
+        return flop
 
     def forget_hours(self, run: str | None) -> None:
         """Note that hours of a run were thinned in the ledger: a split one is read anew."""

@@ -31,6 +31,7 @@ class ServiceStatus:
         register_count, forked_register_count: keys held now, and those with two histories.
         quarantined_vector_count: vectors quarantined, repetitions included.
         quarantined_register_count: keys held in quarantine now.
+        quarantined_flop: most likely FLOP of those as they were sent.
         quarantine_overflow_count: vectors refused because the quarantine was full.
         exports_totals: whether the totals of the fleet are among these families.
         commit_count: group commits.
@@ -53,6 +54,7 @@ class ServiceStatus:
     forked_register_count: int = 0
     quarantined_vector_count: int = 0
     quarantined_register_count: int = 0
+    quarantined_flop: int = 0
     quarantine_overflow_count: int = 0
     exports_totals: bool = True
     commit_count: int = 0
@@ -146,6 +148,10 @@ def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int]]:
         "collector_quarantined_registers": (
             "Register keys in quarantine; no figure but this counts them, until one is released.",
             status.quarantined_register_count,
+        ),
+        "collector_quarantined_compute_flop": (
+            "Most likely FLOP of the quarantined vectors as they were sent; in no other figure.",
+            status.quarantined_flop,
         ),
         "forked_registers": (
             "Register keys with two contradicting histories.",

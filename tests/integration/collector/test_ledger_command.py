@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 from flopmeter.cli import main
 from flopmeter_collector import backends
+from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.collector import running
 from support.ingest import hourly, key, report, stream, vector
+from support.postgres import shared_server
 
 IMPOSSIBLE = vector(5, TENSOR_MEGACYCLES=2**40)
 
@@ -311,3 +314,61 @@ def test_there_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ):
         assert "there is no ledger" in said(capsys, *arguments, "--ledger", url, code=64)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The same acts and checks on a PostgreSQL ledger; copies are its own tools' business."""
+    url = shared_server().create(f"ledger_{secrets.token_hex(8)}")
+
+    async def scenario() -> None:
+        async with running(tmp_path, ledger=url) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            vectors = [
+                KeyedVector(key(), 99, vector(7200)),
+                KeyedVector(key(phase=1), 5, IMPOSSIBLE),
+            ]
+            rows = [hourly(hour, hour + 1, vector(100 * hour + 100)) for hour in range(30)]
+            await sender.exchange(sender.writer.report(report(vectors, hours=rows)))
+            await app.evaluate_now()
+            (row,) = document(capsys, "quarantine", "list", "--ledger", url)["quarantine"]
+            who = ["--ledger", url, "--reason", "x"]
+            release = ["ledger", "quarantine", "release", row["name"], *who]
+            assert await asyncio.to_thread(main, release) == 0
+            assert await asyncio.to_thread(main, ["run", "end", "a", *who]) == 0
+            await app.evaluate_now()
+            assert app.table.branches(key(phase=1))[0].vector == IMPOSSIBLE
+            assert await app._publisher.thin(before_ns=10**18) == 28
+            await app.evaluate_now()
+
+    asyncio.run(scenario())
+    capsys.readouterr()
+    assert said(capsys, "verify", "--ledger", url) == "the ledger is whole\n"
+    assert said(capsys, "rebuild", "--ledger", url) == "totals and states come out the same\n"
+    with contextlib.closing(backends.read(url)) as opened_ledger:
+        kept = [(row.hour, row.first_hour) for row in opened_ledger.hours("run:a")]
+    assert kept == [(23, 0), (29, 24)]
+    who = ["--ledger", url, "--reason", "x"]
+    assert "pg_basebackup" in said(capsys, "backup", str(tmp_path / "b"), "--ledger", url, code=64)
+    assert "on a server" in said(capsys, "restore", str(tmp_path / "b"), *who, code=64)
+
+
+def test_quarantined_work_stands_beside(tmp_path: Path) -> None:
+    """What a quarantined vector would make is told apart, until it is released into the totals."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            await sender.send(5, IMPOSSIBLE)
+            published = await app.evaluate_now()
+            assert published.snapshot.runs == ()
+            beside = app._status().quarantined_flop
+            assert beside > 0
+            name = quarantine_name(key())
+            arguments = ["release", name, "--ledger", str(tmp_path / "ledger.db"), "--reason", "x"]
+            await asyncio.to_thread(main, ["ledger", "quarantine", *arguments])
+            published = await app.evaluate_now()
+            (run,) = published.snapshot.runs
+            assert run.account.figures.total.best == beside
+            assert app._status().quarantined_flop == 0
+
+    asyncio.run(scenario())

@@ -31,7 +31,7 @@ def test_the_newest_stays_whoever_comes_first() -> None:
     for order in itertools.permutations(vectors):
         table = QuarantineTable()
         assert all(hold(table, each) for each in order)
-        (row,) = table.rows()
+        (row,) = table.held()
         assert (row.sequence, row.vector) == (2, vector(6))
         assert table.held_count() == 1
 
@@ -73,7 +73,7 @@ def test_a_release_makes_place(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.held_count() == 0
     assert hold(table, keyed(1, 1, phase=1))
     assert not hold(table, keyed(2, 1))
-    assert [row.released for row in table.rows()] == [4, 0]
+    assert [row.key.phase for row in table.held()] == [1]
 
 
 def test_a_release_names_one_vector() -> None:
