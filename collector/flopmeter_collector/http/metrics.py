@@ -314,6 +314,12 @@ def _ledger_families(snapshot: TotalsSnapshot, status: ServiceStatus) -> Iterato
         "Unix time the totals were taken at.",
         [("", decimal(snapshot.as_of_ns, digits=9))],
     )
+    yield Family(
+        "flopmeter_collector_quarantined_compute_flop",
+        "gauge",
+        "Most likely FLOP of the quarantined vectors as they were sent; in no other figure.",
+        [("", str(status.quarantined_flop))],
+    )
     if snapshot.position is not None:
         yield Family(
             "flopmeter_ledger_commit_number",

@@ -149,10 +149,6 @@ def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int]]:
             "Register keys in quarantine; no figure but this counts them, until one is released.",
             status.quarantined_register_count,
         ),
-        "collector_quarantined_compute_flop": (
-            "Most likely FLOP of the quarantined vectors as they were sent; in no other figure.",
-            status.quarantined_flop,
-        ),
         "forked_registers": (
             "Register keys with two contradicting histories.",
             status.forked_register_count,
