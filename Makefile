@@ -86,6 +86,10 @@ bench: venv-dev ## Measure the budgets beside their peers, in one run; writes bu
 journal-days: venv-dev ## Size of an agent's memory after 90 virtual days without a collector, and after 10,000 starts
 	@$(BIN)/python tests/bench/journal_days.py
 
+.PHONY: faults
+faults: venv-dev ## Real faults against real processes; writes docs/faults.md (CASE=failover: one; root, Debian 12)
+	@$(BIN)/python tests/faults/run.py $(CASE)
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard

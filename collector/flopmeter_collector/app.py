@@ -58,6 +58,9 @@ from flopmeter_proto.link import Dial
 
 logger = logging.getLogger(__name__)
 
+LONGEST_COMMIT_S = 10.0
+"""A commit that takes longer is said on /readyz: senders wait for their answers."""
+
 CONFIRMED_FOR_S = 15
 """How long a collector may show fleet totals after it last heard that it leads: the server frees a
 silent session's lock no sooner."""
@@ -205,7 +208,13 @@ class CollectorApp:
         )
 
     def _not_ready(self) -> str:
-        return str(self._committer.failure or self._committer.waiting or self._away or self._stuck)
+        said = self._committer.failure or self._committer.waiting or self._away or self._stuck
+        if not said and self._committer.under_way_s > LONGEST_COMMIT_S:
+            return (
+                f"a commit has been waiting for {self._committer.under_way_s:.0f} s: the ledger's "
+                "disk or its synchronous standby does not answer; see the server"
+            )
+        return str(said)
 
     async def wait_failed(self) -> FlopmeterError:
         """Wait until the collector can serve no longer, and say why."""

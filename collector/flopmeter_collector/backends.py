@@ -15,7 +15,7 @@ from types import ModuleType
 from urllib.parse import urlsplit
 
 from flopmeter_collector.ledger import sqlite
-from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger
+from flopmeter_collector.ledger.base import AuditRow, Declaration, Finding, Ledger
 from flopmeter_collector.ledger.sqlite import Copy as Copy
 from flopmeter_collector.ledger.tables import SqlTables
 from flopmeter_collector.registers import join_branches
@@ -163,3 +163,24 @@ def _for_declaring(url: str) -> SqlTables:
     if is_server(url):
         return _postgres().open_for_declaring(url)  # type: ignore[no-any-return]
     return sqlite.open_for_declaring(ledger_path(url))
+
+
+def examine(url: str, *, patroni: str = "") -> list[Finding]:
+    """Whether the settings of a ledger's storage give what flopmeter promises of it.
+
+    Args:
+        url: the ledger.
+        patroni: base URL of one member's Patroni; empty where there is none.
+
+    Raises:
+        UsageError: there is no such ledger, or Patroni is named for a file.
+        StorageError, DataError, UnreachableError: it cannot be looked at.
+    """
+    if is_server(url):
+        return list(_postgres().examine(url, patroni))
+    path = ledger_path(url)
+    if patroni:
+        raise UsageError(f"{path} is a file; --patroni goes with a PostgreSQL ledger")
+    if not path.exists():
+        raise UsageError(f"there is no ledger at {path}; name one with --ledger")
+    return list(sqlite.examine(path))

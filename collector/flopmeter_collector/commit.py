@@ -61,6 +61,7 @@ class Committer:
         self._failure: FlopmeterError | None = None
         self.waiting: LedgerBusyError | None = None
         """Why the commit under way is tried again and again; None while none is."""
+        self._begun_s: float | None = None
         self.failed: asyncio.Future[FlopmeterError] | None = None
         self.commit_count = 0
 
@@ -68,6 +69,13 @@ class Committer:
     def failure(self) -> FlopmeterError | None:
         """Why nothing is committed any more; None while all is well."""
         return self._failure
+
+    @property
+    def under_way_s(self) -> float:
+        """For how long the commit under way has been, in s; 0 while none is."""
+        if self._begun_s is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._begun_s
 
     def start(self) -> None:
         """Begin to commit, on the running event loop."""
@@ -134,6 +142,7 @@ class Committer:
     async def _commit(self, batch: Batch) -> LedgerPosition:
         """Commit a batch, as often as it takes."""
         loop = asyncio.get_running_loop()
+        self._begun_s = loop.time()
         while True:
             try:
                 position = await loop.run_in_executor(self._thread, self._ledger.commit, batch)
@@ -147,7 +156,7 @@ class Committer:
                 continue
             if self.waiting is not None:
                 logger.info("the ledger takes commits again")
-            self.waiting = None
+            self.waiting = self._begun_s = None
             self.commit_count += 1
             return position
 

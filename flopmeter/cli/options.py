@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,12 +65,18 @@ def read_settings(
     )
 
 
+_PASSWORD = re.compile(r"(^\w+://[^:/@]*):[^/]*@")
+"""Whatever stands between a URL's user and its host."""
+
+
 def printable(setting: object) -> object:
     """A setting as a plain JSON value."""
     if isinstance(setting, tuple):
         return [printable(item) for item in setting]
     if isinstance(setting, Path | enum.StrEnum):
         return str(setting)
+    if isinstance(setting, str):
+        return _PASSWORD.sub(r"\1:...@", setting)
     return setting
 
 

@@ -92,7 +92,16 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start again on the same port and data."""
-        self.process = _started(self.folder, self.port, {})
+        deadline = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                self.process = _started(self.folder, self.port, {})
+                return
+            except AssertionError:
+                # Sessions of a killed postmaster take a moment to notice and go.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
 
 def initialise(folder: Path) -> None:

@@ -308,6 +308,23 @@ class Foreign:
     coverage: tuple[Coverage, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the storage's settings give or fail to give.
+
+    Attributes:
+        setting: its name, in the words of the storage.
+        found: its value.
+        good: whether the promise holds with it; None where it cannot be known from here.
+        told: what it gives, or what is lost without it and what to do, in one sentence.
+    """
+
+    setting: str
+    found: str
+    good: bool | None
+    told: str
+
+
 class Ledger(Protocol):
     """Durable storage. All calls are made from one thread at a time.
 

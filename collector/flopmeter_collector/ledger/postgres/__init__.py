@@ -19,8 +19,11 @@ from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.ledger.postgres.merge import JoinBranches
 from flopmeter_collector.ledger.postgres.schema import bring_up, check_not_newer, schema_version
 from flopmeter_collector.ledger.postgres.server import Access, Server, storage
+from flopmeter_collector.ledger.postgres.settings import examine
 from flopmeter_collector.ledger.postgres.store import PostgresLedger
 from flopmeter_core.errors import NotPermittedError, UsageError
+
+__all__ = ["examine", "open_for_collecting", "open_for_declaring", "open_for_reading"]
 
 
 def open_for_collecting(

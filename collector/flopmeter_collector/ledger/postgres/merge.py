@@ -45,10 +45,13 @@ _STAGED = {
 
 def prepare(connection: Statements) -> None:
     """Make a session's temporary tables; they are empty at the end of each transaction."""
-    for table, columns in _STAGED.items():
-        # What the ledger sorts byte by byte must not meet another order here.
-        columns = columns.replace(" text", ' text COLLATE "C"')
-        connection.execute(f"CREATE TEMPORARY TABLE {table} ({columns}) ON COMMIT DELETE ROWS")
+    with connection.raw.transaction():
+        # Nothing of them is to outlive the session: no standby has to have them.
+        connection.execute("SET LOCAL synchronous_commit TO local")
+        for table, columns in _STAGED.items():
+            # What the ledger sorts byte by byte must not meet another order here.
+            columns = columns.replace(" text", ' text COLLATE "C"')
+            connection.execute(f"CREATE TEMPORARY TABLE {table} ({columns}) ON COMMIT DELETE ROWS")
 
 
 def add_keys(connection: Statements, missing: Mapping[Key, int]) -> dict[Key, int]:

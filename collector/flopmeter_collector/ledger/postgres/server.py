@@ -110,7 +110,16 @@ class Server:
         except psycopg.OperationalError as error:
             _refuse_connection(self.name, error)
         self.settle(connection, _SESSION)
+        if self.access is not Access.READ:
+            self._wait_for_disks(connection)
         return connection
+
+    def _wait_for_disks(self, connection: psycopg.Connection[Any]) -> None:
+        """An acknowledgement means durable, whatever the server does by default."""
+        with storage(self.name, "open"):
+            found = connection.execute("SHOW synchronous_commit").fetchone()
+        if found is not None and found[0] in ("off", "local", "remote_write"):
+            self.settle(connection, {"synchronous_commit": "on"})
 
     def settle(self, connection: psycopg.Connection[Any], settings: Mapping[str, str]) -> None:
         """Set what the session needs; an engine that lacks a setting goes without."""

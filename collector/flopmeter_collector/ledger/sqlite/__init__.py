@@ -28,6 +28,7 @@ from flopmeter_collector.ledger.sqlite.schema import (
     schema_version,
     transaction,
 )
+from flopmeter_collector.ledger.sqlite.settings import examine as examine
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.errors import NotPermittedError, UsageError
 from flopmeter_core.units import REGISTER_LIMIT

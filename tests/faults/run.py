@@ -1,0 +1,105 @@
+"""Real faults against real processes, too long for every run of the suite.
+
+Owns: the list of cases, docs/faults.md and standard output.
+May touch: everything the cases touch, and docs/faults.md.
+Called by ``make faults`` (``CASE=failover``: one of them). Exit 1 when a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+from faults import failover, takeover  # noqa: E402
+
+
+class Outcome(Protocol):
+    """What a case measured."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether what is promised held."""
+
+    def rows(self) -> Iterable[tuple[str, str, str]]:
+        """Lines of the page: what, measured, promised."""
+
+
+CASES: dict[str, tuple[str, Callable[[], Outcome]]] = {
+    "failover": (
+        "The primary of three PostgreSQL servers under Patroni (strict synchronous mode; "
+        f"{failover.settings()}) is killed with its Patroni by SIGKILL, while nodes report every "
+        "5 s to two collectors.",
+        failover.measure,
+    ),
+    "takeover": (
+        "Of two collectors on one PostgreSQL ledger the one that leads is killed; of the next two "
+        "it is stopped, and later let run on.",
+        takeover.measure,
+    ),
+}
+"""Name: what is done, and the measurement."""
+
+BEGIN, END = "<!-- {} begins -->", "<!-- {} ends -->"
+
+PAGE = """# Real faults
+
+`make faults` runs each case against real processes and writes this page.
+`make faults CASE=NAME` runs one of them and replaces its part.
+The simulated ones are in [simulation.md](simulation.md).
+"""
+
+
+def part(name: str, told: str, outcome: Outcome, seconds: float) -> str:
+    """One case's part of the page."""
+    day = datetime.datetime.now(datetime.UTC).date()
+    lines = [
+        BEGIN.format(name),
+        f"## {name}",
+        "",
+        told,
+        f"Measured {day} on {os.cpu_count()} cores, Python {platform.python_version()}, in "
+        f"{seconds:.0f} s.",
+        "",
+        "| what | measured | promised |",
+        "|---|---|---|",
+        *(f"| {what} | {found} | {promised} |" for what, found, promised in outcome.rows()),
+        END.format(name),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def placed(page: str, name: str, text: str) -> str:
+    """The page with a case's part in its place, or at the end."""
+    begin, end = BEGIN.format(name), END.format(name) + "\n"
+    if begin not in page:
+        return f"{page.rstrip()}\n\n{text}"
+    return page[: page.index(begin)] + text + page[page.index(end) + len(end) :]
+
+
+def main(names: list[str]) -> int:
+    """Run cases, print, write."""
+    target = TESTS.parent / "docs" / "faults.md"
+    kept = True
+    for name in names or list(CASES):
+        told, measure = CASES[name]
+        began = time.monotonic()
+        outcome = measure()
+        text = part(name, told, outcome, time.monotonic() - began)
+        print(text)
+        page = target.read_text() if target.exists() else PAGE
+        target.write_text(placed(page, name, text))
+        kept &= outcome.kept
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
