@@ -19,8 +19,6 @@ import os
 import threading
 import time
 import types
-from collections.abc import Sequence
-from typing import Literal
 
 from flopmeter.sdk import launch
 from flopmeter.sdk.channel import Channel
@@ -31,8 +29,14 @@ SEND_PERIOD_S = 1.0
 MAXIMUM_STRETCHES = 64
 """Stretches in one message; of a process that went back more often, the oldest were sent before."""
 
-Scope = Literal["global", "rank"]
-Quantity = Literal["model", "executed"]
+TYPE_CHECKING = False  # type checkers take it for true; `typing` itself costs milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    Scope = Literal["global", "rank"]
+    Quantity = Literal["model", "executed"]
+
 _Track = tuple[str, int, str, str]
 """Scope, rank, quantity and number format: what one message is about."""
 _Place = tuple[str, str, str, int]
