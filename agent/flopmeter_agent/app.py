@@ -34,6 +34,7 @@ from flopmeter_agent.scenario import ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.simulated import SimulatedSensor
 from flopmeter_agent.sensors.table import DcgmSource, choose
+from flopmeter_agent.volatile import volatility
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
@@ -82,12 +83,31 @@ class LoopSource:
         self._loop = loop
 
     async def next_report(self) -> Report | None:
-        """Sync the journal and collect what is not acknowledged."""
-        return await asyncio.to_thread(self._loop.report)
+        """Sync the journal and collect what is not acknowledged; None while the disk fails.
+
+        What is not durable does not leave; the registers in memory go on, and the collector sees
+        a node that is silent.
+        """
+        try:
+            return await asyncio.to_thread(self._loop.report)
+        except StorageError as error:
+            note_disk_failure(self._loop, error)
+            return None
 
     async def acknowledge(self, answer: Answer) -> None:
         """Hand an answer to the loop."""
         self._loop.acknowledge(answer)
+
+
+def note_disk_failure(loop: AgentLoop, error: StorageError) -> None:
+    """Count it, and say it where the disk worked until now."""
+    if not loop.counters.disk_fails:
+        logger.error(
+            "the state cannot be kept; metering goes on in memory and nothing is sent",
+            extra=fields(reason=str(error)),
+        )
+    loop.counters.disk_fails = True
+    loop.counters.journal_failures += 1
 
 
 class AgentApp:
@@ -125,9 +145,7 @@ class AgentApp:
         if not chosen.sensor.simulated:
             host_lock = HostLock()
             self._teardown.callback(host_lock.release)
-        files = {name: open_file(config.state, name) for name in STATE_NAMES}
-        for file in files.values():
-            self._teardown.callback(file.close)
+        files = self._open_files(config.state)
         parts = parse_device_table(builtin_table("devices.toml"))
         phases = PhaseBook(self._sample_now.set)
         self.loop = AgentLoop(
@@ -171,11 +189,25 @@ class AgentApp:
             ),
         )
 
+    def _open_files(self, folder: Path) -> dict[str, OsBlockFile]:
+        """The files of the agent's memory; a folder that may not last is said so."""
+        self.volatility = volatility(folder)
+        if self.volatility:
+            logger.warning("the state folder may not last", extra=fields(reason=self.volatility))
+        files = {name: open_file(folder, name) for name in STATE_NAMES}
+        for file in files.values():
+            self._teardown.callback(file.close)
+        return files
+
     def _serve_metrics(self, listen: str, claims: ClaimBook | None) -> None:
         # Off by default: an agent without metrics of its own never loads the library.
         from flopmeter_agent import exposition
 
-        self._teardown.enter_context(exposition.serve(listen, self.loop, self._link.state, claims))
+        self._teardown.enter_context(
+            exposition.serve(
+                listen, self.loop, self._link.state, claims, lasting=not self.volatility
+            )
+        )
 
     def _claiming(
         self, config: AgentConfig, clock: Clock, phases: PhaseBook, *, simulated: bool
@@ -237,11 +269,13 @@ class AgentApp:
             await asyncio.wait_for(stop.wait(), self._config.report_period_s)
 
     def _sync_when_due(self) -> None:
-        """Once a report period, so that a power cut during an outage costs no more than that."""
-        samples_per_report = max(
-            1, round(self._config.report_period_s / self._config.sample_period_s)
-        )
-        if self.loop.counters.samples % samples_per_report == 0:
+        """Once a report period, so that a power cut during an outage costs no more than that.
+
+        A report syncs as well: while a stream is open this leaves it to the reports, and waits for
+        them one sample longer.
+        """
+        samples_per_report = round(self._config.report_period_s / self._config.sample_period_s)
+        if self.loop.unsynced_samples >= max(1, samples_per_report) + self._link.state.connected:
             self.loop.sync()
 
     def _sample_until_stopped(self, fail: Callable[[], object]) -> None:
@@ -254,6 +288,9 @@ class AgentApp:
             try:
                 self.loop.sample()
                 self._sync_when_due()
+            except StorageError as error:
+                # Resolution may be lost, work never: registers and counters go on without the disk.
+                note_disk_failure(self.loop, error)
             except FlopmeterError as error:
                 self.failure = error
             except Exception as error:

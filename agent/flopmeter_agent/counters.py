@@ -22,5 +22,24 @@ class LoopCounters:
     samples: int = 0
     reports: int = 0
     refused_vectors: int = 0
+    journal_failures: int = 0
+    disk_fails: bool = False
     suspects: Suspects = field(default_factory=Suspects)
     failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSummary:
+    """What is kept of ended incarnations.
+
+    Attributes:
+        registers: final vectors.
+        waiting: whether one that ended finds no room.
+        room_made: what gave way since the start, in registers or periods: vectors the ledger has
+            that went before their 90 days, unsent ones added up by user, and users of a device that
+            share its overflow.
+    """
+
+    registers: int
+    waiting: bool
+    room_made: dict[str, int]

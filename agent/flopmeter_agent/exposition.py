@@ -34,8 +34,16 @@ _DEVICE_SECONDS = {
 class AgentMetrics(Collector):
     """Turns an agent's counters into metric families at each scrape."""
 
-    def __init__(self, loop: AgentLoop, link: LinkState, claims: ClaimBook | None = None) -> None:
-        """Show a loop, its link, and the claims where any are taken."""
+    def __init__(
+        self,
+        loop: AgentLoop,
+        link: LinkState,
+        claims: ClaimBook | None = None,
+        *,
+        lasting: bool = True,
+    ) -> None:
+        """Show a loop, its link, the claims where any are taken, and whether the state lasts."""
+        self._lasting = lasting
         self._loop = loop
         self._link = link
         self._claims = claims
@@ -64,6 +72,7 @@ class AgentMetrics(Collector):
             "Registers the collector refused.",
             value=counters.refused_vectors,
         )
+        yield from self._memory_families()
         suspect = CounterMetricFamily(
             "flopmeter_suspect_readings",
             "Readings that were doubted, by check; their time is suspect or unobserved.",
@@ -79,6 +88,37 @@ class AgentMetrics(Collector):
         )
         yield from self._claim_families()
         yield from self._device_families()
+
+    def _memory_families(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "flopmeter_journal_failures",
+            "Times the state could not be kept; metering went on in memory.",
+            value=self._loop.counters.journal_failures,
+        )
+        yield GaugeMetricFamily(
+            "flopmeter_state_lasting",
+            "Whether the state folder is on a disk that outlives host and container.",
+            value=float(self._lasting),
+        )
+        kept = self._loop.closed_summary()
+        yield GaugeMetricFamily(
+            "flopmeter_closed_registers",
+            "Final vectors of ended incarnations that are kept.",
+            value=kept.registers,
+        )
+        yield GaugeMetricFamily(
+            "flopmeter_incarnation_waiting",
+            "Whether an ended incarnation finds no room: new users fold, or nothing is metered.",
+            value=float(kept.waiting),
+        )
+        room = CounterMetricFamily(
+            "flopmeter_room_made",
+            "Registers and periods that gave way for want of room, by what was done.",
+            labels=["step"],
+        )
+        for step, count in kept.room_made.items():
+            room.add_metric([step], count)
+        yield room
 
     def _claim_families(self) -> Iterator[Metric]:
         counters = self._claims.counters if self._claims is not None else ClaimCounters()
@@ -132,7 +172,12 @@ class AgentMetrics(Collector):
 
 @contextlib.contextmanager
 def serve(
-    listen: str, loop: AgentLoop, link: LinkState, claims: ClaimBook | None = None
+    listen: str,
+    loop: AgentLoop,
+    link: LinkState,
+    claims: ClaimBook | None = None,
+    *,
+    lasting: bool = True,
 ) -> Iterator[int]:
     """Serve the metrics on ``host:port`` until the context ends; yields the port.
 
@@ -141,7 +186,7 @@ def serve(
     """
     host, _, port = listen.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(AgentMetrics(loop, link, claims))
+    registry.register(AgentMetrics(loop, link, claims, lasting=lasting))
     try:
         server, thread = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
     except (ValueError, OSError) as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator
 from flopmeter_agent.closed import ClosedRegisters
-from flopmeter_agent.counters import LoopCounters
+from flopmeter_agent.counters import ClosedSummary, LoopCounters
 from flopmeter_agent.delivery import Delivery
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
@@ -143,7 +143,7 @@ class AgentLoop:
         self._past = Past(closed, clock, incarnation, new_incarnation)
         self._quarantine_renewal_ns = 0
         self._ended_totals: dict[str, list[int]] = {}
-        self._synced_ns: int | None = None
+        self._synced_samples = 0
         self._devices_listed_ns: int | None = None
         self._lock = threading.Lock()
         # Registers hold more than the journal: nothing of it may leave, or the next incarnation
@@ -267,9 +267,9 @@ class AgentLoop:
             self._sync()
 
     @property
-    def synced_ns(self) -> int | None:
-        """Monotonic time of the newest sync in ns; None before the first."""
-        return self._synced_ns
+    def unsynced_samples(self) -> int:
+        """Samples since the newest sync."""
+        return self.counters.samples - self._synced_samples
 
     def close_hour(self) -> None:
         """Close the running hour too, so that its vectors can be reported: the agent stops."""
@@ -338,6 +338,11 @@ class AgentLoop:
                 key: Register(list(each.units), list(each.carry), each.sequence)
                 for key, each in opened.items()
             }
+
+    def closed_summary(self) -> ClosedSummary:
+        """What is kept of ended incarnations, for the agent's metrics."""
+        with self._lock:
+            return self._past.summary(self._accumulator.overflowed)
 
     def device_totals(self) -> dict[str, list[int]]:
         """Registers of this process summed by device, for display."""
@@ -474,7 +479,10 @@ class AgentLoop:
         # An open state builds on the closed ones: it may not outlive them.
         self._closed.sync()
         self._journal.sync()
-        self._synced_ns = self._clock.monotonic_ns()
+        self._synced_samples = self.counters.samples
+        if self.counters.disk_fails:
+            self.counters.disk_fails = False
+            logger.warning("the state is kept again")
 
     def _note_sent(self, keys: set[Key]) -> None:
         """Keep durably what a collector may come to know."""

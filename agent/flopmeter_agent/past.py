@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from flopmeter_agent.closed import ClosedRegisters, incarnation_after
+from flopmeter_agent.counters import ClosedSummary
 from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import StorageError
@@ -76,6 +77,20 @@ class Past:
             return self._new_incarnation()
         self._drawn += 1
         return incarnation_after(self._first_incarnation, f"renewed/{self._drawn}")
+
+    def summary(self, overflowed: int) -> ClosedSummary:
+        """What is kept of ended incarnations, for the agent's metrics.
+
+        Args:
+            overflowed: periods of running incarnations that went to a device's overflow.
+        """
+        done = self._closed.counters
+        room_made = {
+            "let_go_early": done.let_go_early,
+            "added_up": done.added_up,
+            "overflow": done.overflowed + overflowed,
+        }
+        return ClosedSummary(len(self._closed), bool(self.waiting), room_made)
 
     @property
     def worth_trying(self) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from flopmeter import cli
 from flopmeter_agent import scenario
 from flopmeter_agent.config import AgentConfig
-from flopmeter_agent.counters import LoopCounters
+from flopmeter_agent.counters import ClosedSummary, LoopCounters
 from flopmeter_agent.exposition import AgentMetrics
 from flopmeter_collector.alerts import transitions
 from flopmeter_collector.config import CollectorConfig
@@ -61,6 +61,9 @@ class _Loop:
     """As much of an agent's loop as its metrics read."""
 
     counters = LoopCounters()
+
+    def closed_summary(self) -> ClosedSummary:
+        return ClosedSummary(0, False, {"overflow": 0})
 
     def device_totals(self) -> dict[str, list[int]]:
         return {"GPU-0": [0] * COMPONENT_COUNT}

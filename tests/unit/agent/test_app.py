@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.app import AgentApp, choose_sensor, open_file
+from flopmeter_agent.app import AgentApp, LoopSource, choose_sensor, open_file
 from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.journal import Journal
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
@@ -77,3 +79,95 @@ def test_the_agents_own_estimate_rides_along(tmp_path: Path) -> None:
         app.close()
     assert report is not None
     assert "run:atlas-pretrain" in report.display_flop
+
+
+def an_app(folder: Path) -> AgentApp:
+    """An agent of the demonstration's first node; no collector is there."""
+    began_ns = SystemClock().wall_ns() - 20 * NS_PER_S
+    config = AgentConfig(
+        sensor="simulated",
+        scenario=SCENARIO,
+        scenario_epoch=began_ns,
+        node="n0",
+        state=folder,
+        claims_socket="",
+        sample_period_s=1.0,
+        report_period_s=10.0,
+    )
+    return AgentApp(config, SystemClock())
+
+
+@pytest.mark.parametrize(("connected", "syncs"), [(False, 10), (True, 9)])
+def test_an_outage_is_synced_once_a_report_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connected: bool, syncs: int
+) -> None:
+    """Ten samples a report: a sync at every tenth; a stream that is open gets one sample more."""
+    app = an_app(tmp_path)
+    made: list[int] = []
+    whole = app.loop.sync
+
+    def sync() -> None:
+        made.append(1)
+        whole()
+
+    monkeypatch.setattr(app.loop, "sync", sync)
+    app._link.state.connected = connected
+    for _ in range(100):
+        app.loop.sample()
+        app._sync_when_due()
+    app.close()
+    assert len(made) == syncs
+
+
+def test_a_report_makes_the_sync_of_its_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While reports leave, no other sync is made."""
+    app = an_app(tmp_path)
+    made: list[int] = []
+    monkeypatch.setattr(app.loop, "sync", lambda: made.append(1))
+    app._link.state.connected = True
+    for number in range(100):
+        app.loop.sample()
+        app._sync_when_due()
+        if number % 10 == 9:
+            assert app.loop.report() is not None
+    app.close()
+    assert made == []
+
+
+def test_a_disk_that_fails_ends_no_metering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is sent while the state cannot be kept; it is said once, and when it is over."""
+    app = an_app(tmp_path)
+    source = LoopSource(app.loop)
+    app.loop.sample()
+    whole = Journal.write
+    fails = True
+
+    def write(journal: Journal, payload: bytes) -> None:
+        if fails:
+            raise StorageError("the journal cannot be written")
+        whole(journal, payload)
+
+    monkeypatch.setattr(Journal, "write", write)
+    rounds = iter(range(4))
+
+    def wait(_: float) -> None:
+        nonlocal fails
+        if next(rounds) == 2:
+            assert asyncio.run(source.next_report()) is None
+            fails = False
+            app._stop_sampling.set()
+
+    monkeypatch.setattr(app._sample_now, "wait", wait)
+    app._sample_until_stopped(lambda: pytest.fail("the agent ended"))
+    assert app.failure is None
+    assert app.loop.counters.journal_failures == 4
+    report = asyncio.run(source.next_report())
+    assert report is not None
+    app.close()
+    said = [record.message for record in caplog.records if "state" in record.message]
+    assert sum("cannot be kept" in sentence for sentence in said) == 1
+    assert sum("is kept again" in sentence for sentence in said) == 1
