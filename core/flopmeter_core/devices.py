@@ -276,6 +276,10 @@ class DeviceTable:
         sm_count = row.profiles[profile_of(record.product_name)]
         return replace(part, sm_count=sm_count, standings=standings)
 
+    def has_profile(self, record: DeviceRecord) -> bool:
+        """Whether an instance's SM count is known by its profile, where it does not say it."""
+        return self._mig_row(self._whole(record), record) is not None
+
     def contradiction(self, record: DeviceRecord) -> str:
         """What a device says otherwise than the table; "" where they agree or one says nothing.
 

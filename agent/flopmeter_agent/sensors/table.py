@@ -262,7 +262,8 @@ def _exporter(request: _Request, listed: Mapping[str, DeviceRecord]) -> DcgmSens
     from flopmeter_agent.sensors.dcgm import DcgmSensor, Endpoint
 
     source = request.dcgm
-    if source.part and source.part not in parse_device_table(builtin_table("devices.toml")).by_id:
+    parts = parse_device_table(builtin_table("devices.toml"))
+    if source.part and source.part not in parts.by_id:
         raise UsageError(
             f"dcgm_part {source.part!r} is no part of the device table; "
             "flopmeter device list shows them"
@@ -276,6 +277,7 @@ def _exporter(request: _Request, listed: Mapping[str, DeviceRecord]) -> DcgmSens
         part=source.part,
         # Another host's addresses say nothing of this host's bus.
         on_bus=lambda: {**(request.on_bus() if endpoint.on_this_host else {}), **listed},
+        profile_known=parts.has_profile,
     )
 
 

@@ -6,9 +6,9 @@ Called by sensor.
 
 A device is what the label UUID names. With MIG the exporter repeats it in one line for each
 instance (label GPU_I_ID): what they say of power, energy and clock is the whole board's and is
-taken once; their activity is that of a part of the SMs, which the exporter does not count, so it is
-left out. Several pods that share a device repeat its lines too (dcgm-exporter 587): equal ones are
-one, and lines that contradict each other are nobody's measurement.
+taken once; their activity is that of a part of the SMs, so it is kept by instance. Several pods
+that share a device repeat its lines too (dcgm-exporter 587): equal ones are one, and lines that
+contradict each other are nobody's measurement.
 """
 
 from __future__ import annotations
@@ -35,6 +35,21 @@ _LONGEST_LABEL = 128
 
 
 @dataclass(slots=True)
+class Part:
+    """One MIG instance of a device.
+
+    Attributes:
+        profile: as the exporter names it, such as ``1g.10gb``.
+        quantities: its activities in ppm; blanks and contradictions are absent.
+        offered: the activities there is a line for.
+    """
+
+    profile: str
+    quantities: dict[Component, int] = field(default_factory=dict)
+    offered: set[Component] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class Seen:
     """One device in one exposition.
 
@@ -45,7 +60,7 @@ class Seen:
         offered: the quantities there is a line for, blank or not.
         blanks: families that figures are made of and whose value is blank.
         contradictions: families with lines that contradict each other.
-        instances: MIG instances whose activity was left out.
+        parts: the MIG instances by their number, where no line speaks of the whole device.
         stamp_ms: the newest of the lines' own time stamps; None where they have none.
         content: every value as written, to tell a new collection from an old one.
     """
@@ -56,7 +71,7 @@ class Seen:
     offered: set[Quantity] = field(default_factory=set)
     blanks: list[str] = field(default_factory=list)
     contradictions: list[str] = field(default_factory=list)
-    instances: set[str] = field(default_factory=set)
+    parts: dict[str, Part] = field(default_factory=dict)
     stamp_ms: int | None = None
     content: tuple[tuple[str, str, str], ...] = ()
 
@@ -95,11 +110,15 @@ def _seen(device: str, samples: Iterable[Sample], helps: Mapping[str, str]) -> S
     for name, known in FIELDS.items():
         if known.quantity in seen.offered or name not in by_name:
             continue
-        lines = _lines_of_board(seen, by_name[name], activity=isinstance(known.quantity, Component))
+        lines = _lines_of_board(by_name[name], activity=isinstance(known.quantity, Component))
         if not lines:
+            _take_parts(seen, name, by_name[name], helps.get(name, ""))
             continue
         seen.offered.add(known.quantity)
         values = {converted(line.stated, unit_of(known, helps.get(name, ""))) for line in lines}
+        if known.quantity is ENGINE and all(line.labels.get("GPU_I_ID") for line in lines):
+            # Engines of several instances: the device worked if one of them did.
+            values = {max((value for value in values if value is not None), default=None)}
         if len(values) > 1:
             seen.contradictions.append(name)
         elif (stated := values.pop()) is None:
@@ -112,12 +131,29 @@ def _seen(device: str, samples: Iterable[Sample], helps: Mapping[str, str]) -> S
     return seen
 
 
-def _lines_of_board(seen: Seen, lines: list[Sample], *, activity: bool) -> list[Sample]:
+def _take_parts(seen: Seen, name: str, lines: list[Sample], told: str) -> None:
+    """Note an activity of each instance."""
+    known = FIELDS[name]
+    assert isinstance(known.quantity, Component)
+    values: dict[str, set[int | None]] = {}
+    for line in lines:
+        number = line.labels["GPU_I_ID"]
+        seen.parts.setdefault(number, Part(line.labels.get("GPU_I_PROFILE", "")))
+        values.setdefault(number, set()).add(converted(line.stated, unit_of(known, told)))
+    for number, stated in values.items():
+        part = seen.parts[number]
+        if known.quantity in part.offered:
+            continue  # both generations of the name are shown
+        part.offered.add(known.quantity)
+        if len(stated) > 1:
+            seen.contradictions.append(name)
+        elif (share := stated.pop()) is not None:
+            part.quantities[known.quantity] = share
+
+
+def _lines_of_board(lines: list[Sample], *, activity: bool) -> list[Sample]:
     """The lines that speak of the whole device."""
     whole = [line for line in lines if not line.labels.get("GPU_I_ID")]
     if whole:
         return whole
-    if activity:
-        seen.instances.update(line.labels["GPU_I_ID"] for line in lines)
-        return []
-    return lines
+    return [] if activity else lines

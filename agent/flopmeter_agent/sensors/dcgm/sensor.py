@@ -16,10 +16,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flopmeter_agent.sensors.base import Failure, Readout
 from flopmeter_agent.sensors.dcgm.fields import BUSY, CLOCK, ENERGY, ENGINE, MAX_CLOCK, POWER
+from flopmeter_agent.sensors.dcgm.parts import (
+    CLASSES,
+    Known,
+    activity_of,
+    by_parts,
+    missing_of,
+    records_of,
+)
 from flopmeter_agent.sensors.dcgm.scrape import Seen, devices_in
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import DataError, SensorError
@@ -27,14 +35,8 @@ from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.suspicion import Check, Suspicion
 from flopmeter_proto.daemon.clock import Clock
-from flopmeter_proto.daemon.logs import fields
 
 _log = logging.getLogger(__name__)
-
-_CLASSES = frozenset(
-    {Component.TENSOR_MEGACYCLES, Component.HMMA_MEGACYCLES, Component.IMMA_MEGACYCLES}
-)
-"""With these three, matrix work is told apart by class."""
 
 LONGEST_SILENT_COLLECTIONS = 2
 """After so many collection periods without anything new the exporter is taken for frozen."""
@@ -55,6 +57,9 @@ class _Tracked:
         counted_ns: when.
         latest: what the last answer showed.
         waited: how many answers in a row changed since the last reading.
+        parts: its MIG instances by their number, as they were last shown.
+        parts_taken: those that had a reading beside the last one.
+        part_readings: of the last reading.
     """
 
     record: DeviceRecord
@@ -62,6 +67,9 @@ class _Tracked:
     counted_ns: int = 0
     latest: Seen | None = None
     waited: int = 0
+    parts: dict[str, DeviceRecord] = field(default_factory=dict)
+    parts_taken: Mapping[str, DeviceRecord] = field(default_factory=dict)
+    part_readings: tuple[Reading, ...] = ()
 
 
 def _nothing_on_bus() -> Mapping[str, DeviceRecord]:
@@ -83,6 +91,7 @@ class DcgmSensor:
         collect_period_ns: int,
         part: str = "",
         on_bus: Callable[[], Mapping[str, DeviceRecord]] = _nothing_on_bus,
+        profile_known: Known = lambda record: False,
     ) -> None:
         """Touch nothing yet.
 
@@ -94,7 +103,9 @@ class DcgmSensor:
             part: id of the device table's row that stands in where the PCI id is not known.
             on_bus: the accelerators on this host's PCI bus by address, where the exporter is of
                 this host; an exporter shows an address and never an id.
+            profile_known: whether the SM count of a MIG instance's profile is known.
         """
+        self._profile_known = profile_known
         self._node = node
         self._clock = clock
         self._fetch = fetch
@@ -120,13 +131,15 @@ class DcgmSensor:
         if not self._tracked:
             raise SensorError("the exporter shows no GPU; check its list of fields and its rights")
         self._announced = {device: known.record for device, known in self._tracked.items()}
+        for known in self._tracked.values():
+            self._announced |= {record.device: record for record in known.parts.values()}
         return list(self._announced.values())
 
     @property
     def shortfalls(self) -> Mapping[str, str]:
         """By device shown last, why its answer gives no activity to count; "" where it does."""
         return {
-            device: _missing(seen, self._tracked[device].record, _activity(seen))
+            device: self._missing(seen, self._tracked[device].record)
             for device, seen in self._seen.items()
         }
 
@@ -160,7 +173,12 @@ class DcgmSensor:
                 detail = f"blank: {', '.join(seen.blanks)}"
                 suspicions.append(Suspicion(device, Check.SENTINEL, detail))
             if isinstance(outcome, Reading):
-                readings.append(outcome)
+                readings += [outcome, *tracked.part_readings]
+                failures += [
+                    Failure(each.device, "it was found just now; it is read once it is listed")
+                    for each in tracked.parts.values()
+                    if self._announced.get(each.device) != each
+                ]
             else:
                 failures.append(Failure(device, outcome))
         return Readout(tuple(readings), tuple(failures), tuple(suspicions))
@@ -199,6 +217,10 @@ class DcgmSensor:
                 tracked = self._tracked[device] = _Tracked(self._identify(seen, on_bus))
             else:
                 tracked.record = _updated(tracked.record, seen)
+            parts = records_of(tracked.record, seen)
+            # One profile that is not known, and none of them can ever be counted.
+            known = all(map(self._profile_known, parts.values()))
+            tracked.parts = parts if known else {}
         return spacing_ns
 
     def _identify(self, seen: Seen, on_bus: Mapping[str, DeviceRecord]) -> DeviceRecord:
@@ -213,11 +235,6 @@ class DcgmSensor:
             pci_device_id=pci_device_id,
             part="" if pci_device_id else self._part,
         )
-        if seen.instances:
-            _log.warning(
-                "MIG instances are left out: an exporter does not say how many SMs one has",
-                extra=fields(device=seen.device, instances=len(seen.instances)),
-            )
         return _updated(record, seen)
 
     def _is_new(self, tracked: _Tracked, seen: Seen, spacing_ns: int) -> bool:
@@ -262,7 +279,12 @@ class DcgmSensor:
         tracked.counted_ns = self._clock.monotonic_ns()
         said = seen.quantities
         activity = _activity(seen)
-        missing = _missing(seen, tracked.record, activity)
+        missing = self._missing(seen, tracked.record)
+        before, tracked.parts_taken, tracked.part_readings = tracked.parts_taken, {}, ()
+        if tracked.parts and not missing:
+            activity = activity_of(seen)
+            if not first and before != tracked.parts:
+                missing = "its MIG instances are not those of the reading before"
         if not missing:
             evidence = Evidence.DCGM_SAMPLED
         elif ENERGY in said:
@@ -274,6 +296,8 @@ class DcgmSensor:
         if first:
             # Part of what a first value covers may have been counted by an agent before this one.
             activity = {}
+        counts = not (first or missing)
+        tracked.part_readings = self._part_readings(tracked, seen, counts=counts)
         return Reading(
             device=seen.device,
             evidence=evidence,
@@ -287,6 +311,29 @@ class DcgmSensor:
             engine_ppm=said.get(ENGINE),
         )
 
+    def _part_readings(self, tracked: _Tracked, seen: Seen, *, counts: bool) -> tuple[Reading, ...]:
+        """One of each instance, once all are listed; without activity where the GPU is read."""
+        if any(self._announced.get(each.device) != each for each in tracked.parts.values()):
+            return ()
+        tracked.parts_taken = tracked.parts
+        return tuple(
+            Reading(
+                device=record.device,
+                evidence=Evidence.DCGM_SAMPLED,
+                monotonic_ns=tracked.counted_ns,
+                boottime_ns=self._clock.boottime_ns(),
+                activity_ppm=seen.parts[number].quantities if counts else {},
+                clock_khz=seen.quantities.get(CLOCK),
+            )
+            for number, record in tracked.parts.items()
+        )
+
+    def _missing(self, seen: Seen, record: DeviceRecord) -> str:
+        """Why an answer gives no activity to count; empty where it does."""
+        if by_parts(seen):
+            return missing_of(record, seen, self._profile_known)
+        return _missing(seen, record, _activity(seen))
+
 
 def _activity(seen: Seen) -> dict[Component, int]:
     """The activities of an answer, in ppm."""
@@ -298,15 +345,13 @@ def _missing(seen: Seen, record: DeviceRecord, activity: Mapping[Component, int]
     if Component.TENSOR_MEGACYCLES not in activity:
         if seen.contradictions:
             return f"its lines contradict each other: {', '.join(seen.contradictions)}"
-        if seen.instances:
-            return "MIG is on, and the exporter does not say how many SMs an instance has"
         if Component.TENSOR_MEGACYCLES in seen.offered:
             return "its tensor activity is blank"
         return (
             "the exporter shows no tensor activity; add DCGM_FI_PROF_PIPE_TENSOR_ACTIVE to its "
             "fields"
         )
-    if record.tensor_classes and not activity.keys() >= _CLASSES:
+    if record.tensor_classes and not activity.keys() >= CLASSES:
         return "the activity of a tensor class is blank"
     if CLOCK not in seen.quantities:
         return "the exporter shows no SM clock; add DCGM_FI_DEV_SM_CLOCK to its fields"
@@ -322,7 +367,7 @@ def _updated(record: DeviceRecord, seen: Seen) -> DeviceRecord:
         driver_version=seen.labels.get(_DRIVER_LABEL, record.driver_version),
         max_sm_clock_mhz=highest_khz // 1_000 if 0 < highest_khz < 10**7 else 0,
         energy_scope=EnergyScope.GPU if measures_energy else EnergyScope.NONE,
-        tensor_classes=seen.offered >= _CLASSES,
+        tensor_classes=seen.offered >= CLASSES,
     )
 
 

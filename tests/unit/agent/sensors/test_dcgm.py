@@ -243,7 +243,7 @@ def test_without_profiling_fields(gone: list[str], evidence: Evidence) -> None:
         ({"tensor": 0.5}, "add DCGM_FI_DEV_SM_CLOCK"),
         ({"tensor": "NaN", "clock_mhz": 1_410}, "blank"),
         ({"tensor": 0.5, "clock_mhz": 1_410, "hmma": "NaN", "imma": 0.0}, "class is blank"),
-        ({"tensor": 0.5, "labels": ',GPU_I_ID="7"'}, "MIG is on"),
+        ({"tensor": 0.5, "clock_mhz": 1_410, "labels": ',GPU_I_ID="7"'}, "MIG is on"),
     ],
 )
 def test_nothing_to_measure_by(shown: dict[str, object], reason: str) -> None:

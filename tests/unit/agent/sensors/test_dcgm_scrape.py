@@ -110,7 +110,7 @@ def test_a_blank_cross_check_is_no_finding() -> None:
 
 
 def test_mig_instances() -> None:
-    """Instances repeat the board: its energy counts once, their activity not at all."""
+    """Instances repeat the board: its energy counts once, their activity is each one's own."""
     lines: list[dict[str, object]] = [
         {"tensor": share, "energy_j": 5.0, "uuid": "GPU-1",
          "labels": f',GPU_I_PROFILE="1g.10gb",GPU_I_ID="{place}"'}
@@ -118,7 +118,10 @@ def test_mig_instances() -> None:
     ]  # fmt: skip
     seen = devices_in(page(lines))["GPU-1"]
     assert seen.quantities == {ENERGY: 5_000}
-    assert seen.instances == {"7", "8"}
+    assert {number: (each.profile, each.quantities) for number, each in seen.parts.items()} == {
+        "7": ("1g.10gb", {TENSOR: 500_000}),
+        "8": ("1g.10gb", {TENSOR: 750_000}),
+    }
     # With a line of the whole board beside them that line is the truth, once.
     seen = devices_in(page([*lines, {"tensor": 0.25, "energy_j": 5.0, "uuid": "GPU-1"}]))["GPU-1"]
     assert seen.quantities == {TENSOR: 250_000, ENERGY: 5_000}
