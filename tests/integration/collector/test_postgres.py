@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import logging
 import random
@@ -33,9 +34,11 @@ from flopmeter_collector.ledger.base import (
 )
 from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.registers import RegisterTable, join_branches
+from flopmeter_core.allocations import MAXIMUM_LENGTH
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError
 from flopmeter_core.reports import KeyedVector
+from flopmeter_proto.wire import MAXIMUM_TEXT_LENGTH
 from support.collector import Child, child, running
 from support.ingest import RECORD, hourly, key, stream, vector
 from support.postgres import PASSWORD, PostgresServer, serving, shared_server
@@ -429,6 +432,31 @@ def test_server_that_takes_no_writes(url: str) -> None:
         ) as c:
             c.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = off")
         ledger.commit(batch(stored(1, 1)))
+
+
+def test_longest_names(url: str) -> None:
+    """Names as long as the wire takes them are stored, and found again by another collector."""
+    draw = random.Random(3)
+
+    def name(length: int) -> str:
+        # Four bytes each, and nothing that a server could compress.
+        return "".join(chr(draw.randrange(0x20000, 0x2A000)) for _ in range(length))
+
+    record = dataclasses.replace(RECORD, device=name(MAXIMUM_TEXT_LENGTH))
+    vectors = tuple(
+        StoredVector(key(record, allocation=name(MAXIMUM_LENGTH)), 0, 1, vector(1)) for _ in "ab"
+    )
+    of = ClaimKey(
+        name(200), name(100), ClaimScope.RANK, 0, "0" * 32, 1, 1, name(200), name(100), "a" * 40
+    )
+    claim = Claim(of, ClaimCounts(1, 1, 1, 1))
+    content = Batch(records={record.record_id: record}, vectors=vectors, claims=(claim,))
+    with opened(url) as first, opened(url) as second:
+        first.commit(content)
+        second.commit(content)
+        assert tuple(second.vectors()) == vectors
+        assert list(second.claims()) == [claim]
+    assert ask(url, "SELECT count(*) FROM register_key") == [(2,)]
 
 
 def test_foreign_tables(url: str) -> None:

@@ -29,6 +29,7 @@ _FILES = (
     "0007_claim_quantity.sql",
     "0008_coverage.sql",
     "0009_relay.sql",
+    "0010_long_names.sql",
 )
 
 

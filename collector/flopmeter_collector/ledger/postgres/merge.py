@@ -76,15 +76,14 @@ def add_keys(connection: Statements, missing: Mapping[Key, int]) -> dict[Key, in
     )
     # The planner knows nothing of a table made a moment ago.
     connection.execute("ANALYZE staged_key")
+    known = f"SELECT place, id FROM staged_key JOIN register_key USING ({rows.KEY_COLUMNS})"
+    # No constraint keeps a key from standing twice: its names may be too long for an index. The
+    # ledger's lock does, under which nobody else adds one.
     connection.execute(
-        f"INSERT INTO register_key ({rows.KEY_COLUMNS})"
-        f" SELECT {rows.KEY_COLUMNS} FROM staged_key ORDER BY place ON CONFLICT DO NOTHING"
+        f"INSERT INTO register_key ({rows.KEY_COLUMNS}) SELECT {rows.KEY_COLUMNS} FROM staged_key"
+        f" WHERE place NOT IN (SELECT place FROM ({known}) AS known) ORDER BY place"
     )
-    found = connection.execute(
-        "SELECT s.place, k.id FROM staged_key AS s JOIN register_key AS k"
-        f" USING ({rows.KEY_COLUMNS})"
-    ).fetchall()
-    ids = dict(found)
+    ids = dict(connection.execute(known).fetchall())
     return {key: ids[place] for place, key in enumerate(missing)}
 
 

@@ -1,0 +1,4 @@
+-- An entry of a server's index has at most 2,704 bytes, and names in a key may have more. Whoever adds a
+-- key holds the ledger's lock and looks first whether it is there, so an index to find it by is enough.
+-- postgresql: DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE register_key DROP CONSTRAINT %I', conname) FROM pg_constraint WHERE conrelid = 'register_key'::regclass AND contype = 'u'); END $$;
+-- postgresql: CREATE INDEX register_key_by_incarnation ON register_key (incarnation);
