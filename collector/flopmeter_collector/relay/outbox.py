@@ -51,12 +51,21 @@ class Watch:
     closed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A stream is told of a sequence of its own once the root has a sequence of this table."""
+
+    watch: Watch
+    sequence: int
+    wanted: int
+
+
 @dataclass(slots=True)
 class _Note:
     """What is known of a key that is behind.
 
     Attributes:
-        root: the root has everything merged of the key up to this sequence.
+        root: the root has what was the newest vector here at this sequence.
         upstream: the collector next upstream has everything up to this sequence, or refused it.
         valid_from: answers for lower sequences were to something sent before a fork.
         since_ns: when the oldest change came that the root may lack, on the monotonic clock; no
@@ -103,7 +112,7 @@ class Outbox:
         self._flight: dict[Key, int] = {}
         self._refused: dict[Key, str] = {}
         self._streams: set[Watch] = set()
-        self._watches: dict[Key, tuple[tuple[Watch, int], ...]] = {}
+        self._watches: dict[Key, tuple[_Wait, ...]] = {}
         self._fresh: dict[Key, int] = {}
         self._settling: dict[Key, int] = {}
         self._claims: dict[ClaimKey, None] = {}
@@ -279,16 +288,20 @@ class Outbox:
             sequence: of a vector that was merged.
             watch: the stream; told at once where it is there already.
         """
-        note = self._behind.get(key)
-        if note is None or sequence <= note.root:
+        if key not in self._behind:
             watch.ready[key] = sequence
             return
-        others = [
-            (other, wanted)
-            for other, wanted in self._watches.get(key, ())
-            if other is not watch and not other.closed
-        ]
-        self._watches[key] = (*others, (watch, sequence))
+        # What was merged now is followed by the newest vector of now, and by no older one for
+        # sure: a clone's vector may have come in late under a lower sequence.
+        wanted = max(stored.sequence for stored in self._table.branches(key))
+        others, own = [], []
+        for each in self._watches.get(key, ()):
+            if each.watch is watch:
+                own.append(each)
+            elif not each.watch.closed:
+                others.append(each)
+        # The one that waits longest stays, so that a key that never rests is told of too.
+        self._watches[key] = (*others, *own[:1], _Wait(watch, sequence, wanted))
 
     def backlog(self) -> Backlog:
         """How far the root is behind; looks at every note."""
@@ -333,12 +346,15 @@ class Outbox:
             del self._behind[key]
             self._waiting.pop(key, None)
             self._fresh[key] = sequence
-        watches = [each for each in self._watches.get(key, ()) if not each[0].closed]
-        for watch, _ in watches:
-            watch.ready[key] = sequence
-        left = tuple(each for each in watches if each[1] > sequence)
+        left = []
+        for each in self._watches.get(key, ()):
+            if each.wanted > sequence:
+                left.append(each)
+            elif not each.watch.closed:
+                ready = each.watch.ready
+                ready[key] = max(each.sequence, ready.get(key, 0))
         if left:
-            self._watches[key] = left
+            self._watches[key] = tuple(left)
         else:
             self._watches.pop(key, None)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.http.relay import RelayStatus
 from flopmeter_collector.relay import forwarder
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.errors import UsageError
 from flopmeter_core.reports import KeyedVector, Report
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.collector import running
@@ -301,5 +304,43 @@ def test_an_agents_mark_cannot_hide_in_a_batch(tmp_path: Path) -> None:
                 with pytest.raises(grpc.aio.AioRpcError):
                     await call.read()
                 assert await call.code() == status
+
+    asyncio.run(scenario())
+
+
+def test_plaintext_stays_on_this_host(tmp_path: Path) -> None:
+    """A relay says how to forward to another host, and does so only when it is allowed."""
+
+    async def scenario() -> None:
+        with pytest.raises(UsageError, match="give upstream_tls_ca, or allow it with"):
+            async with relaying(tmp_path, "192.0.2.7:8425"):
+                pass
+        async with relaying(tmp_path, "192.0.2.7:8425", allow_plaintext=True) as relay:
+            assert not status(relay).connected
+
+    asyncio.run(scenario())
+
+
+def test_a_site_says_what_it_is(tmp_path: Path) -> None:
+    """Page, JSON and metrics of a relay are marked, and hold no threshold."""
+
+    async def scenario() -> None:
+        address = f"127.0.0.1:{free_port()}"
+        async with relaying(tmp_path, address, http_listen="127.0.0.1:0") as relay:
+
+            def fetch(path: str) -> str:
+                with urllib.request.urlopen(f"http://{relay.http_address}{path}") as answer:
+                    return str(answer.read().decode())
+
+            page = await asyncio.to_thread(fetch, "/")
+            assert (
+                f"Site view: these totals are of what reports here; the collector {address}" in page
+            )
+            totals = json.loads(await asyncio.to_thread(fetch, "/api/v1/totals"))
+            assert totals["site_view"].startswith("Site view")
+            metrics = await asyncio.to_thread(fetch, "/metrics")
+            assert "flopmeter_site_view 1" in metrics
+            assert "flopmeter_relay_upstream_connected 0" in metrics
+            assert relay.thresholds == ()
 
     asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,13 @@ from flopmeter_core.errors import UsageError
         ({"http_listen": "127.0.0.1:70000"}, "http_listen"),
         ({"evaluate_period_s": 0.0}, "evaluate_period_s"),
         ({"maximum_streams": 0}, "maximum_streams"),
+        ({"upstream": "root"}, "upstream 'root' is no address"),
+        ({"upstream": "root:0"}, "is no address"),
+        ({"upstream": "root:8425", "alertmanager": ("http://am",)}, "raises no alert"),
+        ({"upstream": "root:8425", "ledger": "postgresql://db/x"}, "a file of its own"),
+        ({"upstream": "root:8425", "forward_period_s": 0.0}, "forward_period_s"),
+        ({"upstream_tls_ca": Path("ca.pem")}, "upstream_tls_ca is given without upstream"),
+        ({"relay_name": "r"}, "relay_name is given without upstream"),
     ],
 )
 def test_refused(settings: dict[str, Any], said: str) -> None:
@@ -30,3 +38,4 @@ def test_accepted() -> None:
     """Defaults, port 0, IPv6 and no HTTP pass."""
     CollectorConfig()
     CollectorConfig(grpc_listen="[::1]:0", http_listen="")
+    CollectorConfig(upstream="root.example:8425", upstream_tls_ca=Path("ca.pem"), relay_name="r")

@@ -1,0 +1,154 @@
+"""What a forwarded node report costs the relay that sends it and the collector that takes it.
+
+Owns: batches built, sent as bytes, taken in, committed and answered, without a network.
+May touch: two ledgers in a temporary folder.
+Called by run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+
+from bench.result import Result
+from flopmeter_collector import backends
+from flopmeter_collector.commit import Committer
+from flopmeter_collector.intake import Intake
+from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayLedger, RelayRows
+from flopmeter_collector.registers import Branches, RegisterTable
+from flopmeter_collector.relay.forwarder import Forwarder
+from flopmeter_collector.relay.outbox import Outbox
+from flopmeter_collector.relay.receive import merge_batch
+from flopmeter_core.registers import Key
+from flopmeter_core.reports import Answer, KeyedVector, LedgerPosition, RelayHello
+from flopmeter_proto.daemon.clock import SystemClock
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from flopmeter_proto.wire import BatchReader, BatchWriter
+from support.totals import busy_vector, h100, key_of
+
+NODES = 1_000
+DEVICES = 8
+ROUNDS = 4
+
+# Half as much again as was measured when this was written: what is wanted is 16 us at the root
+# (125,000 nodes every 10 s in 20 % of a core), which Python objects do not give; docs/relays.md.
+ROOT_BUDGET_US = 200
+RELAY_BUDGET_US = 140
+
+
+class Bench:
+    """A relay and a root in one process."""
+
+    def __init__(self, folder: str) -> None:
+        """Open both; the first round states every key and is not counted."""
+        self.clock = SystemClock()
+        self.records = [
+            h100(f"{n}-{d}", node=f"n{n}") for n in range(NODES) for d in range(DEVICES)
+        ]
+        self.ledger = backends.collect(f"{folder}/relay.db", simulated=False)
+        assert isinstance(self.ledger, RelayLedger)
+        self.forwarded: RelayLedger = self.ledger
+        self.root = backends.collect(f"{folder}/root.db", simulated=False)
+        self.table, self.root_table = RegisterTable(), RegisterTable()
+        self.committer = Committer(self.ledger, self.table)
+        self.root_committer = Committer(self.root, self.root_table)
+        self.spent: Counter[str] = Counter()
+        self.writer, self.reader = BatchWriter(), BatchReader()
+
+    async def commit(self, changes: RelayChanges | None) -> LedgerPosition:
+        """As the relay's app does."""
+        return await self.committer.durable(relay=changes)
+
+    async def hours(self, limit: int) -> HourPage:
+        """As the relay's app does."""
+        return await self.committer.read(lambda _: self.forwarded.hours_to_forward(limit))
+
+    async def measure(self) -> None:
+        """Forward every key some times."""
+        self.committer.start()
+        self.root_committer.start()
+        outbox = Outbox(self.table)
+
+        def changed(name: Key, before: Branches, now: Branches) -> None:
+            outbox.changed(name, before, now, self.clock.monotonic_ns())
+
+        self.table.on_change = changed
+        position = self.root.position()
+        intake = Intake(
+            self.root_table,
+            self.root_committer,
+            self.clock,
+            simulated=False,
+            ledger_id=position.ledger_id,
+        )
+        forwarder = Forwarder(
+            outbox,
+            hello=RelayHello("relay", simulated=False),
+            own=self.ledger.position(),
+            known=RelayRows(),
+            record=self.table.record,
+            commit=self.commit,
+            hours=self.hours,
+            nodes=dict,
+            clock=self.clock,
+        )
+        forwarder.hello()
+        await forwarder.acknowledge(Answer((), position))
+        for turn in range(ROUNDS + 1):
+            if turn == 1:
+                self.spent.clear()
+            for record in self.records:
+                self.table.merge(
+                    KeyedVector(key_of(record), turn + 1, busy_vector(turn + 1)), record
+                )
+            await self.committer.durable()
+            while await self.forward(forwarder, intake):
+                pass
+        await self.committer.stop()
+        await self.root_committer.stop()
+
+    async def forward(self, forwarder: Forwarder, intake: Intake) -> bool:
+        """One batch and its answer; False when there was nothing in it."""
+        started = time.process_time()
+        batch = await forwarder.next_batch()
+        raw = self.writer.batch(batch).SerializeToString()
+        sent = time.process_time()
+        came = self.reader.batch(pb.StreamBatchesRequest.FromString(raw))
+        merged = merge_batch(intake, came)
+        position = await self.root_committer.durable()
+        answer = self.reader.answer(
+            came,
+            merged.untaken,
+            position,
+            at_root=True,
+            rooted={},
+            refused_claims={},
+            refused_hours={},
+        ).SerializeToString()
+        taken = time.process_time()
+        await forwarder.acknowledge(self.writer.answer(pb.StreamBatchesResponse.FromString(answer)))
+        self.spent["root"] += round((taken - sent) * 1e9)
+        self.spent["relay"] += round((time.process_time() - taken + sent - started) * 1e9)
+        return bool(batch.vectors)
+
+    def close(self) -> None:
+        """Close both ledgers."""
+        self.ledger.close()
+        self.root.close()
+
+
+def cases() -> list[Result]:
+    """Processor time at both ends of a forwarded report of 8 devices."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(folder)
+        asyncio.run(bench.measure())
+        bench.close()
+    reports = NODES * ROUNDS
+    root, relay = (bench.spent[side] / reports / 1_000 for side in ("root", "relay"))
+    name = "relay: a node's report of 8 devices, "
+    return [
+        Result(name + "sent", relay, "us", root, "taken", RELAY_BUDGET_US),
+        Result(name + "taken and committed", root, "us", relay, "sent", ROOT_BUDGET_US),
+    ]
