@@ -37,7 +37,7 @@ from flopmeter_collector.ledger.base import (
 )
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
-from flopmeter_collector.relay.wiring import Relay
+from flopmeter_collector.relay.wiring import Relay, upstream_credentials
 from flopmeter_collector.relay.wiring import build as build_relay
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
@@ -237,6 +237,7 @@ class CollectorApp:
                 allow_plaintext=config.allow_plaintext,
                 remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
             )
+        upstream_credentials(config)  # wrong ones are said before a ledger is made
         # A relay sees one site: what is above no line there may be above one in the fleet.
         self.thresholds = () if config.upstream else thresholds_in_force(config.thresholds_dir)
         # Addresses first: a collector that cannot listen leaves no new ledger behind.

@@ -15,6 +15,8 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
+import grpc
+
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.http.relay import RelayStatus
@@ -95,6 +97,24 @@ class Relay:
         )
 
 
+def upstream_credentials(config: CollectorConfig) -> grpc.ChannelCredentials | None:
+    """The credentials a relay connects with; None for plaintext, or where there is no upstream.
+
+    Raises:
+        UsageError: a certificate is wrong, or plaintext would leave this host.
+    """
+    if not config.upstream:
+        return None
+    return channel_credentials(
+        config.upstream,
+        ca=config.upstream_tls_ca,
+        certificate=config.upstream_tls_cert,
+        key=config.upstream_tls_key,
+        allow_plaintext=config.allow_plaintext,
+        prefix="upstream_",
+    )
+
+
 async def build(
     config: CollectorConfig,
     ledger: Ledger,
@@ -129,14 +149,6 @@ async def build(
     if not isinstance(ledger, RelayLedger):
         raise UsageError("this ledger cannot be forwarded; name a file with --ledger")
     forwarded: RelayLedger = ledger
-    credentials = channel_credentials(
-        config.upstream,
-        ca=config.upstream_tls_ca,
-        certificate=config.upstream_tls_cert,
-        key=config.upstream_tls_key,
-        allow_plaintext=config.allow_plaintext,
-        prefix="upstream_",
-    )
     rows, own = await committer.read(lambda _: (forwarded.relay_rows(), forwarded.position()))
     outbox = _attach(table, committer, rows, clock)
 
@@ -164,7 +176,7 @@ async def build(
     link = RelayLink(
         config.upstream,
         forwarder,
-        credentials=credentials,
+        credentials=upstream_credentials(config),
         jitter=lambda: secrets.randbelow(1_000) / 1_000,
         dial=dial,
     )

@@ -315,6 +315,7 @@ def test_plaintext_stays_on_this_host(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="give upstream_tls_ca, or allow it with"):
             async with relaying(tmp_path, "192.0.2.7:8425"):
                 pass
+        assert not (tmp_path / "ledger.db").exists()
         async with relaying(tmp_path, "192.0.2.7:8425", allow_plaintext=True) as relay:
             assert not status(relay).connected
 
