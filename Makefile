@@ -82,6 +82,10 @@ e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debi
 bench: venv-dev ## Measure the budgets beside their peers, in one run; writes build/bench.json
 	@$(BIN)/python tests/bench/run.py
 
+.PHONY: shared-ledger
+shared-ledger: venv-dev ## What 1, 2 and 4 collectors commit to one PostgreSQL ledger; writes its part of docs/scaling.md
+	@$(BIN)/python tests/bench/shared_ledger.py
+
 .PHONY: journal-days
 journal-days: venv-dev ## Size of an agent's memory after 90 virtual days without a collector, and after 10,000 starts
 	@$(BIN)/python tests/bench/journal_days.py
