@@ -74,6 +74,10 @@ demo: venv ## Watch a simulated training run being metered (DEMO_SECONDS limits 
 test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_ALL=1: no skips)
 	@$(BIN)/python -m pytest
 
+.PHONY: hostile
+hostile: venv-dev ## Measure honest agents beside hostile peers in full size (10,000 streams, 1,000,000 users)
+	@FLOPMETER_HOSTILE=full $(BIN)/python -m pytest -q -s --timeout 1200 tests/integration/collector/test_hostile.py
+
 .PHONY: e2e
 e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debian 12; docs/e2e.md)
 	@tests/e2e/run

@@ -35,6 +35,7 @@ from flopmeter_collector.ledger.base import (
     QuarantinedVector,
     StoredVector,
 )
+from flopmeter_collector.limits import KeyLimits, Pace, Places
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.wiring import Relay, upstream_credentials
@@ -129,7 +130,13 @@ class CollectorApp:
         self._clock = clock
         self._teardown = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[FlopmeterError] | None = None
-        self.table = RegisterTable()
+        self.table = RegisterTable(
+            KeyLimits(
+                per_node=config.maximum_keys_per_node,
+                allocations_per_node=config.maximum_allocations_per_node,
+                overall=config.maximum_keys,
+            )
+        )
         self.grpc_address = ""
         self.http_address = ""
         self._stuck = ""
@@ -241,9 +248,14 @@ class CollectorApp:
         # A relay sees one site: what is above no line there may be above one in the fleet.
         self.thresholds = () if config.upstream else thresholds_in_force(config.thresholds_dir)
         # Addresses first: a collector that cannot listen leaves no new ledger behind.
+        self._pace = Pace(config.maximum_work_per_node_s)
         service = IngestService(
             lambda: self.intake,
-            maximum_streams=config.maximum_streams,
+            places=Places(
+                overall=config.maximum_streams, per_address=config.maximum_streams_per_address
+            ),
+            pace=self._pace,
+            clock=self._clock,
             forwarder=lambda: self.relay.forwarder if self.relay is not None else None,
         )
         server = self._listen(service, config.grpc_listen, credentials)
@@ -384,6 +396,8 @@ class CollectorApp:
             report_count=counts.reports + counts.batches,
             acknowledged_vector_count=counts.acknowledged_vectors,
             refused_vector_count=counts.refused_vectors,
+            refused_register_count=self.table.counts.refused,
+            held_back_report_count=self._pace.held_count,
             refused_stream_count=counts.refused_streams,
             open_stream_count=counts.open_streams,
             register_count=len(self.table),

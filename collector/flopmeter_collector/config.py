@@ -64,6 +64,17 @@ class CollectorConfig:
         400, description="days that hours of ended runs are kept one by one; 0 keeps them all"
     )
     maximum_streams: int = setting(30_000, description="agents served at a time")
+    maximum_streams_per_address: int = setting(
+        1_000, description="agents served at a time from one address"
+    )
+    maximum_work_per_node_s: int = setting(
+        5_000, description="vectors a second one node may send for long; 0: any number"
+    )
+    maximum_keys: int = setting(10_000_000, description="registers held in all")
+    maximum_keys_per_node: int = setting(100_000, description="registers held of one node")
+    maximum_allocations_per_node: int = setting(
+        10_000, description="users of one node's devices that are told apart"
+    )
     upstream: str = setting(
         "", description="host:port of the collector this one forwards to; none when empty"
     )
@@ -108,8 +119,7 @@ class CollectorConfig:
             )
         if self.hourly_days < 0:
             raise UsageError(f"hourly_days is {self.hourly_days}; give 0 or more")
-        if self.maximum_streams < 1:
-            raise UsageError(f"maximum_streams is {self.maximum_streams}; give at least 1")
+        self._check_limits()
         self._check_upstream()
 
     def _check_upstream(self) -> None:
@@ -141,6 +151,26 @@ class CollectorConfig:
             raise UsageError(
                 f"forward_period_s is {self.forward_period_s}; give at least "
                 f"{SHORTEST_EVALUATE_PERIOD_S}"
+            )
+
+    def _check_limits(self) -> None:
+        """Check what one sender may take.
+
+        Raises:
+            UsageError: a limit that lets nobody in.
+        """
+        for name in (
+            "maximum_streams",
+            "maximum_streams_per_address",
+            "maximum_keys",
+            "maximum_keys_per_node",
+            "maximum_allocations_per_node",
+        ):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")
+        if self.maximum_work_per_node_s < 0:
+            raise UsageError(
+                f"maximum_work_per_node_s is {self.maximum_work_per_node_s}; give 0 or more"
             )
 
 

@@ -188,6 +188,11 @@ class Intake:
         Returns:
             What became of it; None when it is not in the registers.
         """
+        full = self._table.refusal(keyed.key, record)
+        if full:
+            self.counts.refused_vectors += 1
+            refused[keyed.key] = full
+            return None
         shared = boundary_parties(keyed.key.allocation) is not None
         reason = refusal(keyed.vector, record, boot_ns=boot_ns, boundary=shared)
         if reason and not self._table.quarantine.was_released(keyed):

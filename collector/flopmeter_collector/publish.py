@@ -47,6 +47,13 @@ from flopmeter_proto.daemon.logs import fields
 logger = logging.getLogger(__name__)
 
 
+SLICE = 50
+"""Registers counted before reports have their turn: a few ms."""
+
+MANY_RUNS = 500
+"""Above so many runs a snapshot is taken beside the event loop; below, the way there costs more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """What readers are shown; immutable."""
@@ -123,8 +130,10 @@ class Publisher:
             )
             changes = self._table.take_uncounted()
             sightings = self._table.sightings.take()
-            for key, branches in changes.branches.items():
+            for number, (key, branches) in enumerate(changes.branches.items(), start=1):
                 self._totals.update(key, self._table.record(key.record), branches)
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)  # reports must not wait for all of a large round
             self._totals.add_hours(changes.hours, left_out=changes.hours_left_out)
             claims = self._table.claims.take_changed()
             if claims:
@@ -138,10 +147,9 @@ class Publisher:
             if not self.leads:
                 return None
             # Of a shared ledger everything up to here is in, and of this collector's a little more.
-            snapshot = self._totals.snapshot(self._clock.wall_ns(), known_to or position)
+            snapshot, evaluation = await self._evaluate(known_to or position)
             self._note_agreements(snapshot)
             self._weigh_quarantine()
-            evaluation = evaluate(snapshot, self._thresholds, self._previous)
             if evaluation.transitions:
                 # Whoever cancels a round may not cut it between the commit and its note: the next
                 # round would record the same transitions again.
@@ -188,6 +196,18 @@ class Publisher:
             await asyncio.wait([recording])
             if not recording.cancelled():
                 recording.exception()
+
+    async def _evaluate(self, position: LedgerPosition) -> tuple[TotalsSnapshot, Evaluation]:
+        """Take a snapshot and hold it against the thresholds."""
+
+        def evaluated() -> tuple[TotalsSnapshot, Evaluation]:
+            snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
+            return snapshot, evaluate(snapshot, self._thresholds, self._previous)
+
+        if self._totals.run_count <= MANY_RUNS:
+            return evaluated()
+        # Nobody else touches the totals during a round, and reports go on meanwhile.
+        return await asyncio.to_thread(evaluated)
 
     async def _look_around(self) -> LedgerPosition | None:
         """Ask who leads, and take in what other collectors of a shared ledger committed.
@@ -236,11 +256,13 @@ class Publisher:
         # Read back: the ledger gave them their sequences.
         recorded = await self._committer.read(lambda ledger: list(ledger.transitions()))
         self._on_transitions(recorded[-len(transitions) :])
-        for row in transitions:
+        for number, row in enumerate(transitions, start=1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
             # That a new model is below a line is no news to anybody.
             first = row.before == State.UNKNOWN and row.after == State.BELOW
             logger.log(
-                logging.INFO if first else logging.WARNING,
+                logging.DEBUG if first else logging.WARNING,
                 "a model changed its state against a threshold",
                 extra=fields(
                     model=row.model, threshold=row.threshold, before=row.before, after=row.after

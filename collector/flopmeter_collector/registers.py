@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
+from flopmeter_collector.limits import KeyCounts, KeyLimits
 from flopmeter_collector.quarantine import QuarantineTable
 from flopmeter_collector.sightings import Sightings
 from flopmeter_core.devices import DeviceRecord
@@ -72,11 +73,19 @@ class Changes:
         return bool(self.branches or self.records or self.hours)
 
 
+DEFAULT_LIMITS = KeyLimits()
+
+
 class RegisterTable:
     """Newest vectors by key; owned by one thread."""
 
-    def __init__(self) -> None:
-        """Start empty; `restore` fills it from a ledger."""
+    def __init__(self, limits: KeyLimits = DEFAULT_LIMITS) -> None:
+        """Start empty; `restore` fills it from a ledger.
+
+        Args:
+            limits: how many keys are held.
+        """
+        self.counts = KeyCounts(limits)
         self._branches: dict[Key, Branches] = {}
         self._records: dict[str, DeviceRecord] = {}
         self._forked: set[Key] = set()
@@ -106,6 +115,8 @@ class RegisterTable:
         self._uncounted.records.update(records)
         for stored in vectors:
             branches = (*self._branches.get(stored.key, ()), stored)
+            if len(branches) == 1:
+                self.counts.add(stored.key, records[stored.key.record].node)
             self._branches[stored.key] = self._uncounted.branches[stored.key] = branches
             self._note_fork(stored.key, branches)
         self.quarantine.restore((row, records[row.key.record].node) for row in quarantined)
@@ -125,6 +136,10 @@ class RegisterTable:
             KeyError: no vector of such a record was ever merged.
         """
         return self._records[record_id]
+
+    def refusal(self, key: Key, record: DeviceRecord) -> str:
+        """Why a key cannot be held, in one sentence; empty for one that is or can be."""
+        return "" if key in self._branches else self.counts.refusal(key, record.node)
 
     def forked_key_count(self) -> int:
         """How many keys hold more than one branch: each widens a total and is alerted."""
@@ -146,6 +161,7 @@ class RegisterTable:
         outcome, merged = _merge(held, keyed)
         if outcome is Outcome.NEW:
             self._take_record(keyed.key.record, record)
+            self.counts.add(keyed.key, record.node)
         self.outcomes[outcome] += 1
         if held is not merged:
             self._branches[keyed.key] = merged
@@ -241,6 +257,8 @@ class RegisterTable:
             coming[stored.key] = (*coming.get(stored.key, ()), stored)
         for key, branches in coming.items():
             held = self._branches.get(key, ())
+            if not held:
+                self.counts.add(key, self._records[key.record].node)
             joined = join_branches(held, branches)
             if joined is not held:
                 self._branches[key] = self._uncounted.branches[key] = joined

@@ -22,6 +22,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_collector.limits import Pace, Places
 from flopmeter_collector.registers import Outcome
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Watch
@@ -36,6 +37,8 @@ from flopmeter_core.reports import (
     RelayHello,
     Report,
 )
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import DURABILITIES, BatchReader, StreamReader, check_version
@@ -46,6 +49,12 @@ SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
 
 HELLO_DEADLINE_S = 30
 """How long a stream may stay without its first message."""
+
+SLICE = 50
+"""Vectors merged before others have their turn: about 1 ms."""
+
+LARGE_REPORT = 200
+"""Vectors above which a report is read beside the event loop, and waits for other large ones."""
 
 REMEMBERED_REFUSALS = 1_000
 """Refusals of streams that are not logged again; about 300 bytes each."""
@@ -94,7 +103,9 @@ class IngestService:
         self,
         intake: Callable[[], Intake],
         *,
-        maximum_streams: int,
+        places: Places,
+        pace: Pace,
+        clock: Clock,
         forwarder: Callable[[], Forwarder | None] = lambda: None,
     ) -> None:
         """Prepare.
@@ -102,14 +113,18 @@ class IngestService:
         Args:
             intake: gives what takes the vectors: an address is bound before the ledger is
                 opened, and calls come after both.
+            places: how many streams are served at a time; one more is refused with a sentence.
+            pace: holds back a node that sends more than its share.
+            clock: tells the pace.
             forwarder: knows what has reached the root; gives None where this ledger is the root's.
-            maximum_streams: streams served at a time; one more is refused with a sentence.
         """
         self._opened = intake
-        self._maximum_streams = maximum_streams
+        self._places = places
+        self._pace = pace
+        self._clock = clock
         self._opened_forwarder = forwarder
-        self._streams = 0
         self._refused = RefusedOnce()
+        self._large = asyncio.Lock()
 
     @property
     def _intake(self) -> Intake:
@@ -154,14 +169,11 @@ class IngestService:
         self, context: Context, speak: Callable[[bytes, Context, Watch], Awaitable[None]]
     ) -> None:
         # Counted before hello: who connects and says nothing takes a place too.
-        if self._streams >= self._maximum_streams:
-            reason = (
-                f"this collector serves {self._maximum_streams} streams and all are taken; "
-                "try again later, or raise maximum_streams"
-            )
+        address = _host(context.peer())
+        reason = self._places.take(address)
+        if reason:
             self._note_refusal(context, reason)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
-        self._streams += 1
         watch = self._forwarder.outbox.open_watch() if self._forwarder is not None else Watch()
         try:
             raw = await _first(context)
@@ -172,7 +184,7 @@ class IngestService:
                 self._note_refusal(context, str(error))
             await _abort(context, error)
         finally:
-            self._streams -= 1
+            self._places.leave(address)
             if self._forwarder is not None:
                 self._forwarder.close(watch)
 
@@ -190,6 +202,15 @@ class IngestService:
         if self._refused.first(peer, reason):
             logger.warning("stream refused", extra=fields(peer=peer, reason=reason))
 
+    def _log_refusals(self, sender: str, refused: Refusals, quarantined: Refusals) -> None:
+        """Log what was not taken of a report, where it is the first of its kind."""
+        for event, rows in (("vectors refused", refused), ("vectors quarantined", quarantined)):
+            if rows:
+                key, reason = next(iter(rows.items()))
+                if self._refused.first(sender, reason):
+                    told = fields(sender=sender, count=len(rows), device=key.device, reason=reason)
+                    logger.warning(event, extra=told)
+
     async def _serve_agent(self, raw: bytes, context: Context, watch: Watch) -> None:
         reader = StreamReader()
         message = _parse_stream(raw)
@@ -198,7 +219,9 @@ class IngestService:
         self._intake.open_stream(hello)
         try:
             while True:
-                await context.write(await self._take_report(reader, hello, message, watch))
+                # Who reads no answer is waited for here, and nothing more of it is read meanwhile.
+                await context.write(await self._take_turn(reader, hello, message, watch))
+                await self._hold_back(hello.node, message)
                 following = await context.read()
                 if following is grpc.aio.EOF:
                     return
@@ -234,7 +257,7 @@ class IngestService:
             self._forwarder.stands_below(watch, batch.ledger_ids)
         merged = merge_batch(self._intake, batch)
         position = await self._intake.durable(len(merged.taken))
-        _log_refusals(hello.relay, merged.refused, merged.quarantined)
+        self._log_refusals(hello.relay, merged.refused, merged.quarantined)
         return reader.answer(
             batch,
             merged.untaken,
@@ -253,16 +276,37 @@ class IngestService:
         """What a stream is told to have reached the root beyond this collector."""
         return {} if self._forwarder is None else self._forwarder.rooted(watch, taken)
 
+    async def _hold_back(self, node: str, message: pb.StreamReportsRequest) -> None:
+        """Let a node that sends more than its share wait; meanwhile its sender is held by TCP."""
+        work = len(message.vectors) + len(message.hourly_vectors) + len(message.claims)
+        pause_ns = self._pace.pause_ns(node, work, self._clock.monotonic_ns())
+        if pause_ns:
+            await asyncio.sleep(pause_ns / NS_PER_S)
+
+    async def _take_turn(
+        self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest, watch: Watch
+    ) -> pb.StreamReportsResponse:
+        """Take a report; of large ones one at a time, so that no commit holds many of them."""
+        if len(message.vectors) + len(message.hourly_vectors) <= LARGE_REPORT:
+            return await self._take_report(reader, hello, message, watch)
+        async with self._large:
+            return await self._take_report(reader, hello, message, watch)
+
     async def _take_report(
         self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest, watch: Watch
     ) -> pb.StreamReportsResponse:
         intake = self._intake
-        report = reader.report(message)
+        if len(message.vectors) + len(message.hourly_vectors) > LARGE_REPORT:
+            report = await asyncio.to_thread(reader.report, message)
+        else:
+            report = reader.report(message)
         intake.check_records(report.records.values())
         refused: Refusals = {}
         quarantined: Refusals = {}
         newest = bool(report.vectors)
-        for keyed in report.vectors:
+        for number, keyed in enumerate(report.vectors, start=1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)  # others' reports must not wait for all of a large one
             # A closed incarnation may be of an earlier boot, whose length nothing here says.
             running = keyed.key.incarnation == hello.incarnation
             outcome = intake.merge(
@@ -276,7 +320,9 @@ class IngestService:
         if newest:
             intake.note_live(hello, report.boot_ns)
         refused_hours: dict[tuple[Key, int], str] = {}
-        for hourly in report.hours:
+        for number, hourly in enumerate(report.hours, start=1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
             running = hourly.key.incarnation == hello.incarnation
             intake.merge_hour(
                 hourly,
@@ -288,7 +334,7 @@ class IngestService:
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
-        _log_refusals(hello.node, refused, quarantined)
+        self._log_refusals(hello.node, refused, quarantined)
         taken = [
             keyed
             for keyed in report.vectors
@@ -319,7 +365,7 @@ class IngestService:
         for node in {record.node for record in report.records.values()}:
             intake.seen(node)
         position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
-        _log_refusals(batch.relay, refused, quarantined)
+        self._log_refusals(batch.relay, refused, quarantined)
         durable = Durability.AT_ROOT if self._forwarder is None else Durability.HERE
         told = self._told(position)
         return _batch_answer(batch, report, refused, quarantined, told, durable)
@@ -429,16 +475,6 @@ def _host(peer: str) -> str:
     """A gRPC peer without its port, which is another with every connection."""
     kind, _, rest = peer.partition(":")
     return peer.rpartition(":")[0] if kind in ("ipv4", "ipv6") and rest else peer
-
-
-def _log_refusals(sender: str, refused: Refusals, quarantined: Refusals) -> None:
-    for event, rows in (("vectors refused", refused), ("vectors quarantined", quarantined)):
-        if rows:
-            key, reason = next(iter(rows.items()))
-            logger.warning(
-                event,
-                extra=fields(sender=sender, count=len(rows), device=key.device, reason=reason),
-            )
 
 
 def _status(error: FlopmeterError) -> grpc.StatusCode:

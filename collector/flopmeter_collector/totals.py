@@ -225,6 +225,11 @@ class Totals:
         if new:
             self.residuals.enrol_key(key)
 
+    @property
+    def run_count(self) -> int:
+        """How many runs have totals."""
+        return len(self._place_by_run)
+
     def claim(self, run: str, claimed: tuple[ClaimTotals, ...]) -> None:
         """Take what a run's claims add up to by quantity; no metered figure depends on it."""
         self._claims[run] = claimed

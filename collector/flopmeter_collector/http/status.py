@@ -26,6 +26,8 @@ class ServiceStatus:
         last_report_ns: node -> Unix time in ns of its last report.
         report_count: reports taken.
         acknowledged_vector_count, refused_vector_count: register vectors answered so.
+        refused_register_count: vectors refused because their node has too many registers.
+        held_back_report_count: reports after which a node had to wait for its share.
         refused_stream_count: streams not let in.
         open_stream_count: streams open now.
         register_count, forked_register_count: keys held now, and those with two histories.
@@ -48,6 +50,8 @@ class ServiceStatus:
     report_count: int = 0
     acknowledged_vector_count: int = 0
     refused_vector_count: int = 0
+    refused_register_count: int = 0
+    held_back_report_count: int = 0
     refused_stream_count: int = 0
     open_stream_count: int = 0
     register_count: int = 0
@@ -118,6 +122,14 @@ def _counters(status: ServiceStatus) -> dict[str, tuple[str, int]]:
         "collector_quarantine_overflow_total": (
             "Vectors refused because too many of their node are in quarantine.",
             status.quarantine_overflow_count,
+        ),
+        "registers_refused_total": (
+            "Vectors refused because their node has too many registers or users.",
+            status.refused_register_count,
+        ),
+        "reports_held_back_total": (
+            "Reports after which a node had to wait because it sends more than its share.",
+            status.held_back_report_count,
         ),
         "streams_refused_total": ("Streams not let in.", status.refused_stream_count),
         "commits_total": ("Group commits of the ledger.", status.commit_count),

@@ -1,0 +1,144 @@
+"""What one sender may take of a collector: keys, allocations, streams and attention.
+
+Owns: the counts by node and by address, and the pace a node is held to.
+May touch: memory only; the monotonic time comes with each call.
+Called by the register table (keys) and the service (streams, pace).
+Explained in docs/security.md, which states each limit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from flopmeter_core.registers import Key
+from flopmeter_core.units import NS_PER_S
+
+REMEMBERED_NODES = 100_000
+"""Nodes whose pace is remembered; about 200 bytes each."""
+
+BURST_S = 10
+"""A node may use the work of so many seconds at once: what it kept through an outage."""
+
+WORK_PER_REPORT = 10
+"""A report costs the collector about as much as this many vectors, besides its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """How many register keys are held; one key takes about 2 KB of memory and a row.
+
+    Attributes:
+        per_node: of one node, by the records its keys name.
+        allocations_per_node: distinct users of one node's devices.
+        overall: of all nodes together.
+    """
+
+    per_node: int = 100_000
+    allocations_per_node: int = 10_000
+    overall: int = 10_000_000
+
+
+class KeyCounts:
+    """Counts the keys that are held, from nothing but the keys: a restart counts the same."""
+
+    def __init__(self, limits: KeyLimits) -> None:
+        """Start with none."""
+        self._limits = limits
+        self._count = 0
+        self._keys: Counter[str] = Counter()
+        self._allocations: dict[str, set[str]] = {}
+        self.refused = 0
+
+    def add(self, key: Key, node: str) -> None:
+        """Count a key that is held from now on."""
+        self._count += 1
+        self._keys[node] += 1
+        self._allocations.setdefault(node, set()).add(key.allocation)
+
+    def refusal(self, key: Key, node: str) -> str:
+        """Why no room is made for a new key, in one sentence; empty when there is room."""
+        limits = self._limits
+        users = self._allocations.get(node, ())
+        if self._count >= limits.overall:
+            held, setting = f"the collector holds {self._count} registers", "maximum_keys"
+        elif self._keys[node] >= limits.per_node:
+            held, setting = f"node {node} has {limits.per_node} registers", "maximum_keys_per_node"
+        elif len(users) >= limits.allocations_per_node and key.allocation not in users:
+            held = f"the devices of node {node} had {len(users)} users"
+            setting = "maximum_allocations_per_node"
+        else:
+            return ""
+        self.refused += 1
+        return (
+            f"{held}, and no new one is taken; its time stays unobserved until {setting} is raised"
+        )
+
+
+class Places:
+    """How many streams are open, in all and from one address."""
+
+    def __init__(self, *, overall: int, per_address: int) -> None:
+        """Start with none.
+
+        Args:
+            overall: streams served at a time.
+            per_address: of them, from one address.
+        """
+        self._overall = overall
+        self._per_address = per_address
+        self._count = 0
+        self._by_address: Counter[str] = Counter()
+
+    def take(self, address: str) -> str:
+        """Take a place; returns why there is none, in one sentence, or an empty text."""
+        if self._count >= self._overall:
+            return (
+                f"this collector serves {self._overall} streams and all are taken; "
+                "try again later, or raise maximum_streams"
+            )
+        if self._by_address[address] >= self._per_address:
+            return (
+                f"{self._per_address} streams come from this address already; end some, or raise "
+                "maximum_streams_per_address"
+            )
+        self._count += 1
+        self._by_address[address] += 1
+        return ""
+
+    def leave(self, address: str) -> None:
+        """Give a place back."""
+        self._count -= 1
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+class Pace:
+    """Holds each node to so much work a second, over all its streams."""
+
+    def __init__(self, work_per_s: int) -> None:
+        """Start with everybody rested.
+
+        Args:
+            work_per_s: vectors a node may send a second, a report counting as `WORK_PER_REPORT`
+                more; 0 sets no pace.
+        """
+        self._work_per_s = work_per_s
+        # Until when a node's work would take at its pace, in monotonic ns.
+        self._busy_until_ns: dict[str, int] = {}
+        self.held_count = 0
+
+    def pause_ns(self, node: str, work: int, now_ns: int) -> int:
+        """Note a report's work; returns how long its node has to wait, in ns."""
+        if not self._work_per_s:
+            return 0
+        known = self._busy_until_ns
+        began_ns = max(now_ns, known.pop(node, 0))
+        until_ns = began_ns + (work + WORK_PER_REPORT) * NS_PER_S // self._work_per_s
+        known[node] = until_ns
+        if len(known) > REMEMBERED_NODES:
+            del known[next(iter(known))]
+        pause_ns = max(0, until_ns - now_ns - BURST_S * NS_PER_S)
+        self.held_count += pause_ns > 0
+        return pause_ns
