@@ -104,6 +104,8 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "forget a closed key": (forget_a_closed_key, "a state that it must not come back to"),
     "drop the carry": (drop_the_carry, "are not what was read of it"),
     "unsynced send": (unsynced_send, "before it is synced"),
+    "charge a gap twice": (charge_a_gap_twice, "are not what was read of it"),
+    "believe a ledger that went back": (ledger_that_went_back_is_believed, "is not in the ledger"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
 }
 """Each defect with a part of the sentence it is found by."""

@@ -8,7 +8,7 @@ from flopmeter.lab.simulation.faults import TABLE
 from flopmeter.lab.simulation.world import plan_for, simulate
 from simulation.defects import DEFECTS
 
-SEEDS = range(1, 9)
+SEEDS = range(1, 17)
 
 
 @pytest.mark.parametrize("name", DEFECTS)

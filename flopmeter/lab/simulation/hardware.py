@@ -134,7 +134,7 @@ class Hardware:
     def read(self, clock: Clock, name: str) -> Reading:
         """Read one device now."""
         device = self.devices[name]
-        self.advance()
+        device.advance(self._now_ns())
         return Reading(
             device=name,
             evidence=Evidence.CYCLES,

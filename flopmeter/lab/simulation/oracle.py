@@ -11,6 +11,7 @@ still take, and each node's registers with their carries add up to the readings 
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -368,9 +369,9 @@ class Oracle:
         """Sub-units by device of whole units held."""
         sums: dict[str, list[int]] = {}
         for key, sequence in sequences.items():
-            held = sums.setdefault(key.device, [0] * COMPONENT_COUNT)
-            for place, units in enumerate(self._history[key][sequence].vector):
-                held[place] += units * SUBUNITS[place]
+            held = sums.get(key.device, [0] * COMPONENT_COUNT)
+            whole = map(operator.mul, self._history[key][sequence].vector, SUBUNITS)
+            sums[key.device] = list(map(operator.add, held, whole))
         return sums
 
     def _check_sums(self, node: str, watched: Watched, loop: AgentLoop) -> None:
@@ -386,15 +387,14 @@ class Oracle:
             )
         sums = {device: list(amounts) for device, amounts in watched.closed.items()}
         for key, register in loop.accumulator.registers.items():
-            held = sums.setdefault(key.device, [0] * COMPONENT_COUNT)
-            for place, (units, carry) in enumerate(
-                zip(register.units, register.carry, strict=True)
-            ):
-                held[place] += units * SUBUNITS[place] + carry
+            held = sums.get(key.device, [0] * COMPONENT_COUNT)
+            whole = map(operator.mul, register.units, SUBUNITS)
+            sums[key.device] = list(
+                map(operator.add, held, map(operator.add, whole, register.carry))
+            )
         for owner, carries in loop.accumulator.carries.items():
-            held = sums.setdefault(owner[0], [0] * COMPONENT_COUNT)
-            for place, carry in enumerate(carries):
-                held[place] += carry
+            held = sums.get(owner[0], [0] * COMPONENT_COUNT)
+            sums[owner[0]] = list(map(operator.add, held, carries))
         nothing = (0,) * COMPONENT_COUNT
         for device in [
             *watched.truth.devices,
