@@ -98,6 +98,12 @@ journal-days: venv-dev ## Size of an agent's memory after 90 virtual days withou
 faults: venv-dev ## Real faults against real processes; writes docs/faults.md (CASE=failover: one; root, Debian 12)
 	@$(BIN)/python tests/faults/run.py $(CASE)
 
+SEEDS ?= 1000
+
+.PHONY: simulate
+simulate: venv-dev ## Simulate SEEDS more fleets under faults; writes docs/fault-simulation-record.md
+	@$(BIN)/python -m flopmeter.lab.simulation.campaign --seeds $(SEEDS)
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard

@@ -157,7 +157,10 @@ class Faults:
         self._count("wall_step")
         step_ns = self._random.between(-LONGEST_STEP_NS, LONGEST_STEP_NS)
         clocks = [node.clock for node in self._world.nodes.values()]
-        self._random.choose([*clocks, self._world.site.clock]).step_wall(step_ns)
+        clock = self._random.choose([*clocks, self._world.site.clock])
+        clock.step_wall(step_ns)
+        if clock is self._world.site.clock:
+            self._world.figures.collector_clock_stepped = True
 
     # --- devices ----------------------------------------------------------------------------------
 

@@ -114,6 +114,12 @@ class Hardware:
             else:
                 device.advanced_ns = now_ns
 
+    def tensor_cycles(self) -> dict[str, int]:
+        """Tensor cycles each device has ever done, by its name."""
+        self.advance()
+        place = _COUNTED.index(Component.TENSOR_MEGACYCLES)
+        return {name: device.lifetime[place] for name, device in self.devices.items()}
+
     def stop(self) -> None:
         """The node sleeps or is off from now on."""
         self.advance()

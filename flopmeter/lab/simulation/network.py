@@ -144,12 +144,19 @@ class Network:
             self.loop.after(0, deliver)
 
     def heal(self) -> None:
-        """Be perfect again."""
+        """Be perfect again, with new connections.
+
+        On an old one answers may stand in line, one for each repetition of a message: TCP knows no
+        such line, and a link that waits for one answer would read one that is hours old.
+        """
         self.weather = Weather()
         self.cut.clear()
         self.keeps_mail = 0.0
         for node in list(self.clogged):
             self.unclog(node)
+        for stream in list(self._streams):
+            stream.end_client(grpc.StatusCode.UNAVAILABLE, "the connection was reset")
+            stream.client_gone()
 
     def deliver_mail(self) -> None:
         """Send one remembered stream again, to whoever serves now."""

@@ -34,9 +34,6 @@ from flopmeter_core.reports import Answer, Report
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.link import Link
 
-RESTART_NS = 5 * NS_PER_S
-"""How long after its end a service manager starts the agent again (deploy/*.service)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -46,11 +43,13 @@ class Pace:
         sample_ns: the sampling period.
         report_s: the report period.
         longest_backoff_s: longest mean wait between two attempts to connect.
+        restart_ns: how long after its end a service manager starts the process again.
     """
 
     sample_ns: int
     report_s: float
     longest_backoff_s: float
+    restart_ns: int
 
 
 @dataclass(slots=True)
@@ -204,7 +203,7 @@ class Node:
         if group is not None and not group.dead:
             self._end(None, noticed=True)
         if not self.stopping:
-            self._around.loop.after(RESTART_NS, self.start)
+            self._around.loop.after(self._around.pace.restart_ns, self.start)
 
     async def _live(self, group: TaskGroup) -> None:
         await self.awake()
@@ -272,6 +271,7 @@ class Node:
             if not self.stopping or loop.counters.samples == 0:
                 self._seen.readings = []
                 self._seen.monotonic_ns = self.clock.monotonic_ns()
+                self._seen.boottime_ns = self.clock.boottime_ns()
                 before = loop.counters.samples
                 loop.sample()
                 self._around.trace("sample", self.name, content.writes)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
+from flopmeter.lab.simulation.figures import FigureWatch
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
@@ -26,9 +27,6 @@ from flopmeter_collector.ledger.base import Batch, Ledger, StoredVector
 from flopmeter_collector.service import IngestService
 from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.reports import LedgerPosition
-from flopmeter_core.units import NS_PER_S
-
-RESTART_NS = 5 * NS_PER_S
 
 
 class CommitFault(enum.Enum):
@@ -53,6 +51,7 @@ class Site:
         randomness: Randomness,
         *,
         evaluate_s: float,
+        restart_ns: int,
         epoch_ns: int,
         trace: Callable[..., None],
     ) -> None:
@@ -62,7 +61,7 @@ class Site:
         self.app: CollectorApp | None = None
         self.group: TaskGroup | None = None
         self.stopping = False
-        self.looks: Callable[[CollectorApp], None] = lambda app: None
+        self.figures: FigureWatch | None = None
         self._ledger: FaultyLedger | None = None
         self._folder = folder
         self._loop = loop
@@ -70,6 +69,7 @@ class Site:
         self.oracle = oracle
         self._random = randomness
         self._evaluate_s = evaluate_s
+        self._restart_ns = restart_ns
         self.trace = trace
         self._restored = False
         self._lives = 0
@@ -158,7 +158,7 @@ class Site:
             self._end(noticed=True)
             self.group.cancel()
         if not self.stopping:
-            self._loop.after(RESTART_NS, self.start)
+            self._loop.after(self._restart_ns, self.start)
 
     async def _live(self) -> None:
         config = CollectorConfig(
@@ -176,7 +176,8 @@ class Site:
             failed = asyncio.ensure_future(app.wait_failed())
             while not failed.done():
                 await asyncio.wait({failed}, timeout=self._evaluate_s)
-                self.looks(app)
+                if self.figures is not None and app.published is not None:
+                    self.figures.look(app.published)
             self.trace("failed", "collector", str(failed.result()))
         except FlopmeterError as error:
             self.trace("no_start", "collector", str(error))
@@ -188,7 +189,10 @@ class Site:
             url, simulated=simulated, new_ledger_id=lambda: self._random.hexadecimal(32)
         )
         self._ledger = FaultyLedger(inner, self)
-        self.oracle.opened(inner.vectors(), restored=self._restored)
+        held = list(inner.vectors())
+        self.oracle.opened(held, restored=self._restored)
+        if self.figures is not None:
+            self.figures.opened(held)
         self._restored = False
         return self._ledger
 
@@ -281,6 +285,8 @@ class FaultyLedger:
             raise Killed
         position = self.inner.commit(batch)
         site.oracle.committed(batch.vectors)
+        if site.figures is not None:
+            site.figures.committed(batch.vectors)
         site.trace("commit", len(batch.vectors), position.commit_number)
         if fault is CommitFault.KILLED_AFTER:
             raise Killed

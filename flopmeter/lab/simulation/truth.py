@@ -32,6 +32,7 @@ class Seen:
 
     record: str
     monotonic_ns: int
+    boottime_ns: int
     reading: Reading | None
 
 
@@ -40,12 +41,14 @@ class Round:
     """What one sampling round saw.
 
     Attributes:
-        monotonic_ns: when it began.
+        monotonic_ns: when it began, without suspend.
+        boottime_ns: the same, since boot.
         readings: what was read.
         listed: the devices by name when they were listed last.
     """
 
     monotonic_ns: int = 0
+    boottime_ns: int = 0
     readings: list[Reading] = field(default_factory=list)
     listed: dict[str, DeviceRecord] = field(default_factory=dict)
 
@@ -74,24 +77,31 @@ class Truth:
                 self._read(reading, record.record_id)
         for name, record in seen.listed.items():
             if name not in self.devices:
-                self.devices[name] = Seen(record.record_id, seen.monotonic_ns, None)
+                self.devices[name] = Seen(
+                    record.record_id, seen.monotonic_ns, seen.boottime_ns, None
+                )
         for name, device in self.devices.items():
             silent_ns = seen.monotonic_ns - device.monotonic_ns
             if silent_ns > SILENT_PERIODS * period_ns:
-                self._add(name, {Component.UNOBSERVED_NS: silent_ns})
-                self.devices[name] = replace(device, monotonic_ns=seen.monotonic_ns)
+                self._add(name, _untold(device, seen.monotonic_ns, seen.boottime_ns))
+                self.devices[name] = replace(
+                    device, monotonic_ns=seen.monotonic_ns, boottime_ns=seen.boottime_ns
+                )
 
     def _read(self, reading: Reading, record: str) -> None:
         device = self.devices.get(reading.device)
         if device is not None and reading.monotonic_ns >= device.monotonic_ns:
             before = device.reading if device.record == record else None
             if before is None:
-                untold_ns = reading.monotonic_ns - device.monotonic_ns
-                self._add(reading.device, {Component.UNOBSERVED_NS: untold_ns})
+                untold = _untold(device, reading.monotonic_ns, reading.boottime_ns)
+                self._add(reading.device, untold)
             else:
                 told_ns = device.monotonic_ns - before.monotonic_ns
-                self._add(reading.device, _difference(before, reading, told_ns))
-        self.devices[reading.device] = Seen(record, reading.monotonic_ns, reading)
+                slept_ns = device.boottime_ns - before.boottime_ns - told_ns
+                self._add(reading.device, _difference(before, reading, told_ns, slept_ns))
+        self.devices[reading.device] = Seen(
+            record, reading.monotonic_ns, reading.boottime_ns, reading
+        )
 
     def _add(self, device: str, amounts: dict[Component, int]) -> None:
         held = list(self.amounts.get(device, (0,) * COMPONENT_COUNT))
@@ -100,11 +110,23 @@ class Truth:
         self.amounts[device] = tuple(held)
 
 
-def _difference(before: Reading, after: Reading, told_ns: int) -> dict[Component, int]:
-    """What happened between two readings, of which `told_ns` ns were told as silence."""
+def _untold(device: Seen, monotonic_ns: int, boottime_ns: int) -> dict[Component, int]:
+    """Time since a device was told of, in which it was not read."""
+    awake_ns = monotonic_ns - device.monotonic_ns
+    slept_ns = boottime_ns - device.boottime_ns - awake_ns
+    return {Component.UNOBSERVED_NS: awake_ns, Component.SUSPENDED_NS: slept_ns}
+
+
+def _difference(
+    before: Reading, after: Reading, told_ns: int, slept_ns: int
+) -> dict[Component, int]:
+    """What happened between two readings.
+
+    Of the time between them `told_ns` ns were told as silence and `slept_ns` ns as sleep before.
+    """
     boot_ns = after.boottime_ns - before.boottime_ns
     awake_ns = min(after.monotonic_ns - before.monotonic_ns, boot_ns)
-    amounts = {Component.SUSPENDED_NS: boot_ns - awake_ns}
+    amounts = {Component.SUSPENDED_NS: boot_ns - awake_ns - slept_ns}
     work = {
         component: after.cycles[component] - before.cycles[component] for component in before.cycles
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 from flopmeter.lab.simulation.clock import SimulatedLoop
 from flopmeter.lab.simulation.disk import Content
 from flopmeter.lab.simulation.faults import TABLE, Faults
+from flopmeter.lab.simulation.figures import FigureWatch
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.node import Node, Pace, Surroundings
 from flopmeter.lab.simulation.oracle import Oracle
@@ -39,8 +40,13 @@ EPOCH_NS = 1_795_000_000 * NS_PER_S
 FAULTY_SHARE = 0.75
 """Part of the time in which faults strike; the rest is healed and has to converge."""
 
-DRAIN_NS = NS_PER_HOUR
-"""How long after the last reading everything must be acknowledged."""
+SHORTEST_DRAIN_NS = NS_PER_HOUR
+DRAIN_REPORTS = 6
+"""How long after the last reading everything must be acknowledged, and in how many reports."""
+
+RESTART_SAMPLES = 6
+"""A service manager starts a process again after 1/6 of the sampling period: 5 s, or 10 minutes
+where everything goes by the hour (systemd grows its delay in a crash loop)."""
 
 LONG_HOURS = 48
 """Longer simulations sample once an hour unless told otherwise."""
@@ -127,7 +133,8 @@ class World:
         self.counts: Counter[str] = Counter()
         self.end_ns = round(plan.hours * NS_PER_HOUR)
         self.faulty_ns = round(self.end_ns * FAULTY_SHARE)
-        self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=round(plan.sample_s * NS_PER_S))
+        sample_ns = round(plan.sample_s * NS_PER_S)
+        self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=sample_ns)
         self.network = Network(self.loop, self.random.stream("network"), self.count, self.trace)
         self.network.commit_index = lambda: self.oracle.commit_index
         self.site = Site(
@@ -137,18 +144,24 @@ class World:
             self.oracle,
             self.random.stream("site"),
             evaluate_s=plan.evaluate_s,
+            restart_ns=sample_ns // RESTART_SAMPLES,
             epoch_ns=EPOCH_NS,
             trace=self.trace,
         )
+        self.figures = FigureWatch(
+            lambda: self.loop.now_ns, self._tensor_cycles, self.oracle.violation
+        )
+        self.site.figures = self.figures
         self.around = Surroundings(
             loop=self.loop,
             network=self.network,
             oracle=self.oracle,
             parts=parse_device_table(builtin_table("devices.toml")),
             pace=Pace(
-                sample_ns=round(plan.sample_s * NS_PER_S),
+                sample_ns=sample_ns,
                 report_s=plan.report_s,
                 longest_backoff_s=max(30.0, plan.sample_s),
+                restart_ns=sample_ns // RESTART_SAMPLES,
             ),
             trace=self.trace,
             epoch_ns=EPOCH_NS,
@@ -187,13 +200,20 @@ class World:
         self._go(self.end_ns)
         for node in self.nodes.values():
             node.stopping = True
-        self._go(self.end_ns + DRAIN_NS, self._settled)
+        drain_ns = max(SHORTEST_DRAIN_NS, round(DRAIN_REPORTS * self.plan.report_s * NS_PER_S))
+        self._go(self.end_ns + drain_ns, self._settled)
         converged = self._settled()
         ledger: dict[Key, tuple[StoredVector, ...]] = {}
         for stored in self.site.vectors():
             ledger[stored.key] = (*ledger.get(stored.key, ()), stored)
         self.site.stopping = True
         return ledger, converged
+
+    def _tensor_cycles(self) -> dict[str, int]:
+        work: dict[str, int] = {}
+        for node in self.nodes.values():
+            work |= node.hardware.tensor_cycles()
+        return work
 
     # --- inside -----------------------------------------------------------------------------------
 
