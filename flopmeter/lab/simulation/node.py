@@ -168,6 +168,11 @@ class Node:
             self._awake.set()
             self._awake = None
 
+    def close(self) -> None:
+        """End the process, whatever it is at."""
+        self.wake()
+        self._end(None, noticed=False)
+
     async def awake(self) -> None:
         """Wait until the node does not sleep."""
         while self._awake is not None:

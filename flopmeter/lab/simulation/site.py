@@ -122,6 +122,13 @@ class Site:
         _copy(backup, self._files)
         self._restored = True
 
+    def close(self) -> None:
+        """End the process, whatever it is at."""
+        if self.alive:
+            assert self.group is not None
+            self._end(noticed=False)
+            self.group.cancel()
+
     # --- the process ------------------------------------------------------------------------------
 
     def _begin(self) -> None:

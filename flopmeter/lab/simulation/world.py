@@ -209,6 +209,16 @@ class World:
         self.site.stopping = True
         return ledger, converged
 
+    def close(self) -> None:
+        """End every process, so that nothing of this world is left in the next one."""
+        self.site.stopping = True
+        for node in self.nodes.values():
+            node.stopping = True
+            node.close()
+        self.site.close()
+        self.loop.run_until(self.loop.now_ns)
+        self.loop.close()
+
     def _tensor_cycles(self) -> dict[str, int]:
         work: dict[str, int] = {}
         for node in self.nodes.values():
@@ -253,8 +263,11 @@ def simulate(plan: Plan, *, clock: Clock | None = None, keep_trace: bool = False
             prefix="flopmeter-simulate-", dir=shm if shm.is_dir() else None
         ) as folder:
             world = World(plan, Path(folder), keep_trace=keep_trace)
-            ledger, converged = world.run()
-            return _outcome(world, ledger, converged, clock.monotonic_ns() - began_ns)
+            try:
+                ledger, converged = world.run()
+                return _outcome(world, ledger, converged, clock.monotonic_ns() - began_ns)
+            finally:
+                world.close()
     finally:
         logging.disable(before)
 
