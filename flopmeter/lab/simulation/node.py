@@ -20,14 +20,20 @@ from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.truth import Round
-from flopmeter_agent.app import CLOSED_NAME, HOURS_NAME, JOURNAL_NAME
+from flopmeter_agent.app import (
+    CLOSED_NAME,
+    HOURS_NAME,
+    JOURNAL_NAME,
+    LoopSource,
+    note_disk_failure,
+)
 from flopmeter_agent.closed import open_closed
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_core.devices import DeviceRecord, DeviceTable
-from flopmeter_core.errors import FlopmeterError
+from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.readings import Reading
 from flopmeter_core.reports import Answer, Report
@@ -220,7 +226,7 @@ class Node:
         self.agent = loop
         self._around.oracle.started(self.name, loop, self.clock.boot_id)
         stop = asyncio.Event()
-        sampler = asyncio.ensure_future(self._sample(loop))
+        sampler = asyncio.ensure_future(self._sample(loop, link))
         sender = asyncio.ensure_future(link.run(wait=self._until_next_report, stop=stop))
         both = asyncio.gather(sampler, sender)
         try:
@@ -268,7 +274,17 @@ class Node:
         await asyncio.sleep(self._around.pace.report_s)
         await self.awake()
 
-    async def _sample(self, loop: AgentLoop) -> None:
+    @staticmethod
+    def _try(loop: AgentLoop, step: Callable[[], None]) -> bool:
+        """Do what needs the disk; whether it worked. Without it the registers go on in memory."""
+        try:
+            step()
+        except StorageError as error:
+            note_disk_failure(loop, error)
+            return False
+        return True
+
+    async def _sample(self, loop: AgentLoop, link: Link) -> None:
         pace = self._around.pace
         per_report = max(1, round(pace.report_s * NS_PER_S / pace.sample_ns))
         content = self.disk.files[JOURNAL_NAME]
@@ -278,14 +294,18 @@ class Node:
                 self._seen.monotonic_ns = self.clock.monotonic_ns()
                 self._seen.boottime_ns = self.clock.boottime_ns()
                 before = loop.counters.samples
-                loop.sample()
+                kept = self._try(loop, loop.sample)
                 self._around.trace("sample", self.name, content.writes)
                 if loop.counters.samples > before:
                     self._around.oracle.sampled(
-                        self.name, loop, self._seen, content.writes, self.clock.boot_id
+                        self.name,
+                        loop,
+                        self._seen,
+                        kept=content.writes if kept else None,
+                        boot_id=self.clock.boot_id,
                     )
-                if loop.counters.samples % per_report == 0:
-                    loop.sync()
+                if loop.unsynced_samples >= per_report + link.state.connected:
+                    self._try(loop, loop.sync)
             await asyncio.sleep(pace.sample_ns / NS_PER_S)
             await self.awake()
 
@@ -308,17 +328,17 @@ class Node:
         self._around.oracle.answered(self.name, answer, index)
 
 
-class _Source:
-    """The loop as the link sees it, as app.LoopSource makes it."""
+class _Source(LoopSource):
+    """The loop as the link sees it; a node that sleeps does nothing, and the oracle looks on."""
 
     def __init__(self, node: Node, loop: AgentLoop) -> None:
+        super().__init__(loop)
         self._node = node
-        self._loop = loop
 
     async def next_report(self) -> Report | None:
         """Sync the journal and collect what is not acknowledged."""
         await self._node.awake()
-        report = await asyncio.to_thread(self._loop.report)
+        report = await super().next_report()
         await self._node.awake()
         if report is not None:
             self._node.sends(report)
@@ -328,4 +348,4 @@ class _Source:
         """Hand an answer to the loop."""
         await self._node.awake()
         self._node.answered(answer)
-        self._loop.acknowledge(answer)
+        await super().acknowledge(answer)

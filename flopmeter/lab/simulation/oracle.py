@@ -169,18 +169,30 @@ class Oracle:
         if image is not None:
             watched.snapshots.append(image)
 
-    def sampled(self, node: str, loop: AgentLoop, seen: Round, write: int, boot_id: str) -> None:
-        """A round was sampled and journaled: registers and readings have to agree."""
+    def sampled(
+        self, node: str, loop: AgentLoop, seen: Round, *, kept: int | None, boot_id: str
+    ) -> None:
+        """A round was sampled: registers and readings have to agree.
+
+        Args:
+            node: the node.
+            loop: its agent.
+            seen: what the round saw.
+            kept: number of the journal's write that holds it; None when it could not be written.
+            boot_id: the present boot.
+        """
         watched = self.nodes[node]
         watched.truth.take(seen, self._period_ns)
+        self._check_sums(node, watched, loop)
+        if kept is None:
+            return
         for key, register in loop.accumulator.registers.items():
             if register.sequence != watched.sequences.get(key, 0):
                 watched.sequences[key] = register.sequence
-                written = Written(register.vector, write)
+                written = Written(register.vector, kept)
                 self._history.setdefault(key, {})[register.sequence] = written
-        self._check_sums(node, watched, loop)
         watched.snapshots.append(
-            Snapshot(write, dict(watched.sequences), watched.truth.copy(), boot_id)
+            Snapshot(kept, dict(watched.sequences), watched.truth.copy(), boot_id)
         )
 
     def sends(self, node: str, report: Report, *, journal: Content, closed: Content) -> None:
