@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
+from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import Classes
+from flopmeter_collector.totals import Totals
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Evidence, Key
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
-from support.totals import h100
+from support.totals import busy_vector, h100, table
 
 DEVICE = "GPU-0"
 CEILING = 2_000
@@ -383,3 +385,54 @@ def _before_contact(
     ran = sorted(seen)
     ended = sum(quarters for writer, quarters in journals if writer <= number)
     return ended < len([quarter for quarter in ran if quarter < enrolled])
+
+
+def metered(totals: Totals, writer: int, hours: int, *, boot: str, now: float) -> None:
+    """A live report of an H100 that was busy all the time, for run alpha."""
+    named = key(writer)
+    busy = busy_vector(hours * 3_600)
+    totals.update(named, h100(), [StoredVector(named, 0, 1, busy)])
+    sightings = Sightings(reported={(named.incarnation, DEVICE)})
+    boot_ns = hours * NS_PER_HOUR
+    sightings.note_live(named.incarnation, Sighting("n0", boot, boot_ns, at(now)))
+    totals.residuals.sighted(sightings, at(now))
+
+
+def test_residual_widens_only_the_upper_side() -> None:
+    """A gap adds its ceiling to upper and ceiling of its run, apart from what was observed."""
+    totals = Totals(table())
+    metered(totals, 1, 2, boot="b0", now=2)
+    before = totals.snapshot(at(2), None).runs[0].account
+    metered(totals, 2, 1, boot="b1", now=8)
+    (run,) = totals.snapshot(at(8), None).runs
+    figures = run.account.figures
+    assert before.residual_flop == 0
+    assert run.account.residual_ns == 5 * NS_PER_HOUR
+    assert figures.unobserved_ceiling == run.account.residual_flop > 0
+    total, without = figures.total, figures.without_unobserved
+    assert (total.floor, total.lower, total.best) == (without.floor, without.lower, without.best)
+    assert total.upper == without.upper + run.account.residual_flop
+    assert total.ceiling == without.ceiling + run.account.residual_flop
+    # The model's states are of the same figures.
+    (model,) = totals.snapshot(at(8), None).models
+    assert model.figures.unobserved_ceiling == run.account.residual_flop
+
+
+def test_doubled_work_counts_once_in_lower_and_twice_in_upper() -> None:
+    """Two agents that saw the same hours: lower and best of one, upper of both."""
+    alone, both = Totals(table()), Totals(table())
+    metered(alone, 1, 4, boot="b0", now=4)
+    metered(both, 1, 4, boot="b0", now=4)
+    metered(both, 2, 4, boot="b1", now=4)
+    one, two = (each.snapshot(at(4), None) for each in (alone, both))
+    of_one, of_two = one.runs[0].account, two.runs[0].account
+    observed_one, observed_two = of_one.figures.observed, of_two.figures.observed
+    assert (observed_two.floor, observed_two.lower, observed_two.best) == (
+        observed_one.floor,
+        observed_one.lower,
+        observed_one.best,
+    )
+    assert observed_two.upper == 2 * observed_one.upper
+    assert observed_two.ceiling == 2 * observed_one.ceiling
+    assert (of_two.busy_ns, of_two.energy_mj) == (of_one.busy_ns, of_one.energy_mj)
+    assert (two.residual.doubled_device_count, one.residual.doubled_device_count) == (1, 0)
