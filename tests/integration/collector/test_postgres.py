@@ -23,6 +23,7 @@ import pytest
 from flopmeter_collector import backends
 from flopmeter_collector.ledger import migrations, postgres
 from flopmeter_collector.ledger.base import (
+    AuditRow,
     Batch,
     Declaration,
     Ledger,
@@ -521,6 +522,26 @@ def test_rows_are_not_rewritten(url: str) -> None:
     for statement in ("UPDATE declaration SET author = 'b'", "DELETE FROM declaration"):
         with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
             ask(url, statement)
+
+
+def test_failed_rows_leave_no_gap(url: str) -> None:
+    """What a failed transaction added takes no number: a gap means that a row was removed."""
+    row = Declaration(0, 1, "a", "cli", "run", "a", {})
+    audited = AuditRow(0, 1, "a", "why", "act", "{}")
+    with opened(url) as ledger:
+        ledger.lead()
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                # The audit row cannot be stored, and takes the declaration with it.
+                backends.declare(url, row, audit=dataclasses.replace(audited, reason="\0"))
+        assert backends.declare(url, row, audit=audited).sequence == 1
+        moved = Transition(0, "m", "line", "unknown", "above", True, 1, 0)
+        with pytest.raises(StorageError):
+            ledger.commit(Batch(transitions=(moved, dataclasses.replace(moved, model="\0"))))
+        ledger.commit(Batch(transitions=(moved,)))
+        assert [found.sequence for found in ledger.declarations()] == [1]
+        assert [found.sequence for found in ledger.audit()] == [1]
+        assert [found.sequence for found in ledger.transitions()] == [1]
 
 
 @pytest.mark.parametrize(

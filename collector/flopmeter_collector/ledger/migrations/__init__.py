@@ -30,6 +30,7 @@ _FILES = (
     "0008_coverage.sql",
     "0009_relay.sql",
     "0010_long_names.sql",
+    "0011_no_gaps.sql",
 )
 
 

@@ -207,6 +207,8 @@ class PostgresLedger(SqlTables):
                 yield
                 return
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # Nobody waits for a reader, and what it reads may take long to add up.
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout TO 0")
             try:
                 yield
             finally:
@@ -234,7 +236,8 @@ class PostgresLedger(SqlTables):
             warnings: list[str] = []
 
             def note(diagnostic: psycopg.errors.Diagnostic) -> None:
-                if diagnostic.severity_nonlocalized == "WARNING":
+                # Only of the commit itself: what a statement before warns of is not about it.
+                if self._uncertain and diagnostic.severity_nonlocalized == "WARNING":
                     warnings.append(diagnostic.message_primary or "a warning")
 
             connection.raw.add_notice_handler(note)
@@ -351,9 +354,7 @@ class PostgresLedger(SqlTables):
 
     def _next_audit_sequence(self, connection: Connection) -> int:
         connection.execute("SELECT 1 FROM meta FOR UPDATE")
-        found = connection.execute(
-            "SELECT nextval(pg_get_serial_sequence('audit', 'sequence'))"
-        ).fetchone()
+        found = connection.execute("SELECT flopmeter_next('audit')").fetchone()
         return int(found[0])
 
 

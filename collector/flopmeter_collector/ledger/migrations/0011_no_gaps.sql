@@ -1,0 +1,10 @@
+-- A missing number among rows that are only added means that somebody removed one. A server's own counters
+-- also leave one behind a transaction that failed; these do not: their rows go back with it.
+-- postgresql: CREATE TABLE flopmeter_counter (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+-- postgresql: INSERT INTO flopmeter_counter SELECT 'declaration', coalesce(max(sequence), 0) FROM declaration;
+-- postgresql: INSERT INTO flopmeter_counter SELECT 'transition', coalesce(max(sequence), 0) FROM transition;
+-- postgresql: INSERT INTO flopmeter_counter SELECT 'audit', coalesce(max(sequence), 0) FROM audit;
+-- postgresql: CREATE FUNCTION flopmeter_next(counter text) RETURNS bigint LANGUAGE sql AS $$ UPDATE flopmeter_counter SET value = value + 1 WHERE name = counter RETURNING value $$;
+-- postgresql: ALTER TABLE declaration ALTER COLUMN sequence DROP IDENTITY, ALTER COLUMN sequence SET DEFAULT flopmeter_next('declaration');
+-- postgresql: ALTER TABLE transition ALTER COLUMN sequence DROP IDENTITY, ALTER COLUMN sequence SET DEFAULT flopmeter_next('transition');
+-- postgresql: ALTER TABLE audit ALTER COLUMN sequence DROP IDENTITY, ALTER COLUMN sequence SET DEFAULT flopmeter_next('audit');
