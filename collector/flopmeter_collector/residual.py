@@ -261,7 +261,10 @@ class ResidualAccounts:
         for name in sorted(self._dirty):
             device = self._devices[name]
             device.division = divide(
-                self._periods(device), self._stretches(device), self._downs, device=name
+                self._periods(device),
+                self._stretches(device),
+                self._downs,
+                names=(name, device.node),
             )
             device.newest = device.division.newest
             doubled_ns = device.division.doubled_ns

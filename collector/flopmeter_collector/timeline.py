@@ -124,7 +124,11 @@ class _Gap:
 
 
 def divide(
-    periods: Sequence[Period], stretches: Sequence[Stretch], downs: Sequence[Down], *, device: str
+    periods: Sequence[Period],
+    stretches: Sequence[Stretch],
+    downs: Sequence[Down],
+    *,
+    names: tuple[str, str],
 ) -> Division:
     """Divide a device's enrolled time.
 
@@ -132,7 +136,7 @@ def divide(
         periods: enrolled, in order and disjoint; only the last may be open.
         stretches: what agents classified, in any order.
         downs: declared down, of any node or device.
-        device: the device's name, for `downs`.
+        names: of the device, and of the node it was declared to stand in, for `downs`.
     """
     placed = sorted(
         (s for s in stretches if s.start_ns is not None and s.covered_ns > 0),
@@ -152,7 +156,7 @@ def divide(
     for gap in gaps:
         length_ns = gap.end_ns - gap.start_ns
         unclassified_ns += length_ns
-        down_ns = sum(end - start for start, end in _downs_within(gap, downs, device))
+        down_ns = sum(end - start for start, end in _downs_within(gap, downs, names))
         division.declared_down_ns += down_ns
         run = gap.left.run if gap.left and gap.right and gap.left.run == gap.right.run else None
         if length_ns > down_ns:
@@ -161,7 +165,7 @@ def divide(
     beyond_ns = tail.start_ns - division.tail_from_ns
     division.classified_ns = enrolled_ns + left_ns - unclassified_ns - beyond_ns
     endless = _Gap(division.tail_from_ns, 1 << 63, tail.left, None)
-    division.tail_downs = tuple(_downs_within(endless, downs, device))
+    division.tail_downs = tuple(_downs_within(endless, downs, names))
     alone = not division.doubled_ns and division.tail_until_ns is None and not left_ns
     if alone and tail.left is not None and tail.left.start_ns is not None:
         division.newest = tail.left.writer
@@ -259,9 +263,13 @@ def _fill(gaps: Sequence[_Gap], unplaced: Sequence[Stretch]) -> int:
     return left_ns
 
 
-def _downs_within(gap: _Gap, downs: Sequence[Down], device: str) -> list[tuple[int, int]]:
+def _downs_within(
+    gap: _Gap, downs: Sequence[Down], names: tuple[str, str]
+) -> list[tuple[int, int]]:
     """The parts of a gap that were declared down, in order and disjoint."""
-    subjects = {device, *(stretch.node for stretch in (gap.left, gap.right) if stretch)}
+    device, home = names
+    ends = {stretch.node for stretch in (gap.left, gap.right) if stretch}
+    subjects = {device, *(ends or {home})}
     parts: list[tuple[int, int]] = []
     at_ns = gap.start_ns
     for down in sorted(downs, key=lambda d: (d.from_ns, d.until_ns)):

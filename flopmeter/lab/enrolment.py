@@ -129,8 +129,10 @@ def _check_known(url: str, subject: str, *, node: bool) -> None:
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         records = ledger.records().values()
         known = {record.device for record in records}
-        known |= {row.subject for row in ledger.declarations() if row.kind == DEVICE_KIND}
+        declared = [row for row in ledger.declarations() if row.kind == DEVICE_KIND]
+        known |= {row.subject for row in declared}
         if node:
+            known |= {row.body["node"] for row in declared if "node" in row.body}
             known |= {record.node for record in records}
     if subject not in known:
         what = "device or node" if node else "device"

@@ -21,8 +21,8 @@ def test_a_device_from_its_enrolment_to_its_end(tmp_path: Path) -> None:
     url = str(tmp_path / "ledger.db")
     backends.collect(url, simulated=False).close()
 
-    def declare(**body: str) -> None:
-        declare_device(url, "GPU-9", body, author="ann", clock=ManualClock())
+    def declare(subject: str = "GPU-9", **body: str) -> None:
+        declare_device(url, subject, body, author="ann", clock=ManualClock())
 
     retired = {"state": "retired", "at": "2026-01-01T10:00:00Z", "reason": "sold"}
     enrolled = {"state": "enrolled", "from": FROM, "node": "n1"}
@@ -34,7 +34,7 @@ def test_a_device_from_its_enrolment_to_its_end(tmp_path: Path) -> None:
         declare(state="retired", at=FROM)
     declare(**enrolled, part=table().parts[0].id)
     declare(**retired)
-    declare(state="down", to="2026-01-01T04:00:00Z", reason="works", **{"from": FROM})
+    declare("n1", state="down", to="2026-01-01T04:00:00Z", reason="works", **{"from": FROM})
     devices = enrolled_devices(url, ManualClock())["devices"]
     assert isinstance(devices, list)
     (device,) = devices
