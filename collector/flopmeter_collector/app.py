@@ -130,6 +130,7 @@ class CollectorApp:
         self._clock = clock
         self._teardown = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[FlopmeterError] | None = None
+        self._pace = Pace(config.maximum_work_per_node_s)
         self.table = RegisterTable(
             KeyLimits(
                 per_node=config.maximum_keys_per_node,
@@ -248,7 +249,6 @@ class CollectorApp:
         # A relay sees one site: what is above no line there may be above one in the fleet.
         self.thresholds = () if config.upstream else thresholds_in_force(config.thresholds_dir)
         # Addresses first: a collector that cannot listen leaves no new ledger behind.
-        self._pace = Pace(config.maximum_work_per_node_s)
         service = IngestService(
             lambda: self.intake,
             places=Places(

@@ -152,15 +152,7 @@ def divide(
     division.tail_from_ns, division.tail_until_ns = tail.start_ns, periods[-1].until_ns
     if division.tail_until_ns is not None:
         division.tail_from_ns = min(tail.start_ns, division.tail_until_ns)
-    unclassified_ns = 0
-    for gap in gaps:
-        length_ns = gap.end_ns - gap.start_ns
-        unclassified_ns += length_ns
-        down_ns = sum(end - start for start, end in _downs_within(gap, downs, names))
-        division.declared_down_ns += down_ns
-        run = gap.left.run if gap.left and gap.right and gap.left.run == gap.right.run else None
-        if length_ns > down_ns:
-            division.residual_ns[run] = division.residual_ns.get(run, 0) + length_ns - down_ns
+    unclassified_ns = _take_gaps(division, gaps, downs, names)
     # Of a period that has ended no more can be classified than it has.
     beyond_ns = tail.start_ns - division.tail_from_ns
     division.classified_ns = enrolled_ns + left_ns - unclassified_ns - beyond_ns
@@ -170,6 +162,22 @@ def divide(
     if alone and tail.left is not None and tail.left.start_ns is not None:
         division.newest = tail.left.writer
     return division
+
+
+def _take_gaps(
+    division: Division, gaps: Sequence[_Gap], downs: Sequence[Down], names: tuple[str, str]
+) -> int:
+    """Divide the gaps into declared down and residual; returns their length in ns."""
+    unclassified_ns = 0
+    for gap in gaps:
+        length_ns = gap.end_ns - gap.start_ns
+        unclassified_ns += length_ns
+        down_ns = sum(end - start for start, end in _downs_within(gap, downs, names))
+        division.declared_down_ns += down_ns
+        run = gap.left.run if gap.left and gap.right and gap.left.run == gap.right.run else None
+        if length_ns > down_ns:
+            division.residual_ns[run] = division.residual_ns.get(run, 0) + length_ns - down_ns
+    return unclassified_ns
 
 
 def classes_at(division: Division, as_of_ns: int, *, silence_ns: int) -> Classes:
