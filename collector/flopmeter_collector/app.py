@@ -281,12 +281,15 @@ class CollectorApp:
             self.http_address = web.address
         await server.start()
         self.grpc_address = server.address
+        self._say_serving()
+
+    def _say_serving(self) -> None:
         logger.info(
             "collector serves",
             extra=fields(
                 grpc=self.grpc_address,
                 http=self.http_address or "off",
-                ledger=backends.shown(config.ledger),
+                ledger=backends.shown(self._config.ledger),
                 keys=len(self.table),
             ),
         )
