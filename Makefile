@@ -95,7 +95,7 @@ journal-days: venv-dev ## Size of an agent's memory after 90 virtual days withou
 	@$(BIN)/python tests/bench/journal_days.py
 
 .PHONY: faults
-faults: venv-dev ## Real faults against real processes; writes docs/faults.md (CASE=failover: one; root, Debian 12)
+faults: venv-dev ## Real faults against real processes; writes docs/faults.md (CASE=kills KILLS=100: one; root, Debian 12)
 	@$(BIN)/python tests/faults/run.py $(CASE)
 
 SEEDS ?= 1000

@@ -19,7 +19,7 @@ from typing import Protocol
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-from faults import failover, takeover  # noqa: E402
+from faults import failover, kills, takeover  # noqa: E402
 
 
 class Outcome(Protocol):
@@ -34,6 +34,14 @@ class Outcome(Protocol):
 
 
 CASES: dict[str, tuple[str, Callable[[], Outcome]]] = {
+    "kills": (
+        "An agent that samples every 0.1 s and reports every 0.2 s, and its collector on a SQLite "
+        "ledger, are killed by SIGKILL in turn: up to "
+        f"{kills.LONGEST_LIFE_S} s after their start, or as an answer is read. Each reading and "
+        "each answer is written down before the agent sees it; after each kill of a collector its "
+        "ledger is held against the answers, and in the end against the readings.",
+        kills.measure,
+    ),
     "failover": (
         "The primary of three PostgreSQL servers under Patroni (strict synchronous mode; "
         f"{failover.settings()}) is killed with its Patroni by SIGKILL, while nodes report every "
