@@ -1,0 +1,58 @@
+"""`flopmeter simulate`: its keys, its exit codes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flopmeter.cli import main
+
+SMALL = ["simulate", "--nodes", "1", "--devices", "1", "--hours", "0.2"]
+
+KEYS = [
+    "seed",
+    "truth",
+    "ledger",
+    "equal",
+    "in_flight_lost",
+    "acked_lost",
+    "double_counted",
+    "virtual_seconds",
+    "wall_seconds",
+    "faults",
+]
+
+
+def test_json_has_exactly_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    """And whole numbers by component, equal on both sides."""
+    assert main([*SMALL, "--faults", "kill_agent,bad_weather", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert list(printed) == KEYS
+    assert printed["equal"] is True
+    assert printed["truth"] == printed["ledger"]
+    assert all(isinstance(units, int) for units in printed["truth"].values())
+
+
+def test_text_ends_with_the_command_that_repeats_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything that decides the run is in it."""
+    assert main([*SMALL, "--faults", "none", "--seed", "9"]) == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last == (
+        "replay: flopmeter simulate --nodes 1 --devices 1 --hours 0.2 --sample 30 --seed 9 "
+        "--faults none"
+    )
+
+
+def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one sentence that names the known ones."""
+    assert main([*SMALL, "--faults", "earthquake"]) == 64
+    assert "choose all, none, or from kill_agent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--nodes", "0"], ["--hours", "0"], ["--seed", "-1"], ["--sample", "0"]]
+)
+def test_impossible_sizes_are_refused(words: list[str]) -> None:
+    """Before anything is simulated."""
+    assert main(["simulate", *words]) == 64
