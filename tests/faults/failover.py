@@ -37,6 +37,7 @@ class Fleet:
 
     acknowledged: dict[Key, int] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
+    killed: bool = False
 
     def note(self, key_: Key, sequence: int) -> None:
         """Note one acknowledgement."""
@@ -50,7 +51,11 @@ class Fleet:
 
 
 class Node:
-    """One simulated node: a device whose work grows by a second with each report."""
+    """One simulated node: a device whose work grows by a second with each report.
+
+    Each third one reports once more after the kill and never again: a newer report would hide that
+    an older one was acknowledged and lost.
+    """
 
     def __init__(self, number: int, fleet: Fleet, period_s: float) -> None:
         """Prepare its identity."""
@@ -64,6 +69,8 @@ class Node:
         self._offset_s = period_s * (number % 97) / 97
         self._sequence = 0
         self._told = 0
+        self._ends = number % 3 == 0
+        self._last = False
 
     def hello(self) -> Hello:
         """Who it is."""
@@ -73,7 +80,9 @@ class Node:
         """Let a period pass; the first is shorter, so that nodes do not report in step."""
         await asyncio.sleep(self._offset_s or self._period_s)
         self._offset_s = 0
-        self._sequence += 1
+        if not self._last:
+            self._sequence += 1
+        self._last = self._last or (self._ends and self._fleet.killed)
 
     async def next_report(self) -> Report | None:
         """The newest vector, unless it is acknowledged."""
@@ -150,6 +159,7 @@ async def load(
     await asyncio.sleep(2 * period_s)
     before, killed_at = len(fleet.times), time.monotonic()
     kill.set()
+    fleet.killed = True
     resumed = len(fleet.times)
     deadline = time.monotonic() + 3 * LONGEST_GAP_S
     # On until each node has been answered again, or much longer than it may take.
