@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from flopmeter_collector.ledger.base import (
@@ -25,6 +26,7 @@ from flopmeter_collector.ledger.base import (
     Declaration,
     Ledger,
     LedgerBusyError,
+    LedgerWentBackError,
     RelayChanges,
 )
 from flopmeter_collector.registers import RegisterTable
@@ -146,6 +148,11 @@ class Committer:
         while True:
             try:
                 position = await loop.run_in_executor(self._thread, self._ledger.commit, batch)
+            except LedgerWentBackError as error:
+                # Who sends again what is held here already must not be told that it is durable.
+                logger.warning("all registers are stored again", extra=fields(reason=str(error)))
+                batch = self._whole(batch)
+                continue
             except LedgerBusyError as error:
                 if self._closed:
                     raise
@@ -192,6 +199,18 @@ class Committer:
         )
         self._declarations, self._delivered, self._coverage, self._relay = [], [], [], None
         return batch
+
+    def _whole(self, batch: Batch) -> Batch:
+        """The batch with every register held; what it has of them is among those or followed."""
+        held = self._table.everything()
+        return replace(
+            batch,
+            records=held.records,
+            vectors=tuple(v for branches in held.branches.values() for v in branches),
+            claims=tuple(self._table.claims.all()),
+            quarantined=self._table.quarantine.all(),
+            whole=True,
+        )
 
     def _fail(self, error: FlopmeterError, waiters: list[asyncio.Future[LedgerPosition]]) -> None:
         self._failure = error

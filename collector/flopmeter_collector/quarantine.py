@@ -68,6 +68,10 @@ class QuarantineTable:
         """The newest quarantined vectors that nobody released."""
         return [row for row in self._rows.values() if not row.released]
 
+    def all(self) -> tuple[QuarantinedVector, ...]:
+        """The newest quarantined vector of each key, released ones too."""
+        return tuple(self._rows.values())
+
     def held_count(self) -> int:
         """Keys whose newest quarantined vector nobody released."""
         return self._held_count

@@ -242,6 +242,10 @@ class RegisterTable:
         taken, self._uncommitted = self._uncommitted, Changes()
         return taken
 
+    def everything(self) -> Changes:
+        """All registers, as changes: for a ledger that lost some of them."""
+        return Changes(dict(self._branches), dict(self._records))
+
     def take_uncounted(self) -> Changes:
         """Take the changes the totals were not given yet; the caller now owns them."""
         taken, self._uncounted = self._uncounted, Changes()

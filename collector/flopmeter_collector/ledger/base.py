@@ -37,6 +37,10 @@ class LedgerUnreachableError(LedgerBusyError):
     exit_code = 69
 
 
+class LedgerWentBackError(LedgerBusyError):
+    """The server may lack what it had stored: only a batch of all that is known may be next."""
+
+
 class NotLeadingError(LedgerBusyError):
     """Another collector leads by now: what only the leader may record was not recorded."""
 
@@ -273,6 +277,8 @@ class Batch:
         coverage: rows by incarnation and device, which take the place of what is there.
         relay: what becomes known of forwarding; not None on a ledger that is forwarded, so that
             its hours are (`RelayLedger`).
+        whole: whether this holds all registers the collector knows, as it has to after
+            LedgerWentBackError.
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
@@ -286,6 +292,7 @@ class Batch:
     dropped_hours: tuple[tuple[Key, int], ...] = ()
     coverage: tuple[Coverage, ...] = ()
     relay: RelayChanges | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from flopmeter_collector.ledger.base import (
     Batch,
     Foreign,
     LedgerBusyError,
+    LedgerWentBackError,
     NotLeadingError,
     StoredVector,
 )
@@ -82,6 +83,8 @@ class PostgresLedger(SqlTables):
         self._newest = LedgerPosition("", 0, 0)
         self._read_to = 0
         self._own: set[int] = set()
+        # The server may lack what this collector saw stored, and nobody stored it again yet.
+        self._lost = False
         with self._guard("open"):
             pass
 
@@ -98,13 +101,21 @@ class PostgresLedger(SqlTables):
         Raises:
             LedgerBusyError: try the same batch again; where the connection broke during the
                 commit, nobody knows whether it happened, and the same again does no harm.
+            LedgerWentBackError: try again with everything that is known.
             NotLeadingError: it holds transitions, and another collector leads.
             StorageError: it was not stored and will not be.
         """
         invariant(self._server.access is Access.COLLECT, "only a collector commits")
         if batch == Batch() and not self._uncertain:
-            return self.position()
+            position = self.position()
+            if not self._lost:
+                self._newest = position
+                return position
         with self._transaction("store a commit") as connection:
+            if self._lost and not batch.whole:
+                raise LedgerWentBackError(
+                    f"the ledger {self._name} went back; everything is stored there again"
+                )
             if batch.transitions and not self._leading:
                 raise NotLeadingError("another collector leads; nothing was recorded")
             position = self._advance(connection)
@@ -116,7 +127,7 @@ class PostgresLedger(SqlTables):
         self._record_ids.update(records)
         self._key_ids.update(keys)
         self._newest = position
-        self._uncertain = False
+        self._uncertain = self._lost = False
         if alone:
             self._own.add(position.commit_number)
         return position
@@ -226,7 +237,7 @@ class PostgresLedger(SqlTables):
                 yield connection
         except LedgerBusyError as error:
             # A server that takes no writes any more is left too: another one does by now.
-            if not isinstance(error, NotLeadingError):
+            if not isinstance(error, NotLeadingError | LedgerWentBackError):
                 self.close()
             raise
 
@@ -280,6 +291,9 @@ class PostgresLedger(SqlTables):
     def _come_back(self, connection: Statements) -> None:
         """After a lost connection: is it the same ledger, and did it lose anything?"""
         with storage(self._name, "open"):
+            # Another history may have given the same numbers to other keys.
+            self._key_ids.clear()
+            self._record_ids.clear()
             found = connection.execute(
                 "SELECT ledger_id, generation, commit_number FROM meta"
             ).fetchone()
@@ -295,8 +309,14 @@ class PostgresLedger(SqlTables):
             if went_back or (home != self._home and found[1] == self._newest.generation):
                 # Another server may lack what this one said was stored: agents send it again.
                 self._renew_generation(connection, was=found[1])
-            if went_back:
+            now = LedgerPosition(
+                self._ledger_id,
+                *connection.execute("SELECT generation, commit_number FROM meta").fetchall()[0],
+            )
+            if self._newest.ledger_id and now.went_back(self._newest):
+                self._lost = True
                 self._read_to, self._own = 0, set()
+                self._newest = now
             self._home = home
             connection.execute("SELECT pg_advisory_lock_shared(?, ?)", self._lock(_COLLECTS))
 
@@ -326,6 +346,7 @@ class PostgresLedger(SqlTables):
         """
         named = dict.fromkeys(stored.key for stored in batch.vectors)
         named.update(dict.fromkeys(held.key for held in batch.quarantined))
+        named.update(dict.fromkeys(hourly.key for hourly in batch.hours))
         missing = {
             key: self._record_row_of(connection, key.record, records)
             for key in named
