@@ -217,9 +217,10 @@ class ClosedRegisters:
         unmarked = [key for key in keys if key in self._rows and not self._rows[key].sent]
         if unmarked:
             self._journal.sync()
-            for key in unmarked:
-                self._rows[key] = replace(self._rows[key], sent=True)
-            self._write(self._encode())
+            marked = self._rows | {key: replace(self._rows[key], sent=True) for key in unmarked}
+            # A mark that is not kept counts for nothing: the next attempt has to write it.
+            self._write(_payload(marked.values(), self.records, self._absorbed, self.position))
+            self._rows = marked
         self.sync()
 
     def acknowledge(self, key: Key, sequence: int, *, up_ns: int) -> None:

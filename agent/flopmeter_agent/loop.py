@@ -487,6 +487,8 @@ class AgentLoop:
     def _note_sent(self, keys: set[Key]) -> None:
         """Keep durably what a collector may come to know."""
         if self._delivery.mark_sent(keys & self._accumulator.registers.keys()):
+            # Where this write fails nothing leaves before another one has kept the marks.
+            self._ahead_of_journal = True
             self._write_journal()
         self._closed.offer(keys - self._accumulator.registers.keys())
 

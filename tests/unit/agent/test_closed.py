@@ -441,6 +441,19 @@ def failing(tmp_path: Path) -> Small:
     return small
 
 
+def test_a_mark_that_could_not_be_kept_is_written_by_the_next_offer(failing: Small) -> None:
+    """Without it a restart would take what was shown for unsent, and add it up anew."""
+    failing.absorb(2)
+    file = failing.file
+    assert isinstance(file, Failing)
+    file.write_fails = file.rewrite_fails = True
+    with pytest.raises(StorageError):
+        failing.closed.offer([stored(2).key])
+    file.write_fails = file.rewrite_fails = False
+    failing.closed.offer([stored(2).key])
+    assert failing.open()._rows[stored(2).key].sent
+
+
 def test_a_write_that_fails_closes_nothing(failing: Small) -> None:
     """Nothing is taken over in part."""
     file = failing.file

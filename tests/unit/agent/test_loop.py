@@ -444,6 +444,31 @@ def test_what_the_journal_does_not_hold_is_never_sent(tmp_path: Path) -> None:
     assert loop.report() is not None
 
 
+def test_nothing_leaves_before_its_mark_is_kept(tmp_path: Path) -> None:
+    """A register whose mark could not be written is not sent by the next report either."""
+    host = Host(tmp_path)
+    loop = host.start()
+    for scenario_s in (0, 200):
+        host.go_to(scenario_s)
+        loop.sample()
+
+    def full(payload: bytes) -> None:
+        raise StorageError("the journal cannot be written")
+
+    write = loop._journal.write
+    loop._journal.write = full  # type: ignore[method-assign]
+    with pytest.raises(StorageError):
+        loop.report()
+    loop._journal.write = write  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="nothing is sent"):
+        loop.report()
+    loop.sample()
+    assert loop.report() is not None
+    kept = state.decode(loop._journal.payload or b"").registers
+    assert kept
+    assert all(stored.sent for stored in kept)
+
+
 def test_a_refused_register_is_offered_again_by_the_next_agent(tmp_path: Path) -> None:
     """A refusal is no acknowledgement: a collector that learns better gets the register."""
     host = Host(tmp_path)
