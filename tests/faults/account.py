@@ -117,6 +117,7 @@ class Account:
     Attributes:
         state: where the readings stand that the agents' journals held.
         starts: agents that started.
+        rounds, rounds_since_start: rounds of readings that were written down; of the newest agent.
         dropped: rounds that were read, and not in the journal the next agent found.
         longest_drop: most of them at one start.
         acknowledged: newest sequence told durable, by key.
@@ -126,6 +127,8 @@ class Account:
 
     state: State = field(default_factory=State)
     starts: int = 0
+    rounds: int = 0
+    rounds_since_start: int = 0
     dropped: int = 0
     longest_drop: int = 0
     acknowledged: dict[KeyName, int] = field(default_factory=dict)
@@ -142,6 +145,7 @@ class Account:
             match what:
                 case "start":
                     self.starts += 1
+                    self.rounds_since_start = 0
                     self._resumed = False
                 case "resume":
                     self._resume({device: Seen.parse(seen) for device, seen in told.items()})
@@ -155,6 +159,8 @@ class Account:
                     self.refusals += told[1]
 
     def _round(self, readings: Sequence[Seen]) -> None:
+        self.rounds += 1
+        self.rounds_since_start += 1
         if not self._resumed:
             # An agent that found no memory at all: whatever was read before is gone.
             self._drop(len(self._rounds))

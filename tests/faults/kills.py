@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from faults.site import Result, Site, joined, site
+from faults.site import SAMPLE_PERIOD_S, Result, Site, joined, site
 
 LONGEST_LIFE_S = 1.5
 """A process is killed up to this long after its start: while it starts, catches up, or reports."""
@@ -56,8 +56,13 @@ def kill_loop(folder: Path, *, kills: int, seed: int) -> Result:
         running.start_agent()
         while running.kills < kills:
             agent_next = running.kills % 2 == 0
-            if not agent_next and choice.random() < 0.5:
-                _next_answer(running)
+            # Every other one in a life that has come to metering, however slow the machine.
+            if choice.random() < 0.5:
+                running.wait_rounds(1)
+                if agent_next:
+                    time.sleep(choice.uniform(0.0, 3 * SAMPLE_PERIOD_S))
+                else:
+                    _next_answer(running)
             else:
                 time.sleep(choice.uniform(0.0, LONGEST_LIFE_S))
             if agent_next:

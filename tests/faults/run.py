@@ -19,7 +19,7 @@ from typing import Protocol
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-from faults import failover, kills, takeover  # noqa: E402
+from faults import failover, full, kills, network, shift, storage, takeover  # noqa: E402
 
 
 class Outcome(Protocol):
@@ -41,6 +41,32 @@ CASES: dict[str, tuple[str, Callable[[], Outcome]]] = {
         "each answer is written down before the agent sees it; after each kill of a collector its "
         "ledger is held against the answers, and in the end against the readings.",
         kills.measure,
+    ),
+    "storage": (
+        "strace makes one call of one process on its own files fail: every write, sync, allocation "
+        f"and rename of a life in turn (all or each STEP-th), with {', '.join(storage.ERRORS)} "
+        "each; then each kind of call for good. The life ends in order, the disk works again, and "
+        "the next life has to make ledger and truth agree.",
+        storage.measure,
+    ),
+    "full": (
+        f"The agent's state folder on a disk (tmpfs) of {full.ROOMY} that is filled to the last "
+        f"byte while it meters, with two SIGKILLs; on one of {full.SIZE}, which does not hold what "
+        f"an agent reserves; the ledger on one of {full.SIZE} until no commit is possible. Then "
+        "there is room again.",
+        full.measure,
+    ),
+    "network": (
+        "Agent and collector in two network namespaces; "
+        f"{network.FAULT_S:.0f} s each of {network.LOSS_PERCENT} % loss of reports, of as much of "
+        "answers, of no answer at all, of a partition, and of an unplugged link, with three "
+        "SIGKILLs in between.",
+        network.measure,
+    ),
+    "shift": (
+        "An agent is killed and comes back in a time namespace whose boot time is a week ahead, "
+        "then ten years more, then in one whose clocks are an hour further.",
+        shift.measure,
     ),
     "failover": (
         "The primary of three PostgreSQL servers under Patroni (strict synchronous mode; "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,7 @@ class Site:
         self._epoch_ns = time.time_ns()
         self._witness = self.folder / "witness.jsonl"
         self._read_bytes = 0
+        self._agents = 0
         self.account = Account()
         self.agent: subprocess.Popen[bytes] | None = None
         self.collector: subprocess.Popen[bytes] | None = None
@@ -126,6 +128,7 @@ class Site:
         flags += ["--sample-period-s", str(SAMPLE_PERIOD_S)]
         flags += ["--report-period-s", str(REPORT_PERIOD_S), "--allow-plaintext"]
         clock = "system" if self.system_clock else "scenario"
+        self._agents += 1
         words = [sys.executable, str(WITNESS), str(self._witness), clock, "agent", *flags]
         self.agent = self._start([*self.agent_prefix, *words], "agent.log")
 
@@ -150,6 +153,18 @@ class Site:
         self.check_acknowledged()
         self.restarts += 1
         self.start_collector()
+
+    def wait_rounds(self, number: int, limit_s: float = 30.0) -> bool:
+        """Until the newest agent has read so many rounds; whether it has."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            self.read_witness()
+            if self.account.starts == self._agents and self.account.rounds_since_start >= number:
+                return True
+            if self.agent is None or self.agent.poll() is not None:
+                return False
+            time.sleep(0.02)
+        return False
 
     def check_acknowledged(self) -> None:
         """While no collector runs: all that was acknowledged is in the ledger, and true."""
@@ -206,16 +221,18 @@ class Site:
                 if process is None or process.poll() is not None:
                     start()
             self._wait_for_answer(deadline)
-            self._stop(self.agent, "the agent")
+            self.end_in_order(self.agent, "agent")
             self.read_witness()
             verdict = judge(self.account, self.held())
             if verdict.equal or verdict.exceeding or time.monotonic() > deadline:
                 break
-        self._stop(self.collector, "the collector")
+        self.end_in_order(self.collector, "collector")
         return judge(self.account, self.held())
 
     def result(self, verdict: Verdict) -> Result:
         """All figures, once settled."""
+        if not verdict.truth["busy_ns"]:
+            self.problems.append("nothing was metered, so nothing is shown")
         for name, cycles in self.account.missing_work().items():
             self.problems.append(f"{cycles} cycles of {name} in no register")
         return Result(
@@ -252,15 +269,16 @@ class Site:
             environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
             return subprocess.Popen(words, stdout=output, stderr=output, env=environment)
 
-    def _stop(self, process: subprocess.Popen[bytes] | None, who: str) -> None:
+    def end_in_order(self, process: subprocess.Popen[bytes] | None, who: str) -> None:
         """SIGTERM; one that does not end of itself is a problem."""
         if process is None:
             return
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(_program(process), signal.SIGTERM)
         try:
             process.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
-            self.problems.append(f"{who} did not end at SIGTERM")
+            self.problems.append(f"the {who} did not end at SIGTERM")
             self._kill(process)
 
     @staticmethod
@@ -276,6 +294,14 @@ class Site:
         """Leave no process behind."""
         self._kill(self.agent)
         self._kill(self.collector)
+
+
+def _program(process: subprocess.Popen[bytes]) -> int:
+    """The process that a signal is meant for: unshare stays the parent of what it started."""
+    if process.poll() is None and str(process.args[0]) == "unshare":  # type: ignore[index]
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return int(children[0]) if children else process.pid
+    return process.pid
 
 
 @contextlib.contextmanager

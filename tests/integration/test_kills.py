@@ -13,6 +13,7 @@ from faults.kills import kill_loop
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_killed_in_turn(tmp_path: Path) -> None:
     """After 24 kills the ledger is the truth to the unit, and no answer was ever taken back."""
     result = kill_loop(tmp_path, kills=24, seed=1)
