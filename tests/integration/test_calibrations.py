@@ -18,6 +18,7 @@ from flopmeter.lab.calibrate import RECORDING, SCORE, TRUTH, calibrate
 from flopmeter.lab.calibrations import FITTED, FOLDER, Calibration, score_calibrations
 from flopmeter.lab.findings import Finding
 from flopmeter.lab.importers.recording import load_recorded
+from flopmeter.lab.replay import replay
 from flopmeter.lab.scoreboard import Board, page
 from flopmeter.lab.truths import parse_truths
 from flopmeter.lab.workloads.table import BY_NAME
@@ -93,6 +94,13 @@ def test_committed_is_what_the_recorder_writes(fresh: Path) -> None:
     old, new = load_recorded(COMMITTED / RECORDING), load_recorded(fresh / RECORDING)
     assert old.header.simulated
     assert len(old.rounds) == len(new.rounds)
+
+
+def test_committed_replays_as_simulated() -> None:
+    """`flopmeter replay` takes it under its recording's mark, devices included."""
+    document = replay(COMMITTED / RECORDING, formats="bf16=1")
+    (run,) = [each for each in document["runs"] if each["run"] == "recording"]
+    assert run["simulated"]
 
 
 def test_committed_is_simulated_and_not_counted() -> None:

@@ -20,6 +20,7 @@ from flopmeter.lab.recorder import COMMAND_ENDED, COMMAND_STARTED
 from flopmeter.lab.recording import END, Recorded, Row, decode
 from flopmeter.lab.recording_rows import reading_of
 from flopmeter_core.allocations import NONE, for_run
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError
 from flopmeter_core.readings import Reading
 from flopmeter_proto.daemon.logs import fields
@@ -101,6 +102,7 @@ def as_run(
             "a device changed on the way); record each state by itself"
         )
     header = recorded.header
+    simulated = header.simulated or any(each.simulated for each in recorded.records[0])
     # Both clocks count from the header's instant, at which the recording's time is 0.
     start_ns, stop_ns = period = _run_period(recorded)
     allocation = for_run(run)
@@ -124,16 +126,21 @@ def as_run(
         start_ns=start_ns,
         stop_ns=stop_ns,
         sample_period_ns=header.period_ns,
-        simulated=header.simulated,
+        simulated=simulated,
         nodes=(
             NodeRecording(
                 node=header.node,
-                records=recorded.records[0],
+                records=_marked(recorded.records[0], simulated=simulated),
                 readings=readings,
                 rounds=tuple(row[END] - header.monotonic_ns for row in recorded.rounds),
             ),
         ),
     )
+
+
+def _marked(records: tuple[DeviceRecord, ...], *, simulated: bool) -> tuple[DeviceRecord, ...]:
+    """Device records under the mark of the whole recording; a sensor need not repeat it in each."""
+    return tuple(dataclasses.replace(record, simulated=simulated) for record in records)
 
 
 def _run_period(recorded: Recorded) -> tuple[int, int]:
