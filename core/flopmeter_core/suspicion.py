@@ -33,6 +33,8 @@ class Check(enum.StrEnum):
     """A value is DCGM's or NVML's mark for "blank", in whatever unit (slurm-job-exporter 53)."""
     IMPOSSIBLE = "impossible"
     """Above what physics or the device's own limits allow: a jump, a share above 100 %."""
+    BACKWARDS = "backwards"
+    """A cumulative counter reads less than before; increments leave the period unobserved."""
     NO_CLOCK = "no_clock"
     """Activity while the clock stands still or is not given: it would count as zero cycles."""
     SILENT = "silent"
@@ -150,6 +152,9 @@ def inspect(
     impossible = _impossible(before, after, record)
     if impossible:
         return (Suspicion(after.device, Check.IMPOSSIBLE, impossible),)
+    backwards = _backwards(before, after)
+    if backwards:
+        return (Suspicion(after.device, Check.BACKWARDS, backwards),)
     found = [
         (Check.NO_CLOCK, _no_clock(before, after)),
         (Check.FROZEN, _frozen(after, stillness)),
@@ -166,9 +171,10 @@ def widened(amount: Increment, suspicions: Iterable[Suspicion]) -> Increment:
     """Turn a doubtful period's time into suspect time; an increment without doubt is untouched.
 
     Upper can only grow by it: what the period's work could add to upper is at most the part's
-    ceiling over its time, and that ceiling is what suspect time adds.
+    ceiling over its time, and that ceiling is what suspect time adds. A period over which a
+    counter went back is unobserved already, and stays so: that adds the same.
     """
-    checks = {suspicion.check for suspicion in suspicions}
+    checks = {suspicion.check for suspicion in suspicions} - {Check.BACKWARDS}
     if not checks:
         return amount
     times = (Component.BUSY_NS, Component.IDLE_NS, Component.UNOBSERVED_NS, Component.SUSPECT_NS)
@@ -237,11 +243,22 @@ def _impossible(before: Reading, after: Reading, record: DeviceRecord) -> str:
         # mW x ns = 10^-9 mJ.
         if (after.energy_mj - before.energy_mj) * NS_PER_S > _greatest_mw(record) * allowed_ns:
             return f"{after.energy_mj - before.energy_mj} mJ in one period"
-    # A counter that went back is a restart, which increments handles.
     elapsed = max(0, _delta(before, after, Component.SM_ELAPSED_MEGACYCLES) or 0)
     active = _active_delta(before, after)
     if elapsed and (active - _ROUNDING_CYCLES) * PPM > elapsed * GREATEST_SHARE_PPM:
         return f"{active} active of {elapsed} elapsed cycles"
+    return ""
+
+
+def _backwards(before: Reading, after: Reading) -> str:
+    """A counter since boot that reads less than before: it began anew, or it is broken."""
+    earlier_mj, later_mj = before.energy_mj, after.energy_mj
+    if earlier_mj is not None and later_mj is not None and later_mj < earlier_mj:
+        return f"the energy counter went back from {earlier_mj} to {later_mj} mJ"
+    if after.evidence is Evidence.CYCLES:
+        for component in after.cycles:
+            if (_delta(before, after, component) or 0) < 0:
+                return f"counter {component.name.lower()} went back"
     return ""
 
 
