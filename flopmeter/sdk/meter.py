@@ -29,6 +29,13 @@ SEND_PERIOD_S = 1.0
 MAXIMUM_STRETCHES = 64
 """Stretches in one message; of a process that went back more often, the oldest were sent before."""
 
+STEP_FLOP_LIMIT = 10**29
+"""FLOP of one step are below this, a thousand times the largest legal threshold: the agent refuses
+a claim of 10^32 with all that was counted before, so an absurd step must never be added."""
+
+COUNT_LIMIT = 2**62
+"""Steps and tokens are below this, as in the agent's registers."""
+
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself costs milliseconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,8 +135,8 @@ class Meter:
             self._count(
                 (scope, 0 if scope == "global" else number, quantity),
                 int(step),
-                _whole(flop),
-                _whole(tokens),
+                _whole(flop, STEP_FLOP_LIMIT),
+                _whole(tokens, COUNT_LIMIT),
                 int(steps),
             )
             if time.monotonic() - self._last_sent >= SEND_PERIOD_S:
@@ -201,7 +208,13 @@ class Meter:
         scope, rank, quantity = whose
         if quantity not in ("model", "executed"):
             raise ValueError(f"quantity {quantity!r}")
-        if scope not in ("global", "rank") or rank < 0 or steps < 1 or step < steps - 1:
+        if (
+            scope not in ("global", "rank")
+            or rank < 0
+            or steps < 1
+            or step < steps - 1
+            or step >= COUNT_LIMIT
+        ):
             raise ValueError(f"scope {scope!r}, rank {rank}, step {step}, steps {steps}")
         with self._lock:
             place = (self._run, self._attempt, scope, rank)
@@ -298,12 +311,12 @@ def _names(phases: Sequence[str]) -> tuple[str, ...]:
         return ()
 
 
-def _whole(amount: float) -> int:
+def _whole(amount: float, limit: int) -> int:
     """An amount as a whole number.
 
     Raises:
-        ValueError: negative, infinite or not a number.
+        ValueError: negative, infinite, not a number, or not below the limit.
     """
-    if not math.isfinite(amount) or amount < 0:
+    if not math.isfinite(amount) or not 0 <= amount < limit:
         raise ValueError(f"an amount of {amount}")
     return int(amount)

@@ -167,6 +167,8 @@ def test_scopes_and_ranks_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         {"flop": -1},
         {"tokens": -1},
         {"flop": "many"},
+        {"flop": 10**40},
+        {"tokens": 2**70},
         {"scope": "all"},
         {"steps": 0},
         {"steps": 9},
@@ -184,6 +186,16 @@ def test_nonsense_is_ignored_and_never_raised(
             claimed.step(2, **wrong)
     assert claimed.ignored == 2
     assert len([r for r in caplog.records if "flopmeter ignores" in r.message]) == 1
+    assert stretches(pipe) == [[0, 1, 1, 1, 0, 1]]
+
+
+def test_a_step_beyond_all_numbers_is_ignored() -> None:
+    """The agent would refuse the whole stretch with it, and all that was counted before."""
+    pipe = Pipe()
+    with meter(pipe) as claimed:
+        claimed.step(1, flop=1)
+        claimed.step(2**70, flop=1)
+    assert claimed.ignored == 1
     assert stretches(pipe) == [[0, 1, 1, 1, 0, 1]]
 
 
