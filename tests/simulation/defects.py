@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from flopmeter_agent import journal
+from flopmeter_agent import journal, past
 from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.loop import AgentLoop
-from flopmeter_collector import intake, registers
+from flopmeter_collector import commit, intake, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 
@@ -98,12 +98,30 @@ def ledger_that_went_back_is_believed() -> contextlib.AbstractContextManager[obj
     return mock.patch.object(LedgerPosition, "went_back", lambda self, before: False)
 
 
+def acknowledge_a_failed_commit() -> contextlib.AbstractContextManager[object]:
+    """A commit that failed is answered as if it had been stored."""
+
+    def fail(self: commit.Committer, error: Exception, waiters: list[Any]) -> None:
+        commit._resolve(waiters, LedgerPosition("0" * 32, 1, 1))
+        commit_failure(self, error, [])  # type: ignore[arg-type]
+
+    commit_failure = commit.Committer._fail
+    return mock.patch.object(commit.Committer, "_fail", fail)
+
+
+def compare_boots() -> contextlib.AbstractContextManager[object]:
+    """Clocks and counters of an earlier boot are taken for those of the present one."""
+    return mock.patch.object(past.Past, "is_of_this_boot", lambda self, old: True)
+
+
 DEFECTS: dict[str, tuple[Defect, str]] = {
     "ack before commit": (ack_before_commit, "acknowledged before its commit"),
     "add instead of newest": (add_instead_of_newest, "nobody wrote"),
     "forget a closed key": (forget_a_closed_key, "a state that it must not come back to"),
     "drop the carry": (drop_the_carry, "are not what was read of it"),
     "unsynced send": (unsynced_send, "before it is synced"),
+    "acknowledge a failed commit": (acknowledge_a_failed_commit, "acknowledged before its commit"),
+    "compare boots": (compare_boots, "are not what was read of it"),
     "charge a gap twice": (charge_a_gap_twice, "are not what was read of it"),
     "believe a ledger that went back": (ledger_that_went_back_is_believed, "is not in the ledger"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
