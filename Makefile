@@ -56,7 +56,7 @@ $(VENV)/.dev-done: requirements/dev.txt $(VENV)/.runtime-done
 lock: ## Pin the newest versions of requirements/*.in, with hashes and without addresses
 	@"$(PYTHON)" -m venv $(BUILD)/lock
 	@$(BUILD)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@for name in runtime dev; do \
+	@for name in runtime dev mutants; do \
 	  $(BUILD)/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
 	    --no-header --no-annotate requirements/$$name.in --output-file requirements/$$name.txt \
 	    --no-emit-index-url; \
@@ -103,6 +103,18 @@ SEEDS ?= 1000
 .PHONY: simulate
 simulate: venv-dev ## Simulate SEEDS more fleets under faults; writes docs/fault-simulation-record.md
 	@$(BIN)/python -m flopmeter.lab.simulation.campaign --seeds $(SEEDS)
+
+.PHONY: mutants
+mutants: $(BUILD)/mutants/.venv-done ## Plant defects and mutants, see the tests find them; writes docs/mutants.md (PART=journal: one)
+	@$(BUILD)/mutants/venv/bin/python tests/mutants/run.py $(if $(PART),"$(PART)")
+
+# The mutation tester brings a terminal interface with it, which nothing else needs.
+$(BUILD)/mutants/.venv-done: requirements/runtime.txt requirements/dev.txt requirements/mutants.txt | $(BIN)/python
+	@rm -rf $(BUILD)/mutants/venv
+	@"$(PYTHON)" -m venv $(BUILD)/mutants/venv
+	@$(BUILD)/mutants/venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
+	  -r requirements/runtime.txt -r requirements/dev.txt -r requirements/mutants.txt
+	@touch $@
 
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md

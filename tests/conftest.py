@@ -1,14 +1,27 @@
 """Settings every test runs under.
 
-Owns: hypothesis' profile.
-May touch: nothing else; fixtures live beside the tests that use them.
+Owns: hypothesis' profiles.
+May touch: the environment (FLOPMETER_MUTANTS); fixtures live beside the tests that use them.
 """
 
 from __future__ import annotations
 
-from hypothesis import settings
+import os
+
+from hypothesis import Phase, settings
 
 # A deadline measures the machine, not the code: on two shared cores it fails at random. The blob
 # lets anybody repeat the very example that failed.
 settings.register_profile("flopmeter", deadline=None, print_blob=True)
 settings.load_profile("flopmeter")
+
+# Of a mutant only whether an example fails is asked, not which is the smallest one.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("flopmeter"),
+    max_examples=40,
+    phases=(Phase.explicit, Phase.generate),
+    derandomize=True,
+)
+if os.environ.get("FLOPMETER_MUTANTS") == "1":
+    settings.load_profile("mutants")

@@ -29,8 +29,7 @@ def compare(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     Raises:
         IndexError: `second` is the shorter one.
     """
-    above = False
-    below = False
+    above = below = False
     for place in range(len(first)):
         ours = first[place]
         theirs = second[place]

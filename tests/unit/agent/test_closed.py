@@ -236,6 +236,26 @@ def test_an_up_time_before_zero_is_zero(small: Small) -> None:
     small.absorb(1, [stored(1, acknowledged=5), stored(1, run=1)], up_ns=-7)
     small.closed.acknowledge(stored(1, run=1).key, 5, up_ns=-7)
     assert list(small.closed.unacknowledged()) == []
+    assert [row.root_up_ns for row in small.closed._rows.values()] == [0, 0]
+
+
+def test_an_answer_says_that_a_vector_left(small: Small) -> None:
+    """What was acknowledged had left, whatever its mark said; each answer makes room once."""
+    small.absorb(1, [stored(1), stored(1, run=1), stored(1, run=2)])
+    for run in range(2):
+        small.closed.acknowledge(stored(1, run=run).key, 5, up_ns=1)
+    assert small.closed.answers == 2
+    small.closed.went_back()
+    assert [row.sent for row in small.closed._rows.values()] == [True, True, False]
+
+
+def test_a_restart_knows_sequences_and_boots(small: Small) -> None:
+    """A copy held for display has its sequence; each row remembers the boot it was written in."""
+    for of, boot in enumerate(("first", "second", "third"), start=1):
+        small.absorb(of, [stored(of)], boot=boot)
+    after = small.open()
+    assert {register.sequence for register in after.held().values()} == {5}
+    assert [row.boot_id for row in after._rows.values()] == ["first", "second", "third"]
 
 
 def test_what_leaves_is_marked_durably_before(small: Small) -> None:

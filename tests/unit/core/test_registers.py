@@ -110,7 +110,7 @@ def test_decrease_is_refused(component: Component) -> None:
     """A negative increment is a programmer's error and leaves the register as it was."""
     register = Register()
     register.add(only(component, SUBUNITS[component]))
-    with pytest.raises(InvariantError, match="never decreases"):
+    with pytest.raises(InvariantError, match="broken: a register never decreases; "):
         register.add(only(component, -1))
     assert register.vector[component] == 1
     assert register.sequence == 1
@@ -122,13 +122,13 @@ def test_limit(component: Component) -> None:
     register = Register()
     register.add(only(component, SUBUNITS[component] * (REGISTER_LIMIT - 1)))
     assert register.vector[component] == REGISTER_LIMIT - 1
-    with pytest.raises(InvariantError, match=r"below 2\^62"):
+    with pytest.raises(InvariantError, match=r"broken: a register stays below 2\^62; "):
         register.add(only(component, SUBUNITS[component]))
 
 
 def test_shape() -> None:
     """An increment with a number too few is refused."""
-    with pytest.raises(InvariantError, match="one number a component"):
+    with pytest.raises(InvariantError, match="broken: an increment has one number a component; "):
         Register().add([0] * (COMPONENT_COUNT - 1))
 
 

@@ -1,0 +1,157 @@
+"""The tester is tested: planted defects and mutants, and which test finds them.
+
+Owns: the order of both, standard output, and docs/mutants.md.
+May touch: build/mutants and docs/mutants.md.
+Called by ``make mutants`` (``PART=defects``, ``PART=journal`` and so on: one of them). Exit 1 when
+a defect survives or a module falls short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+from mutants.defects import Found, find_all, load  # noqa: E402
+from mutants.scores import HELD, LEAST_SCORE_PERCENT, Score, score  # noqa: E402
+
+ROOT = TESTS.parent
+BUILD = ROOT / "build" / "mutants"
+FIGURES = BUILD / "figures.json"
+PAGE = ROOT / "docs" / "mutants.md"
+
+DEFECTS = "defects"
+
+HEAD = """# What the tests find
+
+`make mutants` plants defects, makes mutants, and writes this page.
+`make mutants PART=defects` runs the first part alone, `make mutants PART=journal` one module.
+Decided in [ADR 19](adr/0019-testing-the-tests.md).
+"""
+
+
+def defects() -> dict[str, Any]:
+    """Plant every defect; returns the figures."""
+    began = time.monotonic()
+
+    def say(found: Found) -> None:
+        print(f"{found.defect.name}: {found.failed or 'NOT FOUND, ' + found.told}", flush=True)
+
+    found = find_all(ROOT, BUILD, Path(sys.executable), load(), say)
+    missed = sum(not each.failed for each in found)
+    print(f"defects found: {len(found) - missed} of {len(found)}")
+    return {
+        "seconds": round(time.monotonic() - began),
+        "rows": [[each.defect.name, each.defect.file, each.failed] for each in found],
+    }
+
+
+def scores(names: Sequence[str]) -> dict[str, Any]:
+    """Run the mutants of these modules; returns the figures."""
+    figures: dict[str, Any] = {}
+    for held in HELD:
+        if held.name not in names:
+            continue
+        measured = score(ROOT, BUILD / "flat", Path(sys.executable), held, os.cpu_count() or 1)
+        print(
+            f"{held.name}: {measured.found} of {measured.made} mutants found "
+            f"({measured.percent:.1f} %), {measured.covered_percent:.1f} % of branches, "
+            f"tests {measured.seconds:.1f} s"
+        )
+        for survivor in measured.survivors:
+            print(f"  {survivor}")
+        figures[held.name] = dataclasses.asdict(measured)
+    return figures
+
+
+def kept(figures: dict[str, Any]) -> bool:
+    """Whether every defect was found and every module is as well tested as promised."""
+    found = all(row[2] for row in figures.get(DEFECTS, {"rows": []})["rows"])
+    return found and all(Score(**each).kept for name, each in figures.items() if name != DEFECTS)
+
+
+def page(figures: dict[str, Any]) -> str:
+    """docs/mutants.md."""
+    rows = figures[DEFECTS]["rows"]
+    found = sum(bool(row[2]) for row in rows)
+    lines = [HEAD, "## Planted defects", ""]
+    lines += [
+        f"{found} of {len(rows)} are found, each by itself in a copy of the tree, in "
+        f"{figures[DEFECTS]['seconds']} s ({_where()}).",
+        "The simulator finds more while it runs: [fault-simulation.md](fault-simulation.md).",
+        "",
+        "| defect | in | found by |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | `{file}` | {f'`{test}`' if test else 'no test'} |" for name, file, test in rows
+    ]
+    return "\n".join([*lines, "", *_score_lines(figures)]) + "\n"
+
+
+def _score_lines(figures: dict[str, Any]) -> Iterable[str]:
+    yield "## Mutants"
+    yield ""
+    yield (
+        "mutmut changes one place of a function at a time, and runs the tests of that module "
+        f"alone; promised are {LEAST_SCORE_PERCENT:.0f} % found and 100 % of lines and branches."
+    )
+    yield (
+        "It leaves decorated functions alone (properties, context managers, static methods; "
+        "counted below), and everything outside of functions."
+    )
+    yield ""
+    yield "| module | mutants | found | score | lines and branches | left alone | tests |"
+    yield "|---|---|---|---|---|---|---|"
+    for held in HELD:
+        if held.name not in figures:
+            yield f"| {held.name} | not measured yet |  |  |  |  |  |"
+            continue
+        each = Score(**figures[held.name])
+        yield (
+            f"| {each.name} | {each.made} | {each.found} | {each.percent:.1f} % | "
+            f"{each.covered_percent:.1f} % | {each.unmutated_count} | {each.seconds:.1f} s |"
+        )
+    yield ""
+    yield "Of what is left, these change nothing a test can see:"
+    yield ""
+    for held in HELD:
+        yield from (f"- {held.name}: {told}" for told in held.left)
+
+
+def _where() -> str:
+    day = datetime.datetime.now(datetime.UTC).date()
+    return f"{day}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def main(parts: list[str]) -> int:
+    """Run the parts, print, and write the page."""
+    known = [DEFECTS, *(held.name for held in HELD)]
+    for part in parts:
+        if part not in known:
+            print(f"there is no part {part!r}; name one of {', '.join(known)}", file=sys.stderr)
+            return 64
+    wanted = parts or known
+    fresh: dict[str, Any] = {DEFECTS: defects()} if DEFECTS in wanted else {}
+    fresh |= scores(wanted)
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    figures |= fresh
+    BUILD.mkdir(parents=True, exist_ok=True)
+    FIGURES.write_text(json.dumps(figures, indent=1))
+    if DEFECTS in figures:
+        PAGE.write_text(page(figures), encoding="utf-8")
+    return 0 if kept(fresh) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
