@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_collector.admit import BOOT_SLACK_NS, GREATEST_POWER_W, check_kind, refusal
+from flopmeter_collector.admit import (
+    BOOT_SLACK_NS,
+    GREATEST_POWER_W,
+    LONGEST_GAP_NS,
+    check_kind,
+    refusal,
+)
 from flopmeter_core.errors import NotPermittedError
+from flopmeter_core.increments import JITTER_PPM
 from flopmeter_core.registers import SM_CYCLE_COMPONENTS, Component
-from flopmeter_core.units import NS_PER_S
+from flopmeter_core.units import NS_PER_S, PPM
 from support.ingest import RECORD, vector
 
 HOUR_S = 3600
@@ -126,9 +133,57 @@ def test_flipped_bit() -> None:
         assert refusal(flipped, RECORD, boot_ns=2 * HOUR_S * NS_PER_S), Component(place)
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_kind(simulated: bool) -> None:
+@pytest.mark.parametrize(
+    ("simulated", "sent", "kept", "hint"),
+    [(True, "simulated", "real", "with"), (False, "real", "simulated", "without")],
+)
+def test_kind(simulated: bool, sent: str, kept: str, hint: str) -> None:
     """A ledger takes its own kind only, and the sentence says where to send the other."""
     check_kind(simulated=simulated, ledger_simulated=simulated, sender="node n")
-    with pytest.raises(NotPermittedError, match=r"send to a collector started with(out)? --sim"):
+    with pytest.raises(NotPermittedError) as refused:
         check_kind(simulated=simulated, ledger_simulated=not simulated, sender="node n")
+    assert str(refused.value) == (
+        f"node n sends {sent} readings, but this collector's ledger keeps {kept} ones and never "
+        f"mixes them: send to a collector started {hint} --simulated"
+    )
+
+
+def test_to_the_unit() -> None:
+    """The greatest possible value passes and one more does not, in integers of any size."""
+    years_s = 3 * 365 * 24 * HOUR_S + 1
+    covered_ns = years_s * NS_PER_S
+    cycles = 1980 * covered_ns * (PPM + JITTER_PPM) // (PPM * 1_000)
+    limits = {
+        Component.TENSOR_MEGACYCLES: cycles * 132 // 10**6 + 1,
+        Component.BUSY_MEGACYCLES: 5_000 * cycles // 1980 // 10**6 + 1,
+        Component.ENERGY_MJ: GREATEST_POWER_W * (covered_ns + BOOT_SLACK_NS) // 10**6,
+    }
+    sentences = {
+        Component.TENSOR_MEGACYCLES: "that 132 SMs at 1980 MHz can make in the observed {} s; "
+        "check the device with its vendor's tool",
+        Component.BUSY_MEGACYCLES: "of any clock in the observed {} s; check the device's clock",
+        Component.ENERGY_MJ: "of 20000 W an accelerator over {} s; check the energy counter of the "
+        "device",
+    }
+    for component, limit in limits.items():
+        assert refusal(vector(years_s, **{component.name: limit}), RECORD, boot_ns=None) == ""
+        above = refusal(vector(years_s, **{component.name: limit + 1}), RECORD, boot_ns=None)
+        assert above == (
+            f"{component.name.lower()} is {limit + 1}, above the {limit} "
+            + sentences[component].format(years_s)
+        )
+    assert refusal(vector(HOUR_S), RECORD, boot_ns=NS_PER_S) == (
+        "the vector covers 3600 s but its node booted only 1 s ago; check the node's clock and "
+        "restart its agent"
+    )
+
+
+def test_a_boundary_adds_to_its_own_time() -> None:
+    """The longest silence comes on top of what the key itself covers."""
+    longest_s = LONGEST_GAP_NS // NS_PER_S
+    work = {"SM_ACTIVE_MEGACYCLES": 132 * 1980 * 105 * (longest_s + HOUR_S) // 100}
+    assert refusal(vector(HOUR_S, **work), RECORD, boot_ns=None, boundary=True) == ""
+    drawn = {"ENERGY_MJ": GREATEST_POWER_W * 1_000 * (longest_s + HOUR_S)}
+    assert refusal(vector(HOUR_S, **drawn), RECORD, boot_ns=None, boundary=True) == ""
+    above = {"SM_ACTIVE_MEGACYCLES": 132 * 1980 * 106 * (longest_s + HOUR_S) // 100}
+    assert refusal(vector(HOUR_S, **above), RECORD, boot_ns=None, boundary=True) != ""
