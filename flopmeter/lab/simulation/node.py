@@ -202,6 +202,8 @@ class Node:
 
     def _end(self, content: Content | None, *, noticed: bool) -> None:
         if self.group is None or self.group.dead:
+            if content is not None:  # what a killed process wrote may go all the same
+                self._around.oracle.crashed(self.name, content)
             return
         self.group.dead = True
         self._around.oracle.crashed(self.name, content)
