@@ -303,6 +303,7 @@ class CollectorApp:
             self._clock,
             simulated=ledger.simulated,
             ledger_id=own.ledger_id,
+            catch_up=self._publisher.catch_up if ledger.shared else None,
         )
         self.relay = await build_relay(
             self._config,

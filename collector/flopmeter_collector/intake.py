@@ -8,7 +8,7 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
@@ -74,6 +74,7 @@ class Intake:
         *,
         simulated: bool,
         ledger_id: str,
+        catch_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Prepare.
 
@@ -83,12 +84,14 @@ class Intake:
             clock: stamps a node's last report.
             simulated: the kind of readings the ledger keeps.
             ledger_id: the ledger's identity.
+            catch_up: takes in what other collectors committed; None where there are none.
         """
         self.ledger_id = ledger_id
         self._table = table
         self._committer = committer
         self._clock = clock
         self._simulated = simulated
+        self._catch_up = catch_up
         self.counts = IntakeCounts()
         self.nodes: dict[str, NodeStatus] = {}
 
@@ -214,6 +217,28 @@ class Intake:
         self.counts.refused_vectors += 1
         refused[keyed.key] = reason
         return None
+
+    async def know(self, vectors: Iterable[KeyedVector], hours: Iterable[HourlyVector]) -> None:
+        """Take in what another collector of the ledger was told of the keys of these hours.
+
+        An hour is judged by the newest vector of its key, and a sender that comes from another
+        collector does not tell it again.
+
+        Args:
+            vectors: those of the same message, not merged yet.
+            hours: those of the message.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        if self._catch_up is None:
+            return
+        coming = {keyed.key: keyed.sequence for keyed in vectors}
+        for hourly in hours:
+            held = (stored.sequence for stored in self._table.branches(hourly.key))
+            if hourly.sequence > max(coming.get(hourly.key, 0), *held, 0):
+                await self._catch_up()
+                return
 
     def merge_hour(
         self,

@@ -107,6 +107,16 @@ class Publisher:
         """Take what the ledger says of declarations, before the first round."""
         self._declare(declarations)
 
+    async def catch_up(self) -> None:
+        """Take in what other collectors of a shared ledger committed, between two rounds.
+
+        Raises:
+            LedgerBusyError: the ledger could not be read just now.
+            StorageError: the ledger failed.
+        """
+        async with self._lock:
+            await self._look_around()
+
     def step_down(self) -> None:
         """Show nothing any more: another collector of a shared ledger may lead by now."""
         self.leads, self.published = False, None

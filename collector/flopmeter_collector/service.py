@@ -255,6 +255,7 @@ class IngestService:
         check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
         if self._forwarder is not None and batch.ledger_ids:
             self._forwarder.stands_below(watch, batch.ledger_ids)
+        await self._intake.know(batch.vectors, batch.hours)
         merged = merge_batch(self._intake, batch)
         position = await self._intake.durable(len(merged.taken))
         self._log_refusals(hello.relay, merged.refused, merged.quarantined)
@@ -301,6 +302,7 @@ class IngestService:
         else:
             report = reader.report(message)
         intake.check_records(report.records.values())
+        await intake.know(report.vectors, report.hours)
         refused: Refusals = {}
         quarantined: Refusals = {}
         newest = bool(report.vectors)

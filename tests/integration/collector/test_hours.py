@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 from pathlib import Path
 
 from flopmeter_collector import backends
@@ -11,6 +13,7 @@ from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.collector import running
 from support.ingest import BOOT_NS, RECORD, Sender, hourly, key, report, stream, vector
+from support.postgres import shared_server
 
 
 async def send(sender: Sender, newest: int, *hours: HourlyVector) -> pb.StreamReportsResponse:
@@ -78,3 +81,26 @@ def test_refused_hours_change_nothing(tmp_path: Path) -> None:
             await sender.close()
 
     asyncio.run(scenario())
+
+
+def test_an_hour_is_told_to_another_collector_than_its_vector(tmp_path: Path) -> None:
+    """Behind one address a sender changes collectors: its hour waits for what the other knows."""
+    url = shared_server().create(f"ledger_{secrets.token_hex(8)}")
+    row = hourly(0, 1_800, vector(1_800))
+
+    async def scenario() -> None:
+        async with running(tmp_path, ledger=url) as one, running(tmp_path, ledger=url) as other:
+            async with stream(one.grpc_address) as sender:
+                await sender.greet()
+                await send(sender, 1_800)
+                await sender.close()
+            async with stream(other.grpc_address) as sender:
+                await sender.greet()
+                answer = await sender.exchange(sender.writer.report(report([], hours=[row])))
+                (ack,) = answer.hourly_acknowledgements
+                assert (ack.durability, ack.reason) == (pb.DURABILITY_AT_ROOT, "")
+                await sender.close()
+
+    asyncio.run(scenario())
+    with contextlib.closing(backends.read(url)) as ledger:
+        assert list(ledger.hours("run:a")) == [row]
