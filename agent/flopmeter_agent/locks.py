@@ -15,24 +15,28 @@ from pathlib import Path
 
 from flopmeter_core.errors import NotPermittedError, StorageError
 
-_HOST_LOCK_NAME = "\0flopmeter-agent"
+HOST_LOCK_NAME = "\0flopmeter-agent"
+"""In the abstract socket space; every agent of a host asks for this one."""
 
 
 class HostLock:
     """One holder per host (per network namespace), by a name in the abstract socket space."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = HOST_LOCK_NAME) -> None:
         """Take the lock.
 
         It has one name for all hardware sensors: ``none`` becomes ``nvml`` when a driver comes
         back.
+
+        Args:
+            name: of the lock; another one only where no device is read.
 
         Raises:
             NotPermittedError: another agent reads the same devices.
         """
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket.bind(_HOST_LOCK_NAME)
+            self._socket.bind(name)
         except OSError as error:
             self._socket.close()
             raise NotPermittedError(

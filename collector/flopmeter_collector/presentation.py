@@ -58,6 +58,7 @@ def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -
         "runs": [_run(run, rows) for run in snapshot.runs],
         "models": [_model(model, rows) for model in snapshot.models],
         "unattributed": _account(snapshot.unattributed),
+        "overflow": _overflow(snapshot.overflow),
         "enrolled": _enrolled(snapshot.residual),
         "unmatched_claims": [
             {
@@ -147,8 +148,8 @@ def shares(account: Account) -> list[tuple[str, float]]:
 
 def unmeasured_share(account: Account) -> float:
     """Share of the covered device time that holds no usable measurement, 0 to 1."""
-    covered = account.busy_ns + account.idle_ns + account.suspended_ns + account.unmeasured_ns
-    return float(Fraction(account.unmeasured_ns, covered)) if covered else 0.0
+    covered_ns = account.covered_ns
+    return float(Fraction(account.unmeasured_ns, covered_ns)) if covered_ns else 0.0
 
 
 def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
@@ -315,6 +316,19 @@ def _account(account: Account) -> Json:
         "evidence": [{"level": level, "share": share} for level, share in shares(account)],
         "forks": account.fork_count,
         "unknown_parts": list(account.unknown_parts),
+    }
+
+
+def _overflow(account: Account) -> Json:
+    """What of the unattributed account had users that agents had no room to tell apart."""
+    return {
+        "simulated": account.simulated,
+        "quantity": "executed",
+        "compute_flop": _exact(account.figures.total),
+        "compute_flop_str": _strings(account.figures.total),
+        "device_seconds": _seconds(account.covered_ns),
+        "nodes": account.node_count,
+        "devices": account.device_count,
     }
 
 

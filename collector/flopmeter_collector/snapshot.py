@@ -99,7 +99,8 @@ class TotalsSnapshot:
         simulated: whether the ledger, or any key, is simulated.
         runs: in the order of their names.
         models: in the order of their names.
-        unattributed: the work of no run, boundary periods included.
+        unattributed: the work of no run, boundary periods and `overflow` included.
+        overflow: the part of `unattributed` whose users agents had no room to tell apart.
         residual: enrolled time that nobody classified.
         unmatched_claims: claims of runs that were never metered, by the run's name.
     """
@@ -112,5 +113,6 @@ class TotalsSnapshot:
     runs: tuple[RunTotals, ...]
     models: tuple[ModelTotals, ...]
     unattributed: Account
+    overflow: Account
     residual: Residual = NO_RESIDUAL
     unmatched_claims: tuple[tuple[str, tuple[ClaimTotals, ...]], ...] = ()

@@ -71,6 +71,11 @@ class Account:
         return self.unobserved_ns + self.suspect_ns + self.residual_ns
 
     @property
+    def covered_ns(self) -> int:
+        """Device time that registers and residual classify, in ns."""
+        return self.busy_ns + self.idle_ns + self.suspended_ns + self.unmeasured_ns
+
+    @property
     def evidence_shares(self) -> tuple[tuple[str, int, int], ...]:
         """Level, its amount and the total, best level first; levels with nothing are left out.
 

@@ -33,7 +33,7 @@ from flopmeter_collector.snapshot import (
 from flopmeter_collector.split import Fold, segments_of
 from flopmeter_collector.sums import Sums, account_of, total_figures
 from flopmeter_collector.weighing import NO_FLOP, Weigher, without_doubled
-from flopmeter_core.allocations import boundary_parties, named_run
+from flopmeter_core.allocations import OVERFLOW, boundary_parties, named_run
 from flopmeter_core.claims import (
     DEFAULT_CLAIM_BOUND,
     Agreement,
@@ -50,6 +50,9 @@ from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 UNATTRIBUTED = 0
 """Number of the sums that hold the work of no run."""
+
+_OVERFLOW = 1
+"""Number of the sums that hold, once more, what of it lies in allocation `overflow`."""
 
 
 @dataclass(slots=True)
@@ -96,7 +99,7 @@ class Totals:
         self._claim_bound = claim_bound
         self._claims: dict[str, tuple[ClaimTotals, ...]] = {}
         self._entries: dict[Key, _Entry] = {}
-        self._sums: list[Sums] = [Sums()]
+        self._sums: list[Sums] = [Sums(), Sums()]
         self._place_by_run: dict[str, int] = {}
         self._keys_by_run: dict[str, list[Key]] = {}
         self._declarations: dict[str, RunDeclaration] = {}
@@ -261,6 +264,7 @@ class Totals:
             runs=runs,
             models=self._models(runs, charges),
             unattributed=unattributed,
+            overflow=account_of(self._sums[_OVERFLOW], simulated=self._simulated),
             residual=residual,
             unmatched_claims=tuple(
                 (run, claimed)
@@ -349,7 +353,9 @@ class Totals:
         place = UNATTRIBUTED if run is None else self._place(run)
         if run is not None:
             self._keys_by_run.setdefault(run, []).append(key)
-        self._sums[place].enrol(record, known=self._parts.recognise(record).known)
+        known = self._parts.recognise(record).known
+        for each in _places(key, place):
+            self._sums[each].enrol(record, known=known)
         entry = _Entry(place, neighbours, record, (), NO_FLOP, (0,) * len(TIME_COMPONENTS), 0)
         entry.fold = self._fold(key)
         entry.ceiling_flop_per_ns = self._weigher.ceiling_flop_per_ns(key.evidence, record)
@@ -373,15 +379,16 @@ class Totals:
         devices = entry.record.device_count
         times_ns = tuple(_less(widest[component], entry) * devices for component in TIME_COMPONENTS)
         energy_mj = _less(widest[Component.ENERGY_MJ], entry)
-        sums = self._sums[entry.place]
-        sums.replace(
-            level=key.evidence.level,
-            scope=entry.record.energy_scope,
-            flop=differences,
-            times_ns=[new - old for new, old in zip(times_ns, entry.times_ns, strict=True)],
-            energy_mj=energy_mj - entry.energy_mj,
-        )
-        sums.fork_count += (len(vectors) > 1) - (len(entry.vectors) > 1)
+        for place in _places(key, entry.place):
+            sums = self._sums[place]
+            sums.replace(
+                level=key.evidence.level,
+                scope=entry.record.energy_scope,
+                flop=differences,
+                times_ns=[new - old for new, old in zip(times_ns, entry.times_ns, strict=True)],
+                energy_mj=energy_mj - entry.energy_mj,
+            )
+            sums.fork_count += (len(vectors) > 1) - (len(entry.vectors) > 1)
         self._boundaries.change(entry.neighbours, differences)
         entry.vectors, entry.flop = vectors, flop
         entry.times_ns, entry.energy_mj = times_ns, energy_mj
@@ -433,6 +440,11 @@ class Totals:
                 for place, amount in enumerate(columns):
                     held[place] += sign * amount
         entry.parts = parts
+
+
+def _places(key: Key, place: int) -> tuple[int, ...]:
+    """The sums a key enters: one, and for overflow a view of it that is added to nothing."""
+    return (place, _OVERFLOW) if key.allocation == OVERFLOW else (place,)
 
 
 def _less(amount: int, entry: _Entry) -> int:

@@ -46,6 +46,7 @@ def totals_view(document: Document, *, columns: int) -> RenderableType:
     if document["simulated"]:
         head = Text.assemble(SIMULATED, "  every figure here is made up, ", head)
     parts: list[RenderableType] = [head, Text(), runs_table(document, columns=columns)]
+    parts += overflow_line(document)
     if document["models"]:
         parts += [Text(), models_table(document)]
     if any(run.get("claims") for run in document["runs"]):
@@ -85,6 +86,22 @@ def runs_table(document: Document, *, columns: int) -> Table:
         style="dim",
     )
     return table
+
+
+def overflow_line(document: Document) -> list[RenderableType]:
+    """What of the remainder had users that agents had no room to tell apart; nothing for none."""
+    overflow = document["overflow"]
+    if not overflow["device_seconds"]:
+        return []
+    figures = overflow["compute_flop"]
+    return [
+        Text(
+            f"{overflow['device_seconds']:,.0f} device-seconds are in overflow: agents had no room "
+            f"to tell their users apart. {best_text(figures)} FLOP (likely {range_text(figures)}) "
+            "are counted in unattributed and in no run.",
+            style="yellow",
+        )
+    ]
 
 
 def models_table(document: Document) -> Table:

@@ -159,6 +159,27 @@ def _unattributed_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
     row = _Row(labels(simulated=_mark(account.simulated)), account.figures, (account,), False)
     yield from _compute_families("unattributed", [row])
     yield from _account_families("unattributed", [row])
+    overflow = snapshot.overflow
+    marked = labels(simulated=_mark(overflow.simulated))
+    for name, help_text, value in (
+        (
+            "device_seconds",
+            "Device time of users that agents had no room to tell apart, in device-seconds; "
+            "part of unattributed.",
+            decimal(overflow.covered_ns, digits=9),
+        ),
+        (
+            "compute_flop",
+            "Most likely FLOP of that time; part of unattributed and of no run.",
+            str(overflow.figures.total.best),
+        ),
+        (
+            "compute_upper_flop",
+            "Upper end of the likely range of those FLOP; part of unattributed.",
+            str(overflow.figures.total.upper),
+        ),
+    ):
+        yield Family(f"flopmeter_overflow_{name}", "gauge", help_text, [(marked, value)])
 
 
 def _enrolment_families(snapshot: TotalsSnapshot) -> Iterator[Family]:

@@ -25,7 +25,7 @@ from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.claims import Reconciliation
-from flopmeter_core.units import J_PER_KWH, MJ_PER_J
+from flopmeter_core.units import J_PER_KWH, MJ_PER_J, NS_PER_S
 
 REFRESH_S = 15
 """How often an open page asks again: as slow as a person reads."""
@@ -203,7 +203,21 @@ def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
         f"</thead><tbody>{''.join(rows)}"
         f'<tr class="rest"><td class="name">Unattributed{_mark(snapshot.unattributed.simulated)}'
         '<br><span class="soft">work that belongs to no run</span></td><td></td><td></td>'
-        f"{remainder}</tr></tbody></table></div>"
+        f"{remainder}</tr></tbody></table></div>{_overflow(snapshot.overflow, values)}"
+    )
+
+
+def _overflow(account: Account, values: Sequence[int]) -> str:
+    """What of the remainder may belong to a run that an agent had no room to name."""
+    if not account.covered_ns:
+        return ""
+    total = account.figures.total
+    return (
+        f'<p class="notice"><strong>{account.covered_ns // NS_PER_S:,} device-seconds are in '
+        f"overflow{_mark(account.simulated)}</strong>: agents of {account.node_count:,} "
+        f"node{'s' if account.node_count != 1 else ''} had no room to tell their users apart. "
+        f"{figure_html(total.best, values)} FLOP (likely {range_html(total, values)}) are counted "
+        "in Unattributed and in no run.</p>"
     )
 
 

@@ -132,9 +132,11 @@ def test_kind(tmp_path: Path) -> None:
 def test_exit_codes(tmp_path: Path) -> None:
     """The process prints one sentence and exits with the documented code."""
     ledger = tmp_path / "ledger.db"
+    # No port but a free one: what else listens on this host must not be what refuses.
+    ports = ("--grpc-listen", "127.0.0.1:0", "--http-listen", "")
     with child(ledger, "--simulated"):
         held = subprocess.run(
-            command("collector", "--ledger", str(ledger), "--simulated"),
+            command("collector", "--ledger", str(ledger), "--simulated", *ports),
             capture_output=True,
             text=True,
             timeout=60,

@@ -21,6 +21,7 @@ from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import UsageError
 from flopmeter_core.reports import KeyedVector, Report
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from support.certificates import Authority
 from support.collector import running
 from support.ingest import Sender, channel, hello, hourly, key, report, stream, vector
 
@@ -320,6 +321,68 @@ def test_plaintext_stays_on_this_host(tmp_path: Path) -> None:
             assert not status(relay).connected
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("shown", ["own", "none", "stranger"])
+def test_a_relay_shows_the_certificate_of_its_site(tmp_path: Path, shown: str) -> None:
+    """A root that asks for certificates takes what a relay of its authority forwards, only that."""
+    authority, stranger = Authority(tmp_path, "fleet"), Authority(tmp_path, "stranger")
+    root_pair = authority.sign("root")
+    signer = {"own": authority, "stranger": stranger}.get(shown)
+    changes: dict[str, Any] = {"upstream_tls_ca": authority.certificate}
+    if signer is not None:
+        pair = signer.sign("site")
+        changes |= {"upstream_tls_cert": pair.certificate, "upstream_tls_key": pair.key}
+    asked = {
+        "tls_cert": root_pair.certificate,
+        "tls_key": root_pair.key,
+        "tls_client_ca": authority.certificate,
+    }
+
+    async def scenario() -> None:
+        (tmp_path / "root").mkdir()
+        async with (
+            running(tmp_path / "root", **QUICK, **asked) as root,
+            relaying(tmp_path / "relay", root.grpc_address, **changes) as relay,
+            stream(relay.grpc_address) as sender,
+        ):
+            await sender.greet()
+            await sender.send(1, vector(5))
+            if shown == "own":
+                await told_at_root(sender, 1)
+                assert held(root) == held(relay) != {}
+            else:
+                await until(lambda: status(relay).last_error)
+                assert not status(relay).connected
+                assert held(root) == {}
+                assert status(relay).backlog_keys == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_relay_forwards_to_no_root_it_does_not_trust(tmp_path: Path) -> None:
+    """A root of another authority, or one without TLS, gets nothing from a relay."""
+    authority, stranger = Authority(tmp_path, "fleet"), Authority(tmp_path, "stranger")
+    pair = stranger.sign("root")
+    served: list[dict[str, Any]] = [{"tls_cert": pair.certificate, "tls_key": pair.key}, {}]
+
+    async def scenario(number: int, changes: dict[str, Any]) -> None:
+        folder = tmp_path / f"root-{number}"
+        folder.mkdir()
+        trusted = {"upstream_tls_ca": authority.certificate}
+        async with (
+            running(folder, **QUICK, **changes) as root,
+            relaying(tmp_path / f"relay-{number}", root.grpc_address, **trusted) as relay,
+            stream(relay.grpc_address) as sender,
+        ):
+            await sender.greet()
+            await sender.send(1, vector(5))
+            await until(lambda: status(relay).last_error)
+            assert held(root) == {}
+            assert len(held(relay)) == 1
+
+    for number, changes in enumerate(served):
+        asyncio.run(scenario(number, changes))
 
 
 def test_a_site_says_what_it_is(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.settings import load
+from support.requirements import ROOT
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,12 @@ def test_accepted() -> None:
     CollectorConfig()
     CollectorConfig(grpc_listen="[::1]:0", http_listen="")
     CollectorConfig(upstream="root.example:8425", upstream_tls_ca=Path("ca.pem"), relay_name="r")
+
+
+def test_the_shipped_settings_of_a_relay() -> None:
+    """They are taken as they stand, and make a relay that shows its certificate."""
+    shipped = ROOT / "deploy/relay/collector.toml"
+    config = load(CollectorConfig, file=shipped, environ={}, flags={}).config
+    assert config.upstream and config.upstream_tls_ca
+    assert config.upstream_tls_cert and config.upstream_tls_key
+    assert not config.allow_plaintext

@@ -218,6 +218,18 @@ def test_device_seconds_and_energy() -> None:
     assert other["unobserved_device_seconds"] == 90.0
 
 
+def test_overflow_stands_apart() -> None:
+    """A reader finds what of the remainder belongs to users nobody could tell apart."""
+    totals = Totals(table())
+    feed(totals, key_of(h100(), "overflow"), h100(), busy_vector(30))
+    told = totals_document(totals.snapshot(AS_OF_NS, POSITION), ())
+    overflow, rest = (json.loads(json.dumps(told[name])) for name in ("overflow", "unattributed"))
+    assert (overflow["device_seconds"], overflow["devices"], overflow["nodes"]) == (30, 1, 1)
+    assert overflow["compute_flop_str"] == rest["compute_flop_str"]
+    assert int(overflow["compute_flop_str"]["best"]) > 0
+    assert document()["overflow"]["device_seconds"] == 0
+
+
 def test_energy_scopes() -> None:
     """One scope is named, several are mixed, no energy is none."""
     totals = Totals(table())

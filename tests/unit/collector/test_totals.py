@@ -42,6 +42,7 @@ ALLOCATIONS = [
     "boundary(run:a,run:b)",
     "boundary(none,run:c)",
     "boundary(run:a,run:a)",
+    "overflow",
 ]
 DECLARATIONS = [("a", {"format": "fp8", "model": "m"}), ("b", {"model": "m"})]
 
@@ -170,6 +171,29 @@ def test_a_restart_changes_no_figure() -> None:
         figures.append(snapshot(totals).runs[0].account.figures)
     assert figures[0] == figures[1]
     assert figures[0].total.best > 0
+
+
+def test_overflow_is_a_view_of_the_remainder() -> None:
+    """What users share for want of room is told apart, and counted once: in the remainder."""
+    totals = Totals(PARTS)
+    record = h100()
+    period = figures_by_hand([(key_of(RECORDS[0], "none"), [busy_vector(10)], None)])
+    for allocation in ("run:a", "none", "overflow"):
+        feed(totals, key_of(record, allocation), record, busy_vector(10))
+    shot = snapshot(totals)
+    both = sum_figures([period, period])
+    assert shot.overflow.figures.total == period.total
+    assert shot.overflow.covered_ns == shot.overflow.busy_ns == 10 * NS_PER_S
+    assert shot.overflow.device_count == shot.overflow.node_count == 1
+    assert shot.unattributed.figures.total.best == both.total.best
+    assert shot.unattributed.busy_ns == 20 * NS_PER_S
+    assert [run.account.figures.total for run in shot.runs] == [period.total]
+    # It follows a newer vector, and a fork of it is one fork.
+    feed(totals, key_of(record, "overflow"), record, busy_vector(30), busy_vector(20))
+    later = snapshot(totals)
+    assert later.overflow.busy_ns == 30 * NS_PER_S
+    assert later.unattributed.busy_ns == 40 * NS_PER_S
+    assert (later.overflow.fork_count, later.unattributed.fork_count) == (1, 1)
 
 
 def test_boundary_widens_both_neighbours_once() -> None:

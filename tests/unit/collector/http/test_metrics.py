@@ -95,6 +95,23 @@ def test_exact_digits() -> None:
     assert int(number) > 2**63
 
 
+def test_overflow_has_families_of_its_own() -> None:
+    """Time, best and upper of users that agents could not tell apart; 0 where there is none."""
+    totals = Totals(table())
+    feed(totals, key_of(h100(), "overflow"), h100(), busy_vector(30))
+    shot = totals.snapshot(AS_OF_NS, POSITION)
+    figures = shot.overflow.figures.total
+    assert figures.upper > figures.best > 0
+    for snapshot, expected in (
+        (shot, ("30", str(figures.best), str(figures.upper))),
+        (Totals(table()).snapshot(AS_OF_NS, POSITION), ("0", "0", "0")),
+    ):
+        text = exposition(snapshot, (), ServiceStatus())
+        names = ("device_seconds", "compute_flop", "compute_upper_flop")
+        told = tuple(series(text, f"flopmeter_overflow_{name}") for name in names)
+        assert told == tuple({'{simulated="false"}': value} for value in expected)
+
+
 def test_state_is_one_of_all() -> None:
     """Of the states of a model against a threshold exactly one is 1."""
     text = exposition(scenario(), thresholds(), ServiceStatus())

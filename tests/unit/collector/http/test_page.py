@@ -145,6 +145,17 @@ def test_position_and_figures() -> None:
     assert "not legal advice" in text
 
 
+def test_overflow_is_said_under_the_runs() -> None:
+    """Time of users that agents could not tell apart has a notice; none where there is none."""
+    assert "overflow" not in read(render_page(scenario(), thresholds())).text
+    totals = Totals(table())
+    feed(totals, key_of(h100(), "overflow"), h100(), busy_vector(4000))
+    html = render_page(totals.snapshot(AS_OF_NS, POSITION), thresholds())
+    text = read(html[html.index("<h2>Runs") :]).text
+    assert "4,000 device-seconds are in overflow: agents of 1 node had no room" in text
+    assert "are counted in Unattributed and in no run" in text
+
+
 def test_empty_ledger() -> None:
     """Before the first report the page says so, and is whole."""
     reader = read(render_page(Totals(table()).snapshot(AS_OF_NS, None), thresholds()))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flopmeter.lab.figure_text import state_text
-from flopmeter.lab.totals_view import claims_table, models_table, runs_table
+from flopmeter.lab.totals_view import claims_table, models_table, overflow_line, runs_table
 from flopmeter_core.catalogue import State
 
 NAMES = ("atlas", "a-model-with-a-name-of-forty-characters")
@@ -84,6 +84,15 @@ def test_runs(name: str) -> None:
         "64",
     ]
     assert line.startswith(name[:8])
+
+
+def test_overflow_is_told_where_there_is_any() -> None:
+    """One line with time, FLOP and where they count; none where agents had room."""
+    overflow = {"device_seconds": 7200.0, "compute_flop": FIGURES}
+    (line,) = overflow_line({"overflow": overflow})
+    assert str(line).startswith("7,200 device-seconds are in overflow")
+    assert "1.2e20 FLOP (likely 6.1e19..2.5e20) are counted in unattributed" in str(line)
+    assert overflow_line({"overflow": overflow | {"device_seconds": 0.0}}) == []
 
 
 def test_claims() -> None:
