@@ -127,6 +127,12 @@ def test_h100_figure_holds_below_the_highest_clock() -> None:
     assert part.sm_count * part.max_sm_clock_mhz * 4096 / 1e6 == pytest.approx(1_070.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("part", ["h20-96gb", "h800-sxm5-80gb"])
+def test_fp64_of_capped_parts(part: str) -> None:
+    """It is the 1 TFLOP/s that secondary sources state, to within the width of such a row."""
+    assert TABLE.by_id[part].peak_flop_per_s("fp64") == pytest.approx(10**12, rel=0.1)
+
+
 def test_h20_is_capped() -> None:
     """An H20 is a Hopper at about a quarter of the Hopper rate, and not well known."""
     h20, h200 = TABLE.by_id["h20-96gb"], TABLE.by_id["h200-sxm-141gb"]
