@@ -1,8 +1,8 @@
-"""`flopmeter doctor`: whether the ledger's storage gives what flopmeter promises.
+"""`flopmeter doctor`: whether the storage of a ledger or an agent gives what flopmeter promises.
 
 Owns: the command's arguments and its lines.
-May touch: the ledger's storage, read-only; the collector's settings; standard output.
-Called by the command line; what is looked at is the backends'.
+May touch: the ledger's storage and /proc, read-only; the collector's settings; standard output.
+Called by the command line; what is looked at is the backends' and the agent's.
 """
 
 from __future__ import annotations
@@ -12,18 +12,36 @@ from pathlib import Path
 import click
 
 from flopmeter.cli.output import json_option, print_json
+from flopmeter_core.errors import UsageError
 
 
 @click.command("doctor")
 @click.option("--ledger", metavar="URL", help="The ledger.  [default: the collector's]")
 @click.option("--patroni", metavar="URL", default="", help="One member's Patroni, if there is one.")
+@click.option(
+    "--state-folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="An agent's state folder, instead of a ledger.",
+)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings file.")
 @json_option
-def command(ledger: str | None, patroni: str, config_file: Path | None, as_json: bool) -> int:
-    """Say whether the ledger's storage gives what flopmeter promises.
+def command(
+    ledger: str | None,
+    patroni: str,
+    state_folder: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> int:
+    """Say whether the storage of a ledger, or of an agent, gives what flopmeter promises.
 
     Exit code 0 when it does, 1 when something falls short.
     """
+    if state_folder is not None:
+        if ledger is not None or patroni or config_file is not None:
+            raise UsageError(
+                "--state-folder is looked at alone; ask for the ledger in another call"
+            )
+        return _of_an_agent(state_folder, as_json=as_json)
     from flopmeter_collector import backends
 
     url = ledger if ledger is not None else _of_the_collector(config_file)
@@ -43,6 +61,22 @@ def command(ledger: str | None, patroni: str, config_file: Path | None, as_json:
                 f"{words[finding.good]:5} {finding.setting} = {finding.found}: {finding.told}"
             )
     return 1 if short else 0
+
+
+def _of_an_agent(folder: Path, *, as_json: bool) -> int:
+    """Say whether an agent's memory outlives its host's or container's restart; the exit code."""
+    from flopmeter_agent.volatile import volatility
+
+    reason = volatility(folder)
+    told = reason or "nothing speaks against what lies there outliving a restart"
+    if as_json:
+        row = {"setting": "state_folder", "found": str(folder), "good": not reason, "told": told}
+        print_json(
+            {"schema": 1, "state_folder": str(folder), "good": not reason, "findings": [row]}
+        )
+    else:
+        click.echo(f"{'SHORT' if reason else 'good':5} state_folder = {folder}: {told}")
+    return 1 if reason else 0
 
 
 def _of_the_collector(config_file: Path | None) -> str:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from flopmeter.cli import main
 from flopmeter.cli.doctor import command
+from flopmeter_agent import volatile
 from flopmeter_collector import backends
 from flopmeter_collector.ledger.base import Finding
 from flopmeter_collector.ledger.sqlite.settings import examine, file_system
@@ -184,3 +185,31 @@ def test_a_synchronous_standby_is_asked_for() -> None:
         assert found["pg_stat_replication"].good is False
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM RESET ALL")
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "said"),
+    [("ext4", True, "outliving"), ("tmpfs", False, "--state"), ("overlay", False, "volume")],
+)
+def test_an_agents_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, good: bool, said: str
+) -> None:
+    """A folder that goes with a reboot or a container falls short; no ledger is looked for."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"22 1 8:1 / / rw - {kind} none rw\n")
+    monkeypatch.setattr(volatile, "_MOUNTS", mounts)
+    arguments = ["--state-folder", str(tmp_path)]
+    shown = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert shown.return_value == (0 if good else 1)
+    assert shown.output.startswith(f"{'good ' if good else 'SHORT'} state_folder = {tmp_path}: ")
+    assert said in shown.output
+    told = CliRunner().invoke(command, [*arguments, "--json"], standalone_mode=False)
+    document = json.loads(told.output)
+    assert document["good"] is document["findings"][0]["good"] is good
+
+
+def test_a_state_folder_is_looked_at_alone(tmp_path: Path) -> None:
+    """Together with a ledger it is a usage error, and a folder has to exist."""
+    both = ["doctor", "--state-folder", str(tmp_path), "--ledger", "x.db"]
+    assert main(both) == 64
+    assert main(["doctor", "--state-folder", str(tmp_path / "none")]) == 64
