@@ -30,8 +30,9 @@ FILES = {
 FOR_GOOD = (1, 4)
 """From which call on a disk that has broken for good fails: at the start, and a moment later."""
 
-ROUNDS, ANSWERED, LIFE_LIMIT_S = 8, 2, 6.0
-"""A life is over after so many rounds and answered keys, or this long."""
+ROUNDS, ANSWERED, AFTERMATH_S, LIFE_LIMIT_S = 8, 2, 1.0, 10.0
+"""A life is over after so many rounds and answered keys, and so long after its fault; or this long.
+"""
 
 SITES_AT_ONCE = 4
 
@@ -86,7 +87,7 @@ def live(folder: Path, target: str, fault: Fault | None) -> tuple[Counter[str], 
             running.collector_prefix = prefix
         running.start_collector()
         running.start_agent()
-        _wait(running)
+        _wait(running, log if fault else None)
         process = running.agent if target == "agent" else running.collector
         running.end_in_order(process, target)
         running.agent_prefix = running.collector_prefix = ()
@@ -101,11 +102,18 @@ def live(folder: Path, target: str, fault: Fault | None) -> tuple[Counter[str], 
     return counts, replace(result, problems=problems)
 
 
-def _wait(running: Site) -> None:
+def _wait(running: Site, log: Path | None) -> None:
+    """Let them live: until the call was broken, and a moment longer, so that its harm shows."""
     deadline = time.monotonic() + LIFE_LIMIT_S
+    until = None if log else 0.0
     while time.monotonic() < deadline:
         running.read_witness()
-        if running.account.rounds >= ROUNDS and len(running.account.acknowledged) >= ANSWERED:
+        account = running.account
+        if until is None and log is not None and log.exists():
+            broken_now = "(INJECTED)" in log.read_text(errors="replace")
+            until = time.monotonic() + AFTERMATH_S if broken_now else None
+        metered = account.rounds >= ROUNDS and len(account.acknowledged) >= ANSWERED
+        if metered and until is not None and time.monotonic() >= until:
             return
         for process in (running.agent, running.collector):
             if process is not None and process.poll() is not None:
