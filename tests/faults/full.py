@@ -59,6 +59,8 @@ def agent_on_a_full_disk(folder: Path) -> Result:
             if not running.wait_rounds(5):
                 running.problems.append("an agent did not go on where its memory was reserved")
         filler.unlink()
+        if running.account.longest_drop > 1:
+            running.problems.append("a full disk took more than the round in flight at a kill")
         if "the state folder may not last" not in (folder / "agent.log").read_text():
             running.problems.append("nothing says that a tmpfs does not last")
         return running.result(running.settle())

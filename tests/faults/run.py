@@ -88,7 +88,13 @@ PAGE = """# Real faults
 
 `make faults` runs each case against real processes and writes this page.
 `make faults CASE=NAME` runs one of them and replaces its part.
-The simulated ones are in [simulation.md](simulation.md).
+`KILLS=N` sets how often `kills` kills (2,000 without); with `STEP=N` every Nth fault of
+`storage` is tried (all without).
+The cases `kills`, `storage`, `full`, `network` and `shift` end on a line of JSON each.
+They need root on Debian 12, and strace, nftables and util-linux.
+An agent process there is the one in production, but that its readings and answers are written
+down before it sees them; truth is worked out from that file alone.
+The simulated ones are in [fault-simulation.md](fault-simulation.md).
 """
 
 

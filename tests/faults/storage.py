@@ -181,7 +181,7 @@ class Sweep:
                 for who, (tried, there) in self.lives.items()
             ),
             ("of these, lives that did not make the call", str(self.unmade), ""),
-            *(row for row in self.result.rows() if "SIGKILL" not in row[0]),
+            *(row for row in self.result.rows() if row[1:] != ("0", "")),
         ]
 
 
