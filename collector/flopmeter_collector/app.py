@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +27,7 @@ from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
 from flopmeter_collector.http.app import Sources, build_app
 from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
+from flopmeter_collector.identity import Identities
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import (
     Coverage,
@@ -35,7 +37,7 @@ from flopmeter_collector.ledger.base import (
     QuarantinedVector,
     StoredVector,
 )
-from flopmeter_collector.limits import KeyLimits, Pace, Places
+from flopmeter_collector.limits import HourCounts, KeyLimits, Pace, Places
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.wiring import Relay, upstream_credentials
@@ -65,6 +67,13 @@ LONGEST_COMMIT_S = 10.0
 CONFIRMED_FOR_S = 15
 """How long a collector may show fleet totals after it last heard that it leads: the server frees a
 silent session's lock no sooner."""
+
+SWITCH_PERIOD_S = 0.0005
+"""How long a thread of Python may compute while another one waits: a tenth of the default. An
+answer changes threads several times (socket, event loop, ledger), and waits so long each time."""
+
+EVALUATION_SHARE = 4
+"""Rounds pause so many times as long as they take: at most a fifth of the time is theirs."""
 
 LONGEST_SHARED_PERIOD_S = 5.0
 """Of a shared ledger the leader evaluates at least so often; its server ends a session that asks
@@ -256,6 +265,10 @@ class CollectorApp:
             ),
             pace=self._pace,
             clock=self._clock,
+            identities=Identities(
+                bound=config.tls_client_ca is not None and config.node_names_from_certificates,
+                relays=config.relays,
+            ),
             forwarder=lambda: self.relay.forwarder if self.relay is not None else None,
         )
         server = self._listen(service, config.grpc_listen, credentials)
@@ -304,6 +317,7 @@ class CollectorApp:
             simulated=ledger.simulated,
             ledger_id=own.ledger_id,
             catch_up=self._publisher.catch_up if ledger.shared else None,
+            hours=HourCounts(self._config.maximum_hours_per_node),
         )
         self.relay = await build_relay(
             self._config,
@@ -423,8 +437,12 @@ class CollectorApp:
 
     async def _evaluate(self) -> None:
         """Evaluate at the period's pace; a slow round delays the next one, never overlaps it."""
-        while await self._round():
-            await asyncio.sleep(self._config.evaluate_period_s)
+        while True:
+            began_ns = self._clock.monotonic_ns()
+            if not await self._round():
+                return
+            took_s = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
+            await asyncio.sleep(pause_s(self._config.evaluate_period_s, took_s))
 
     async def _thin_when_due(self) -> None:
         """Thin old hours, a bounded number a round until none is left, then once a day."""
@@ -472,6 +490,16 @@ class CollectorApp:
             logger.info("fleet totals are exported here" if leads else "another collector leads")
 
 
+def pause_s(period_s: float, took_s: float) -> float:
+    """How long to wait for the next round, in s: reports go before a large evaluation.
+
+    Args:
+        period_s: what was asked for.
+        took_s: how long the last round took.
+    """
+    return max(period_s, min(EVALUATION_SHARE * took_s, LONGEST_SHARED_PERIOD_S))
+
+
 def run(config: CollectorConfig) -> int:
     """Be a collector until SIGTERM or SIGINT.
 
@@ -482,6 +510,7 @@ def run(config: CollectorConfig) -> int:
         FlopmeterError: with the documented exit code.
     """
     logs.configure(config.log_level)
+    sys.setswitchinterval(SWITCH_PERIOD_S)
     asyncio.run(_serve(CollectorApp(config, SystemClock())))
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from flopmeter_collector.limits import MAXIMUM_HOURS_PER_NODE
 from flopmeter_collector.site import THRESHOLDS_FOLDER
 from flopmeter_core.errors import UsageError
 from flopmeter_proto.daemon.addresses import is_host_port, is_target
@@ -45,6 +46,12 @@ class CollectorConfig:
     tls_client_ca: Path | None = setting(
         None, description="PEM file of the agents' authority; agents then need a certificate"
     )
+    node_names_from_certificates: bool = setting(
+        True, description="with tls_client_ca: an agent reports only for names in its certificate"
+    )
+    relays: tuple[str, ...] = setting(
+        (), description="names of certificates that may report for other nodes, as relays do"
+    )
     allow_plaintext: bool = setting(False, description="allow plaintext with other hosts")
     thresholds_dir: Path = setting(
         THRESHOLDS_FOLDER, description="folder of threshold files added to the built-in ones"
@@ -74,6 +81,9 @@ class CollectorConfig:
     maximum_keys_per_node: int = setting(100_000, description="registers held of one node")
     maximum_allocations_per_node: int = setting(
         10_000, description="users of one node's devices that are told apart"
+    )
+    maximum_hours_per_node: int = setting(
+        MAXIMUM_HOURS_PER_NODE, description="hourly vectors kept of one node"
     )
     upstream: str = setting(
         "", description="host:port of the collector this one forwards to; none when empty"
@@ -165,6 +175,7 @@ class CollectorConfig:
             "maximum_keys",
             "maximum_keys_per_node",
             "maximum_allocations_per_node",
+            "maximum_hours_per_node",
         ):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")

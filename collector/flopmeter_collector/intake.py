@@ -8,11 +8,13 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.limits import HourCounts
 from flopmeter_collector.registers import Outcome, RegisterTable
 from flopmeter_collector.sightings import Sighting
 from flopmeter_core.allocations import boundary_parties
@@ -75,6 +77,7 @@ class Intake:
         simulated: bool,
         ledger_id: str,
         catch_up: Callable[[], Awaitable[None]] | None = None,
+        hours: HourCounts | None = None,
     ) -> None:
         """Prepare.
 
@@ -85,11 +88,13 @@ class Intake:
             simulated: the kind of readings the ledger keeps.
             ledger_id: the ledger's identity.
             catch_up: takes in what other collectors committed; None where there are none.
+            hours: how many hours a node may have; the default where None.
         """
         self.ledger_id = ledger_id
         self._table = table
         self._committer = committer
         self._clock = clock
+        self._hours = hours or HourCounts()
         self._simulated = simulated
         self._catch_up = catch_up
         self.counts = IntakeCounts()
@@ -178,6 +183,7 @@ class Intake:
         boot_ns: int | None,
         refused: Refusals,
         quarantined: Refusals,
+        stranger: str = "",
     ) -> Outcome | None:
         """Admit and merge one vector, or quarantine it.
 
@@ -187,11 +193,12 @@ class Intake:
             boot_ns: the boot time it has to fit into; None when that is not known.
             refused: gets the reason when it is not taken.
             quarantined: gets the reason when it is kept apart as untrue.
+            stranger: why its sender may not report for the record's node; empty where it may.
 
         Returns:
             What became of it; None when it is not in the registers.
         """
-        full = self._table.refusal(keyed.key, record)
+        full = stranger or self._table.refusal(keyed.key, record)
         if full:
             self.counts.refused_vectors += 1
             refused[keyed.key] = full
@@ -240,6 +247,25 @@ class Intake:
                 await self._catch_up()
                 return
 
+    async def count_hours(
+        self, records: Mapping[str, DeviceRecord], hours: Iterable[HourlyVector]
+    ) -> None:
+        """Count a node's hours in the ledger, where those of a report may be too many.
+
+        Args:
+            records: of the report, by their ids.
+            hours: what it brings.
+        """
+        now_ns = self._clock.monotonic_ns()
+        coming = Counter(records[hourly.key.record].node for hourly in hours)
+        for node, count in coming.items():
+            if self._hours.is_due(node, count, now_ns):
+                self._hours.note(node, await self._counted_hours(node), now_ns)
+
+    async def _counted_hours(self, node: str) -> int:
+        record_ids = self._table.records_of(node)
+        return await self._committer.read(lambda ledger: ledger.hour_count(record_ids))
+
     def merge_hour(
         self,
         hourly: HourlyVector,
@@ -247,6 +273,7 @@ class Intake:
         *,
         boot_ns: int | None,
         refused: dict[tuple[Key, int], str],
+        stranger: str = "",
     ) -> None:
         """Admit and take one hourly vector, after the newest vectors of its report.
 
@@ -255,6 +282,7 @@ class Intake:
             record: the device record its key names.
             boot_ns: boot time of the sender where the hour is of the running boot, else None.
             refused: gets the reason when it is not taken.
+            stranger: why its sender may not report for the record's node; empty where it may.
         """
         shared = boundary_parties(hourly.key.allocation) is not None
         reason = refusal(hourly.vector, record, boot_ns=hourly.boot_ns, boundary=shared)
@@ -263,8 +291,11 @@ class Intake:
                 f"hour {hourly.hour} of device {hourly.key.device} is not over yet by the report's "
                 "own boot time; check the node's clock and restart its agent"
             )
-        reason = reason or self._table.merge_hour(hourly)
-        if reason:
+        hours = self._hours
+        reason = stranger or reason or hours.refusal(record.node) or self._table.merge_hour(hourly)
+        if not reason:
+            hours.add(record.node)
+        else:
             self.counts.refused_hours += 1
             refused[hourly.key, hourly.hour] = reason
 

@@ -1,8 +1,8 @@
-"""What one sender may take of a collector: keys, allocations, streams and attention.
+"""What one sender may take of a collector: keys, allocations, hours, streams and attention.
 
 Owns: the counts by node and by address, and the pace a node is held to.
 May touch: memory only; the monotonic time comes with each call.
-Called by the register table (keys) and the service (streams, pace).
+Called by the register table (keys), the intake (hours) and the service (streams, pace).
 Explained in docs/security.md, which states each limit.
 """
 
@@ -22,6 +22,16 @@ BURST_S = 10
 
 WORK_PER_REPORT = 10
 """A report costs the collector about as much as this many vectors, besides its own."""
+
+
+MAXIMUM_HOURS_PER_NODE = 1_000_000
+"""400 days of 8 devices with a dozen users an hour each."""
+
+UNCOUNTED_SHARE = 10
+"""The part of its hourly rows (one in so many) that a node may send before they are counted."""
+
+COUNT_PERIOD_S = 600
+"""A node at its limit is counted again after so long: old hours may have been thinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,57 @@ class KeyCounts:
         self.refused += 1
         return (
             f"{held}, and no new one is taken; its time stays unobserved until {setting} is raised"
+        )
+
+
+class HourCounts:
+    """Counts the hourly rows of each node, and reads a ledger only where that may matter.
+
+    Rows are counted as they come, the same one twice where it comes twice; a count that reaches a
+    tenth of the limit is replaced by the ledger's own, and so is one at the limit, now and then.
+    So a node may have the limit in rows, and a tenth of it more for each start of the collector.
+    """
+
+    def __init__(self, limit: int = MAXIMUM_HOURS_PER_NODE) -> None:
+        """Start with none.
+
+        Args:
+            limit: rows of one node.
+        """
+        self._limit = limit
+        self._rows: Counter[str] = Counter()
+        self._counted_ns: dict[str, int] = {}
+
+    def is_due(self, node: str, coming: int, now_ns: int) -> bool:
+        """Whether a node's rows should be counted in the ledger before more of it are taken.
+
+        Args:
+            node: whose.
+            coming: how many are about to be taken.
+            now_ns: monotonic time in ns.
+        """
+        rows = self._rows[node] + coming
+        counted_ns = self._counted_ns.get(node)
+        if counted_ns is None:
+            return rows > self._limit // UNCOUNTED_SHARE
+        return rows > self._limit and now_ns - counted_ns >= COUNT_PERIOD_S * NS_PER_S
+
+    def note(self, node: str, rows: int, now_ns: int) -> None:
+        """Take what the ledger counted."""
+        self._rows[node] = rows
+        self._counted_ns[node] = now_ns
+
+    def add(self, node: str) -> None:
+        """Count a row that was taken."""
+        self._rows[node] += 1
+
+    def refusal(self, node: str) -> str:
+        """Why no further row of a node is taken, in one sentence; empty when one is."""
+        if self._rows[node] < self._limit:
+            return ""
+        return (
+            f"node {node} has {self._limit} hourly vectors, and no further one is taken; its "
+            "figures are kept, but can be split no finer until maximum_hours_per_node is raised"
         )
 
 

@@ -137,6 +137,10 @@ class RegisterTable:
         """
         return self._records[record_id]
 
+    def records_of(self, node: str) -> list[str]:
+        """Ids of a node's device records."""
+        return [name for name, record in self._records.items() if record.node == node]
+
     def refusal(self, key: Key, record: DeviceRecord) -> str:
         """Why a key cannot be held, in one sentence; empty for one that is or can be."""
         return "" if key in self._branches else self.counts.refusal(key, record.node)

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.limits import Pace, Places
 from flopmeter_collector.registers import Outcome
@@ -54,7 +55,8 @@ SLICE = 50
 """Vectors merged before others have their turn: about 1 ms."""
 
 LARGE_REPORT = 200
-"""Vectors above which a report is read beside the event loop, and waits for other large ones."""
+"""Vectors above which a report is read beside the event loop, waits for other large ones, and is
+committed slice by slice: nobody's commit holds more than a slice of it."""
 
 REMEMBERED_REFUSALS = 1_000
 """Refusals of streams that are not logged again; about 300 bytes each."""
@@ -106,6 +108,7 @@ class IngestService:
         places: Places,
         pace: Pace,
         clock: Clock,
+        identities: Identities,
         forwarder: Callable[[], Forwarder | None] = lambda: None,
     ) -> None:
         """Prepare.
@@ -116,12 +119,14 @@ class IngestService:
             places: how many streams are served at a time; one more is refused with a sentence.
             pace: holds back a node that sends more than its share.
             clock: tells the pace.
+            identities: tells which names a sender may use.
             forwarder: knows what has reached the root; gives None where this ledger is the root's.
         """
         self._opened = intake
         self._places = places
         self._pace = pace
         self._clock = clock
+        self._identities = identities
         self._opened_forwarder = forwarder
         self._refused = RefusedOnce()
         self._large = asyncio.Lock()
@@ -191,7 +196,9 @@ class IngestService:
     async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
         """Take one batch of a relay."""
         try:
-            return await self._take_batch(_parse_batch(raw))
+            batch = _parse_batch(raw)
+            self._identities.holder(context.auth_context()).check_relay(batch.relay)
+            return await self._take_batch(batch)
         except FlopmeterError as error:
             await _abort(context, error)
 
@@ -215,12 +222,15 @@ class IngestService:
         reader = StreamReader()
         message = _parse_stream(raw)
         hello = _read_hello(reader, message)
+        holder = self._identities.holder(context.auth_context())
+        holder.check_node(hello.node)
         following: Any
         self._intake.open_stream(hello)
         try:
             while True:
                 # Who reads no answer is waited for here, and nothing more of it is read meanwhile.
-                await context.write(await self._take_turn(reader, hello, message, watch))
+                answer = await self._take_turn(reader, hello, message, watch, holder)
+                await context.write(answer)
                 await self._hold_back(hello.node, message)
                 following = await context.read()
                 if following is grpc.aio.EOF:
@@ -237,6 +247,7 @@ class IngestService:
         if message.HasField("hello"):
             _check_version(message.hello.protocol_version)
         hello = reader.hello(message)
+        self._identities.holder(context.auth_context()).check_relay(hello.relay)
         self._intake.check_sender(simulated=hello.simulated, sender=f"relay {hello.relay}")
         following: Any
         while True:
@@ -256,6 +267,7 @@ class IngestService:
         if self._forwarder is not None and batch.ledger_ids:
             self._forwarder.stands_below(watch, batch.ledger_ids)
         await self._intake.know(batch.vectors, batch.hours)
+        await self._intake.count_hours(batch.records, batch.hours)
         merged = merge_batch(self._intake, batch)
         position = await self._intake.durable(len(merged.taken))
         self._log_refusals(hello.relay, merged.refused, merged.quarantined)
@@ -285,16 +297,26 @@ class IngestService:
             await asyncio.sleep(pause_ns / NS_PER_S)
 
     async def _take_turn(
-        self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest, watch: Watch
+        self,
+        reader: StreamReader,
+        hello: Hello,
+        message: pb.StreamReportsRequest,
+        watch: Watch,
+        holder: Holder,
     ) -> pb.StreamReportsResponse:
         """Take a report; of large ones one at a time, so that no commit holds many of them."""
         if len(message.vectors) + len(message.hourly_vectors) <= LARGE_REPORT:
-            return await self._take_report(reader, hello, message, watch)
+            return await self._take_report(reader, hello, message, watch, holder)
         async with self._large:
-            return await self._take_report(reader, hello, message, watch)
+            return await self._take_report(reader, hello, message, watch, holder)
 
     async def _take_report(
-        self, reader: StreamReader, hello: Hello, message: pb.StreamReportsRequest, watch: Watch
+        self,
+        reader: StreamReader,
+        hello: Hello,
+        message: pb.StreamReportsRequest,
+        watch: Watch,
+        holder: Holder,
     ) -> pb.StreamReportsResponse:
         intake = self._intake
         if len(message.vectors) + len(message.hourly_vectors) > LARGE_REPORT:
@@ -305,10 +327,12 @@ class IngestService:
         await intake.know(report.vectors, report.hours)
         refused: Refusals = {}
         quarantined: Refusals = {}
+        large = len(report.vectors) + len(report.hours) > LARGE_REPORT
+        strangers = {name: holder.refusal(record.node) for name, record in report.records.items()}
         newest = bool(report.vectors)
         for number, keyed in enumerate(report.vectors, start=1):
             if number % SLICE == 0:
-                await asyncio.sleep(0)  # others' reports must not wait for all of a large one
+                await self._let_others(large=large)
             # A closed incarnation may be of an earlier boot, whose length nothing here says.
             running = keyed.key.incarnation == hello.incarnation
             outcome = intake.merge(
@@ -317,21 +341,12 @@ class IngestService:
                 boot_ns=report.boot_ns if running else None,
                 refused=refused,
                 quarantined=quarantined,
+                stranger=strangers[keyed.key.record],
             )
             newest = newest and outcome in NEWEST
         if newest:
             intake.note_live(hello, report.boot_ns)
-        refused_hours: dict[tuple[Key, int], str] = {}
-        for number, hourly in enumerate(report.hours, start=1):
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
-            running = hourly.key.incarnation == hello.incarnation
-            intake.merge_hour(
-                hourly,
-                report.records[hourly.key.record],
-                boot_ns=report.boot_ns if running else None,
-                refused=refused_hours,
-            )
+        refused_hours = await self._merge_hours(report, hello, strangers)
         refused_claims = intake.merge_claims(report.claims)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
@@ -352,6 +367,33 @@ class IngestService:
             refused_claims=refused_claims,
             quarantined=quarantined,
         )
+
+    async def _merge_hours(
+        self, report: Report, hello: Hello, strangers: Mapping[str, str]
+    ) -> dict[tuple[Key, int], str]:
+        """Take the hours of a report, after its vectors; returns why some were not taken."""
+        refused: dict[tuple[Key, int], str] = {}
+        large = len(report.vectors) + len(report.hours) > LARGE_REPORT
+        await self._intake.count_hours(report.records, report.hours)
+        for number, hourly in enumerate(report.hours, start=1):
+            if number % SLICE == 0:
+                await self._let_others(large=large)
+            running = hourly.key.incarnation == hello.incarnation
+            self._intake.merge_hour(
+                hourly,
+                report.records[hourly.key.record],
+                boot_ns=report.boot_ns if running else None,
+                refused=refused,
+                stranger=strangers[hourly.key.record],
+            )
+        return refused
+
+    async def _let_others(self, *, large: bool) -> None:
+        """Give others their turn between two slices; of a large report, in the ledger too."""
+        if large:
+            await self._intake.durable(0)
+        else:
+            await asyncio.sleep(0)
 
     async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
         intake = self._intake

@@ -244,10 +244,9 @@ def test_transitions_are_delivered_once(place: Place) -> None:
     first.commit(Batch(transitions=(transition("a"), transition("b"))))
     first.commit(Batch(delivered_transitions=(2,)))
     first.close()
-    assert [(t.model, t.delivered) for t in place.open().transitions()] == [
-        ("a", False),
-        ("b", True),
-    ]
+    ledger = place.open()
+    assert [(t.model, t.delivered) for t in ledger.transitions()] == [("a", False), ("b", True)]
+    assert [t.model for t in ledger.transitions(after=1)] == ["b"]
 
 
 def test_claims(place: Place) -> None:
@@ -349,6 +348,8 @@ def test_hours_are_kept(place: Place) -> None:
     assert list(ledger.hours("run:b")) == []
     late = hourly(2, 3, vector(3))
     ledger.commit(Batch(hours=(late,)))
+    assert ledger.hour_count([RECORD.record_id]) == len([*rows, late])
+    assert ledger.hour_count(["0" * 16]) == 0
     assert list(ledger.hours("run:a")) == [*rows[:2], late, rows[2]]
     assert list(place.read().hours("run:a")) == [*rows[:2], late, rows[2]]
 

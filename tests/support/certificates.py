@@ -44,13 +44,14 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def sign(self, name: str) -> Pair:
-        """Make a pair for a host or a node; it is valid for 127.0.0.1 and localhost."""
+    def sign(self, name: str, *alternatives: str) -> Pair:
+        """Make a pair for a host or a node; it is valid for 127.0.0.1, localhost and more names."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = [
             x509.DNSName("localhost"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *(x509.DNSName(alternative) for alternative in alternatives),
         ]
         signed = (
             self._builder(subject, key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -163,6 +164,8 @@ KINDS: dict[str, Callable[[str, float, int], Coroutine[None, None, int]]] = {
 def main() -> None:
     """KIND ADDRESS SECONDS SIZE: be hostile, then print what was done."""
     kind, address, seconds, size = sys.argv[1:]
+    # A peer computes on a machine of its own; here it shares the collector's cores.
+    os.nice(10)
     until = time.monotonic() + float(seconds)
     sys.stdout.write("begun\n")
     sys.stdout.flush()

@@ -383,6 +383,9 @@ class Ledger(Protocol):
     def hours(self, allocation: str) -> Iterable[HourlyVector]:
         """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
 
+    def hour_count(self, record_ids: Iterable[str]) -> int:
+        """How many hourly vectors there are of keys that name these device records."""
+
     def allocations(self) -> Iterable[str]:
         """Every allocation that any key names, in order."""
 
@@ -401,8 +404,8 @@ class Ledger(Protocol):
     def audit(self) -> Iterable[AuditRow]:
         """The audit log, oldest first."""
 
-    def transitions(self) -> Iterable[Transition]:
-        """All recorded transitions, oldest first."""
+    def transitions(self, *, after: int = 0) -> Iterable[Transition]:
+        """Recorded transitions with a sequence above `after`, oldest first."""
 
     def damage(self) -> Iterable[str]:
         """What the storage itself finds damaged, in one sentence each; empty when nothing is."""

@@ -161,6 +161,19 @@ class SqlTables(abc.ABC):
                     vector = rows.unpack(components, self._name)
                     yield HourlyVector(key, sequence, vector, first_hour, boot_ns, wall_ns)
 
+    def hour_count(self, record_ids: Iterable[str]) -> int:
+        """How many hourly vectors there are of keys that name these device records."""
+        count = 0
+        with self._guard("read") as connection:
+            for record_id in record_ids:
+                (found,) = connection.execute(
+                    "SELECT count(*) FROM hour_vector WHERE key IN (SELECT id FROM register_key"
+                    " WHERE record = (SELECT id FROM record WHERE record_id = ?))",
+                    (record_id,),
+                ).fetchone()
+                count += found
+        return count
+
     def allocations(self) -> Iterable[str]:
         """Every allocation that any key names, in order."""
         with self._guard("read") as connection:
@@ -206,11 +219,13 @@ class SqlTables(abc.ABC):
         with self._guard("read") as connection:
             return self._read_audit(connection)
 
-    def transitions(self) -> Iterable[Transition]:
-        """All recorded transitions, oldest first."""
+    def transitions(self, *, after: int = 0) -> Iterable[Transition]:
+        """Recorded transitions with a sequence above `after`, oldest first."""
         with self._guard("read") as connection:
             found = connection.execute(
-                f"SELECT sequence, {rows.TRANSITION_COLUMNS} FROM transition ORDER BY sequence"
+                f"SELECT sequence, {rows.TRANSITION_COLUMNS} FROM transition"
+                " WHERE sequence > ? ORDER BY sequence",
+                (after,),
             ).fetchall()
         return [rows.transition_of(row, self._name) for row in found]
 

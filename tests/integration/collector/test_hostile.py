@@ -24,7 +24,7 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import StreamWriter
 from support.collector import child, running
 from support.hostile_peer import HOSTILE, METHOD, narrow
-from support.ingest import channel, hello, key, report, stream, vector
+from support.ingest import RECORD, channel, hello, hourly, key, report, stream, vector
 
 TESTS = Path(__file__).parents[2]
 
@@ -180,6 +180,30 @@ async def keys_of_known_users_are_bounded_too(tmp_path: Path) -> None:
             answer = await sender.exchange(sender.writer.report(report(newer)))
             assert answer.acknowledgements[0].durability == pb.DURABILITY_AT_ROOT
         assert app.table.counts.refused == 2
+
+
+def test_hours_are_bounded(tmp_path: Path) -> None:
+    """Hourly rows of a node end at their limit, before and after a restart; figures go on."""
+    asyncio.run(hours_are_bounded(tmp_path))
+
+
+async def hours_are_bounded(tmp_path: Path) -> None:
+    """As `test_hours_are_bounded` says."""
+    taken = []
+    for start in (0, 100):
+        async with running(tmp_path, maximum_hours_per_node=50) as app:
+            async with stream(app.grpc_address) as sender:
+                await sender.greet()
+                rows = [KeyedVector(key(), 1_000 + start, vector(1_000))]
+                hours = [hourly(start + n, start + n + 1, vector(start + n + 1)) for n in range(80)]
+                sent = report(rows, hours=hours)
+                answer = await sender.exchange(sender.writer.report(sent))
+                assert answer.acknowledgements[0].durability == pb.DURABILITY_AT_ROOT
+                refused = [ack for ack in answer.hourly_acknowledgements if ack.reason]
+                assert all("has 50 hourly vectors" in ack.reason for ack in refused)
+                taken.append(80 - len(refused))
+            assert app._ledger.hour_count([RECORD.record_id]) == 50
+    assert taken == [50, 0]
 
 
 def test_a_replayed_stream_changes_nothing(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from support.requirements import ROOT
         ({"http_listen": "127.0.0.1:70000"}, "http_listen"),
         ({"evaluate_period_s": 0.0}, "evaluate_period_s"),
         ({"maximum_streams": 0}, "maximum_streams"),
+        ({"maximum_hours_per_node": 0}, "maximum_hours_per_node"),
         ({"upstream": "root"}, "upstream 'root' is no address"),
         ({"upstream": "root:0"}, "is no address"),
         ({"upstream": "root:8425", "alertmanager": ("http://am",)}, "raises no alert"),
