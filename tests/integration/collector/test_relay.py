@@ -337,6 +337,7 @@ def test_a_relay_shows_the_certificate_of_its_site(tmp_path: Path, shown: str) -
         "tls_cert": root_pair.certificate,
         "tls_key": root_pair.key,
         "tls_client_ca": authority.certificate,
+        "relays": ("site",),
     }
 
     async def scenario() -> None:
