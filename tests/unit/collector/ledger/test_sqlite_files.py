@@ -1,0 +1,258 @@
+"""The file of an SQLite ledger: copies, checks, refusals, each with its sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from flopmeter_collector.ledger import migrations, sqlite
+from flopmeter_collector.ledger.base import AuditRow, Finding, LedgerBusyError
+from flopmeter_collector.ledger.sqlite.check import MAXIMUM_FINDINGS, damage
+from flopmeter_collector.ledger.sqlite.copies import checksum_path
+from flopmeter_collector.ledger.sqlite.file import (
+    Access,
+    connect,
+    lock_for_collecting,
+    storage,
+)
+from flopmeter_collector.ledger.sqlite.schema import check_not_newer, schema_version
+from flopmeter_core.errors import (
+    DataError,
+    FlopmeterError,
+    NotPermittedError,
+    StorageError,
+    UsageError,
+)
+from flopmeter_core.units import REGISTER_LIMIT
+
+NEWEST = migrations.load()[-1].version
+AUDIT = AuditRow(0, 5, "ada", "the disk died", "restore", "{}")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A ledger nobody holds."""
+    path = tmp_path / "ledger.db"
+    opened = sqlite.open_for_collecting(path, simulated=False, new_ledger_id=lambda: "1" * 32)
+    opened.close()
+    return path
+
+
+def said(call: object, *arguments: object, error: type[FlopmeterError], **named: object) -> str:
+    """The sentence of a refusal."""
+    with pytest.raises(error) as refused:
+        call(*arguments, **named)  # type: ignore[operator]
+    assert type(refused.value) is error
+    return str(refused.value)
+
+
+def restored(source: Path, path: Path) -> sqlite.Copy:
+    """Put a copy back under generation 7."""
+    return sqlite.restore(source, path, new_generation=lambda: f"{7:032x}", audit=AUDIT)
+
+
+def test_a_copy_says_what_it_is(ledger: Path, tmp_path: Path) -> None:
+    """Its size, its checksum as sha256sum writes it, its schema and where the ledger stood."""
+    target = tmp_path / "copy.db"
+    copy = sqlite.back_up(ledger, target)
+    content = target.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    assert copy == sqlite.Copy(target, len(content), digest, NEWEST, copy.position)
+    assert copy.position.ledger_id == "1" * 32
+    assert copy.position.generation == int("1" * 32, 16) % REGISTER_LIMIT
+    assert checksum_path(target).read_text() == f"{digest}  copy.db\n"
+    assert {path.stat().st_mode & 0o777 for path in (target, checksum_path(target))} == {0o600}
+    assert sorted(path.name for path in tmp_path.iterdir() if "partial" in path.name) == []
+
+
+def test_a_copy_that_is_put_back(ledger: Path, tmp_path: Path) -> None:
+    """Another generation, one file with everything in it, and a row that says who."""
+    source, path = tmp_path / "copy.db", tmp_path / "back.db"
+    sqlite.back_up(ledger, source)
+    copy = restored(source, path)
+    assert (copy.path, copy.schema, copy.checksum_was_given) == (path, NEWEST, True)
+    assert (copy.size_bytes, copy.position.generation) == (path.stat().st_size, 7)
+    assert copy.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not Path(f"{path}-wal").exists()
+    with contextlib.closing(sqlite.open_for_reading(path)) as opened:
+        assert [(row.author, row.action) for row in opened.audit()] == [("ada", "restore")]
+    checksum_path(source).unlink()
+    path.unlink()
+    assert not restored(source, path).checksum_was_given
+
+
+def test_copies_are_refused(ledger: Path, tmp_path: Path) -> None:
+    """Nothing is written over, and nothing is made of what is not there."""
+    target, back = tmp_path / "copy.db", tmp_path / "back.db"
+    none = tmp_path / "none.db"
+    assert said(sqlite.back_up, none, target, error=UsageError) == (
+        f"there is no ledger at {none}; name one that exists"
+    )
+    checksum_path(target).touch()
+    assert said(sqlite.back_up, ledger, target, error=UsageError) == (
+        f"{checksum_path(target)} exists and is not written over; name another file"
+    )
+    checksum_path(target).unlink()
+    away = tmp_path / "away" / "copy.db"
+    assert said(sqlite.back_up, ledger, away, error=StorageError) == (
+        f"{away} cannot be written: No such file or directory; check its folder and its disk"
+    )
+    assert said(restored, none, back, error=UsageError) == (
+        f"there is no backup at {none}; name one that exists"
+    )
+    sqlite.back_up(ledger, target)
+    Path(f"{back}-wal").touch()
+    assert said(restored, target, back, error=UsageError) == (
+        f"{back}-wal exists and is not written over; move it away first if it has to go"
+    )
+    Path(f"{back}-wal").unlink()
+    checksum_path(target).write_text("0\n")
+    assert said(restored, target, back, error=DataError) == (
+        f"{target} is not the file its checksum was made of; take another backup, or the right "
+        "checksum"
+    )
+    checksum_path(target).write_bytes(b"\xff")
+    assert said(restored, target, back, error=DataError).startswith(
+        f"{checksum_path(target)} cannot be read: "
+    )
+    checksum_path(target).unlink()
+    target.write_bytes(b"")
+    assert said(restored, target, back, error=DataError) == (
+        f"{target} is an empty file and no backup of a ledger"
+    )
+    assert not back.exists()
+
+
+def test_damage_is_told(ledger: Path) -> None:
+    """Rows that name rows that do not exist, each in a sentence, and not without end."""
+    with contextlib.closing(sqlite3.connect(ledger)) as other:
+        assert damage(other) == []
+        other.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        other.execute("CREATE TABLE child (id INTEGER PRIMARY KEY, of REFERENCES parent)")
+        other.execute("CREATE TABLE twig (id TEXT PRIMARY KEY, of REFERENCES parent) WITHOUT ROWID")
+        other.execute("INSERT INTO child VALUES (3, 9)")
+        other.execute("INSERT INTO twig VALUES ('a', 9)")
+        assert sorted(damage(other)) == [
+            "a row of table child (3) names a row of table parent that does not exist; restore a "
+            "backup",
+            "a row of table twig (without a number) names a row of table parent that does not "
+            "exist; restore a backup",
+        ]
+        for row in range(10, 10 + 2 * MAXIMUM_FINDINGS):
+            other.execute("INSERT INTO child VALUES (?, 9)", (row,))
+        assert len(damage(other)) == MAXIMUM_FINDINGS
+
+
+def test_what_the_place_gives(ledger: Path) -> None:
+    """Every finding in whole."""
+    mounts = "x / ext4 rw 0 0\n"
+    disk = Finding("file system", "ext4", True, "is no memory and no network")
+    found = list(sqlite.examine(ledger, mounts))
+    assert found == [
+        Finding("journal_mode", "wal", True, "readers and the collector do not hold each other up"),
+        Finding("synchronous", "full", True, "a commit waits for the disk"),
+        disk,
+        Finding(
+            "copies",
+            "1",
+            None,
+            "the file is on one machine: copy it (flopmeter ledger backup), or use PostgreSQL",
+        ),
+    ]
+    with contextlib.closing(sqlite3.connect(ledger)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+    assert next(iter(sqlite.examine(ledger, mounts))) == Finding(
+        "journal_mode",
+        "delete",
+        False,
+        "a reader holds the collector up: start a collector on it once",
+    )
+    told = {kind: list(sqlite.examine(ledger, f"x / {kind} rw\n"))[2] for kind in ("ramfs", "9p")}
+    assert told["ramfs"].told == (
+        "the ledger is gone with the next restart of the machine: move it to a disk"
+    )
+    assert told["9p"].told == (
+        "locks and syncs of a network file system cannot be relied on: move it to a disk"
+    )
+    assert list(sqlite.examine(ledger, ""))[2].found == "not known"
+
+
+def test_other_files_are_refused(ledger: Path, tmp_path: Path) -> None:
+    """A newer schema, another program's database, another collector's, and no folder."""
+    assert said(check_not_newer, NEWEST + 1, NEWEST, ledger, error=UsageError) == (
+        f"the ledger {ledger} was written by a newer flopmeter (schema {NEWEST + 1}, this one "
+        f"knows {NEWEST}): upgrade flopmeter"
+    )
+    foreign = tmp_path / "foreign.db"
+    for statement in ("PRAGMA user_version = 1", "CREATE TABLE x (y)", "PRAGMA application_id = 3"):
+        foreign.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(foreign)) as other:
+            assert schema_version(other, foreign) == 0
+            other.execute(statement)
+            assert said(schema_version, other, foreign, error=DataError) == (
+                f"{foreign} is an SQLite database of another program; name another file for the "
+                "ledger"
+            )
+    lock = lock_for_collecting(ledger)
+    assert said(lock_for_collecting, ledger, error=NotPermittedError) == (
+        f"the ledger {ledger} is held by another collector; stop that one, or name another ledger"
+    )
+    os.close(lock)
+    away = tmp_path / "away" / "x.db"
+    assert said(lock_for_collecting, away, error=StorageError) == (
+        f"the lock {away}.lock cannot be opened: No such file or directory; check the folder's "
+        "rights and its disk"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "sentence"),
+    [
+        ("SQLITE_NOTADB", DataError, "l.db is no ledger (not an SQLite database)"),
+        ("SQLITE_CORRUPT", DataError, "the ledger l.db is damaged; restore it from a backup"),
+        ("SQLITE_CORRUPT_INDEX", DataError, "the ledger l.db is damaged; restore it from a backup"),
+        (
+            "SQLITE_BUSY",
+            LedgerBusyError,
+            "the ledger l.db cannot work: no; another process holds it for long; find and stop "
+            "that process",
+        ),
+        (
+            "SQLITE_IOERR_WRITE",
+            StorageError,
+            "the ledger l.db cannot work: no; check its disk and start again",
+        ),
+        ("", StorageError, "the ledger l.db cannot work: no; check its disk and start again"),
+    ],
+)
+def test_errors_of_sqlite(name: str, family: type[FlopmeterError], sentence: str) -> None:
+    """Each kind is one family of ours, and says what to do."""
+
+    def work() -> None:
+        with storage(Path("l.db"), "work"):
+            error = sqlite3.OperationalError("no")
+            if name:
+                error.sqlite_errorname = name
+            raise error
+
+    assert said(work, error=family) == sentence
+
+
+def test_accesses(ledger: Path) -> None:
+    """Who reads cannot write; nobody but a collector makes a file; links are checked."""
+    with contextlib.closing(connect(ledger, Access.READ)) as reader:
+        assert reader.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+        assert reader.execute("PRAGMA synchronous").fetchone()[0] == 2
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.execute("UPDATE meta SET generation = 1")
+    none = ledger.with_name("none.db")
+    for access in (Access.READ, Access.DECLARE):
+        said(connect, none, access, error=StorageError)
+    assert not none.exists()
+    connect(none, Access.COLLECT).close()
+    assert none.stat().st_mode & 0o777 == 0o600
