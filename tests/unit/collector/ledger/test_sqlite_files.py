@@ -12,6 +12,7 @@ import pytest
 
 from flopmeter_collector.ledger import migrations, sqlite
 from flopmeter_collector.ledger.base import AuditRow, Finding, LedgerBusyError
+from flopmeter_collector.ledger.sqlite import copies, schema
 from flopmeter_collector.ledger.sqlite.check import MAXIMUM_FINDINGS, damage
 from flopmeter_collector.ledger.sqlite.copies import checksum_path
 from flopmeter_collector.ledger.sqlite.file import (
@@ -21,6 +22,7 @@ from flopmeter_collector.ledger.sqlite.file import (
     storage,
 )
 from flopmeter_collector.ledger.sqlite.schema import check_not_newer, schema_version
+from flopmeter_collector.ledger.sqlite.settings import file_system
 from flopmeter_core.errors import (
     DataError,
     FlopmeterError,
@@ -256,3 +258,45 @@ def test_accesses(ledger: Path) -> None:
     assert not none.exists()
     connect(none, Access.COLLECT).close()
     assert none.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_that_is_damaged(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets no name, and no ledger is upgraded on it."""
+    target = tmp_path / "copy.db"
+    monkeypatch.setattr(copies, "damage", lambda connection: ["page 3", "page 4"])
+    monkeypatch.setattr(schema, "damage", lambda connection: ["page 3", "page 4"])
+    assert said(sqlite.back_up, ledger, target, error=DataError) == "the copy is damaged: page 3"
+    assert not target.exists()
+    with contextlib.closing(sqlite3.connect(ledger)) as other:
+        assert said(schema._back_up, other, target, error=DataError) == (
+            f"the ledger was not upgraded, because its copy {target} is damaged: page 3"
+        )
+
+
+def test_a_name_that_was_taken_meanwhile(tmp_path: Path) -> None:
+    """Two who copy at once: the first one's file stays."""
+    target = tmp_path / "copy.db"
+
+    def place() -> None:
+        with copies._placed(target):
+            target.write_bytes(b"first")
+
+    assert said(place, error=UsageError) == (
+        f"{target} exists and is not written over; name another file"
+    )
+    assert target.read_bytes() == b"first"
+
+
+def test_where_a_ledger_can_be(tmp_path: Path) -> None:
+    """A folder that does not exist is said; of two mounts the nearest holds the file."""
+    path = tmp_path / "away" / "l.db"
+    assert said(
+        sqlite.open_for_collecting,
+        path,
+        simulated=False,
+        new_ledger_id=lambda: "1" * 32,
+        error=UsageError,
+    ) == (f"the folder {path.parent} of the ledger does not exist; create it, or name another file")
+    assert file_system(Path("/x/l.db"), "a /x ext4 rw\nb / overlay rw\n") == "ext4"
