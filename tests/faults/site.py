@@ -115,7 +115,7 @@ class Site:
         self._epoch_ns = time.time_ns()
         self._witness = self.folder / "witness.jsonl"
         self._read_bytes = 0
-        self._agents = 0
+        self._starts_before = 0
         self.account = Account()
         self.agent: subprocess.Popen[bytes] | None = None
         self.collector: subprocess.Popen[bytes] | None = None
@@ -128,7 +128,9 @@ class Site:
         flags += ["--sample-period-s", str(SAMPLE_PERIOD_S)]
         flags += ["--report-period-s", str(REPORT_PERIOD_S), "--allow-plaintext"]
         clock = "system" if self.system_clock else "scenario"
-        self._agents += 1
+        # One that is killed before its first line never shows: count from what is written now.
+        self.read_witness()
+        self._starts_before = self.account.starts
         words = [sys.executable, str(WITNESS), str(self._witness), clock, "agent", *flags]
         self.agent = self._start([*self.agent_prefix, *words], "agent.log")
 
@@ -159,7 +161,8 @@ class Site:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             self.read_witness()
-            if self.account.starts == self._agents and self.account.rounds_since_start >= number:
+            begun = self.account.starts > self._starts_before
+            if begun and self.account.rounds_since_start >= number:
                 return True
             if self.agent is None or self.agent.poll() is not None:
                 return False
