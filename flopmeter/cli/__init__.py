@@ -45,7 +45,11 @@ COMMANDS = {
     ),
     "demo": Entry("demo", "Watch a simulated training run cross a line.", ("agent", "collector")),
     "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
-    "doctor": Entry("doctor", "Say whether the ledger's storage keeps promises.", ("collector",)),
+    "doctor": Entry(
+        "doctor",
+        "Say whether the storage of a ledger, or of an agent, gives what flopmeter promises.",
+        ("collector",),
+    ),
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
     "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),
     "recompute": Entry("recompute", "Evaluate a ledger's past again.", ("collector",)),
