@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -367,6 +367,10 @@ class ServerContext:
     def peer(self) -> str:
         """Who calls."""
         return f"simulated:{self._stream.node}"
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What is known of the caller's certificate: nothing, there is none."""
+        return {}
 
 
 class ClientCall:

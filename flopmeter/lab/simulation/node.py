@@ -295,21 +295,26 @@ class Node:
                 self._seen.readings = []
                 self._seen.monotonic_ns = self.clock.monotonic_ns()
                 self._seen.boottime_ns = self.clock.boottime_ns()
-                before = loop.counters.samples
-                kept = self._try(loop, loop.sample)
+                before, written = loop.counters.samples, content.writes
+                try:
+                    kept = self._try(loop, loop.sample)
+                except Killed:
+                    if loop.counters.samples > before and content.writes > written:
+                        self._show(loop, content.writes, certain=False)
+                    raise
                 self._around.trace("sample", self.name, content.writes)
                 if loop.counters.samples > before:
-                    self._around.oracle.sampled(
-                        self.name,
-                        loop,
-                        self._seen,
-                        kept=content.writes if kept else None,
-                        boot_id=self.clock.boot_id,
-                    )
+                    self._show(loop, content.writes if kept else None)
                 if loop.unsynced_samples >= per_report + link.state.connected:
                     self._try(loop, loop.sync)
             await asyncio.sleep(pace.sample_ns / NS_PER_S)
             await self.awake()
+
+    def _show(self, loop: AgentLoop, kept: int | None, *, certain: bool = True) -> None:
+        """Show the oracle a round, and the write of the journal that holds it."""
+        self._around.oracle.sampled(
+            self.name, loop, self._seen, kept=kept, boot_id=self.clock.boot_id, certain=certain
+        )
 
     def _note_readings(self, readings: Sequence[Reading]) -> None:
         self._seen.readings.extend(readings)

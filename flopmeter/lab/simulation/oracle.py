@@ -44,12 +44,14 @@ class Snapshot:
         sequences: newest sequence by key.
         truth: the account of the readings up to there.
         boot_id: the boot it was in.
+        certain: whether the write ended; one that its process died in may be there whole, or not.
     """
 
     write: int
     sequences: dict[Key, int]
     truth: Truth
     boot_id: str
+    certain: bool = True
 
 
 @dataclass(slots=True)
@@ -62,7 +64,16 @@ class Watched:
     closed: dict[str, list[int]] = field(default_factory=dict)
     snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
     survives: Snapshot | None = None
-    image: Snapshot | None = None
+    image: tuple[Snapshot, ...] = ()
+
+    def possible(self) -> tuple[Snapshot, ...]:
+        """What the disk may be read as now: the newest state that is certain, and those after."""
+        newest: list[Snapshot] = []
+        for snapshot in reversed(self.snapshots):
+            newest.append(snapshot)
+            if snapshot.certain:
+                break
+        return tuple(reversed(newest))
 
 
 @dataclass(slots=True)
@@ -111,7 +122,7 @@ class Oracle:
             if watched.survives is not None:
                 self.violation(f"the agent of {node} found a state that it must not come back to")
             return
-        newest = watched.snapshots[-1]
+        newest = found if found in watched.possible() else watched.possible()[0]
         while watched.snapshots[-1] is not found:
             watched.snapshots.pop()
         self._lose(newest, found)
@@ -136,7 +147,7 @@ class Oracle:
         durable = [
             snapshot
             for snapshot in watched.snapshots
-            if content is None or content.is_durable(snapshot.write)
+            if snapshot.certain and (content is None or content.is_durable(snapshot.write))
         ]
         watched.survives = durable[-1] if durable else watched.survives
 
@@ -144,7 +155,7 @@ class Oracle:
         """A node's disk was copied as it is read now."""
         watched = self.nodes.get(node)
         if watched is not None:
-            watched.image = watched.snapshots[-1] if watched.snapshots else None
+            watched.image = watched.possible()
 
     def reverted(self, node: str) -> None:
         """A node's disk is that of the image again."""
@@ -152,25 +163,30 @@ class Oracle:
         if watched is None:
             return
         image = watched.image
-        newest = watched.snapshots[-1] if watched.snapshots else None
+        newest = watched.possible()
         watched.snapshots.clear()
-        watched.survives = image
-        watched.sequences = dict(image.sequences) if image is not None else {}
-        if newest is not None:
-            self._lose(newest, image)
-        if image is not None:
-            watched.snapshots.append(image)
+        watched.survives = image[0] if image else None
+        watched.sequences = dict(image[0].sequences) if image else {}
+        if newest:
+            self._lose(newest[0], watched.survives)
+        watched.snapshots.extend(image)
 
     def cloned(self, node: str, twin: str) -> None:
         """A second node begins with the image of the first."""
         watched = self.nodes.setdefault(twin, Watched())
-        image = self.nodes[node].image if node in self.nodes else None
-        watched.survives = image
-        if image is not None:
-            watched.snapshots.append(image)
+        image = self.nodes[node].image if node in self.nodes else ()
+        watched.survives = image[0] if image else None
+        watched.snapshots.extend(image)
 
     def sampled(
-        self, node: str, loop: AgentLoop, seen: Round, *, kept: int | None, boot_id: str
+        self,
+        node: str,
+        loop: AgentLoop,
+        seen: Round,
+        *,
+        kept: int | None,
+        boot_id: str,
+        certain: bool = True,
     ) -> None:
         """A round was sampled: registers and readings have to agree.
 
@@ -180,20 +196,22 @@ class Oracle:
             seen: what the round saw.
             kept: number of the journal's write that holds it; None when it could not be written.
             boot_id: the present boot.
+            certain: False when the process died in that write.
         """
         watched = self.nodes[node]
         watched.truth.take(seen, self._period_ns)
         self._check_sums(node, watched, loop)
         if kept is None:
             return
+        sequences = dict(watched.sequences)
         for key, register in loop.accumulator.registers.items():
-            if register.sequence != watched.sequences.get(key, 0):
-                watched.sequences[key] = register.sequence
+            if register.sequence != sequences.get(key, 0):
+                sequences[key] = register.sequence
                 written = Written(register.vector, kept)
                 self._history.setdefault(key, {})[register.sequence] = written
-        watched.snapshots.append(
-            Snapshot(kept, dict(watched.sequences), watched.truth.copy(), boot_id)
-        )
+        if certain:
+            watched.sequences = dict(sequences)
+        watched.snapshots.append(Snapshot(kept, sequences, watched.truth.copy(), boot_id, certain))
 
     def sends(self, node: str, report: Report, *, journal: Content, closed: Content) -> None:
         """A report is about to leave a node: all of it has to be durable there.
