@@ -31,7 +31,7 @@ import flopmeter
 LIAR = """
 with flopmeter.meter(run="alpha", attempt="0", format="fp8=1", activity="inference") as meter:
     for step in range(1, 101):
-        meter.step(step, flop=10**29, tokens=10**12)
+        meter.step(step, flop=10**28, tokens=10**12)
 """
 
 NONSENSE = """
@@ -145,7 +145,7 @@ def test_the_meters_figure_stands(tmp_path: Path) -> None:
                 assert metered(run) == metered(before), what
             # What the liar said stands beside the meter, flagged, and is merged into nothing.
             assert run["claims"]["agreement"] == "impossible"
-            assert run["claims"]["executed_flop"] > 10**30
+            assert run["claims"]["executed_flop"] >= 10**30
             assert "fp8=1" in run["claims"]["formats"]
             assert run["declared"]["format"] is None
             assert run["declared"]["activity"] is None
