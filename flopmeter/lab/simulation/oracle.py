@@ -65,6 +65,8 @@ class Watched:
     snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
     survives: Snapshot | None = None
     image: tuple[Snapshot, ...] = ()
+    unread: bool = False
+    """Whether the power was cut and no process has said since what it found."""
 
     def possible(self) -> tuple[Snapshot, ...]:
         """What the disk may be read as now: the newest state that is certain, and those after."""
@@ -116,6 +118,7 @@ class Oracle:
     def started(self, node: str, loop: AgentLoop, boot_id: str) -> None:
         """An agent has read its journal: it must hold one of the states it may hold."""
         watched = self.nodes.setdefault(node, Watched())
+        watched.unread = False
         held = loop.held()
         found = self._find(watched, held)
         if found is None:
@@ -142,8 +145,10 @@ class Oracle:
             content: the journal's file when the power was cut; None when only the process ended.
         """
         watched = self.nodes.get(node)
-        if watched is None or not watched.snapshots:
+        if watched is None or not watched.snapshots or watched.unread:
+            # A process that ends before it has read its journal changes nothing of what was left.
             return
+        watched.unread = content is not None
         durable = [
             snapshot
             for snapshot in watched.snapshots
@@ -164,6 +169,7 @@ class Oracle:
             return
         image = watched.image
         newest = watched.possible()
+        watched.unread = True
         watched.snapshots.clear()
         watched.survives = image[0] if image else None
         watched.sequences = dict(image[0].sequences) if image else {}
