@@ -221,21 +221,22 @@ def same_statements(path: Path) -> set[str]:
     """
     text = path.read_text()
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    rows = text.splitlines()
     functions = {
-        node.name: [str(ast.get_source_segment(text, part)) for part in node.body]
+        node.name: rows[node.body[0].lineno - 1 : node.end_lineno]
         for node in ast.walk(ast.parse(text))
         if isinstance(node, kinds) and "__mutmut_" in node.name
     }
     same = set()
     for name, body in functions.items():
-        whole = functions.get(f"{name.rpartition('__mutmut_')[0]}__mutmut_orig")
-        if whole is None or whole == body or len(whole) != len(body):
-            continue
-        old = [line for part in whole for line in part.splitlines()]
-        new = [line for part in body for line in part.splitlines()]
-        if len(old) == len(new) and all(
-            before == after or (before.lower() == after.lower() and _SQL.search(before))
-            for before, after in zip(old, new, strict=True)
+        whole = functions.get(f"{name.rpartition('__mutmut_')[0]}__mutmut_orig", body)
+        if (
+            whole != body
+            and len(whole) == len(body)
+            and all(
+                before == after or (before.lower() == after.lower() and _SQL.search(before))
+                for before, after in zip(whole, body, strict=True)
+            )
         ):
             same.add(name)
     return same
