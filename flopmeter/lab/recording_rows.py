@@ -24,7 +24,6 @@ from flopmeter_core.registers import Component, Evidence
 GPM = "gpm."
 GPM_RETURN = "gpm_return."
 NVML = "nvml."
-NVML_ERROR = "nvml_error."
 NVML_NS = "nvml_ns."
 READ_NS = "read_ns"
 

@@ -29,7 +29,6 @@ Serve = Callable[[Any, Any], Awaitable[None]]
 """`IngestService.stream_reports`."""
 
 USUAL_DELAY_NS = 500_000
-CONNECT_DEADLINE_NS = 20 * NS_PER_S
 KEEPALIVE_NS = 140 * NS_PER_S
 """After how long a server notices that a peer without power is gone (server.py's keepalive)."""
 
