@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +28,7 @@ from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.identity import Identities
 from flopmeter_collector.intake import Intake
+from flopmeter_collector.interpreter import prefer_answers
 from flopmeter_collector.ledger.base import (
     Coverage,
     Declaration,
@@ -67,10 +67,6 @@ LONGEST_COMMIT_S = 10.0
 CONFIRMED_FOR_S = 15
 """How long a collector may show fleet totals after it last heard that it leads: the server frees a
 silent session's lock no sooner."""
-
-SWITCH_PERIOD_S = 0.0005
-"""How long a thread of Python may compute while another one waits: a tenth of the default. An
-answer changes threads several times (socket, event loop, ledger), and waits so long each time."""
 
 EVALUATION_SHARE = 4
 """Rounds pause so many times as long as they take: at most a fifth of the time is theirs."""
@@ -510,7 +506,7 @@ def run(config: CollectorConfig) -> int:
         FlopmeterError: with the documented exit code.
     """
     logs.configure(config.log_level)
-    sys.setswitchinterval(SWITCH_PERIOD_S)
+    prefer_answers()
     asyncio.run(_serve(CollectorApp(config, SystemClock())))
     return 0
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
+from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
 from flopmeter_collector.residual import (
     DEFAULT_SILENCE_NS,
@@ -107,6 +108,7 @@ class Totals:
         self._parts_by_run: dict[str, dict[Part, list[int]]] = {}
         self._unread: set[str] = set()
         self._boundaries = Boundaries()
+        self._kept = KeptTotals()
         self._weigher = Weigher(parts)
         self.residuals = ResidualAccounts(silence_ns)
 
@@ -123,6 +125,7 @@ class Totals:
         before = self._declarations.get(run, RunDeclaration(run))
         self._declarations[run] = before.overridden_by(declaration)
         self._place(run)
+        self._kept.forget((run,))
         self._weigher.forget_warnings(run)
         if declaration.spans:
             self._unread.add(run)
@@ -181,7 +184,9 @@ class Totals:
         """
         flop = 0
         for row, record in rows:
-            declared = self._declarations.get(named_run(row.key.allocation) or "")
+            run = named_run(row.key.allocation) or ""
+            self._kept.forget((run,))  # a format that its part lacks is warned of
+            declared = self._declarations.get(run)
             products = self._weigher.products(
                 row.key, record, (row.vector,), declared=declared, fold=None
             )
@@ -236,6 +241,7 @@ class Totals:
     def claim(self, run: str, claimed: tuple[ClaimTotals, ...]) -> None:
         """Take what a run's claims add up to by quantity; no metered figure depends on it."""
         self._claims[run] = claimed
+        self._kept.forget((run,))
 
     def snapshot(self, as_of_ns: int, position: LedgerPosition | None) -> TotalsSnapshot:
         """Copy the sums into an immutable snapshot.
@@ -248,7 +254,8 @@ class Totals:
         residual = self.residuals.at(as_of_ns)
         charges = residual.charges
         runs = tuple(
-            self._run_totals(run, charges.get(run, NO_CHARGE)) for run in sorted(self._place_by_run)
+            self._kept.run(run, charges.get(run, NO_CHARGE), self._run_totals)
+            for run in sorted(self._place_by_run)
         )
         unattributed = account_of(
             self._sums[UNATTRIBUTED],
@@ -317,22 +324,24 @@ class Totals:
             for run, declaration in self._declarations.items()
             if declaration.model is not None
         }
-        models = []
-        for model, members in runs_by_model(by_run, declared).items():
-            sums = [self._sums[self._place_by_run[run]] for run in members]
-            models.append(
-                ModelTotals(
-                    model=model,
-                    runs=tuple(sorted(members)),
-                    figures=total_figures(
-                        sums,
-                        self._boundaries.of(members),
-                        sum(charges[run].flop for run in members if run in charges),
-                    ),
-                    simulated=any(by_run[run].account.simulated for run in members),
-                )
+
+        def made(model: str, members: tuple[RunTotals, ...]) -> ModelTotals:
+            names = tuple(member.run for member in members)
+            return ModelTotals(
+                model=model,
+                runs=names,
+                figures=total_figures(
+                    [self._sums[self._place_by_run[run]] for run in names],
+                    self._boundaries.of(names),
+                    sum(charges[run].flop for run in names if run in charges),
+                ),
+                simulated=any(member.account.simulated for member in members),
             )
-        return tuple(models)
+
+        return tuple(
+            self._kept.model(model, tuple(by_run[run] for run in sorted(members)), made)
+            for model, members in runs_by_model(by_run, declared).items()
+        )
 
     def _place(self, run: str) -> int:
         """The number of a run's sums; a run seen for the first time gets one."""
@@ -390,6 +399,8 @@ class Totals:
             )
             sums.fork_count += (len(vectors) > 1) - (len(entry.vectors) > 1)
         self._boundaries.change(entry.neighbours, differences)
+        run = named_run(key.allocation)
+        self._kept.forget(entry.neighbours if run is None else (run, *entry.neighbours))
         entry.vectors, entry.flop = vectors, flop
         entry.times_ns, entry.energy_mj = times_ns, energy_mj
 

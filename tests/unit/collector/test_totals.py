@@ -108,7 +108,25 @@ def test_order_and_repetition(site: dict[tuple[Key, object], list[Vector]], rand
             for run, body in DECLARATIONS:
                 shuffled.declare(parse_run_declaration(run, body))
         feed(shuffled, key, record, *branches)  # type: ignore[arg-type]
+        snapshot(shuffled)  # what is kept of it must not outlive a change
     assert snapshot(shuffled) == snapshot(straight)
+
+
+def test_only_what_changed_is_made_anew() -> None:
+    """Between two snapshots untouched runs and models are the same objects; others are not."""
+    totals = Totals(PARTS)
+    record = RECORDS[0]
+    for run in ("a", "b", "c"):
+        feed(totals, key_of(record, f"run:{run}"), record, busy_vector(1))
+    totals.declare(parse_run_declaration("c", {"model": "b"}))
+    before = snapshot(totals)
+    feed(totals, key_of(record, "run:c"), record, busy_vector(2))
+    after = snapshot(totals)
+    same = [one is other for one, other in zip(before.runs, after.runs, strict=True)]
+    assert same == [True, True, False]
+    assert [model.model for model in after.models] == ["a", "b"]
+    assert after.models[0] is before.models[0]
+    assert after.models[1].figures != before.models[1].figures
 
 
 @given(sites)

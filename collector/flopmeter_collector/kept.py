@@ -1,0 +1,66 @@
+"""What the last snapshot said of each run and model, kept until something of it changes.
+
+Owns: which runs have to be made anew, and the immutable values of the others.
+May touch: nothing; memory only.
+Called by totals. A collector that knows 100,000 runs hears of a few of them between two rounds:
+making all of them anew each time would take the interpreter from the reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from flopmeter_collector.residual import Charge
+from flopmeter_collector.snapshot import ModelTotals, RunTotals
+
+
+class KeptTotals:
+    """Run and model totals of the last snapshot. One thread at a time."""
+
+    def __init__(self) -> None:
+        """Start with nothing kept."""
+        self._runs: dict[str, tuple[Charge, RunTotals]] = {}
+        self._models: dict[str, tuple[tuple[RunTotals, ...], ModelTotals]] = {}
+
+    def forget(self, runs: Iterable[str]) -> None:
+        """Note that the sums, the declaration or the claims of these runs changed."""
+        for run in runs:
+            self._runs.pop(run, None)
+
+    def run(self, run: str, charge: Charge, make: Callable[[str, Charge], RunTotals]) -> RunTotals:
+        """The totals of a run.
+
+        Args:
+            run: its name.
+            charge: the residual time charged to it now, which moves without any report.
+            make: makes them anew.
+        """
+        kept = self._runs.get(run)
+        if kept is None or kept[0] != charge:
+            kept = self._runs[run] = (charge, make(run, charge))
+        return kept[1]
+
+    def model(
+        self,
+        model: str,
+        members: tuple[RunTotals, ...],
+        make: Callable[[str, tuple[RunTotals, ...]], ModelTotals],
+    ) -> ModelTotals:
+        """The totals of a model, which change with its set of runs and with each of them.
+
+        Args:
+            model: its name.
+            members: its runs as they are now, in the order of their names.
+            make: makes them anew.
+        """
+        kept = self._models.get(model)
+        if kept is None or not _same(kept[0], members):
+            kept = self._models[model] = (members, make(model, members))
+        return kept[1]
+
+
+def _same(before: tuple[RunTotals, ...], now: tuple[RunTotals, ...]) -> bool:
+    """Whether these are the very same values: equal ones that were made anew do not count."""
+    return len(before) == len(now) and all(
+        one is other for one, other in zip(before, now, strict=True)
+    )
