@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.split import GREATEST_PHASE, Span, parse_time, with_span
+from flopmeter_core.activities import Activity
 from flopmeter_core.allocations import check_name
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import FormatMix, parse_format_mix
@@ -24,23 +25,6 @@ from flopmeter_core.recompute import RecomputeMode, parse_recompute
 
 RUN_KIND = "run"
 """The only kind of declaration today."""
-
-
-class Activity(enum.StrEnum):
-    """What a run did, in the classes that laws tell apart."""
-
-    PRETRAINING = "pretraining"
-    FINETUNING = "finetuning"
-    RL_UPDATE = "rl_update"
-    ROLLOUT = "rollout"
-    SYNTHETIC_DATA = "synthetic_data"
-    EVALUATION = "evaluation"
-    TEACHER_TRAINING = "teacher_training"
-    AUXILIARY_MODEL = "auxiliary_model"
-    PREPROCESSING = "preprocessing"
-    DATA_FILTERING = "data_filtering"
-    INFERENCE = "inference"
-    UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True, slots=True)

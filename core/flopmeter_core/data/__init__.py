@@ -26,6 +26,15 @@ def builtin_table(name: str) -> str:
 
 def builtin_thresholds() -> dict[str, str]:
     """The built-in threshold rows: file name -> text."""
-    folder = resources.files(__name__) / "thresholds"
+    return _folder("thresholds")
+
+
+def builtin_profile_texts() -> dict[str, str]:
+    """The built-in counting profiles: file name -> text."""
+    return _folder("profiles")
+
+
+def _folder(name: str) -> dict[str, str]:
+    folder = resources.files(__name__) / name
     files = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return {f.name: f.read_text(encoding="utf-8") for f in files if f.name.endswith(".toml")}

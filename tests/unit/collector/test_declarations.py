@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from flopmeter_collector.declarations import (
-    Activity,
     RunDeclaration,
     parse_declaration,
     parse_run_declaration,
 )
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_core.activities import Activity
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.methods.base import Workload
