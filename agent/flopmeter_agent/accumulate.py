@@ -166,7 +166,7 @@ class Accumulator:
             if state.time_elsewhere:
                 # Nobody saw that the same user came through silence and restart.
                 owner = boundary(state.allocation, allocation), 0
-            self._add(record, taken.evidence, owner, amount)
+            self._add(record, taken.evidence, owner, amount, boot_ns=reading.boottime_ns)
         state.record = record
         state.time_elsewhere = False
         state.baseline = reading
@@ -195,7 +195,7 @@ class Accumulator:
         amount = _unclassified(state, monotonic_ns=monotonic_ns, boottime_ns=boottime_ns)
         evidence = state.baseline.evidence if state.baseline else Evidence.ALLOCATION
         owner = _owner(state, allocation, phase)
-        self._add(state.record, evidence, owner, amount)
+        self._add(state.record, evidence, owner, amount, boot_ns=boottime_ns)
         if state.baseline is None:
             state.allocation, state.phase = allocation, phase
         state.classified_monotonic_ns = monotonic_ns
@@ -277,7 +277,13 @@ class Accumulator:
         )
 
     def _add(
-        self, record: DeviceRecord, evidence: Evidence, owner: Owner, amount: Increment
+        self,
+        record: DeviceRecord,
+        evidence: Evidence,
+        owner: Owner,
+        amount: Increment,
+        *,
+        boot_ns: int,
     ) -> None:
         if not any(amount):
             return
@@ -293,6 +299,7 @@ class Accumulator:
             if carry is not None:
                 register.carry = carry
         register.add(amount)
+        register.boot_ns = max(register.boot_ns, boot_ns)
 
 
 def carry_owner(key: Key) -> CarryOwner:

@@ -35,7 +35,11 @@ from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+"""Written: with each row the boot time its vector was read at."""
+
+TIMELESS_FORMAT = 1
+"""Rows without that; only read."""
 
 SLOTS = 2
 SLOT_BYTES = 1024 * 1024
@@ -62,6 +66,7 @@ class ClosedRegister:
         boot_id: the boot it was written in; empty when not known.
         sent: whether it may have been handed to a collector.
         root_up_ns: up time of this host at which the root's ledger had it; negative before.
+        boot_ns: time since its boot up to which it was read; 0 where nobody noted it.
     """
 
     key: Key
@@ -71,6 +76,7 @@ class ClosedRegister:
     boot_id: str = ""
     sent: bool = True
     root_up_ns: int = _NOT_AT_ROOT
+    boot_ns: int = 0
 
     @property
     def at_root(self) -> bool:
@@ -128,7 +134,7 @@ class ClosedRegisters:
     def held(self) -> dict[Key, Register]:
         """A copy of every vector kept."""
         return {
-            key: Register(list(row.units), list(row.carry), row.sequence)
+            key: Register(list(row.units), list(row.carry), row.sequence, row.boot_ns)
             for key, row in self._rows.items()
         }
 
@@ -206,7 +212,8 @@ class ClosedRegisters:
         """The vectors the root has not acknowledged."""
         for row in self._rows.values():
             if not row.at_root:
-                yield KeyedVector(row.key, row.sequence, tuple(row.units))
+                boot_ns = row.boot_ns or None
+                yield KeyedVector(row.key, row.sequence, tuple(row.units), boot_ns)
 
     def offer(self, keys: Iterable[Key]) -> None:
         """Note durably that these may leave; only then they may.
@@ -285,20 +292,29 @@ class ClosedRegisters:
         try:
             packed = packing.Packed(payload)
             head = packed.head
-            if head["format"] != FORMAT:
+            if head["format"] not in (FORMAT, TIMELESS_FORMAT):
                 raise DataError(
                     f"the journal of closed registers has format {head['format']}, this agent "
-                    f"reads {FORMAT}; upgrade the agent"
+                    f"reads up to {FORMAT}; upgrade the agent"
                 )
+            timed = head["format"] == FORMAT
             self.records = {n: DeviceRecord.from_json(f) for n, f in head["records"].items()}
             self._absorbed = list(head["absorbed"])
             self.position = LedgerPosition(*head["position"]) if head["position"] else None
             boots = head["boots"]
             for key in packed.rows():
                 sequence, root_up_ns, mark = packed.numbers(3)
+                (boot_ns,) = packed.numbers(1) if timed else (0,)
                 units, carry = packed.vector(), packed.vector()
                 self._rows[key] = ClosedRegister(
-                    key, sequence, units, carry, boots[mark >> 1], bool(mark & 1), root_up_ns
+                    key,
+                    sequence,
+                    units,
+                    carry,
+                    boots[mark >> 1],
+                    bool(mark & 1),
+                    root_up_ns,
+                    boot_ns,
                 )
         except packing.MALFORMED as error:
             raise DataError(f"the journal of closed registers cannot be read: {error}") from error
@@ -433,6 +449,7 @@ def _closed(stored: StoredRegister, boot_id: str, up_ns: int) -> ClosedRegister:
         boot_id,
         stored.sent,
         max(0, up_ns) if done else _NOT_AT_ROOT,
+        register.boot_ns,
     )
 
 
@@ -466,7 +483,11 @@ def _added_up(
             amount = sum(row.units[place] * subunits + row.carry[place] for row in group)
             units.append(amount // subunits)
             carry.append(amount % subunits)
-        kept[of] = ClosedRegister(of, 1, units, carry, boot_id, sent=False)
+        # Parts of one boot follow each other, so all fit into the time of the last one; where
+        # that is not known of a part, it is not known of the sum.
+        times = [row.boot_ns for row in group]
+        boot_ns = max(times) if all(times) else 0
+        kept[of] = ClosedRegister(of, 1, units, carry, boot_id, sent=False, boot_ns=boot_ns)
     return kept
 
 
@@ -499,7 +520,7 @@ def _row(names: packing.Names, row: ClosedRegister, boots: dict[str, int]) -> by
     return b"".join(
         (
             names.key(row.key),
-            packing.numbers_out(row.sequence, row.root_up_ns, boot << 1 | row.sent),
+            packing.numbers_out(row.sequence, row.root_up_ns, boot << 1 | row.sent, row.boot_ns),
             packing.vector_out(row.units),
             packing.vector_out(row.carry),
         )

@@ -138,7 +138,8 @@ class Delivery:
     def _open(self, registers: Registers) -> Iterator[KeyedVector]:
         for key, register in registers.items():
             if register.sequence > self._at_root.get(key, 0):
-                yield KeyedVector(key, register.sequence, register.vector)
+                boot_ns = register.boot_ns or None
+                yield KeyedVector(key, register.sequence, register.vector, boot_ns)
 
     def _may_have_sent(self, ack: Acknowledgement, registers: Registers) -> bool:
         register = registers.get(ack.key)

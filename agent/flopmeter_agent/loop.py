@@ -335,7 +335,7 @@ class AgentLoop:
             opened = {stored.key: stored.register for stored in left}
             opened |= self._accumulator.registers
             return self._closed.held() | {
-                key: Register(list(each.units), list(each.carry), each.sequence)
+                key: Register(list(each.units), list(each.carry), each.sequence, each.boot_ns)
                 for key, each in opened.items()
             }
 

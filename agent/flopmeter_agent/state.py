@@ -23,7 +23,12 @@ from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence, Key, Register
 from flopmeter_core.reports import LedgerPosition
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
+"""Written: JSON head, packed rows, and with each row the boot time its vector was read at."""
+
+TIMELESS_FORMAT = 2
+"""Rows without that; as the first format it is only read."""
+
 FIRST_FORMAT = 1
 
 
@@ -128,7 +133,7 @@ class StateWriter:
         row = b"".join(
             (
                 self._names.key(stored.key),
-                packing.numbers_out(*stamp),
+                packing.numbers_out(*stamp, register.boot_ns),
                 packing.vector_out(register.units),
                 packing.vector_out(register.carry),
             )
@@ -144,18 +149,24 @@ def decode(payload: bytes) -> AgentState:
         DataError: not a state this version understands.
     """
     try:
-        if payload.startswith(b"{"):
-            tree = json.loads(payload)
-            registers = [_register_in(row) for row in tree["registers"]]
-        else:
-            packed = packing.Packed(payload)
-            tree = packed.head
-            registers = [_packed_register(key, packed) for key in packed.rows()]
-        if tree["format"] not in (FIRST_FORMAT, STATE_FORMAT):
+        packed = None if payload.startswith(b"{") else packing.Packed(payload)
+        tree = json.loads(payload) if packed is None else packed.head
+        if tree["format"] not in (FIRST_FORMAT, TIMELESS_FORMAT, STATE_FORMAT):
             raise DataError(
                 f"the journal has format {tree['format']}, this agent reads up to {STATE_FORMAT}; "
                 "upgrade the agent"
             )
+        instant = _instant_in(tree.get("instant"))
+        if packed is None:
+            registers = [_register_in(row) for row in tree["registers"]]
+        else:
+            timed = tree["format"] == STATE_FORMAT
+            registers = [_packed_register(key, packed, timed=timed) for key in packed.rows()]
+        if tree["format"] != STATE_FORMAT and instant is not None:
+            # Nobody noted when each was read; none of them was read after the last sample.
+            for stored in registers:
+                if stored.key.incarnation == tree["incarnation"]:
+                    stored.register.boot_ns = instant[0]
         records = {name: DeviceRecord.from_json(fields) for name, fields in tree["records"].items()}
         phases = tree.get("device_phases", {})
         return AgentState(
@@ -176,7 +187,7 @@ def decode(payload: bytes) -> AgentState:
                 for record, allocation, monotonic_ns, boottime_ns, fields in tree["devices"]
             ],
             position=LedgerPosition(*tree["position"]) if tree["position"] else None,
-            instant=_instant_in(tree.get("instant")),
+            instant=instant,
             phases=tree.get("phases", {}),
             up_ns=tree.get("up_ns", 0),
         )
@@ -201,9 +212,10 @@ def _register_in(row: Any) -> StoredRegister:
     )
 
 
-def _packed_register(key: Key, packed: packing.Packed) -> StoredRegister:
+def _packed_register(key: Key, packed: packing.Packed, *, timed: bool) -> StoredRegister:
     sequence, acknowledged, sent = packed.numbers(3)
-    register = Register(packed.vector(), packed.vector(), sequence)
+    (boot_ns,) = packed.numbers(1) if timed else (0,)
+    register = Register(packed.vector(), packed.vector(), sequence, boot_ns)
     return StoredRegister(key, register, acknowledged, bool(sent))
 
 

@@ -190,7 +190,8 @@ class Intake:
         Args:
             keyed: the vector.
             record: the device record its key names.
-            boot_ns: the boot time it has to fit into; None when that is not known.
+            boot_ns: the boot time it has to fit into where it does not say that itself; None
+                where nobody does.
             refused: gets the reason when it is not taken.
             quarantined: gets the reason when it is kept apart as untrue.
             stranger: why its sender may not report for the record's node; empty where it may.
@@ -203,6 +204,11 @@ class Intake:
             self.counts.refused_vectors += 1
             refused[keyed.key] = full
             return None
+        if keyed.boot_ns is None:
+            # Of an older sender: the same vector may have come with a boot time before.
+            known_ns = self._table.quarantine.boot_ns_of(keyed) if boot_ns is None else boot_ns
+            keyed = replace(keyed, boot_ns=known_ns)
+        boot_ns = keyed.boot_ns
         shared = boundary_parties(keyed.key.allocation) is not None
         reason = refusal(keyed.vector, record, boot_ns=boot_ns, boundary=shared)
         if reason and not self._table.quarantine.was_released(keyed):

@@ -83,6 +83,13 @@ class QuarantineTable:
             return False
         return (keyed.sequence, keyed.vector) == (row.sequence, row.vector)
 
+    def boot_ns_of(self, keyed: KeyedVector) -> int | None:
+        """The boot time exactly this vector was held against; None where it is not held."""
+        row = self._rows.get(keyed.key)
+        if row is None or (keyed.sequence, keyed.vector) != (row.sequence, row.vector):
+            return None
+        return row.boot_ns
+
     def hold(
         self, keyed: KeyedVector, node: str, *, boot_ns: int | None, reason: str, at_ns: int
     ) -> bool:

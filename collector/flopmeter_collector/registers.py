@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, ItemsView, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
@@ -119,7 +119,9 @@ class RegisterTable:
                 self.counts.add(stored.key, records[stored.key.record].node)
             self._branches[stored.key] = self._uncounted.branches[stored.key] = branches
             self._note_fork(stored.key, branches)
-        self.quarantine.restore((row, records[row.key.record].node) for row in quarantined)
+        rows = tuple(quarantined)
+        self.quarantine.restore((row, records[row.key.record].node) for row in rows)
+        self._tell_boot_times(row for row in rows if row.released)
 
     def branches(self, key: Key) -> Branches:
         """All branches of a key; empty for one that is not known."""
@@ -216,7 +218,7 @@ class RegisterTable:
         row = self.quarantine.release(name, sequence, declaration)
         if row is None:
             return False
-        keyed = KeyedVector(row.key, row.sequence, row.vector)
+        keyed = KeyedVector(row.key, row.sequence, row.vector, row.boot_ns)
         self.merge(keyed, self._records[row.key.record])
         return True
 
@@ -278,6 +280,19 @@ class RegisterTable:
             (row, self._records[row.key.record].node) for row in foreign.quarantined
         )
 
+    def _tell_boot_times(self, released: Iterable[QuarantinedVector]) -> None:
+        """What a person released here is judged anew wherever it goes, after a restart too."""
+        for row in released:
+            branches = self._branches.get(row.key, ())
+            told = tuple(
+                replace(stored, boot_ns=row.boot_ns)
+                if (stored.sequence, stored.vector) == (row.sequence, row.vector)
+                else stored
+                for stored in branches
+            )
+            if told:
+                self._branches[row.key] = told
+
     def _count_hour(self, hourly: HourlyVector) -> None:
         if len(self._uncounted.hours) < MAXIMUM_UNCOUNTED_HOURS:
             self._uncounted.hours[hourly] = None
@@ -308,7 +323,7 @@ def join_branches(held: Branches, coming: Branches) -> Branches:
         `held` itself where the others add nothing to it.
     """
     for stored in coming:
-        keyed = KeyedVector(stored.key, stored.sequence, stored.vector)
+        keyed = KeyedVector(stored.key, stored.sequence, stored.vector, stored.boot_ns)
         held = _merge_many(held, keyed)[1]
     return held
 
@@ -379,10 +394,10 @@ def _rank(of: KeyedVector | StoredVector) -> tuple[Vector, int]:
 def _numbered(kept: Sequence[StoredVector], keyed: KeyedVector) -> Branches:
     """Branches numbered by content: the same set has the same numbers however it came in."""
     if not kept:
-        return (StoredVector(keyed.key, 0, keyed.sequence, keyed.vector),)
-    rows = [(stored.sequence, stored.vector) for stored in kept]
-    rows.append((keyed.sequence, keyed.vector))
+        return (StoredVector(keyed.key, 0, keyed.sequence, keyed.vector, keyed.boot_ns),)
+    both: list[StoredVector | KeyedVector] = [*kept, keyed]
+    rows = sorted(both, key=lambda row: (row.sequence, row.vector))
     return tuple(
-        StoredVector(keyed.key, branch, sequence, vector)
-        for branch, (sequence, vector) in enumerate(sorted(rows))
+        StoredVector(keyed.key, branch, row.sequence, row.vector, row.boot_ns)
+        for branch, row in enumerate(rows)
     )

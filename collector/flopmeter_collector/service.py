@@ -333,7 +333,8 @@ class IngestService:
         for number, keyed in enumerate(report.vectors, start=1):
             if number % SLICE == 0:
                 await self._let_others(large=large)
-            # A closed incarnation may be of an earlier boot, whose length nothing here says.
+            # Of an agent that does not say when each vector was read: a closed one may be of
+            # an earlier boot, whose length nothing here says.
             running = keyed.key.incarnation == hello.incarnation
             outcome = intake.merge(
                 keyed,

@@ -153,11 +153,14 @@ class Register:
         units: the vector as it is reported, in the units of `Component`.
         carry: the fraction of each component below one unit, in sub-units.
         sequence: grows by one with each change; the newest vector of a key wins whole.
+        boot_ns: time since boot, suspend included, up to which it was read; 0 where nobody noted
+            it. It is part of what the vector says of itself: no vector covers more.
     """
 
     units: list[int] = field(default_factory=lambda: [0] * COMPONENT_COUNT)
     carry: list[int] = field(default_factory=lambda: [0] * COMPONENT_COUNT)
     sequence: int = 0
+    boot_ns: int = 0
 
     def add(self, subunits: Sequence[int]) -> None:
         """Add one increment.

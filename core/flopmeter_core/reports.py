@@ -40,11 +40,20 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class KeyedVector:
-    """The newest cumulative vector of one key."""
+    """The newest cumulative vector of one key.
+
+    Attributes:
+        key: whose register.
+        sequence: grows with each change of the register.
+        vector: cumulative values.
+        boot_ns: time since boot, suspend included, up to which it was read, in the boot it was
+            read in; it goes with the vector over every way. None where its writer did not say.
+    """
 
     key: Key
     sequence: int
     vector: Vector
+    boot_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,13 @@ class Version:
         name: what it lacks.
         said: its agent's messages on one stream, hello first.
         answered: its collector's answers to hello and `todays_report` of a newer agent.
+        relayed: its relay's messages on one stream, hello first; of versions with relays.
     """
 
     name: str
     said: tuple[bytes, ...]
     answered: tuple[bytes, ...]
+    relayed: tuple[bytes, ...]
 
 
 def versions() -> list[Version]:
@@ -38,10 +40,8 @@ def versions() -> list[Version]:
     found = []
     for path in sorted(FOLDER.glob("*.json")):
         content = json.loads(path.read_text())
-        said, answered = (
-            tuple(bytes.fromhex(text) for text in content[part]) for part in ("said", "answered")
-        )
-        found.append(Version(path.stem, said, answered))
+        parts = (content.get(part, ()) for part in ("said", "answered", "relayed"))
+        found.append(Version(path.stem, *(tuple(map(bytes.fromhex, part)) for part in parts)))
     return found
 
 

@@ -54,12 +54,16 @@ class StoredVector:
         branch: 0, or the number of a fork's further branch.
         sequence: sequence of the newest vector of this branch.
         vector: cumulative values.
+        boot_ns: time since boot up to which it was read, as its writer said; None where that is
+            not known. It goes on with the vector to an upstream collector; no ledger keeps it,
+            because what a ledger holds was judged by it already.
     """
 
     key: Key
     branch: int
     sequence: int
     vector: Vector
+    boot_ns: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,10 @@ class Outbox:
                 note.valid_from = newest
             self._flight[key] = newest
             self._waiting.pop(key, None)
-            taken += [KeyedVector(key, stored.sequence, stored.vector) for stored in branches]
+            taken += [
+                KeyedVector(key, stored.sequence, stored.vector, stored.boot_ns)
+                for stored in branches
+            ]
         return taken
 
     def take_claims(self) -> tuple[Claim, ...]:

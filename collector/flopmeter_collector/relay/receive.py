@@ -58,8 +58,7 @@ def check_path(own_ledger: str, ledger_ids: tuple[str, ...], relay: str) -> None
 def merge_batch(intake: Intake, batch: RelayBatch) -> Merged:
     """Admit and merge everything of a batch; the caller commits and answers.
 
-    The boot time a vector was held against stays with the relay that heard the agent: what is
-    checked here is the vector's own content.
+    Each vector is held against the boot time that came with it, as if its agent reported here.
 
     Raises:
         NotPermittedError: readings of the other kind than the ledger's.

@@ -79,6 +79,7 @@ class BatchWriter:
         vectors, number = batch.vectors, self._numbers.number
         message.key_numbers.extend([number(message, keyed.key, batch.records) for keyed in vectors])
         message.sequences.extend([keyed.sequence for keyed in vectors])
+        message.boot_duration_ns.extend([keyed.boot_ns or 0 for keyed in vectors])
         for column in zip(*[keyed.vector for keyed in vectors], strict=True):
             # A component that no device of the batch measures takes two bytes.
             message.columns.add(component_values=column if any(column) else ())
@@ -218,15 +219,24 @@ class BatchReader:
             raise WireError(f"a batch has at most {MAXIMUM_VECTORS_PER_BATCH} vectors, not {count}")
         if len(message.sequences) != count:
             raise WireError("a batch must have one sequence for each of its vectors")
+        if len(message.boot_duration_ns) not in (0, count):
+            raise WireError("a batch must have one boot time for each of its vectors, or none")
+        times = message.boot_duration_ns or (0,) * count
+        if count and min(times) < 0:
+            raise WireError("a boot_duration_ns of the batch is negative")
         if not count:
             if message.columns:
                 raise WireError("a batch without vectors has columns")
             return ()
         key = self._stated.key
         return tuple(
-            KeyedVector(key(number), check_sequence(sequence), values)
-            for number, sequence, values in zip(
-                message.key_numbers, message.sequences, _rows(message.columns, count), strict=True
+            KeyedVector(key(number), check_sequence(sequence), values, boot_ns or None)
+            for number, sequence, values, boot_ns in zip(
+                message.key_numbers,
+                message.sequences,
+                _rows(message.columns, count),
+                times,
+                strict=True,
             )
         )
 

@@ -38,6 +38,7 @@ from flopmeter_proto.wire.hello import displays_in, displays_out, hello_in, hell
 from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
 from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
 from flopmeter_proto.wire.values import (
+    check_number,
     check_sequence,
     check_values,
 )
@@ -64,6 +65,7 @@ class StreamWriter:
                 key_number=self._numbers.number(message, keyed.key, report.records),
                 sequence=keyed.sequence,
                 component_values=keyed.vector,
+                boot_duration_ns=keyed.boot_ns or 0,
             )
         hours_out(message, report.hours, self._numbers, report.records)
         displays_out(message, report.display_flop)
@@ -129,6 +131,7 @@ class StreamReader:
                 key=self._stated.key(vector.key_number),
                 sequence=check_sequence(vector.sequence),
                 vector=check_values(tuple(vector.component_values)),
+                boot_ns=check_number(vector.boot_duration_ns, "boot_duration_ns") or None,
             )
             for vector in message.vectors
         )

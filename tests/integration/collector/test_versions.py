@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 
-from flopmeter_core.reports import Durability
+from flopmeter_core.reports import Durability, RelayBatch, RelayHello
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
+from flopmeter_proto.wire import BatchWriter, StreamWriter
 from support.collector import running
-from support.ingest import hello, key, stream, vector
+from support.ingest import channel, hello, key, stream, vector
 from support.wire_versions import Version, todays_report, versions
 
 VERSIONS = versions()
@@ -61,6 +63,46 @@ def test_collector_first(tmp_path: Path, version: Version) -> None:
             assert app.table.branches(key())[0].vector == vector(7200)
 
     asyncio.run(scenario())
+
+
+RELAYED = [version for version in VERSIONS if version.relayed]
+
+
+def test_there_are_relays() -> None:
+    """The recordings hold a relay of an earlier version."""
+    assert RELAYED
+
+
+@pytest.mark.parametrize("version", RELAYED, ids=lambda version: version.name)
+def test_root_first(tmp_path: Path, version: Version) -> None:
+    """A relay of an earlier version is taken by today's root, as far as it says anything."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, channel(app.grpc_address) as opened:
+            call = pb_grpc.IngestServiceStub(opened).StreamBatches()
+            for raw in version.relayed:
+                await call.write(pb.StreamBatchesRequest.FromString(raw))
+                answer = await call.read()
+            assert isinstance(answer, pb.StreamBatchesResponse)
+            assert list(answer.durabilities) == [pb.DURABILITY_AT_ROOT] * 2
+            assert app.table.branches(key())[0].vector == vector(7200)
+            assert app.table.branches(key())[0].boot_ns is None
+            call.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_relay_first() -> None:
+    """What today's relay says to an earlier root is what that one knows, and a field beside it."""
+    (version,) = (each for each in RELAYED if each.name == "before-boot-times")
+    said = todays_report()
+    writer = BatchWriter()
+    writer.hello(RelayHello("relay-1", False))
+    timed = tuple(replace(keyed, boot_ns=10**15) for keyed in said.vectors)
+    batch = writer.batch(RelayBatch((), said.records, timed, said.hours))
+    assert list(batch.boot_duration_ns) == [10**15] * 2
+    batch.ClearField("boot_duration_ns")
+    assert batch == pb.StreamBatchesRequest.FromString(version.relayed[1])
 
 
 def test_agent_first(version: Version) -> None:

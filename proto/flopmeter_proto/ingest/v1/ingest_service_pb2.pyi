@@ -147,14 +147,16 @@ class KeyDescriptor(_message.Message):
     def __init__(self, key_number: _Optional[int] = ..., record_number: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., allocation: _Optional[str] = ..., phase: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ...) -> None: ...
 
 class Vector(_message.Message):
-    __slots__ = ("key_number", "sequence", "component_values")
+    __slots__ = ("key_number", "sequence", "component_values", "boot_duration_ns")
     KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     COMPONENT_VALUES_FIELD_NUMBER: _ClassVar[int]
+    BOOT_DURATION_NS_FIELD_NUMBER: _ClassVar[int]
     key_number: int
     sequence: int
     component_values: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ...) -> None: ...
+    boot_duration_ns: int
+    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ..., boot_duration_ns: _Optional[int] = ...) -> None: ...
 
 class HourlyVector(_message.Message):
     __slots__ = ("key_number", "sequence", "component_values", "first_hour", "boot_duration", "observe_time")
@@ -357,7 +359,7 @@ class RelayedNode(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., silent_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., display_estimates: _Optional[_Iterable[_Union[DisplayEstimate, _Mapping]]] = ...) -> None: ...
 
 class StreamBatchesRequest(_message.Message):
-    __slots__ = ("hello", "ledger_ids", "device_records", "keys", "key_numbers", "sequences", "columns", "hourly_vectors", "claims", "nodes")
+    __slots__ = ("hello", "ledger_ids", "device_records", "keys", "key_numbers", "sequences", "columns", "hourly_vectors", "claims", "nodes", "boot_duration_ns")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LEDGER_IDS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_RECORDS_FIELD_NUMBER: _ClassVar[int]
@@ -368,6 +370,7 @@ class StreamBatchesRequest(_message.Message):
     HOURLY_VECTORS_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    BOOT_DURATION_NS_FIELD_NUMBER: _ClassVar[int]
     hello: RelayHello
     ledger_ids: _containers.RepeatedScalarFieldContainer[str]
     device_records: _containers.RepeatedCompositeFieldContainer[DeviceRecord]
@@ -378,7 +381,8 @@ class StreamBatchesRequest(_message.Message):
     hourly_vectors: _containers.RepeatedCompositeFieldContainer[HourlyVector]
     claims: _containers.RepeatedCompositeFieldContainer[Claim]
     nodes: _containers.RepeatedCompositeFieldContainer[RelayedNode]
-    def __init__(self, hello: _Optional[_Union[RelayHello, _Mapping]] = ..., ledger_ids: _Optional[_Iterable[str]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[RelayedNode, _Mapping]]] = ...) -> None: ...
+    boot_duration_ns: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, hello: _Optional[_Union[RelayHello, _Mapping]] = ..., ledger_ids: _Optional[_Iterable[str]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[RelayedNode, _Mapping]]] = ..., boot_duration_ns: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class StreamBatchesResponse(_message.Message):
     __slots__ = ("key_numbers", "sequences", "durabilities", "refusals", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements")
