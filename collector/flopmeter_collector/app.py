@@ -371,6 +371,7 @@ class CollectorApp:
             silence_ns=round(self._config.silence_s * NS_PER_S),
         )
         totals.residuals.restore(content.coverage)
+        self._committer.known_coverage = totals.residuals.rows
         self._publisher = Publisher(
             table=self.table,
             totals=totals,

@@ -56,6 +56,8 @@ class Committer:
         self._delivered: list[int] = []
         self._coverage: list[Coverage] = []
         self._relay: RelayChanges | None = None
+        self.known_coverage: Callable[[], Sequence[Coverage]] = tuple
+        """All rows of coverage that are known, for a ledger that lost some of them."""
         self.forwarded = False
         """Whether the ledger is forwarded: each new hour is then put down for that."""
         self._task: asyncio.Task[None] | None = None
@@ -201,7 +203,10 @@ class Committer:
         return batch
 
     def _whole(self, batch: Batch) -> Batch:
-        """The batch with every register held; what it has of them is among those or followed."""
+        """The batch with every register held; what it has of them is among those or followed.
+
+        Rows of coverage are merged number by number: the batch's may be newer than those known.
+        """
         held = self._table.everything()
         return replace(
             batch,
@@ -209,6 +214,7 @@ class Committer:
             vectors=tuple(v for branches in held.branches.values() for v in branches),
             claims=tuple(self._table.claims.all()),
             quarantined=self._table.quarantine.all(),
+            coverage=(*self.known_coverage(), *batch.coverage),
             whole=True,
         )
 

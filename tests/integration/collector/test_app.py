@@ -166,3 +166,18 @@ def test_fault_in_the_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert [row.sequence for row in app.table.branches(key())] == [2]
 
     asyncio.run(scenario())
+
+
+def test_the_committer_knows_the_coverage(tmp_path: Path) -> None:
+    """A ledger that lost rows of it is told all that the running collector knows."""
+
+    async def scenario() -> None:
+        changes = {"evaluate_period_s": 0.05}
+        async with running(tmp_path, **changes) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            await sender.send(1, vector(60))
+            await until(lambda: len(app._committer.known_coverage()) == 1)
+            (row,) = app._committer.known_coverage()
+            assert (row.device, row.node, row.since_ns is not None) == ("GPU-1", "node-1", True)
+
+    asyncio.run(scenario())

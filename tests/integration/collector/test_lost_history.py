@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -14,8 +15,15 @@ import pytest
 
 from flopmeter_collector import backends
 from flopmeter_collector.commit import Committer
-from flopmeter_collector.ledger.base import Batch, Ledger, LedgerBusyError, StoredVector
+from flopmeter_collector.ledger.base import (
+    Batch,
+    Coverage,
+    Ledger,
+    LedgerBusyError,
+    StoredVector,
+)
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.residual import ResidualAccounts
 from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, key, vector
 from support.postgres import shared_server
@@ -101,6 +109,41 @@ def test_lost_rows_are_stored_again_before_they_are_acknowledged(url: str) -> No
         table.merge(keyed, RECORD)
         assert (await committer.durable()).went_back(before)
         assert ask(url, "SELECT count(*) FROM vector") == [(2,)]
+        await committer.stop()
+
+    with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
+        asyncio.run(scenario(ledger))
+
+
+def covered(number: int, **fields: Any) -> Coverage:
+    """When an incarnation began to classify a device."""
+    row = Coverage(f"{number:032x}", "GPU-1", "node-1", "boot", 5, 100, 200, 50)
+    return replace(row, **fields)
+
+
+def test_lost_coverage_is_stored_again(url: str) -> None:
+    """When an incarnation began is known to the collector alone: a failover must not lose it."""
+
+    async def scenario(ledger: Ledger) -> None:
+        accounts = ResidualAccounts()
+        committer = Committer(ledger, RegisterTable())
+        committer.known_coverage = accounts.rows
+        committer.start()
+        accounts.restore([covered(1)])
+        await committer.durable(coverage=[covered(1)])
+        ledger.close()
+        accounts.restore([covered(2)])
+        lost = Batch(coverage=(covered(2),))
+
+        def lose_it() -> None:
+            ledger.commit(lost)
+            ledger.close()
+
+        await asyncio.to_thread(put_back, url, lose_it)
+        assert ask(url, "SELECT count(*) FROM coverage") == [(1,)]
+        # What is asked for now is newer than what is known, and neither row is lost.
+        await committer.durable(coverage=[covered(1, since_ns=4)])
+        assert list(ledger.coverage()) == [covered(1, since_ns=4), covered(2)]
         await committer.stop()
 
     with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
