@@ -23,14 +23,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.allocations import check_name
+from flopmeter_core.claim_limits import CLAIMED_FLOP_LIMIT
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.interval import Interval
 from flopmeter_core.recompute import Factor, model_flop
 from flopmeter_core.units import REGISTER_LIMIT
-
-CLAIMED_FLOP_LIMIT = 10**32
-"""Claims are below this, in FLOP: a million times the largest legal threshold of today (10^26)."""
 
 MAXIMUM_RANK = 10_000_000
 MAXIMUM_PASS = 10_000

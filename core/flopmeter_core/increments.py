@@ -33,11 +33,6 @@ class NoDifferenceError(Exception):
     """Two readings have no difference: a counter went back, or one of them lacks the quantity."""
 
 
-def idle_time(elapsed_ns: int) -> Increment:
-    """An increment of idle time only."""
-    return _time_only(Component.IDLE_NS, elapsed_ns)
-
-
 def unobserved_time(elapsed_ns: int) -> Increment:
     """An increment of time nobody measured, in ns of the device's clock."""
     return _time_only(Component.UNOBSERVED_NS, elapsed_ns)

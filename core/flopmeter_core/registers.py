@@ -183,11 +183,6 @@ class Register:
         return tuple(self.units)
 
 
-def dominates(newer: Sequence[int], older: Sequence[int]) -> bool:
-    """Tell whether no component of `newer` is below that of `older`."""
-    return all(n >= o for n, o in zip(newer, older, strict=True))
-
-
 def covered_ns(vector: Sequence[int]) -> int:
     """Time a vector classifies, in ns of its device's (or node's) time."""
     return sum(vector[component] for component in TIME_COMPONENTS)

@@ -36,12 +36,6 @@ _OPTIONAL = tuple(
 )
 
 
-def bits_of(double: float) -> int:
-    """A double as the int64 with the same bits, so that it comes back exactly."""
-    (bits,) = struct.unpack("<q", struct.pack("<d", double))
-    return int(bits)
-
-
 def double_of(bits: int) -> float:
     """The double with these bits."""
     (double,) = struct.unpack("<d", struct.pack("<q", bits))

@@ -22,16 +22,13 @@ import types
 
 from flopmeter.sdk import launch
 from flopmeter.sdk.channel import Channel
+from flopmeter_core.claim_limits import STEP_FLOP_LIMIT
 
 logger = logging.getLogger("flopmeter")
 
 SEND_PERIOD_S = 1.0
 MAXIMUM_STRETCHES = 64
 """Stretches in one message; of a process that went back more often, the oldest were sent before."""
-
-STEP_FLOP_LIMIT = 10**29
-"""FLOP of one step are below this, a thousand times the largest legal threshold: the agent refuses
-a claim of 10^32 with all that was counted before, so an absurd step must never be added."""
 
 COUNT_LIMIT = 2**62
 """Steps and tokens are below this, as in the agent's registers."""

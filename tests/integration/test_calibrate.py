@@ -33,12 +33,13 @@ from flopmeter.lab.rescore import score_truths
 from flopmeter.lab.runner import load_torch
 from flopmeter.lab.score import ScoreRow
 from flopmeter.lab.truths import parse_truths
-from flopmeter.lab.workloads.table import BY_NAME
+from flopmeter.lab.workloads.table import SUITE
 from flopmeter_core.errors import DataError, StorageError, UnreachableError
 from support.fake_nvml import FakeDriver
 from support.scripted_runner import SM_COUNT, Script, ScriptedRunner, tensor_flop_per_s
 from support.totals import table
 
+SPEC_OF = {spec.name: spec for spec in SUITE}
 NAMES = (
     "idle",
     "fp64-8192",
@@ -49,7 +50,7 @@ NAMES = (
     "copy",
     "bf16-8193",
 )
-SPECS = tuple(BY_NAME[name] for name in NAMES)
+SPECS = tuple(SPEC_OF[name] for name in NAMES)
 
 SCRIPTS = {
     "idle": Script(),

@@ -21,12 +21,13 @@ from flopmeter.lab.importers.recording import load_recorded
 from flopmeter.lab.replay import replay
 from flopmeter.lab.scoreboard import Board, page
 from flopmeter.lab.truths import parse_truths
-from flopmeter.lab.workloads.table import BY_NAME
+from flopmeter.lab.workloads.table import SUITE
 from flopmeter_core.errors import DataError
 from support.requirements import ROOT
 from support.scripted_runner import Script, ScriptedRunner, tensor_flop_per_s
 from support.totals import table
 
+SPEC_OF = {spec.name: spec for spec in SUITE}
 NAME = "simulated-h100"
 COMMITTED = ROOT / FOLDER / NAME
 
@@ -46,7 +47,7 @@ def write(folder: Path, *, simulated: bool = True) -> None:
     runner = ScriptedRunner(folder, SCRIPTS, counters=True, simulated=simulated)
     try:
         calibrate(
-            [BY_NAME[name] for name in SCRIPTS],
+            [SPEC_OF[name] for name in SCRIPTS],
             runner,
             folder / "out",
             seconds=2.0,
@@ -179,4 +180,4 @@ def test_refused(dropped: Path, spoil: Callable[[Path], object], sentence: str) 
 def test_a_workload_is_a_known_one() -> None:
     """The committed truth names workloads of the suite."""
     truths = parse_truths((COMMITTED / TRUTH).read_text(), name=TRUTH)
-    assert {truth.workload for truth in truths} <= BY_NAME.keys()
+    assert {truth.workload for truth in truths} <= SPEC_OF.keys()

@@ -73,8 +73,6 @@ SUITE: tuple[Spec, ...] = (
 )
 """Names are unique; the quick suite is what has `quick`."""
 
-BY_NAME = {spec.name: spec for spec in SUITE}
-
 
 def suite(name: str) -> tuple[Spec, ...]:
     """The workloads of ``all`` or ``quick``."""

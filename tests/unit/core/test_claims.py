@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_core.claim_limits import CLAIMED_FLOP_LIMIT
 from flopmeter_core.claims import (
-    CLAIMED_FLOP_LIMIT,
     Agreement,
     Claim,
     ClaimCounts,

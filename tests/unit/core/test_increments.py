@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.increments import Increment, idle_time, increment, unobserved_time
+from flopmeter_core.increments import Increment, increment, unobserved_time
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import (
     COMPONENT_COUNT,
@@ -294,8 +294,7 @@ def test_same_instant() -> None:
 
 
 def test_time_only() -> None:
-    """The two increments of time alone hold nothing else."""
-    assert nonzero(idle_time(5)) == {Component.IDLE_NS: 5}
+    """The increment of time alone holds nothing else."""
     assert nonzero(unobserved_time(5)) == {Component.UNOBSERVED_NS: 5}
 
 

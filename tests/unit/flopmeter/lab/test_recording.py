@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 
 import pytest
@@ -22,7 +23,7 @@ from flopmeter.lab.recording import (
     Row,
     decode,
 )
-from flopmeter.lab.recording_rows import bits_of, double_of, gpm_metrics, reading_of, row_of
+from flopmeter.lab.recording_rows import double_of, gpm_metrics, reading_of, row_of
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import DataError, InvariantError
 from flopmeter_core.readings import Reading
@@ -228,6 +229,12 @@ def test_reading_round_trip() -> None:
     assert reading_of("GPU-0", row_of(full)) == full
     bare = Reading("GPU-0", Evidence.ALLOCATION, 1, 2)
     assert reading_of("GPU-0", row_of(bare)) == bare
+
+
+def bits_of(double: float) -> int:
+    """A double as the int64 with the same bits."""
+    (bits,) = struct.unpack("<q", struct.pack("<d", double))
+    return int(bits)
 
 
 @given(st.floats(allow_nan=False))
