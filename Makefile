@@ -102,7 +102,7 @@ SEEDS ?= 1000
 
 .PHONY: simulate
 simulate: venv-dev ## Simulate SEEDS more fleets under faults; writes docs/fault-simulation-record.md
-	@$(BIN)/python -m flopmeter.lab.simulation.campaign --seeds $(SEEDS)
+	@exec nice $(BIN)/python -m flopmeter.lab.simulation.campaign --seeds $(SEEDS)
 
 .PHONY: mutants
 mutants: $(BUILD)/mutants/.venv-done ## Plant defects and mutants, see the tests find them; writes docs/mutants.md (PART=journal: one)

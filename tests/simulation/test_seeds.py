@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from flopmeter.lab.simulation.campaign import Record, outcomes, plan_of, run
+from flopmeter.lab.simulation.campaign import outcomes, plan_of
 from flopmeter.lab.simulation.faults import TABLE
 from flopmeter.lab.simulation.world import plan_for, simulate
 from support.requirements import nothing_left_out
@@ -70,21 +69,6 @@ def test_a_perfect_world() -> None:
     outcome = simulate(plan_for(1, nodes=2, devices=2))
     assert (outcome.equal, outcome.in_flight_lost_ns, dict(outcome.faults)) == (True, 0, {})
     assert any(outcome.truth.values())
-
-
-def test_campaign_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second sitting begins after the last seed of the first, and the page keeps both."""
-    page = tmp_path / "record.md"
-    quick = [simulate(plan_for(seed, nodes=1, devices=1, hours=0.2)) for seed in (1, 2, 3)]
-    monkeypatch.setattr(
-        "flopmeter.lab.simulation.campaign.outcomes",
-        lambda seeds, processes: [quick[seed - 1] for seed in seeds],
-    )
-    assert run(2, page) == 0
-    assert run(1, page) == 0
-    record = Record.parse(page.read_text("utf-8"))
-    assert (record.seeds, record.failed) == (3, [])
-    assert record.text() == page.read_text("utf-8")
 
 
 def test_one_in_a_hundred_is_long() -> None:

@@ -1,36 +1,38 @@
 """Many seeds on all cores, over any number of sittings.
 
-Owns: which world a seed stands for, the pool of processes, and the record of what was reached.
-May touch: one record file (a page of the documentation); processes of its own.
+Owns: which world a seed stands for, and how a sitting goes on, is stopped and is recorded.
+May touch: one record file (a page of the documentation); processes of its own; two signals.
 Called by `make simulate` (``python -m flopmeter.lab.simulation.campaign``) and tests/simulation.
 
 A seed is an hour of 8 nodes with 8 devices; every hundredth is 45 days of 2 nodes with one device,
 sampled once an hour. The record says how far the seeds were run without a gap, so that the next
 sitting goes on there; a seed that fails is printed with its command and stays in the record.
+It is written after every seed. SIGTERM and Ctrl-C let the seeds in hand end, and begin no more.
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import multiprocessing
+import contextlib
+import fcntl
 import os
-import re
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from flopmeter.lab.simulation import pool
 from flopmeter.lab.simulation.faults import TABLE
+from flopmeter.lab.simulation.record import Record, version_now
 from flopmeter.lab.simulation.report import Outcome
-from flopmeter.lab.simulation.world import Plan, plan_for, simulate
+from flopmeter.lab.simulation.world import Plan, plan_for, replay_command, simulate
+from flopmeter_core.errors import FlopmeterError, UsageError
 
 LONG_EVERY = 100
 LONG_DAYS = 45
 RECORD = Path("docs/fault-simulation-record.md")
-SAVE_EVERY = 50
-HOURS_PER_YEAR = 8_766
+SAY_EVERY = 50
 
 
 def plan_of(seed: int) -> Plan:
@@ -41,100 +43,97 @@ def plan_of(seed: int) -> Plan:
     return plan_for(seed, faults=faults)
 
 
-def outcomes(seeds: Sequence[int], processes: int | None = None) -> Iterator[Outcome]:
+def outcomes(
+    seeds: Sequence[int],
+    processes: int | None = None,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Outcome]:
     """Simulate seeds on several processes; outcomes come in the seeds' order."""
-    # Spawned, not forked: a fork would take locks and threads of the caller along.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
-        yield from pool.map(_one, seeds, chunksize=4)
+    for done in pool.run(_one, seeds, processes, stopping=stopping):
+        yield done.returned or _lost(done.seed, done.reason)
 
 
 def _one(seed: int) -> Outcome:
     return simulate(plan_of(seed))
 
 
-@dataclass(slots=True)
-class Record:
-    """What was reached.
+def _lost(seed: int, reason: str) -> Outcome:
+    """A seed that came to no end: it failed, whatever it would have found."""
+    return Outcome(
+        seed=seed,
+        truth={},
+        ledger={},
+        equal=False,
+        in_flight_lost_ns=0,
+        acknowledged_lost=0,
+        double_counted=0,
+        virtual_s=0,
+        wall_s=0,
+        faults=Counter(),
+        violations=(f"the simulation itself failed: {reason}",),
+        trace="",
+        lines=(),
+        command=replay_command(plan_of(seed)),
+    )
 
-    Attributes:
-        seeds: from 1 on, without a gap.
-        failed: those of them that failed.
-        node_hours: simulated time x nodes.
-        faults: how often each struck.
+
+def run(
+    count: int,
+    path: Path,
+    processes: int | None = None,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+) -> int:
+    """Run the next seeds and write the record; returns how many failed.
+
+    Raises:
+        DataError: the record cannot be read.
+        UsageError: another sitting writes it now.
     """
-
-    seeds: int = 0
-    failed: list[int] = field(default_factory=list)
-    node_hours: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def add(self, outcome: Outcome) -> None:
-        """Note the next seed's outcome."""
-        self.seeds = outcome.seed
-        if not outcome.equal:
-            self.failed.append(outcome.seed)
-        self.node_hours += outcome.virtual_s / 3_600 * plan_of(outcome.seed).nodes
-        self.faults.update(outcome.faults)
-
-    def text(self) -> str:
-        """The page."""
-        rows = [f"| `{kind}` | {count} |" for kind, count in sorted(self.faults.items())]
-        return "\n".join(
-            [
-                "# Faults simulated so far",
-                "",
-                "Written by `make simulate SEEDS=N`, which goes on where this ends "
-                "([fault-simulation.md](fault-simulation.md)).",
-                "",
-                f"- Seeds run: {self.seeds}",
-                f"- Seeds failed: {', '.join(map(str, self.failed)) or 'none'}",
-                f"- Simulated: {self.node_hours:.0f} node-hours, "
-                f"{self.node_hours / HOURS_PER_YEAR:.1f} node-years",
-                "",
-                "| fault | times it struck |",
-                "|---|---|",
-                *rows,
-                "",
-            ]
-        )
-
-    @staticmethod
-    def parse(text: str) -> Record:
-        """Read a page back."""
-        record = Record()
-        seeds = re.search(r"^- Seeds run: (\d+)$", text, re.M)
-        failed = re.search(r"^- Seeds failed: ([\d, ]+)$", text, re.M)
-        hours = re.search(r"^- Simulated: (\d+) node-hours", text, re.M)
-        record.seeds = int(seeds[1]) if seeds else 0
-        record.failed = [int(seed) for seed in failed[1].split(",")] if failed else []
-        record.node_hours = float(hours[1]) if hours else 0.0
-        for kind, count in re.findall(r"^\| `(\w+)` \| (\d+) \|$", text, re.M):
-            record.faults[kind] = int(count)
-        return record
-
-
-def run(count: int, path: Path, processes: int | None = None) -> int:
-    """Run the next seeds and write the record; returns how many failed."""
-    record = Record.parse(path.read_text("utf-8")) if path.exists() else Record()
-    first = record.seeds + 1
-    failed = 0
-    for number, outcome in enumerate(outcomes(range(first, first + count), processes), start=1):
-        record.add(outcome)
-        if not outcome.equal:
-            failed += 1
-            sys.stdout.write("\n".join(outcome.to_text()) + "\n")
-        if number % SAVE_EVERY == 0 or number == count:
+    with _alone(path.parent):
+        record = Record.parse(path.read_text("utf-8")) if path.exists() else Record()
+        version = version_now()
+        first = record.seeds + 1
+        failed = 0
+        done = 0
+        for outcome in outcomes(range(first, first + count), processes, stopping=stopping):
+            done += 1
+            record.add(outcome, nodes=plan_of(outcome.seed).nodes, version=version)
             _save(path, record)
-            sys.stdout.write(f"seeds {first} to {record.seeds}: {failed} failed\n")
-            sys.stdout.flush()
-    return failed
+            if not outcome.equal:
+                failed += 1
+                sys.stdout.write("\n".join(outcome.to_text()) + "\n")
+            if done % SAY_EVERY == 0 or done == count:
+                _say(f"seeds {first} to {record.seeds}: {failed} failed")
+        if done < count:
+            _say(f"stopped after seed {record.seeds}: {failed} failed; run it again to go on")
+        return failed
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only sitting that writes a record in a folder."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError("another sitting is running; wait for it, or stop it") from error
+        yield
+    finally:
+        os.close(place)
 
 
 def _save(path: Path, record: Record) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(record.text(), "utf-8")
     os.replace(fresh, path)
+
+
+def _say(sentence: str) -> None:
+    sys.stdout.write(sentence + "\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
@@ -144,7 +143,15 @@ def main() -> int:
     parser.add_argument("--record", type=Path, default=RECORD, help="page to go on with")
     parser.add_argument("--processes", type=int, default=None, help="all cores by default")
     words = parser.parse_args()
-    return 1 if run(words.seeds, words.record, words.processes) else 0
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _frame: asked.append(got))
+    try:
+        failed = run(words.seeds, words.record, words.processes, stopping=lambda: bool(asked))
+    except FlopmeterError as error:
+        sys.stderr.write(f"campaign: {error}\n")
+        return error.exit_code
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
