@@ -36,6 +36,13 @@ EXIT_UNEQUAL = 1
     metavar="all|none|NAME,...",
     help="Which faults may strike.",
 )
+@click.option(
+    "--sensors",
+    default="mixed",
+    show_default=True,
+    type=click.Choice(["mixed", "counting", "sampling"]),
+    help="Whether sensors read cumulative counters or sample activity.",
+)
 @click.option("--trace", "shows_trace", is_flag=True, help="Print every event first.")
 @json_option
 def command(
@@ -45,6 +52,7 @@ def command(
     seed: int,
     sample_s: float | None,
     faults: str,
+    sensors: str,
     shows_trace: bool,
     as_json: bool,
 ) -> int:
@@ -64,6 +72,7 @@ def command(
         hours=hours,
         sample_s=sample_s,
         faults=_names(faults, tuple(TABLE)),
+        sensors=sensors,
     )
     outcome = simulate(plan, keep_trace=shows_trace)
     for line in outcome.lines:

@@ -17,6 +17,7 @@ from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector import commit, intake, registers
 from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.kernels.merge import ABOVE, APART
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 
 Defect = Callable[[], contextlib.AbstractContextManager[object]]
@@ -114,6 +115,36 @@ def compare_boots() -> contextlib.AbstractContextManager[object]:
     return mock.patch.object(past.Past, "is_of_this_boot", lambda self, old: True)
 
 
+def a_sample_covers_any_hole() -> contextlib.AbstractContextManager[object]:
+    """What a sampling sensor says of one period is taken for all the time since the last one."""
+    return mock.patch("flopmeter_core.increments.LONGEST_SAMPLED_PERIODS", 1_000)
+
+
+def a_clone_is_taken_for_the_next_report() -> contextlib.AbstractContextManager[object]:
+    """A vector that does not follow what is held takes its place, as if it did."""
+    order = registers._order
+
+    def follows(keyed: KeyedVector, stored: StoredVector) -> int:
+        found = order(keyed, stored)
+        return ABOVE if found == APART else found
+
+    return mock.patch.object(registers, "_order", follows)
+
+
+def a_fork_is_not_alerted() -> contextlib.AbstractContextManager[object]:
+    """Both branches are kept, and nobody is told."""
+    return mock.patch.object(registers.RegisterTable, "forked_key_count", lambda self: 0)
+
+
+CLONED = ("live_clone", "kill_agent", "bad_weather")
+"""Faults that often leave a fork behind."""
+
+FAULTS: dict[str, tuple[str, ...]] = {
+    "believe a clone": CLONED,
+    "fork without alert": CLONED,
+}
+"""The faults under which a defect is looked for, where it is not all of them."""
+
 DEFECTS: dict[str, tuple[Defect, str]] = {
     "ack before commit": (ack_before_commit, "acknowledged before its commit"),
     "add instead of newest": (add_instead_of_newest, "nobody wrote"),
@@ -124,6 +155,9 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "compare boots": (compare_boots, "are not what was read of it"),
     "charge a gap twice": (charge_a_gap_twice, "are not what was read of it"),
     "believe a ledger that went back": (ledger_that_went_back_is_believed, "is not in the ledger"),
+    "a sample for any hole": (a_sample_covers_any_hole, "are not what was read of it"),
+    "believe a clone": (a_clone_is_taken_for_the_next_report, "which has a clone"),
+    "fork without alert": (a_fork_is_not_alerted, "forks are alerted"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
 }
 """Each defect with a part of the sentence it is found by."""

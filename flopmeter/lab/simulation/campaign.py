@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flopmeter.lab.simulation import pool
+from flopmeter.lab.simulation.clones import Forks
 from flopmeter.lab.simulation.faults import TABLE
 from flopmeter.lab.simulation.record import Record, version_now
 from flopmeter.lab.simulation.report import Outcome
@@ -66,8 +67,10 @@ def _lost(seed: int, reason: str) -> Outcome:
         ledger={},
         equal=False,
         in_flight_lost_ns=0,
+        reverted_ns=0,
         acknowledged_lost=0,
         double_counted=0,
+        forks=Forks(),
         virtual_s=0,
         wall_s=0,
         faults=Counter(),

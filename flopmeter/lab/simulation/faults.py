@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flopmeter.lab.simulation.disk import Content
-from flopmeter.lab.simulation.node import Node
+from flopmeter.lab.simulation.node import DiskImage, Node
 from flopmeter.lab.simulation.site import CommitFault
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 
@@ -27,7 +26,7 @@ LONGEST_DELAY_NS = 30 * DAY_NS
 LONGEST_SUSPEND_NS = 7 * DAY_NS
 
 CLONES = 1
-"""Clones in one world: each adds a node to the rest of it."""
+"""Clones in one world, of each kind: each adds a node to the rest of it."""
 
 
 class Faults:
@@ -39,8 +38,9 @@ class Faults:
         self._random = world.random.stream("faults")
         self._over = False
         self._backup: Path | None = None
-        self._image: tuple[Node, dict[str, Content]] | None = None
+        self._image: tuple[Node, DiskImage] | None = None
         self._clones = 0
+        self._live_clones = 0
 
     def begin(self) -> None:
         """Let each kind strike at times of its own."""
@@ -270,6 +270,14 @@ class Faults:
             node.revert(image)
             self._boot_later(node)
 
+    def live_clone(self) -> None:
+        """A machine is copied while it starts: two agents of one incarnation go on writing."""
+        node = self._node()
+        if self._live_clones < CLONES and node.alive and not node.asleep and node.says == node.name:
+            self._live_clones += 1
+            self._count("live_clone")
+            self._world.live_clone(node)
+
 
 TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
     "kill_agent": (Faults.kill_agent, 6.0),
@@ -288,5 +296,6 @@ TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
     "commit_fault": (Faults.commit_fault, 3.0),
     "old_backup": (Faults.old_backup, 2.0),
     "old_image": (Faults.old_image, 3.0),
+    "live_clone": (Faults.live_clone, 0.5),
 }
 """Each fault and how often it strikes in the faulty phase, whatever its length."""

@@ -8,7 +8,7 @@ Called by the node: its agent reads `FleetSensor`, the oracle looks at the count
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter_agent.sensors.base import Failure, Readout
@@ -17,7 +17,7 @@ from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import SensorError
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence
-from flopmeter_core.units import NS_PER_S
+from flopmeter_core.units import NS_PER_S, PPM
 from flopmeter_proto.daemon.clock import Clock
 
 SM_COUNT = 132
@@ -44,6 +44,10 @@ class Device:
         rates: cycles a second of each, and mW.
         advanced_ns: simulated time the counters hold at.
         readable: whether a sensor reaches it.
+        sampled: whether its sensor tells activity of the time since its last reading, and keeps
+            no counter of its own: what no reading covers is then gone.
+        window_ns: running time since that reading.
+        window_lifetime: `lifetime` as it was then.
     """
 
     record: DeviceRecord
@@ -53,6 +57,9 @@ class Device:
     advanced_ns: int
     lifetime: list[int]
     readable: bool = True
+    sampled: bool = False
+    window_ns: int = 0
+    window_lifetime: list[int] = field(default_factory=lambda: [0] * len(_COUNTED))
 
     def advance(self, now_ns: int) -> None:
         """Count up to now. What is below one cycle is left for the next time."""
@@ -64,14 +71,26 @@ class Device:
             self.cycles[place] += done
             self.lifetime[place] += done
         self.energy_mj += self.rates[-1] * elapsed_ns // NS_PER_S
+        self.window_ns += elapsed_ns
         self.advanced_ns = now_ns
+
+    def begin_window(self) -> None:
+        """Let the next reading cover the time from now on."""
+        self.window_ns = 0
+        self.window_lifetime = list(self.lifetime)
 
 
 class Hardware:
     """The accelerators of one node and who uses them."""
 
     def __init__(
-        self, node: str, count: int, now_ns: Callable[[], int], randomness: Randomness
+        self,
+        node: str,
+        count: int,
+        now_ns: Callable[[], int],
+        randomness: Randomness,
+        *,
+        sampled: bool = False,
     ) -> None:
         """Be idle since now.
 
@@ -80,14 +99,16 @@ class Hardware:
             count: accelerators in it.
             now_ns: simulated time.
             randomness: decides how hard a user works.
+            sampled: whether its sensor samples activity instead of reading counters.
         """
+        self.sampled = sampled
         self._now_ns = now_ns
         self._random = randomness
         self.running = True
         self.allocation = NONE
         self.devices = {
             f"GPU-{node}-{number}": Device(
-                _record(node, number), [0] * 4, 0, [0] * 5, now_ns(), [0] * 4
+                _record(node, number), [0] * 4, 0, [0] * 5, now_ns(), [0] * 4, sampled=sampled
             )
             for number in range(count)
         }
@@ -136,11 +157,14 @@ class Hardware:
         for each in self.devices.values() if device is None else (device,):
             each.cycles = [0] * 4
             each.energy_mj = 0
+            each.begin_window()
 
     def read(self, clock: Clock, name: str) -> Reading:
         """Read one device now."""
         device = self.devices[name]
         device.advance(self._now_ns())
+        if device.sampled:
+            return self._sample(device, clock, name)
         return Reading(
             device=name,
             evidence=Evidence.CYCLES,
@@ -148,6 +172,29 @@ class Hardware:
             boottime_ns=clock.boottime_ns(),
             cycles=dict(zip(_COUNTED, device.cycles, strict=True)),
             energy_mj=device.energy_mj,
+            allocation=self.allocation,
+        )
+
+    def _sample(self, device: Device, clock: Clock, name: str) -> Reading:
+        """The mean activity since the last reading, as an exporter of profiling fields gives it."""
+        done = [
+            now - before
+            for now, before in zip(device.lifetime, device.window_lifetime, strict=True)
+        ]
+        elapsed = max(1, done[0])
+        clock_khz = done[0] * 1_000_000 // (SM_COUNT * max(1, device.window_ns))
+        device.begin_window()
+        return Reading(
+            device=name,
+            evidence=Evidence.DCGM_SAMPLED,
+            monotonic_ns=clock.monotonic_ns(),
+            boottime_ns=clock.boottime_ns(),
+            activity_ppm={
+                component: cycles * PPM // elapsed
+                for component, cycles in zip(_COUNTED[1:], done[1:], strict=True)
+            },
+            clock_khz=clock_khz or MAX_SM_CLOCK_MHZ * 1_000,
+            power_mw=device.rates[-1],
             allocation=self.allocation,
         )
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.disk import Content, Disk
 from flopmeter.lab.simulation.hardware import FleetSensor, Hardware
+from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.network import Network
-from flopmeter.lab.simulation.oracle import Oracle
+from flopmeter.lab.simulation.oracle import Image, Oracle
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.truth import Round
 from flopmeter_agent.app import (
@@ -71,6 +72,14 @@ class Surroundings:
     epoch_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class DiskImage:
+    """A copy of a node's disk, and what the oracle knows to be on it."""
+
+    files: dict[str, Content]
+    states: Image
+
+
 class Node:
     """One node with its agent."""
 
@@ -81,13 +90,33 @@ class Node:
         around: Surroundings,
         randomness: Randomness,
         count: Callable[[str], None],
+        *,
+        sampled: bool = False,
+        says: str = "",
     ) -> None:
-        """Be switched on, without an agent yet."""
+        """Be switched on, without an agent yet.
+
+        Args:
+            name: of the node in this world.
+            device_count: accelerators in it.
+            around: what all nodes share.
+            randomness: of this node.
+            count: is told each fault that struck.
+            sampled: whether its sensor samples.
+            says: the name its agent gives, and its accelerators carry: a clone's is another's.
+        """
         self.name = name
+        self.says = says or name
+        self.next_incarnation = ""
+        """Where it is not drawn anew: what the copy of a machine in the middle of its start has."""
         self.disk = Disk(randomness.stream("disk"), count)
         self.clock = NodeClock(around.loop, epoch_ns=around.epoch_ns)
         self.hardware = Hardware(
-            name, device_count, lambda: around.loop.now_ns, randomness.stream("hardware")
+            self.says,
+            device_count,
+            lambda: around.loop.now_ns,
+            randomness.stream("hardware"),
+            sampled=sampled,
         )
         self.agent: AgentLoop | None = None
         self.group: TaskGroup | None = None
@@ -146,17 +175,16 @@ class Node:
         self.powered = False
         self.wake()
 
-    def image(self) -> dict[str, Content]:
-        """A copy of the disk as it is read now; the oracle remembers what is on it."""
-        self._around.oracle.imaged(self.name)
-        return self.disk.copy_files()
+    def image(self) -> DiskImage:
+        """A copy of the disk as it is read now."""
+        return DiskImage(self.disk.copy_files(), self._around.oracle.imaged(self.name))
 
-    def revert(self, image: dict[str, Content]) -> None:
+    def revert(self, image: DiskImage) -> None:
         """Lose the power, and have an image in the place of the disk."""
         self.cut_power()
         self._around.trace("revert", self.name)
-        self.disk.files = image
-        self._around.oracle.reverted(self.name)
+        self.disk.files = image.files
+        self._around.oracle.reverted(self.name, image.states)
 
     def suspend(self, length_ns: int) -> None:
         """Put the whole node to sleep for a while."""
@@ -203,10 +231,10 @@ class Node:
     def _end(self, content: Content | None, *, noticed: bool) -> None:
         if self.group is None or self.group.dead:
             if content is not None:  # what a killed process wrote may go all the same
-                self._around.oracle.crashed(self.name, content)
+                self._around.oracle.crashed(self.name, content, self.clock.monotonic_ns())
             return
         self.group.dead = True
-        self._around.oracle.crashed(self.name, content)
+        self._around.oracle.crashed(self.name, content, self.clock.monotonic_ns())
         self._around.network.node_gone(self.name, noticed=noticed)
         self.group.cancel()
 
@@ -245,6 +273,7 @@ class Node:
             return not group.dead
 
         self._seen = Round()
+        incarnation, self.next_incarnation = self.next_incarnation, ""
         self.sensor = FleetSensor(
             self.hardware, self.clock, seen=self._note_readings, listed=self._note_listed
         )
@@ -253,9 +282,10 @@ class Node:
             self.sensor,
             journal,
             self.clock,
-            Identity(node=self.name, cluster="simulated", agent_version="simulated"),
+            Identity(node=self.says, cluster="simulated", agent_version="simulated"),
             closed=open_closed(self.disk.open(CLOSED_NAME, alive)),
-            incarnation=self._random.hexadecimal(32),
+            incarnation=incarnation or self._random.hexadecimal(32),
+            new_incarnation=lambda: self._random.hexadecimal(32),
             period_ns=around.pace.sample_ns,
             sensor_reason="simulated",
             rated_power_w=lambda record: around.parts.recognise(record).power_w,
@@ -332,7 +362,7 @@ class Node:
     def answered(self, answer: Answer) -> None:
         """Show the oracle what has come back."""
         index = self._around.network.answered_at[self.name]
-        self._around.oracle.answered(self.name, answer, index)
+        self._around.oracle.answered(self.name, answer, ROOT, index)
 
 
 class _Source(LoopSource):

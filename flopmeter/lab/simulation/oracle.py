@@ -1,8 +1,9 @@
 """Watches everything the production code promises, and says so the moment a promise is broken.
 
-Owns: what was journaled, made durable, sent, acknowledged and committed, key by key.
+Owns: what was journaled, made durable, sent and acknowledged, key by key.
 May touch: nothing of the world; it is told, and only looks.
-Called by node (samples, reports, answers, restarts), site (commits, restarts) and world (the end).
+Called by node (samples, reports, answers, restarts), site (restarts) and world (the end); beside it
+`history` knows who wrote what, and `ledgers` what was committed.
 
 Every vector the agents journal is remembered by key and sequence. The ledger may hold nothing else,
 an answer may acknowledge nothing the ledger lacks, a report may carry nothing a power cut could
@@ -17,16 +18,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter.lab.simulation.disk import Content
-from flopmeter.lab.simulation.truth import Round, Truth, total
+from flopmeter.lab.simulation.history import History, Written
+from flopmeter.lab.simulation.ledgers import ROOT, Ledgers
+from flopmeter.lab.simulation.truth import SILENT_PERIODS, Round, Truth, total
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.readings import Reading
 from flopmeter_core.registers import (
     COMPONENT_COUNT,
     SUBUNITS,
+    ZERO_VECTOR,
     Component,
     Key,
     Register,
-    Vector,
     covered_ns,
 )
 from flopmeter_core.reports import Answer, Durability, Report
@@ -54,6 +58,10 @@ class Snapshot:
     certain: bool = True
 
 
+Image = tuple[Snapshot, ...]
+"""What a copy of a disk may be read as."""
+
+
 @dataclass(slots=True)
 class Watched:
     """One node as the oracle knows it."""
@@ -64,7 +72,8 @@ class Watched:
     closed: dict[str, list[int]] = field(default_factory=dict)
     snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
     survives: Snapshot | None = None
-    image: tuple[Snapshot, ...] = ()
+    flight: dict[str, int] = field(default_factory=dict)
+    """Device time that no reading covered as the process ended, in ns; lost if none comes to."""
     unread: bool = False
     """Whether the power was cut and no process has said since what it found."""
 
@@ -76,14 +85,6 @@ class Watched:
             if snapshot.certain:
                 break
         return tuple(reversed(newest))
-
-
-@dataclass(slots=True)
-class Written:
-    """One journaled vector, and the write of its node's journal that holds it."""
-
-    vector: Vector
-    write: int
 
 
 class Oracle:
@@ -99,15 +100,13 @@ class Oracle:
         self.violations: list[str] = []
         self.nodes: dict[str, Watched] = {}
         self.in_flight_lost_ns = 0
+        self.reverted_ns = 0
         self._now_ns = now_ns
         self._period_ns = period_ns
-        self._history: dict[Key, dict[int, Written]] = {}
-        self.commit_index = 0
-        self._committed: dict[Key, int] = {}
-        self._commits: dict[Key, list[tuple[int, int]]] = {}
+        self.history = History()
+        self.ledgers = Ledgers(self.history, self.violation)
         self._acknowledged: dict[Key, int] = {}
         self._given_up: dict[Key, int] = {}
-        self.forked: set[Key] = set()
 
     def violation(self, sentence: str) -> None:
         """A promise is broken."""
@@ -128,23 +127,30 @@ class Oracle:
         newest = found if found in watched.possible() else watched.possible()[0]
         while watched.snapshots[-1] is not found:
             watched.snapshots.pop()
-        self._lose(newest, found)
+        self.in_flight_lost_ns += self._lose(node, newest, found)
         watched.truth = found.truth.copy()
         if found.boot_id != boot_id:
             watched.truth.devices.clear()
+            self._land(watched, {}, boot=True)
         watched.sequences = dict(found.sequences)
         for key in found.sequences:
-            self._check_held(node, key, held.get(key), found.sequences[key])
+            written = self.history.vector(key, found.sequences[key], node)
+            register = held.get(key)
+            if register is not None and register.vector != written:
+                self.violation(f"the journal of {node} garbled a register of {key.device}")
         watched.incarnation = ""
 
-    def crashed(self, node: str, content: Content | None) -> None:
+    def crashed(self, node: str, content: Content | None, monotonic_ns: int) -> None:
         """An agent's process ended.
 
         Args:
             node: its node.
             content: the journal's file when the power was cut; None when only the process ended.
+            monotonic_ns: when, on the node's clock.
         """
         watched = self.nodes.get(node)
+        if watched is not None and not watched.unread:
+            self._take_off(watched, monotonic_ns)
         if watched is None or not watched.snapshots or watched.unread:
             # A process that ends before it has read its journal changes nothing of what was left.
             return
@@ -156,31 +162,28 @@ class Oracle:
         ]
         watched.survives = durable[-1] if durable else watched.survives
 
-    def imaged(self, node: str) -> None:
-        """A node's disk was copied as it is read now."""
+    def imaged(self, node: str) -> Image:
+        """A node's disk was copied as it is read now; returns what is on the copy."""
         watched = self.nodes.get(node)
-        if watched is not None:
-            watched.image = watched.possible()
+        return watched.possible() if watched is not None else ()
 
-    def reverted(self, node: str) -> None:
-        """A node's disk is that of the image again."""
+    def reverted(self, node: str, image: Image) -> None:
+        """A node's disk is that of an image again."""
         watched = self.nodes.get(node)
         if watched is None:
             return
-        image = watched.image
         newest = watched.possible()
         watched.unread = True
         watched.snapshots.clear()
         watched.survives = image[0] if image else None
         watched.sequences = dict(image[0].sequences) if image else {}
         if newest:
-            self._lose(newest[0], watched.survives)
+            self.reverted_ns += self._lose(node, newest[0], watched.survives)
         watched.snapshots.extend(image)
 
-    def cloned(self, node: str, twin: str) -> None:
-        """A second node begins with the image of the first."""
+    def cloned(self, twin: str, image: Image) -> None:
+        """Another node begins with an image."""
         watched = self.nodes.setdefault(twin, Watched())
-        image = self.nodes[node].image if node in self.nodes else ()
         watched.survives = image[0] if image else None
         watched.snapshots.extend(image)
 
@@ -205,6 +208,8 @@ class Oracle:
             certain: False when the process died in that write.
         """
         watched = self.nodes[node]
+        if watched.flight:
+            self._land(watched, {reading.device: reading for reading in seen.readings})
         watched.truth.take(seen, self._period_ns)
         self._check_sums(node, watched, loop)
         if kept is None:
@@ -213,8 +218,7 @@ class Oracle:
         for key, register in loop.accumulator.registers.items():
             if register.sequence != sequences.get(key, 0):
                 sequences[key] = register.sequence
-                written = Written(register.vector, kept)
-                self._history.setdefault(key, {})[register.sequence] = written
+                self.history.note(node, key, register.sequence, Written(register.vector, kept))
         if certain:
             watched.sequences = dict(sequences)
         watched.snapshots.append(Snapshot(kept, sequences, watched.truth.copy(), boot_id, certain))
@@ -230,7 +234,7 @@ class Oracle:
         """
         running = self.nodes[node].incarnation
         for keyed in report.vectors:
-            written = self._history.get(keyed.key, {}).get(keyed.sequence)
+            written = self.history.by(node, keyed.key, keyed.sequence)
             if written is None or written.vector != keyed.vector:
                 self.violation(f"{node} sends a vector of {keyed.key.device} it never journaled")
                 continue
@@ -241,57 +245,37 @@ class Oracle:
             if not durable:
                 self.violation(f"{node} sends a vector of {keyed.key.device} before it is synced")
 
-    def answered(self, node: str, answer: Answer, index: int) -> None:
+    def answered(self, node: str, answer: Answer, by: str, index: int) -> None:
         """An answer has come: what it acknowledges was in the ledger when it was sent.
 
         Args:
             node: who reads it.
             answer: what the collector said.
+            by: the ledger of the collector that said it.
             index: how many commits were durable when it said so.
         """
         for ack in answer.acknowledgements:
+            key = ack.key
             if ack.durability in (Durability.REFUSED, Durability.QUARANTINED):
-                self.violation(f"a true vector of {ack.key.device} was not taken: {ack.reason}")
-            elif ack.durability is Durability.AT_ROOT:
-                if self._committed_at(ack.key, index) < ack.sequence:
-                    self.violation(
-                        f"{node} got sequence {ack.sequence} of a key of {ack.key.device} "
-                        "acknowledged before its commit"
-                    )
-                newest = max(ack.sequence, self._acknowledged.get(ack.key, 0))
-                self._acknowledged[ack.key] = newest
+                self.violation(f"a true vector of {key.device} was not taken: {ack.reason}")
+                continue
+            ledger = ROOT if ack.durability is Durability.AT_ROOT else by
+            if key not in self.history.shared and (
+                self.ledgers.held_at(ledger, key, index) < ack.sequence
+            ):
+                self.violation(
+                    f"{node} got sequence {ack.sequence} of a key of {key.device} "
+                    f"acknowledged before its commit to {ledger}"
+                )
+            if ack.durability is Durability.AT_ROOT:
+                newest = max(ack.sequence, self._acknowledged.get(key, 0))
+                self._acknowledged[key] = newest
 
-    # --- the collector ----------------------------------------------------------------------------
+    # --- the collectors ---------------------------------------------------------------------------
 
-    def committed(self, vectors: Iterable[StoredVector]) -> None:
-        """A commit is durable."""
-        self.commit_index += 1
-        for stored in vectors:
-            written = self._history.get(stored.key, {}).get(stored.sequence)
-            if stored.branch:
-                self.forked.add(stored.key)
-            if written is None or written.vector != stored.vector:
-                self.violation(f"the ledger holds a vector of {stored.key.device} nobody wrote")
-            elif stored.key not in self.forked:
-                if stored.sequence < self._committed.get(stored.key, 0):
-                    self.violation(f"the ledger went back on a vector of {stored.key.device}")
-                self._note_commit(stored.key, stored.sequence)
-
-    def opened(self, vectors: Iterable[StoredVector], *, restored: bool) -> None:
-        """A collector has opened the ledger: what was committed is there.
-
-        Args:
-            vectors: what it holds.
-            restored: whether an old backup was put in its place.
-        """
-        held = {stored.key: stored.sequence for stored in vectors}
-        if not restored:
-            for key, sequence in self._committed.items():
-                if held.get(key, 0) < sequence:
-                    self.violation(f"a committed vector of {key.device} is gone after a restart")
-        self.commit_index += 1
-        for key in [*held, *(key for key in self._committed if key not in held)]:
-            self._note_commit(key, held.get(key, 0))
+    def opened(self, ledger: str, vectors: Iterable[StoredVector], *, restored: bool) -> None:
+        """A collector has opened a ledger, its own or one that was put in its place."""
+        self.ledgers.opened(ledger, vectors, restored=restored)
         if restored:
             kept = self._kept()
             for key in self._given_up:
@@ -300,67 +284,56 @@ class Oracle:
     # --- the end ----------------------------------------------------------------------------------
 
     def truth_units(self) -> tuple[int, ...]:
-        """Everything journaled that no crash took, in whole units by component."""
+        """Everything journaled that no crash took, in whole units by component.
+
+        Keys that a clone wrote too are left out: `clones.judge` holds them to their bounds.
+        """
         return total(
-            [self._history[key][sequence].vector for key, sequence in self._expected().items()]
+            [self.history.vector(key, sequence) for key, sequence in self._expected().items()]
         )
 
     def settle(self, ledger: Mapping[Key, tuple[StoredVector, ...]]) -> tuple[int, int]:
-        """Compare the ledger with the truth, key by key.
+        """Compare the root's ledger with the truth, key by key, but for those of clones.
 
         Returns:
             How many acknowledged vectors are missing, and units counted beyond the truth.
         """
         missing, beyond = 0, 0
         expected = self._expected()
-        for key in [*expected, *(key for key in ledger if key not in expected)]:
+        others = [key for key in ledger if key not in expected and key not in self.history.shared]
+        for key in [*expected, *others]:
             branches = ledger.get(key, ())
             sequence = branches[-1].sequence if branches else 0
-            if sequence < self._acknowledged.get(key, 0) and key not in self.forked:
+            if sequence < self._acknowledged.get(key, 0):
                 missing += 1
                 self.violation(f"an acknowledged vector of {key.device} is not in the ledger")
-            if key in self.forked:
-                continue
             wanted = expected.get(key, 0)
             if sequence < wanted:
                 self.violation(
                     f"the ledger holds sequence {sequence} of a key of {key.device}, not {wanted}"
                 )
-            truth = self._history[key][wanted].vector if wanted else (0,) * COMPONENT_COUNT
-            vector = branches[-1].vector if branches else (0,) * COMPONENT_COUNT
+            truth = self.history.vector(key, wanted)
+            vector = branches[-1].vector if branches else ZERO_VECTOR
             beyond += sum(max(0, a - b) for a, b in zip(vector, truth, strict=True))
         return missing, beyond
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _forgive(self, key: Key, held: int) -> None:
-        """Both the ledger and the agent were put back: what neither has is lost by that."""
-        left = max(self._committed.get(key, 0), held)
+        """Both the ledgers and the agent were put back: what none has is lost by that."""
+        left = max(self.ledgers.held_anywhere(key), held)
         if self._acknowledged.get(key, 0) > left:
             self._acknowledged[key] = left
 
-    def _note_commit(self, key: Key, sequence: int) -> None:
-        self._committed[key] = sequence
-        self._commits.setdefault(key, []).append((self.commit_index, sequence))
-
-    def _committed_at(self, key: Key, index: int) -> int:
-        """The newest sequence of a key that was durable at a commit."""
-        if key in self.forked:
-            return 1 << 62
-        for at, sequence in reversed(self._commits.get(key, [])):
-            if at <= index:
-                return sequence
-        return 0
-
     def _expected(self) -> dict[Key, int]:
-        """The newest sequence of each key that has to be in the ledger at the end."""
+        """The newest sequence of each key that has to be in the root's ledger at the end."""
         expected = self._kept()
-        # What a node lost after it was committed stays counted.
+        # What a node lost after it was committed anywhere stays counted.
         for key, sequence in self._given_up.items():
-            arrived = min(sequence, self._committed.get(key, 0))
+            arrived = min(sequence, self.ledgers.held_anywhere(key))
             if arrived > expected.get(key, 0):
                 expected[key] = arrived
-        return expected
+        return {key: at for key, at in expected.items() if key not in self.history.shared}
 
     def _kept(self) -> dict[Key, int]:
         """The newest sequence of each key that some node still has."""
@@ -386,27 +359,52 @@ class Oracle:
                 return None
         return None
 
-    def _check_held(self, node: str, key: Key, held: Register | None, sequence: int) -> None:
-        if held is not None and held.vector != self._history[key][sequence].vector:
-            self.violation(f"the journal of {node} garbled a register of {key.device}")
-
-    def _lose(self, newest: Snapshot, found: Snapshot | None) -> None:
-        """Note what was journaled and is gone."""
+    def _lose(self, node: str, newest: Snapshot, found: Snapshot | None) -> int:
+        """Note what was journaled and is gone; returns its device time in ns."""
+        gone_ns = 0
         for key, sequence in newest.sequences.items():
             kept = found.sequences.get(key, 0) if found is not None else 0
             if kept < sequence:
-                before = self._history[key][kept].vector if kept else (0,) * COMPONENT_COUNT
-                lost_ns = covered_ns(self._history[key][sequence].vector) - covered_ns(before)
-                self.in_flight_lost_ns += lost_ns
+                before = self.history.vector(key, kept, node)
+                gone_ns += covered_ns(self.history.vector(key, sequence, node)) - covered_ns(before)
                 self._given_up[key] = max(sequence, self._given_up.get(key, 0))
                 self._forgive(key, kept)
+        return gone_ns
 
-    def _sum(self, sequences: Mapping[Key, int]) -> dict[str, list[int]]:
+    def _take_off(self, watched: Watched, monotonic_ns: int) -> None:
+        """Note what no reading has covered yet: a sampling period at most."""
+        for name, device in watched.truth.devices.items():
+            if device.reading is not None:
+                open_ns = monotonic_ns - device.reading.monotonic_ns
+                watched.flight.setdefault(name, max(0, min(open_ns, self._period_ns)))
+
+    def _land(
+        self, watched: Watched, readings: Mapping[str, Reading], *, boot: bool = False
+    ) -> None:
+        """Count what was in flight as lost, unless a reading covers it after all.
+
+        Counters that are cumulative cover any time of one boot; a sample covers two periods.
+        """
+        for name in list(watched.flight):
+            reading = readings.get(name)
+            if not boot and reading is None:
+                continue
+            device = watched.truth.devices.get(name)
+            before = device.reading if device is not None else None
+            lost_ns = watched.flight.pop(name)
+            if boot:
+                self.in_flight_lost_ns += lost_ns
+            elif reading is not None and before is not None and not reading.cycles:
+                apart_ns = reading.monotonic_ns - before.monotonic_ns
+                if apart_ns > SILENT_PERIODS * self._period_ns:
+                    self.in_flight_lost_ns += lost_ns
+
+    def _sum(self, node: str, sequences: Mapping[Key, int]) -> dict[str, list[int]]:
         """Sub-units by device of whole units held."""
         sums: dict[str, list[int]] = {}
         for key, sequence in sequences.items():
             held = sums.get(key.device, [0] * COMPONENT_COUNT)
-            whole = map(operator.mul, self._history[key][sequence].vector, SUBUNITS)
+            whole = map(operator.mul, self.history.vector(key, sequence, node), SUBUNITS)
             sums[key.device] = list(map(operator.add, held, whole))
         return sums
 
@@ -415,11 +413,12 @@ class Oracle:
         if watched.incarnation != loop.incarnation:
             watched.incarnation = loop.incarnation
             watched.closed = self._sum(
+                node,
                 {
                     key: sequence
                     for key, sequence in watched.sequences.items()
                     if key.incarnation != loop.incarnation
-                }
+                },
             )
         sums = {device: list(amounts) for device, amounts in watched.closed.items()}
         for key, register in loop.accumulator.registers.items():

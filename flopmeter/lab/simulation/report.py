@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flopmeter.lab.simulation.clones import Forks
 from flopmeter_core.registers import Component
 
 
@@ -50,10 +51,12 @@ class Outcome:
         seed: what decided everything.
         truth, ledger: units by component (docs/glossary.md: register).
         equal: whether both agree key by key and nothing else was found wrong.
-        in_flight_lost_ns: device time of readings that were journaled and that a power cut or a
-            reverted disk took before they were synced or sent.
+        in_flight_lost_ns: device time that a kill or a power cut took: of readings that were
+            journaled and not synced, and of work that no reading covered yet and none came to.
+        reverted_ns: device time that went with a disk that was put back.
         acknowledged_lost: acknowledged vectors that the ledger lacks.
         double_counted: units in the ledger beyond the truth.
+        forks: keys that two live clones wrote, and whether the ledger shows it.
         virtual_s, wall_s: simulated and real time.
         faults: how often each fault struck.
         violations: sentences on broken promises.
@@ -67,8 +70,10 @@ class Outcome:
     ledger: dict[str, int]
     equal: bool
     in_flight_lost_ns: int
+    reverted_ns: int
     acknowledged_lost: int
     double_counted: int
+    forks: Forks
     virtual_s: float
     wall_s: float
     faults: Counter[str]
@@ -80,7 +85,7 @@ class Outcome:
     def to_text(self) -> list[str]:
         """The lines `flopmeter simulate` prints."""
         speed = self.virtual_s / self.wall_s if self.wall_s else 0
-        lost_s = self.in_flight_lost_ns / 1e9
+        lost_s, reverted_s = self.in_flight_lost_ns / 1e9, self.reverted_ns / 1e9
         struck = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
         lines = [
             f"SIMULATED: seed {self.seed}, {self.virtual_s / 3600:.2f} h in {self.wall_s:.2f} s "
@@ -88,7 +93,8 @@ class Outcome:
             f"faults: {struck or 'none'}",
             f"ledger = truth: {'yes, every component of every key' if self.equal else 'NO'}",
             f"acknowledged and lost: {self.acknowledged_lost}; counted twice: "
-            f"{self.double_counted}; lost in flight: {lost_s:.1f} s of device time",
+            f"{self.double_counted}; lost in flight: {lost_s:.1f} s of device time; "
+            f"with disks put back: {reverted_s:.1f} s",
             *(f"broken: {sentence}" for sentence in self.violations),
         ]
         return [*lines, f"replay: {self.command}"]
@@ -101,8 +107,11 @@ class Outcome:
             "ledger": self.ledger,
             "equal": self.equal,
             "in_flight_lost": self.in_flight_lost_ns,
+            "reverted": self.reverted_ns,
             "acked_lost": self.acknowledged_lost,
             "double_counted": self.double_counted,
+            "forks_raised": self.forks.raised,
+            "forks_hidden": self.forks.hidden,
             "virtual_seconds": round(self.virtual_s, 3),
             "wall_seconds": round(self.wall_s, 3),
             "faults": dict(sorted(self.faults.items())),

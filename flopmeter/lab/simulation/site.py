@@ -17,6 +17,7 @@ from typing import Any
 
 from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.figures import FigureWatch
+from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
@@ -197,7 +198,7 @@ class Site:
         )
         self._ledger = FaultyLedger(inner, self)
         held = list(inner.vectors())
-        self.oracle.opened(held, restored=self._restored)
+        self.oracle.opened(ROOT, held, restored=self._restored)
         if self.figures is not None:
             self.figures.opened(held)
         self._restored = False
@@ -291,7 +292,7 @@ class FaultyLedger:
             self.torn = site.torn_copy(before)
             raise Killed
         position = self.inner.commit(batch)
-        site.oracle.committed(batch.vectors)
+        site.oracle.ledgers.committed(ROOT, batch.vectors)
         if site.figures is not None:
             site.figures.committed(batch.vectors)
         site.trace("commit", len(batch.vectors), position.commit_number)

@@ -74,7 +74,7 @@ class Truth:
         for reading in seen.readings:
             record = seen.listed.get(reading.device)
             if record is not None:
-                self._read(reading, record.record_id)
+                self._read(reading, record.record_id, record.sm_count, SILENT_PERIODS * period_ns)
         for name, record in seen.listed.items():
             if name not in self.devices:
                 self.devices[name] = Seen(
@@ -88,7 +88,7 @@ class Truth:
                     device, monotonic_ns=seen.monotonic_ns, boottime_ns=seen.boottime_ns
                 )
 
-    def _read(self, reading: Reading, record: str) -> None:
+    def _read(self, reading: Reading, record: str, sm_count: int, longest_ns: int) -> None:
         device = self.devices.get(reading.device)
         if device is not None and reading.monotonic_ns >= device.monotonic_ns:
             before = device.reading if device.record == record else None
@@ -98,7 +98,12 @@ class Truth:
             else:
                 told_ns = device.monotonic_ns - before.monotonic_ns
                 slept_ns = device.boottime_ns - before.boottime_ns - told_ns
-                self._add(reading.device, _difference(before, reading, told_ns, slept_ns))
+                amounts = (
+                    _difference(before, reading, told_ns, slept_ns)
+                    if reading.cycles
+                    else _sampled(before, reading, told_ns, slept_ns, sm_count, longest_ns)
+                )
+                self._add(reading.device, amounts)
         self.devices[reading.device] = Seen(
             record, reading.monotonic_ns, reading.boottime_ns, reading
         )
@@ -142,6 +147,37 @@ def _difference(
     amounts[Component.ENERGY_MJ] = energy_mj * SUBUNITS_PER_MJ
     for component, cycles in work.items():
         amounts[component] = cycles * CYCLE_SUBUNITS
+    return amounts
+
+
+def _sampled(
+    before: Reading,
+    after: Reading,
+    told_ns: int,
+    slept_ns: int,
+    sm_count: int,
+    longest_ns: int,
+) -> dict[Component, int]:
+    """What happened between two readings that say how active a device was, and count nothing.
+
+    Over a hole they say nothing: more than `longest_ns` ns are unobserved, and their work is lost.
+    """
+    boot_ns = after.boottime_ns - before.boottime_ns
+    awake_ns = min(after.monotonic_ns - before.monotonic_ns, boot_ns)
+    amounts = {Component.SUSPENDED_NS: boot_ns - awake_ns - slept_ns}
+    if awake_ns > longest_ns:
+        amounts[Component.UNOBSERVED_NS] = max(0, awake_ns - told_ns)
+        return amounts
+    clock_khz = after.clock_khz or 0
+    shares = {Component.SM_ELAPSED_MEGACYCLES: 1_000_000, **after.activity_ppm}
+    for component, share_ppm in shares.items():
+        amounts[component] = share_ppm * clock_khz * sm_count * awake_ns
+    amounts[Component.ENERGY_MJ] = ((before.power_mw or 0) + (after.power_mw or 0)) * awake_ns
+    busy_ns = awake_ns if any(after.activity_ppm.values()) else 0
+    mean_khz = ((before.clock_khz or 0) + clock_khz) // 2
+    amounts[Component.BUSY_MEGACYCLES] = 1_000_000 * mean_khz * busy_ns
+    amounts[Component.BUSY_NS] = busy_ns
+    amounts[Component.IDLE_NS] = awake_ns - busy_ns
     return amounts
 
 

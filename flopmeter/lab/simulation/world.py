@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter.lab.simulation.clock import SimulatedLoop
-from flopmeter.lab.simulation.disk import Content
+from flopmeter.lab.simulation.clones import Forks, judge
 from flopmeter.lab.simulation.faults import TABLE, Faults
 from flopmeter.lab.simulation.figures import FigureWatch
 from flopmeter.lab.simulation.network import Network
-from flopmeter.lab.simulation.node import Node, Pace, Surroundings
+from flopmeter.lab.simulation.node import DiskImage, Node, Pace, Surroundings
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.report import Outcome, Trace, named
@@ -56,6 +56,12 @@ LONG_HOURS = 48
 
 RUNS = ("alpha", "beta", "gamma")
 
+MIXED, COUNTING, SAMPLING = SENSORS = ("mixed", "counting", "sampling")
+"""Sensors read cumulative counters, or sample activity, or some nodes do this and some that."""
+
+SAMPLING_SHARE = 0.25
+"""Part of a mixed fleet's nodes that sample."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -67,6 +73,7 @@ class Plan:
         hours: length in hours, without the drain.
         sample_s, report_s, evaluate_s: the periods of agents and collector.
         faults: names of the faults that may strike.
+        sensors: what the nodes' sensors do, one of `SENSORS`.
     """
 
     seed: int
@@ -77,6 +84,7 @@ class Plan:
     report_s: float = 60.0
     evaluate_s: float = 60.0
     faults: tuple[str, ...] = ()
+    sensors: str = MIXED
 
 
 def plan_for(
@@ -87,6 +95,7 @@ def plan_for(
     hours: float = 1.0,
     sample_s: float | None = None,
     faults: tuple[str, ...] = (),
+    sensors: str = MIXED,
 ) -> Plan:
     """A plan whose periods fit its length: 30 s for hours, an hour for weeks.
 
@@ -97,6 +106,7 @@ def plan_for(
         hours: length in hours.
         sample_s: the sampling period; None chooses it.
         faults: names of the faults that may strike.
+        sensors: what sensors do, one of `SENSORS`.
     """
     if sample_s is None:
         sample_s = 30.0 if hours <= LONG_HOURS else 3_600.0
@@ -110,6 +120,7 @@ def plan_for(
         report_s=report_s,
         evaluate_s=report_s,
         faults=faults,
+        sensors=sensors,
     )
 
 
@@ -120,6 +131,7 @@ def replay_command(plan: Plan) -> str:
     return (
         f"flopmeter simulate --nodes {plan.nodes} --devices {plan.devices} --hours {plan.hours:g} "
         f"--sample {plan.sample_s:g} --seed {plan.seed} --faults {faults}"
+        + (f" --sensors {plan.sensors}" if plan.sensors != MIXED else "")
     )
 
 
@@ -139,7 +151,7 @@ class World:
         sample_ns = round(plan.sample_s * NS_PER_S)
         self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=sample_ns)
         self.network = Network(self.loop, self.random.stream("network"), self.count, self.trace)
-        self.network.commit_index = lambda: self.oracle.commit_index
+        self.network.commit_index = lambda: self.oracle.ledgers.index
         self.site = Site(
             folder,
             self.loop,
@@ -170,25 +182,47 @@ class World:
             epoch_ns=EPOCH_NS,
         )
         self.nodes: dict[str, Node] = {}
+        sensors = self.random.stream("sensors")
         for number in range(plan.nodes):
-            self.add_node(f"n{number}", plan.devices)
+            sampled = plan.sensors == SAMPLING or sensors.chance(SAMPLING_SHARE)
+            self.add_node(f"n{number}", plan.devices, sampled=sampled and plan.sensors != COUNTING)
 
     def count(self, kind: str) -> None:
         """Count a fault that struck."""
         self.counts[kind] += 1
 
-    def add_node(self, name: str, devices: int) -> Node:
-        """One more node, switched on."""
-        node = Node(name, devices, self.around, self.random.stream(name), self.count)
+    def add_node(self, name: str, devices: int, *, sampled: bool = False, says: str = "") -> Node:
+        """One more node, switched on; `says` is the name its agent gives."""
+        random = self.random.stream(name)
+        node = Node(name, devices, self.around, random, self.count, sampled=sampled, says=says)
         self.nodes[name] = node
         return node
 
-    def clone(self, of: Node, image: dict[str, Content]) -> None:
+    def clone(self, of: Node, image: DiskImage) -> None:
         """A host of its own starts from a copy of a node's disk; its accelerators are others."""
-        twin = self.add_node(f"{of.name}-clone", self.plan.devices)
-        twin.disk.files = image
-        self.oracle.cloned(of.name, twin.name)
+        sampled = of.hardware.sampled
+        twin = self.add_node(f"{of.name}-clone", self.plan.devices, sampled=sampled)
+        twin.disk.files = image.files
+        self.oracle.cloned(twin.name, image.states)
         twin.start()
+
+    def live_clone(self, of: Node) -> None:
+        """A machine is copied in the middle of its start, and both go on.
+
+        Both have the same disk, name, accelerators' names and entropy, so that their agents draw
+        the same incarnation; each has accelerators of its own, which count for themselves.
+        """
+        image = of.image()
+        twin = self.add_node(
+            f"{of.name}-twin", self.plan.devices, sampled=of.hardware.sampled, says=of.name
+        )
+        twin.hardware.use(of.hardware.allocation)
+        twin.disk.files = image.files
+        self.oracle.cloned(twin.name, image.states)
+        self.figures.doubted.update(twin.hardware.devices)
+        of.next_incarnation = twin.next_incarnation = self.random.hexadecimal(32)
+        of.kill()
+        self.loop.after(self.random.below(2 * self.around.pace.sample_ns), twin.start)
 
     def run(self) -> tuple[dict[Key, tuple[StoredVector, ...]], bool]:
         """Live through both phases; returns the ledger's content and whether it converged."""
@@ -220,6 +254,22 @@ class World:
             self.network.deliver_mail()
             self._go(self.loop.now_ns + LATE_STREAM_NS)
 
+    def judge_clones(self, ledger: Mapping[Key, tuple[StoredVector, ...]]) -> Forks:
+        """Hold what clones wrote to its bounds, and the alert to what the ledger holds."""
+        oracle = self.oracle
+
+        def kept(node: str, key: Key) -> int:
+            watched = oracle.nodes.get(node)
+            return watched.sequences.get(key, 0) if watched is not None else 0
+
+        forks = judge(oracle.history, kept, ledger, oracle.violation)
+        app = self.site.app
+        if app is not None and app.table.forked_key_count() != forks.raised:
+            oracle.violation(
+                f"{app.table.forked_key_count()} forks are alerted, the ledger has {forks.raised}"
+            )
+        return forks
+
     def close(self) -> None:
         """End every process, so that nothing of this world is left in the next one."""
         self.site.stopping = True
@@ -233,7 +283,9 @@ class World:
     def _tensor_cycles(self) -> dict[str, int]:
         work: dict[str, int] = {}
         for node in self.nodes.values():
-            work |= node.hardware.tensor_cycles()
+            for device, cycles in node.hardware.tensor_cycles().items():
+                # Those of a clone carry the names of others.
+                work[device] = work.get(device, 0) + cycles
         return work
 
     # --- inside -----------------------------------------------------------------------------------
@@ -290,9 +342,19 @@ def _outcome(
     if not converged and not oracle.violations:
         unsettled = [name for name, node in world.nodes.items() if not node.settled]
         oracle.violation(f"the fleet did not converge: {', '.join(unsettled) or 'no collector'}")
-    missing, beyond = oracle.settle(ledger) if not oracle.violations else (0, 0)
+    missing, beyond, forks = 0, 0, Forks()
+    if not oracle.violations:
+        missing, beyond = oracle.settle(ledger)
+        forks = world.judge_clones(ledger)
     truth = oracle.truth_units()
-    counted = total([branch.vector for branches in ledger.values() for branch in branches])
+    counted = total(
+        [
+            branch.vector
+            for key, branches in ledger.items()
+            for branch in branches
+            if key not in oracle.history.shared
+        ]
+    )
     for fault in world.loop.faults:
         oracle.violation(f"unhandled: {fault.get('message')} {fault.get('exception')!r}")
     world.trace("end", truth, counted)
@@ -302,8 +364,10 @@ def _outcome(
         ledger=named(counted),
         equal=truth == counted and not oracle.violations,
         in_flight_lost_ns=oracle.in_flight_lost_ns,
+        reverted_ns=oracle.reverted_ns,
         acknowledged_lost=missing,
         double_counted=beyond,
+        forks=forks,
         virtual_s=world.loop.now_ns / NS_PER_S,
         wall_s=wall_ns / NS_PER_S,
         faults=world.counts,

@@ -1,0 +1,78 @@
+"""Judges the keys that two processes of one incarnation wrote: the clones that live on together.
+
+Owns: what the ledger must hold of such a key, and whether its fork was seen.
+May touch: nothing.
+Called by the world at the end, beside the oracle's comparison of all other keys.
+
+Two writers of one key know nothing of each other. Where neither's vector follows the other's, the
+ledger keeps both: lower takes one of them, upper their sum, and an alert stands. Where one of them
+did more in every component under a higher sequence, the other's work looks like the first one's
+past; nothing in the vectors tells that from a late message. Such keys are counted as hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flopmeter.lab.simulation.history import History
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Forks:
+    """How many keys of clones the ledger holds with both writers, and how many with one."""
+
+    raised: int = 0
+    hidden: int = 0
+
+
+def judge(
+    history: History,
+    kept: Callable[[str, Key], int],
+    ledger: Mapping[Key, tuple[StoredVector, ...]],
+    violation: Callable[[str], None],
+) -> Forks:
+    """Hold every key with several writers to its bounds.
+
+    Args:
+        history: who wrote what.
+        kept: the newest sequence that a node still has of a key; 0 for none.
+        ledger: the root's branches of each key.
+        violation: is told what is broken.
+    """
+    raised = hidden = 0
+    for key, writers in history.shared.items():
+        branches = ledger.get(key, ())
+        truths = []
+        for node in writers:
+            sequence = kept(node, key)
+            if not sequence:
+                continue
+            vector = history.vector(key, sequence, node)
+            truths.append(vector)
+            if not any(
+                branch.sequence >= sequence and _within(vector, branch.vector)
+                for branch in branches
+            ):
+                violation(f"work on {key.device} of {node}, which has a clone, is not there")
+        upper = _sum([branch.vector for branch in branches])
+        everything = _sum([vector for _, _, vector in history.newest(key)])
+        if not all(_within(branch.vector, everything) for branch in branches):
+            violation(f"lower of a forked key of {key.device} is above what its writers did")
+        if len(branches) > 1:
+            raised += 1
+            if not _within(_sum(truths), upper):
+                violation(f"upper of a forked key of {key.device} is below what its writers did")
+        elif len(truths) > 1 and not _within(_sum(truths), upper):
+            hidden += 1
+    return Forks(raised, hidden)
+
+
+def _within(vector: Vector, other: Vector) -> bool:
+    return all(one <= two for one, two in zip(vector, other, strict=True))
+
+
+def _sum(vectors: list[Vector]) -> Vector:
+    return tuple(map(sum, zip(ZERO_VECTOR, *vectors, strict=True)))
