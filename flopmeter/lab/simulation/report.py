@@ -107,14 +107,14 @@ class Outcome:
             "ledger": self.ledger,
             "equal": self.equal,
             "in_flight_lost": self.in_flight_lost_ns,
-            "reverted": self.reverted_ns,
             "acked_lost": self.acknowledged_lost,
             "double_counted": self.double_counted,
-            "forks_raised": self.forks.raised,
-            "forks_hidden": self.forks.hidden,
             "virtual_seconds": round(self.virtual_s, 3),
             "wall_seconds": round(self.wall_s, 3),
             "faults": dict(sorted(self.faults.items())),
+            "reverted": self.reverted_ns,
+            "forks_raised": self.forks.raised,
+            "forks_hidden": self.forks.hidden,
         }
 
 

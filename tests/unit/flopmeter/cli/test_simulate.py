@@ -21,6 +21,9 @@ KEYS = [
     "virtual_seconds",
     "wall_seconds",
     "faults",
+    "reverted",
+    "forks_raised",
+    "forks_hidden",
 ]
 
 
