@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +117,7 @@ class CollectorApp:
         open_ledger: OpenLedger = backends.collect,
         listen: Listen = GrpcServer,
         dial_upstream: Dial | None = None,
+        jitter: Callable[[], float] | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -126,9 +127,11 @@ class CollectorApp:
             open_ledger: opens the ledger that the settings name.
             listen: binds the service to the address that the settings name.
             dial_upstream: opens a call to the upstream collector in place of a gRPC channel.
+            jitter: as in `relay.wiring.build`.
         """
         self._config = config
         self._dial_upstream = dial_upstream
+        self._jitter = jitter
         self.relay: Relay | None = None
         self._open_ledger = open_ledger
         self._listen = listen
@@ -323,6 +326,7 @@ class CollectorApp:
             lambda: self.intake.nodes,
             self._clock,
             self._dial_upstream,
+            self._jitter,
         )
         if self.relay is not None:
             self._teardown.push_async_callback(self.relay.stop)

@@ -43,6 +43,13 @@ EXIT_UNEQUAL = 1
     type=click.Choice(["mixed", "counting", "sampling"]),
     help="Whether sensors read cumulative counters or sample activity.",
 )
+@click.option(
+    "--collectors",
+    default="drawn",
+    show_default=True,
+    type=click.Choice(["drawn", "single", "tree"]),
+    help="One collector, or a tree of relays; the seed decides where it is drawn.",
+)
 @click.option("--trace", "shows_trace", is_flag=True, help="Print every event first.")
 @json_option
 def command(
@@ -53,6 +60,7 @@ def command(
     sample_s: float | None,
     faults: str,
     sensors: str,
+    collectors: str,
     shows_trace: bool,
     as_json: bool,
 ) -> int:
@@ -63,7 +71,8 @@ def command(
     ledger and the truth differ, or a promise was broken on the way.
     """
     from flopmeter.lab.simulation.faults import TABLE
-    from flopmeter.lab.simulation.world import plan_for, simulate
+    from flopmeter.lab.simulation.plan import plan_for
+    from flopmeter.lab.simulation.world import simulate
 
     plan = plan_for(
         seed,
@@ -73,6 +82,7 @@ def command(
         sample_s=sample_s,
         faults=_names(faults, tuple(TABLE)),
         sensors=sensors,
+        collectors=collectors,
     )
     outcome = simulate(plan, keep_trace=shows_trace)
     for line in outcome.lines:

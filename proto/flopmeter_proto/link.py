@@ -224,6 +224,11 @@ def parse_answer(raw: bytes) -> pb.StreamReportsResponse:
     return pb.StreamReportsResponse.FromString(raw)
 
 
+def parse_batch_answer(raw: bytes) -> pb.StreamBatchesResponse:
+    """The same for the answer to a relay's batch."""
+    return pb.StreamBatchesResponse.FromString(raw)
+
+
 Dial = Callable[[], contextlib.AbstractAsyncContextManager[Call]]
 """Opens one call; leaving the context releases its connection."""
 

@@ -17,7 +17,9 @@ from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector import commit, intake, registers
 from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.relay import outbox
 from flopmeter_core.kernels.merge import ABOVE, APART
+from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 
 Defect = Callable[[], contextlib.AbstractContextManager[object]]
@@ -136,10 +138,35 @@ def a_fork_is_not_alerted() -> contextlib.AbstractContextManager[object]:
     return mock.patch.object(registers.RegisterTable, "forked_key_count", lambda self: 0)
 
 
+def a_relay_speaks_for_the_root() -> contextlib.AbstractContextManager[object]:
+    """A relay says that everything it has committed is at the root."""
+
+    def watch(self: outbox.Outbox, key: Key, sequence: int, watch: outbox.Watch) -> None:
+        watch.ready[key] = sequence
+
+    return mock.patch.object(outbox.Outbox, "watch", watch)
+
+
+def a_relay_trusts_its_root() -> contextlib.AbstractContextManager[object]:
+    """A relay sends nothing again to a root that is another one, or went back."""
+    return mock.patch.object(outbox.Outbox, "reset", lambda self, now_ns: None)
+
+
+def a_relay_forwards_once() -> contextlib.AbstractContextManager[object]:
+    """What was on its way when a stream ended is not sent again."""
+    return mock.patch.object(outbox.Outbox, "rewind", lambda self: None)
+
+
 CLONED = ("live_clone", "kill_agent", "bad_weather")
 """Faults that often leave a fork behind."""
 
+RELAYED = ("bad_weather", "kill_agent", "kill_collector", "old_backup", "upstream_outage")
+"""Faults that a tree of relays has to stand."""
+
 FAULTS: dict[str, tuple[str, ...]] = {
+    "a relay speaks for the root": RELAYED,
+    "a relay trusts its root": RELAYED,
+    "a relay forwards once": RELAYED,
     "believe a clone": CLONED,
     "fork without alert": CLONED,
 }
@@ -158,6 +185,9 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a sample for any hole": (a_sample_covers_any_hole, "are not what was read of it"),
     "believe a clone": (a_clone_is_taken_for_the_next_report, "which has a clone"),
     "fork without alert": (a_fork_is_not_alerted, "forks are alerted"),
+    "a relay speaks for the root": (a_relay_speaks_for_the_root, "by site-1 before its commit"),
+    "a relay trusts its root": (a_relay_trusts_its_root, "the ledger holds sequence"),
+    "a relay forwards once": (a_relay_forwards_once, "the fleet did not converge"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
 }
 """Each defect with a part of the sentence it is found by."""

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from flopmeter.lab.simulation import campaign, pool
+from flopmeter.lab.simulation.plan import plan_for
 from flopmeter.lab.simulation.record import Record, Version, fingerprint
 from flopmeter.lab.simulation.report import Outcome
-from flopmeter.lab.simulation.world import plan_for, simulate
+from flopmeter.lab.simulation.world import simulate
 from flopmeter_core.errors import DataError, UsageError
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flopmeter.lab.simulation.faults import TABLE
-from flopmeter.lab.simulation.world import plan_for, simulate
+from flopmeter.lab.simulation.plan import plan_for
+from flopmeter.lab.simulation.topology import DRAWN, TREE
+from flopmeter.lab.simulation.world import simulate
 from simulation.defects import DEFECTS, FAULTS
 
 SEEDS = range(1, 17)
@@ -22,7 +24,10 @@ def test_defect_is_found(name: str) -> None:
     seeds = MORE_SEEDS if name in FAULTS else SEEDS
     for seed in seeds:
         with defect():
-            outcome = simulate(plan_for(seed, nodes=2, devices=2, faults=faults))
+            collectors = TREE if "relay" in name else DRAWN
+            outcome = simulate(
+                plan_for(seed, nodes=2, devices=2, faults=faults, collectors=collectors)
+            )
         found += outcome.violations
         if any(sentence in each for each in found):
             return

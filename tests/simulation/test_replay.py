@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from flopmeter.lab.simulation.faults import TABLE
-from flopmeter.lab.simulation.world import plan_for, replay_command, simulate
+from flopmeter.lab.simulation.plan import plan_for, replay_command
+from flopmeter.lab.simulation.world import simulate
 
 SEED = 11
 

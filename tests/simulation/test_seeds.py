@@ -8,7 +8,8 @@ import pytest
 
 from flopmeter.lab.simulation.campaign import outcomes, plan_of
 from flopmeter.lab.simulation.faults import TABLE
-from flopmeter.lab.simulation.world import COUNTING, SAMPLING, plan_for, simulate
+from flopmeter.lab.simulation.plan import COUNTING, SAMPLING, plan_for
+from flopmeter.lab.simulation.world import simulate
 from simulation.defects import CLONED
 from support.requirements import nothing_left_out
 

@@ -123,6 +123,7 @@ async def build(
     nodes: Callable[[], Mapping[str, NodeStatus]],
     clock: Clock,
     dial: Dial | None = None,
+    jitter: Callable[[], float] | None = None,
 ) -> Relay | None:
     """Make a collector a relay where its settings name an upstream collector.
 
@@ -134,6 +135,7 @@ async def build(
         nodes: what is known of each node.
         clock: as in `Forwarder`.
         dial: opens a call in place of a gRPC channel, for a simulated network.
+        jitter: draws a number in 0..1 before each wait for a reconnection.
 
     Returns:
         The relay; None where there is no upstream, and the ledger then forgets that there was.
@@ -177,7 +179,7 @@ async def build(
         config.upstream,
         forwarder,
         credentials=upstream_credentials(config),
-        jitter=lambda: secrets.randbelow(1_000) / 1_000,
+        jitter=jitter or (lambda: secrets.randbelow(1_000) / 1_000),
         dial=dial,
     )
     return Relay(forwarder, link, clock)

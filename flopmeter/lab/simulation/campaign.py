@@ -25,9 +25,10 @@ from pathlib import Path
 from flopmeter.lab.simulation import pool
 from flopmeter.lab.simulation.clones import Forks
 from flopmeter.lab.simulation.faults import TABLE
+from flopmeter.lab.simulation.plan import Plan, plan_for, replay_command
 from flopmeter.lab.simulation.record import Record, version_now
 from flopmeter.lab.simulation.report import Outcome
-from flopmeter.lab.simulation.world import Plan, plan_for, replay_command, simulate
+from flopmeter.lab.simulation.world import simulate
 from flopmeter_core.errors import FlopmeterError, UsageError
 
 LONG_EVERY = 100

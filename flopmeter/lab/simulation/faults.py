@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flopmeter.lab.simulation.node import DiskImage, Node
-from flopmeter.lab.simulation.site import CommitFault
+from flopmeter.lab.simulation.site import CommitFault, Site
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Faults:
         self._world = world
         self._random = world.random.stream("faults")
         self._over = False
-        self._backup: Path | None = None
+        self._backups: dict[str, Path] = {}
         self._image: tuple[Node, DiskImage] | None = None
         self._clones = 0
         self._live_clones = 0
@@ -53,8 +53,10 @@ class Faults:
         self._over = True
         world = self._world
         world.trace("heal")
+        world.topology.heal()
         world.network.heal()
-        world.site.fault = None
+        for site in world.sites.values():
+            site.fault = None
         for node in world.nodes.values():
             self._heal_node(node)
 
@@ -95,6 +97,16 @@ class Faults:
 
     def _node(self) -> Node:
         return self._random.choose([*self._world.nodes.values()])
+
+    def _site(self) -> Site:
+        return self._random.choose([*self._world.sites.values()])
+
+    def _relay(self) -> Site | None:
+        relays = [site for site in self._world.sites.values() if site.relays]
+        return self._random.choose(relays) if relays else None
+
+    def _senders(self) -> list[str]:
+        return [*self._world.nodes, *self._world.topology.relays]
 
     def _count(self, kind: str) -> None:
         self._world.count(kind)
@@ -157,7 +169,7 @@ class Faults:
         self._count("wall_step")
         step_ns = self._random.between(-LONGEST_STEP_NS, LONGEST_STEP_NS)
         clocks = [node.clock for node in self._world.nodes.values()]
-        clock = self._random.choose([*clocks, self._world.site.clock])
+        clock = self._random.choose([*clocks, *(s.clock for s in self._world.sites.values())])
         clock.step_wall(step_ns)
         if clock is self._world.site.clock:
             self._world.figures.collector_clock_stepped = True
@@ -207,7 +219,7 @@ class Faults:
     def partition(self) -> None:
         """Some nodes do not reach the collector for a while."""
         self._count("partition")
-        names = [*self._world.nodes]
+        names = self._senders()
         cut = self._random.shuffled(names)[: self._random.between(1, len(names))]
         self._world.network.cut.update(cut)
         self._later(self._while(0.3), lambda: self._world.network.cut.difference_update(cut))
@@ -216,7 +228,7 @@ class Faults:
         """Nodes are clogged one after the other, and unclogged in another order."""
         self._count("swizzle_clog")
         network = self._world.network
-        names = [*self._world.nodes]
+        names = self._senders()
         some = self._random.shuffled(names)[: self._random.between(1, len(names))]
         at_ns = 0
         for name in some:
@@ -229,24 +241,63 @@ class Faults:
     # --- the collector and its ledger -------------------------------------------------------------
 
     def kill_collector(self) -> None:
-        """SIGKILL of the collector, or its host loses its power."""
-        if self._world.site.alive:
+        """SIGKILL of a collector, or its host loses its power."""
+        site = self._site()
+        if site.alive:
             self._count("kill_collector")
-            self._world.site.kill(power=self._random.chance(0.3))
+            site.kill(power=self._random.chance(0.3))
 
     def commit_fault(self) -> None:
         """The next commit is torn, fails, or is the last thing its process does."""
         fault = self._random.choose([*CommitFault])
         self._count(fault.value)
-        self._world.site.fault = fault
+        self._site().fault = fault
 
     def old_backup(self) -> None:
-        """The ledger's volume is copied; another time that copy is put back."""
-        if self._backup is None:
-            self._backup = self._world.site.backup()
+        """A ledger's volume is copied; another time that copy is put back."""
+        site = self._site()
+        backup = self._backups.get(site.name)
+        if backup is None:
+            made = site.backup()
+            if made is not None:
+                self._backups[site.name] = made
         elif self._random.chance(0.7):
             self._count("old_backup")
-            self._world.site.restore(self._backup)
+            site.restore(backup)
+
+    # --- relays -----------------------------------------------------------------------------------
+
+    def upstream_outage(self) -> None:
+        """No relay reaches the collector above it for a while."""
+        relays = self._world.topology.relays
+        if relays:
+            self._count("upstream_outage")
+            cut = self._world.network.cut
+            cut.update(relays)
+            self._later(self._while(0.5), lambda: cut.difference_update(relays))
+
+    def lost_relay_disk(self) -> None:
+        """A relay's ledger is gone; it begins with an empty disk."""
+        relay = self._relay()
+        if relay is not None:
+            self._count("lost_relay_disk")
+            relay.restore(None)
+
+    def second_parent(self) -> None:
+        """A node reports to another collector from now on; the first one keeps what it has."""
+        if self._world.topology.relays:
+            self._count("second_parent")
+            node = self._node()
+            self._world.topology.move(node.name)
+            self._world.network.reset(node.name)
+
+    def relay_redirected(self) -> None:
+        """A relay forwards to another collector for a while: to itself too, or in a circle."""
+        relay = self._relay()
+        if relay is not None:
+            self._count("relay_redirected")
+            self._world.topology.redirect(relay.name)
+            self._world.network.reset(relay.name)
 
     # --- copies of nodes --------------------------------------------------------------------------
 
@@ -295,6 +346,10 @@ TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
     "kill_collector": (Faults.kill_collector, 3.0),
     "commit_fault": (Faults.commit_fault, 3.0),
     "old_backup": (Faults.old_backup, 2.0),
+    "upstream_outage": (Faults.upstream_outage, 3.0),
+    "lost_relay_disk": (Faults.lost_relay_disk, 1.5),
+    "second_parent": (Faults.second_parent, 4.0),
+    "relay_redirected": (Faults.relay_redirected, 3.0),
     "old_image": (Faults.old_image, 3.0),
     "live_clone": (Faults.live_clone, 0.5),
 }

@@ -91,6 +91,12 @@ class Ledgers:
                 return sequence
         return 0
 
+    def was_held(self, name: str, key: Key, sequence: int, index: int) -> bool:
+        """Whether a ledger held a sequence of a key at any time up to a commit."""
+        ledger = self._ledgers.get(name)
+        commits = ledger.commits.get(key, []) if ledger is not None else []
+        return any(held >= sequence for at, held in commits if at <= index)
+
     def held(self, key: Key, name: str = ROOT) -> int:
         """The newest sequence of a key in a ledger now."""
         return self._ledgers[name].newest.get(key, 0)

@@ -1,4 +1,4 @@
-"""The network between nodes and the collector, as bad as it is told to be.
+"""The network between nodes and collectors, as bad as it is told to be.
 
 Owns: streams of messages, what becomes of each message, and which streams are open.
 May touch: the simulated loop; serialised messages, never an object of the other side.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -23,10 +24,20 @@ import grpc.aio
 from flopmeter.lab.simulation.clock import GROUP, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter_core.units import NS_PER_S
-from flopmeter_proto.link import parse_answer
+from flopmeter_proto.link import parse_answer, parse_batch_answer
 
 Serve = Callable[[Any, Any], Awaitable[None]]
-"""`IngestService.stream_reports`."""
+"""`IngestService.stream_reports` or `stream_batches`."""
+
+
+class Method(enum.Enum):
+    """Which call a stream is, with what reads its answers."""
+
+    REPORTS = "reports"
+    BATCHES = "batches"
+
+
+_PARSE = {Method.REPORTS: parse_answer, Method.BATCHES: parse_batch_answer}
 
 USUAL_DELAY_NS = 500_000
 KEEPALIVE_NS = 140 * NS_PER_S
@@ -52,9 +63,10 @@ class Weather:
 
 @dataclass(slots=True)
 class Mail:
-    """A stream as it was sent once, to be delivered once more."""
+    """A stream as it was sent once, to be delivered once more, to whatever collector."""
 
     node: str
+    method: Method
     messages: list[bytes]
 
 
@@ -89,42 +101,46 @@ class Network:
         """Be perfect."""
         self.loop = loop
         self.weather = Weather()
-        self.server: tuple[Serve, TaskGroup] | None = None
+        self.servers: dict[str, tuple[Mapping[Method, Serve], TaskGroup]] = {}
+        """The collectors that serve now, by name."""
         self.cut: set[str] = set()
         self.clogged: dict[str, list[Callable[[], None]]] = {}
         self.mail: list[Mail] = []
         self.keeps_mail = 0.0
         self.commit_index: Callable[[], int] = lambda: 0
         """How many commits were durable; stamped on each answer for the oracle."""
-        self.answered_at: dict[str, int] = {}
-        """That number when the answer was sent that a node has read last."""
+        self.answered: dict[str, tuple[str, int]] = {}
+        """Who sent the answer that a node has read last, and that number then."""
         self.trace = trace
         self.count = count
         self._random = randomness
         self._streams: dict[Stream, None] = {}
 
     @contextlib.asynccontextmanager
-    async def dial(self, node: str, group: TaskGroup) -> AsyncIterator[ClientCall]:
-        """Open a call from a node to the collector; nothing is sent before its first message."""
-        stream = Stream(self, node, group)
+    async def dial(
+        self, node: str, group: TaskGroup, to: str, method: Method = Method.REPORTS
+    ) -> AsyncIterator[ClientCall]:
+        """Open a call from a node to a collector; nothing is sent before its first message."""
+        stream = Stream(self, node, group, to, method)
         self._streams[stream] = None
         try:
             yield ClientCall(stream)
         finally:
             stream.close_client()
 
-    def serve(self, serve: Serve, group: TaskGroup) -> None:
+    def serve(self, name: str, serve: Mapping[Method, Serve], group: TaskGroup) -> None:
         """Let a collector take streams."""
-        self.server = (serve, group)
+        self.servers[name] = (serve, group)
 
-    def stop_serving(self, *, noticed: bool) -> None:
-        """The collector is gone.
+    def stop_serving(self, name: str, *, noticed: bool) -> None:
+        """A collector is gone.
 
         Args:
+            name: which.
             noticed: whether its host still tells its peers so; not after a power cut.
         """
-        self.server = None
-        for stream in list(self._streams):
+        self.servers.pop(name, None)
+        for stream in [each for each in self._streams if each.to == name]:
             stream.server_gone(noticed=noticed)
 
     def node_gone(self, node: str, *, noticed: bool) -> None:
@@ -142,6 +158,12 @@ class Network:
         for deliver in self.clogged.pop(node, []):
             self.loop.after(0, deliver)
 
+    def reset(self, name: str) -> None:
+        """End the connections of a node or relay: it dials anew."""
+        for stream in [each for each in self._streams if each.node == name]:
+            stream.end_client(grpc.StatusCode.UNAVAILABLE, "the connection was reset")
+            stream.client_gone()
+
     def heal(self) -> None:
         """Be perfect again, with new connections.
 
@@ -153,18 +175,20 @@ class Network:
         self.keeps_mail = 0.0
         for node in list(self.clogged):
             self.unclog(node)
-        for stream in list(self._streams):
-            stream.end_client(grpc.StatusCode.UNAVAILABLE, "the connection was reset")
-            stream.client_gone()
+        for name in {stream.node: None for stream in self._streams}:
+            self.reset(name)
 
     def deliver_mail(self) -> None:
-        """Send one remembered stream again, to whoever serves now."""
-        if not self.mail or self.server is None:
+        """Send one remembered stream again, to any collector that serves now."""
+        if not self.mail or not self.servers:
             return
         mail = self.mail.pop(self._random.below(len(self.mail)))
+        to = self._random.choose([*self.servers])
+        if to == mail.node:
+            return  # no relay gets its own
         self.count("late_stream")
-        self.trace("late_stream", mail.node, len(mail.messages))
-        stream = Stream(self, mail.node, None)
+        self.trace("late_stream", mail.node, to, len(mail.messages))
+        stream = Stream(self, mail.node, None, to, mail.method)
         stream.is_mail = True
         for message in mail.messages:
             stream.to_server.inbox.append((message, 0))
@@ -215,10 +239,14 @@ class Network:
 class Stream:
     """One bidirectional stream, seen from both sides."""
 
-    def __init__(self, network: Network, node: str, client: TaskGroup | None) -> None:
+    def __init__(
+        self, network: Network, node: str, client: TaskGroup | None, to: str, method: Method
+    ) -> None:
         """Be unconnected."""
         self.network = network
         self.node = node
+        self.to = to
+        self.method = method
         self.client = client
         self.to_server = _Pipe()
         self.to_client = _Pipe()
@@ -232,14 +260,14 @@ class Stream:
     def accept(self) -> None:
         """The first message has come: begin to serve."""
         self._accepted = True
-        server = self.network.server
+        server = self.network.servers.get(self.to)
         if server is None:
             self.end_client(grpc.StatusCode.UNAVAILABLE, "connection refused")
             return
         serve, group = server
         token = GROUP.set(group)
         try:
-            self._task = self.network.loop.create_task(self._serve(serve))
+            self._task = self.network.loop.create_task(self._serve(serve[self.method]))
         finally:
             GROUP.reset(token)
 
@@ -317,7 +345,7 @@ class Stream:
         self._remembered.append(message)
         network = self.network
         if network._random.chance(network.keeps_mail):
-            network.mail.append(Mail(self.node, list(self._remembered)))
+            network.mail.append(Mail(self.node, self.method, list(self._remembered)))
 
     async def _serve(self, serve: Serve) -> None:
         context = ServerContext(self)
@@ -397,8 +425,8 @@ class ClientCall:
                 return grpc.aio.EOF
             await pipe.wait()
         message, index = pipe.inbox.pop(0)
-        self._stream.network.answered_at[self._stream.node] = index
-        return parse_answer(message)
+        self._stream.network.answered[self._stream.node] = self._stream.to, index
+        return _PARSE[self._stream.method](message)
 
     async def code(self) -> grpc.StatusCode:
         """The status."""

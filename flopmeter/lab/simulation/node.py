@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.disk import Content, Disk
 from flopmeter.lab.simulation.hardware import FleetSensor, Hardware
-from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.oracle import Image, Oracle
 from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter.lab.simulation.topology import Topology
 from flopmeter.lab.simulation.truth import Round
 from flopmeter_agent.app import (
     CLOSED_NAME,
@@ -70,6 +70,7 @@ class Surroundings:
     pace: Pace
     trace: Callable[..., None]
     epoch_ns: int
+    topology: Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +299,7 @@ class Node:
             _Source(self, loop),
             jitter=self._random.share,
             longest_backoff_s=around.pace.longest_backoff_s,
-            dial=lambda: around.network.dial(self.name, group),
+            dial=lambda: around.network.dial(self.name, group, around.topology.home(self.name)),
         )
         return loop, link
 
@@ -361,8 +362,8 @@ class Node:
 
     def answered(self, answer: Answer) -> None:
         """Show the oracle what has come back."""
-        index = self._around.network.answered_at[self.name]
-        self._around.oracle.answered(self.name, answer, ROOT, index)
+        by, index = self._around.network.answered[self.name]
+        self._around.oracle.answered(self.name, answer, by, index)
 
 
 class _Source(LoopSource):

@@ -33,7 +33,7 @@ from flopmeter_core.registers import (
     Register,
     covered_ns,
 )
-from flopmeter_core.reports import Answer, Durability, Report
+from flopmeter_core.reports import Acknowledgement, Answer, Durability, Report
 
 KEPT_SNAPSHOTS = 64
 """States of one node that a restart may come back to; more are unsynced only on a broken disk."""
@@ -259,17 +259,24 @@ class Oracle:
             if ack.durability in (Durability.REFUSED, Durability.QUARANTINED):
                 self.violation(f"a true vector of {key.device} was not taken: {ack.reason}")
                 continue
-            ledger = ROOT if ack.durability is Durability.AT_ROOT else by
-            if key not in self.history.shared and (
-                self.ledgers.held_at(ledger, key, index) < ack.sequence
-            ):
+            if key not in self.history.shared and not self._is_true(ack, by, index):
                 self.violation(
                     f"{node} got sequence {ack.sequence} of a key of {key.device} "
-                    f"acknowledged before its commit to {ledger}"
+                    f"acknowledged by {by} before its commit"
                 )
             if ack.durability is Durability.AT_ROOT:
                 newest = max(ack.sequence, self._acknowledged.get(key, 0))
                 self._acknowledged[key] = newest
+
+    def _is_true(self, ack: Acknowledgement, by: str, index: int) -> bool:
+        """Whether what an answer says was committed when it was sent.
+
+        What a relay says of the root was true once: if the root went back since, the relay tells
+        its senders so as soon as it hears of it.
+        """
+        if ack.durability is Durability.AT_ROOT and by != ROOT:
+            return self.ledgers.was_held(ROOT, ack.key, ack.sequence, index)
+        return self.ledgers.held_at(by, ack.key, index) >= ack.sequence
 
     # --- the collectors ---------------------------------------------------------------------------
 

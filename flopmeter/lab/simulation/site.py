@@ -1,6 +1,7 @@
-"""The collector's process and its ledger: a real SQLite file, with faults at its commits.
+"""A collector's process and its ledger: a real SQLite file, with faults at its commits.
 
-Owns: when the collector starts, dies and starts again, its ledger's files and backups of them.
+Owns: when a collector, root or relay, starts, dies and starts again, its ledger's files and their
+backups.
 May touch: one folder of its own; the collector's app through its seams; the oracle is told.
 Called by the world and by faults. Everything from the service to the evaluation is production code.
 """
@@ -11,16 +12,17 @@ import asyncio
 import contextvars
 import enum
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flopmeter.lab.simulation.clock import GROUP, Killed, NodeClock, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.figures import FigureWatch
 from flopmeter.lab.simulation.ledgers import ROOT
-from flopmeter.lab.simulation.network import Network
+from flopmeter.lab.simulation.network import Method, Network
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter.lab.simulation.topology import Topology
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
@@ -41,22 +43,28 @@ class CommitFault(enum.Enum):
 
 
 class Site:
-    """The collector with its ledger."""
+    """A collector with its ledger."""
 
     def __init__(
         self,
         folder: Path,
+        name: str,
         loop: SimulatedLoop,
         network: Network,
         oracle: Oracle,
         randomness: Randomness,
         *,
+        topology: Topology,
         evaluate_s: float,
+        forward_s: float,
         restart_ns: int,
         epoch_ns: int,
         trace: Callable[..., None],
     ) -> None:
         """Prepare an empty ledger's folder."""
+        self.name = name
+        self._topology = topology
+        self._forward_s = forward_s
         self.clock = NodeClock(loop, epoch_ns=epoch_ns)
         self.fault: CommitFault | None = None
         self.app: CollectorApp | None = None
@@ -75,7 +83,7 @@ class Site:
         self._restored = False
         self._lives = 0
         self._files = folder / "0"
-        self._files.mkdir()
+        self._files.mkdir(parents=True)
         (folder / "thresholds").mkdir()
 
     @property
@@ -83,12 +91,24 @@ class Site:
         """Whether the collector's process is there."""
         return self.group is not None and not self.group.dead
 
+    @property
+    def relays(self) -> bool:
+        """Whether it forwards to another collector."""
+        return self.name != ROOT
+
+    @property
+    def settled(self) -> bool:
+        """Whether it serves, and the root has everything it has."""
+        if self.app is None or not self.relays:
+            return self.app is not None
+        return self.app.relay is not None and self.app.relay.forwarder.outbox.behind == 0
+
     def start(self) -> None:
         """Start the collector's process."""
         if self.alive:
             return
-        self.group = TaskGroup("collector", self._died)
-        self.trace("start", "collector")
+        self.group = TaskGroup(self.name, self._died)
+        self.trace("start", self.name)
         context = contextvars.copy_context()
         context.run(GROUP.set, self.group)
         context.run(self._begin)
@@ -102,7 +122,7 @@ class Site:
         if not self.alive:
             return
         assert self.group is not None
-        self.trace("power_cut" if power else "kill", "collector")
+        self.trace("power_cut" if power else "kill", self.name)
         self._end(noticed=not power)
         self.group.cancel()
 
@@ -116,11 +136,14 @@ class Site:
             return None
         return self.copy_now()
 
-    def restore(self, backup: Path) -> None:
-        """Kill the collector and put a backup in the place of its ledger."""
+    def restore(self, backup: Path | None) -> None:
+        """Kill the collector and put a backup, or an empty disk, in the place of its ledger."""
         self.kill()
         shutil.rmtree(self._files)
-        _copy(backup, self._files)
+        if backup is None:
+            self._files.mkdir()
+        else:
+            _copy(backup, self._files)
         self._restored = True
 
     def close(self) -> None:
@@ -137,14 +160,14 @@ class Site:
 
     def _died(self) -> None:
         assert self.group is not None
-        self.trace("killed", "collector")
+        self.trace("killed", self.name)
         self._end(noticed=True)
         self.group.cancel()
 
     def _end(self, *, noticed: bool) -> None:
         assert self.group is not None
         self.group.dead = True
-        self._network.stop_serving(noticed=noticed)
+        self._network.stop_serving(self.name, noticed=noticed)
         if self._ledger is not None:
             self._leave_files(self._ledger)
             self._ledger = None
@@ -176,8 +199,20 @@ class Site:
             http_listen="",
             thresholds_dir=self._folder / "thresholds",
             evaluate_period_s=self._evaluate_s,
+            **self._as_relay(),
         )
-        app = CollectorApp(config, self.clock, open_ledger=self._open, listen=self._listen)
+        group = self.group
+        assert group is not None
+        app = CollectorApp(
+            config,
+            self.clock,
+            open_ledger=self._open,
+            listen=self._listen,
+            dial_upstream=lambda: self._network.dial(
+                self.name, group, self._topology.upstream(self.name), Method.BATCHES
+            ),
+            jitter=self._random.share,
+        )
         try:
             await app.start()
             self.app = app
@@ -186,11 +221,21 @@ class Site:
                 await asyncio.wait({failed}, timeout=self._evaluate_s)
                 if self.figures is not None and app.published is not None:
                     self.figures.look(app.published)
-            self.trace("failed", "collector", str(failed.result()))
+            self.trace("failed", self.name, str(failed.result()))
         except FlopmeterError as error:
-            self.trace("no_start", "collector", str(error))
+            self.trace("no_start", self.name, str(error))
         except Killed:
-            self.trace("killed", "collector")
+            self.trace("killed", self.name)
+
+    def _as_relay(self) -> dict[str, Any]:
+        """The settings that make a collector a relay."""
+        if not self.relays:
+            return {}
+        return {
+            "upstream": "127.0.0.1:1",
+            "relay_name": self.name,
+            "forward_period_s": self._forward_s,
+        }
 
     def _open(self, url: str, *, simulated: bool) -> Ledger:
         inner = backends.collect(
@@ -198,7 +243,7 @@ class Site:
         )
         self._ledger = FaultyLedger(inner, self)
         held = list(inner.vectors())
-        self.oracle.opened(ROOT, held, restored=self._restored)
+        self.oracle.opened(self.name, held, restored=self._restored)
         if self.figures is not None:
             self.figures.opened(held)
         self._restored = False
@@ -242,18 +287,22 @@ class SimulatedServer:
     def __init__(self, network: Network, service: IngestService, group: TaskGroup) -> None:
         """Prepare; `start` serves."""
         self._network = network
-        self._serve: Callable[[Any, Any], Awaitable[None]] = service.stream_reports
+        self._name = group.name
+        self._serve = {
+            Method.REPORTS: service.stream_reports,
+            Method.BATCHES: service.stream_batches,
+        }
         self._group = group
 
     async def start(self) -> None:
         """Serve."""
         if not self._group.dead:
-            self._network.serve(self._serve, self._group)
+            self._network.serve(self._name, self._serve, self._group)
 
     async def stop(self) -> None:
         """Serve no longer."""
         if not self._group.dead:
-            self._network.stop_serving(noticed=True)
+            self._network.stop_serving(self._name, noticed=True)
 
 
 class FaultyLedger:
@@ -292,7 +341,7 @@ class FaultyLedger:
             self.torn = site.torn_copy(before)
             raise Killed
         position = self.inner.commit(batch)
-        site.oracle.ledgers.committed(ROOT, batch.vectors)
+        site.oracle.ledgers.committed(site.name, batch.vectors)
         if site.figures is not None:
             site.figures.committed(batch.vectors)
         site.trace("commit", len(batch.vectors), position.commit_number)

@@ -12,19 +12,21 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter.lab.simulation.clock import SimulatedLoop
 from flopmeter.lab.simulation.clones import Forks, judge
-from flopmeter.lab.simulation.faults import TABLE, Faults
+from flopmeter.lab.simulation.faults import Faults
 from flopmeter.lab.simulation.figures import FigureWatch
+from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.node import DiskImage, Node, Pace, Surroundings
 from flopmeter.lab.simulation.oracle import Oracle
+from flopmeter.lab.simulation.plan import COUNTING, SAMPLING, Plan, replay_command
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.report import Outcome, Trace, named
 from flopmeter.lab.simulation.site import Site
+from flopmeter.lab.simulation.topology import Topology
 from flopmeter.lab.simulation.truth import total
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.allocations import NONE, for_run
@@ -51,88 +53,10 @@ RESTART_SAMPLES = 6
 """A service manager starts a process again after 1/6 of the sampling period: 5 s, or 10 minutes
 where everything goes by the hour (systemd grows its delay in a crash loop)."""
 
-LONG_HOURS = 48
-"""Longer simulations sample once an hour unless told otherwise."""
-
 RUNS = ("alpha", "beta", "gamma")
-
-MIXED, COUNTING, SAMPLING = SENSORS = ("mixed", "counting", "sampling")
-"""Sensors read cumulative counters, or sample activity, or some nodes do this and some that."""
 
 SAMPLING_SHARE = 0.25
 """Part of a mixed fleet's nodes that sample."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to simulate.
-
-    Attributes:
-        seed: decides everything.
-        nodes, devices: nodes, and devices in each.
-        hours: length in hours, without the drain.
-        sample_s, report_s, evaluate_s: the periods of agents and collector.
-        faults: names of the faults that may strike.
-        sensors: what the nodes' sensors do, one of `SENSORS`.
-    """
-
-    seed: int
-    nodes: int = 8
-    devices: int = 8
-    hours: float = 1.0
-    sample_s: float = 30.0
-    report_s: float = 60.0
-    evaluate_s: float = 60.0
-    faults: tuple[str, ...] = ()
-    sensors: str = MIXED
-
-
-def plan_for(
-    seed: int,
-    *,
-    nodes: int = 8,
-    devices: int = 8,
-    hours: float = 1.0,
-    sample_s: float | None = None,
-    faults: tuple[str, ...] = (),
-    sensors: str = MIXED,
-) -> Plan:
-    """A plan whose periods fit its length: 30 s for hours, an hour for weeks.
-
-    Args:
-        seed: decides everything.
-        nodes: how many nodes.
-        devices: devices in each.
-        hours: length in hours.
-        sample_s: the sampling period; None chooses it.
-        faults: names of the faults that may strike.
-        sensors: what sensors do, one of `SENSORS`.
-    """
-    if sample_s is None:
-        sample_s = 30.0 if hours <= LONG_HOURS else 3_600.0
-    report_s = max(60.0, sample_s)
-    return Plan(
-        seed,
-        nodes=nodes,
-        devices=devices,
-        hours=hours,
-        sample_s=sample_s,
-        report_s=report_s,
-        evaluate_s=report_s,
-        faults=faults,
-        sensors=sensors,
-    )
-
-
-def replay_command(plan: Plan) -> str:
-    """The command that repeats a simulation byte for byte."""
-    known = tuple(TABLE)
-    faults = "all" if plan.faults == known else ",".join(plan.faults) or "none"
-    return (
-        f"flopmeter simulate --nodes {plan.nodes} --devices {plan.devices} --hours {plan.hours:g} "
-        f"--sample {plan.sample_s:g} --seed {plan.seed} --faults {faults}"
-        + (f" --sensors {plan.sensors}" if plan.sensors != MIXED else "")
-    )
 
 
 class World:
@@ -152,17 +76,12 @@ class World:
         self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=sample_ns)
         self.network = Network(self.loop, self.random.stream("network"), self.count, self.trace)
         self.network.commit_index = lambda: self.oracle.ledgers.index
-        self.site = Site(
-            folder,
-            self.loop,
-            self.network,
-            self.oracle,
-            self.random.stream("site"),
-            evaluate_s=plan.evaluate_s,
-            restart_ns=sample_ns // RESTART_SAMPLES,
-            epoch_ns=EPOCH_NS,
-            trace=self.trace,
-        )
+        self.topology = Topology(plan.collectors, self.random.stream("topology"))
+        self.sites = {
+            name: self._site(folder / name, name, sample_ns)
+            for name in (ROOT, *self.topology.relays)
+        }
+        self.site = self.sites[ROOT]
         self.figures = FigureWatch(
             lambda: self.loop.now_ns, self._tensor_cycles, self.oracle.violation
         )
@@ -180,12 +99,29 @@ class World:
             ),
             trace=self.trace,
             epoch_ns=EPOCH_NS,
+            topology=self.topology,
         )
         self.nodes: dict[str, Node] = {}
         sensors = self.random.stream("sensors")
         for number in range(plan.nodes):
             sampled = plan.sensors == SAMPLING or sensors.chance(SAMPLING_SHARE)
             self.add_node(f"n{number}", plan.devices, sampled=sampled and plan.sensors != COUNTING)
+
+    def _site(self, folder: Path, name: str, sample_ns: int) -> Site:
+        return Site(
+            folder,
+            name,
+            self.loop,
+            self.network,
+            self.oracle,
+            self.random.stream("site" if name == ROOT else name),
+            topology=self.topology,
+            evaluate_s=self.plan.evaluate_s,
+            forward_s=self.plan.report_s,
+            restart_ns=sample_ns // RESTART_SAMPLES,
+            epoch_ns=EPOCH_NS,
+            trace=self.trace,
+        )
 
     def count(self, kind: str) -> None:
         """Count a fault that struck."""
@@ -216,6 +152,8 @@ class World:
         twin = self.add_node(
             f"{of.name}-twin", self.plan.devices, sampled=of.hardware.sampled, says=of.name
         )
+        # A relay tells no agent what stands at the root beside its own: clones share a collector.
+        self.topology.settle_beside(twin.name, of.name)
         twin.hardware.use(of.hardware.allocation)
         twin.disk.files = image.files
         self.oracle.cloned(twin.name, image.states)
@@ -226,7 +164,8 @@ class World:
 
     def run(self) -> tuple[dict[Key, tuple[StoredVector, ...]], bool]:
         """Live through both phases; returns the ledger's content and whether it converged."""
-        self.site.start()
+        for site in self.sites.values():
+            site.start()
         for node in self.nodes.values():
             self.loop.after(self.random.below(self.around.pace.sample_ns), node.start)
         self._schedule_users()
@@ -237,7 +176,8 @@ class World:
         self._go(self.end_ns)
         for node in self.nodes.values():
             node.stopping = True
-        drain_ns = max(SHORTEST_DRAIN_NS, round(DRAIN_REPORTS * self.plan.report_s * NS_PER_S))
+        reports = DRAIN_REPORTS * (1 + self.topology.depth)
+        drain_ns = max(SHORTEST_DRAIN_NS, round(reports * self.plan.report_s * NS_PER_S))
         self._go(self.end_ns + drain_ns, self._settled)
         converged = self._settled()
         if converged:
@@ -245,12 +185,13 @@ class World:
         ledger: dict[Key, tuple[StoredVector, ...]] = {}
         for stored in self.site.vectors():
             ledger[stored.key] = (*ledger.get(stored.key, ()), stored)
-        self.site.stopping = True
+        for site in self.sites.values():
+            site.stopping = True
         return ledger, converged
 
     def _let_everything_late_arrive(self) -> None:
         """Deliver each stream that is still under way: weeks late, and long since counted."""
-        while self.network.mail and self.site.alive and not self.oracle.violations:
+        while self.network.mail and self.network.servers and not self.oracle.violations:
             self.network.deliver_mail()
             self._go(self.loop.now_ns + LATE_STREAM_NS)
 
@@ -272,11 +213,12 @@ class World:
 
     def close(self) -> None:
         """End every process, so that nothing of this world is left in the next one."""
-        self.site.stopping = True
         for node in self.nodes.values():
             node.stopping = True
             node.close()
-        self.site.close()
+        for site in self.sites.values():
+            site.stopping = True
+            site.close()
         self.loop.run_until(self.loop.now_ns)
         self.loop.close()
 
@@ -294,7 +236,12 @@ class World:
         self.loop.run_until(until_ns, lambda: bool(self.oracle.violations) or done())
 
     def _settled(self) -> bool:
-        return self.site.app is not None and all(node.settled for node in self.nodes.values())
+        return not self.unsettled()
+
+    def unsettled(self) -> list[str]:
+        """Who still waits for somebody else, or does not run."""
+        sites = [name for name, site in self.sites.items() if not site.settled]
+        return sites + [name for name, node in self.nodes.items() if not node.settled]
 
     def _schedule_users(self) -> None:
         """Let runs come and go on each node."""
@@ -340,8 +287,7 @@ def _outcome(
 ) -> Outcome:
     oracle = world.oracle
     if not converged and not oracle.violations:
-        unsettled = [name for name, node in world.nodes.items() if not node.settled]
-        oracle.violation(f"the fleet did not converge: {', '.join(unsettled) or 'no collector'}")
+        oracle.violation(f"the fleet did not converge: {', '.join(world.unsettled())}")
     missing, beyond, forks = 0, 0, Forks()
     if not oracle.violations:
         missing, beyond = oracle.settle(ledger)
