@@ -116,6 +116,10 @@ $(BUILD)/mutants/.venv-done: requirements/runtime.txt requirements/dev.txt requi
 	  -r requirements/runtime.txt -r requirements/dev.txt -r requirements/mutants.txt
 	@touch $@
 
+.PHONY: backtest
+backtest: venv ## Score the forecast on 200 simulated runs whose future is known (docs/forecast.md)
+	@$(BIN)/python -m flopmeter.lab.backtest
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard
