@@ -33,6 +33,10 @@ SPEED_UP_PER_ROOT = 0.11
 SLOW_DOWN_PER_ROOT = 0.07
 """How far the mean pace of the time to come may lie off the likely one, as a share, when history
 and horizon are equally long; it grows with the square root of horizon over history."""
+LARGEST_ROOT = 4.0
+LARGEST_DEVIATION = 0.8
+"""Beyond these the width would grow faster than the time it is a share of, and a higher line would
+be crossed sooner: sixteen times the history ahead, and days that differ more than late data do."""
 RAMP_CARRIES_ON = 0.3
 """The share of a recent growth that may come once more."""
 STOP_TO_COME_H = 36
@@ -103,8 +107,9 @@ def at_pace(pace: Pace, *, best_flop: int, value_flop: int, now_ns: int) -> Cros
     if likely_h * NS_PER_HOUR > LONGEST_FORECAST_NS:
         return Crossing(None, None, None, Basis.PACE)
     days = max(likely_h / 24, 0.5)
-    noise = TAIL_DEVIATIONS * pace.day_deviation * math.sqrt(24 / pace.history_h + 1 / days)
-    root = math.sqrt(likely_h / pace.history_h)
+    deviation = min(pace.day_deviation, LARGEST_DEVIATION)
+    noise = TAIL_DEVIATIONS * deviation * math.sqrt(24 / pace.history_h + 1 / days)
+    root = min(LARGEST_ROOT, math.sqrt(likely_h / pace.history_h))
     growth = RAMP_CARRIES_ON * pace.growth
     earlier = math.exp(-(SPEED_UP_PER_ROOT * root + growth + noise))
     later = math.exp(SLOW_DOWN_PER_ROOT * root + noise)

@@ -59,6 +59,7 @@ def test_a_higher_line_is_never_crossed_sooner(pace: Pace, value: int, more: int
         assert far.likely_ns is None
         return
     assert near.likely_ns <= far.likely_ns
+    assert (near.earliest_ns or 0) <= (far.earliest_ns or 0)
     assert far.latest_ns is None or (near.latest_ns or 0) <= far.latest_ns
 
 
