@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from flopmeter_collector.held import held_at
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold, stand
@@ -50,7 +51,11 @@ def previous_states(transitions: Iterable[Transition]) -> dict[tuple[str, str], 
 
 
 def evaluate(
-    snapshot: TotalsSnapshot, thresholds: Iterable[Threshold], previous: Previous
+    snapshot: TotalsSnapshot,
+    thresholds: Iterable[Threshold],
+    previous: Previous,
+    *,
+    law_as_of_ns: int | None = None,
 ) -> Evaluation:
     """Compute all standings, and a new row for each state that differs from the recorded one.
 
@@ -61,8 +66,9 @@ def evaluate(
         snapshot: the totals.
         thresholds: the catalogue.
         previous: the states last recorded, from `previous_states`.
+        law_as_of_ns: Unix time in ns whose law applies; that of the snapshot when None.
     """
-    rows = tuple(thresholds)
+    rows = held_at(thresholds, snapshot.as_of_ns if law_as_of_ns is None else law_as_of_ns)
     standings: dict[str, tuple[Standing, ...]] = {}
     transitions: list[Transition] = []
     for model in snapshot.models:

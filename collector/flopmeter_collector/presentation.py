@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import STRADDLE, ModelTotals, RunTotals, TotalsSnapshot
@@ -33,14 +34,21 @@ Json = dict[str, object]
 BOUNDS = ("floor", "lower", "best", "upper", "ceiling")
 
 
-def totals_document(snapshot: TotalsSnapshot, thresholds: Iterable[Threshold]) -> Json:
+def totals_document(
+    snapshot: TotalsSnapshot,
+    thresholds: Iterable[Threshold],
+    *,
+    law_as_of_ns: int | None = None,
+) -> Json:
     """All totals of a snapshot.
 
     Args:
         snapshot: the totals.
-        thresholds: the catalogue; demonstration lines are held against simulated figures only.
+        thresholds: the catalogue; of it the rows of the day, the demonstration's only against
+            simulated figures.
+        law_as_of_ns: Unix time in ns whose law applies; that of the snapshot when None.
     """
-    rows = tuple(thresholds)
+    rows = held_at(thresholds, snapshot.as_of_ns if law_as_of_ns is None else law_as_of_ns)
     position = snapshot.position
     return {
         "schema": SCHEMA,
@@ -97,30 +105,6 @@ def nodes_document(nodes: Mapping[str, NodeStatus]) -> Json:
                 },
             }
             for node, status in sorted(nodes.items())
-        ],
-    }
-
-
-def thresholds_document(thresholds: Iterable[Threshold]) -> Json:
-    """The catalogue as it is applied."""
-    return {
-        "schema": SCHEMA,
-        "thresholds": [
-            {
-                "id": row.id,
-                "jurisdiction": row.jurisdiction,
-                "instrument": row.instrument,
-                "kind": row.kind,
-                "quantity": row.quantity,
-                "operator": row.operator.value,
-                "value_flop": row.value_flop,
-                "value_flop_str": str(row.value_flop),
-                "counts": row.counts,
-                "verification": row.verification,
-                "source": row.source,
-                "checked_on": row.checked_on.isoformat(),
-            }
-            for row in thresholds
         ],
     }
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flopmeter_core.catalogue import Threshold, parse_catalogue
+from flopmeter_core.catalogue import Threshold
 from flopmeter_core.data import builtin_thresholds
 from flopmeter_core.errors import UsageError
+from flopmeter_core.threshold_files import parse_catalogue
 
 THRESHOLDS_FOLDER = Path("/etc/flopmeter/thresholds.d")
 """Where a site keeps rows of its own; a host without the folder has none."""

@@ -1,7 +1,7 @@
 """The threshold catalogue: legal limits as data, and how a figure stands to one.
 
-Owns: the threshold row, its parsing, and the state of an interval against it.
-May touch: nothing; the rows' text is handed in (`flopmeter_core.data` holds the built-in ones).
+Owns: the threshold row, what it says on a date, and the state of an interval against it.
+May touch: nothing; rows are read by `threshold_files`.
 Called by the collector's evaluation, by totals and by the command line; docs/thresholds.md.
 The tool compares figures; whether a law is met is a determination a named person records.
 """
@@ -10,13 +10,92 @@ from __future__ import annotations
 
 import datetime
 import enum
-import re
-import tomllib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import invariant
 from flopmeter_core.interval import Figures
+from flopmeter_core.legal_status import Dates, Event, Status, dates_of, status_on
+from flopmeter_core.verification import Verification
+
+
+class Kind(enum.StrEnum):
+    """What sort of text a number stands in."""
+
+    STATUTE = "statute"
+    DELEGATED_ACT = "delegated_act"
+    GUIDANCE = "guidance"
+    ORDER = "order"
+    PROPOSED_RULE = "proposed_rule"
+    BILL = "bill"
+    DEMONSTRATION = "demonstration"
+
+    @property
+    def binding(self) -> bool:
+        """Whether such a text binds anybody once it applies."""
+        return self in (Kind.STATUTE, Kind.DELEGATED_ACT, Kind.ORDER)
+
+
+class Unit(enum.StrEnum):
+    """What a number counts."""
+
+    FLOP = "FLOP"
+    FLOP_PER_S = "FLOP/s"
+    USD = "USD"
+    RATIO = "ratio"
+
+
+class Subject(enum.StrEnum):
+    """Whose number is held against a threshold."""
+
+    MODEL = "model"
+    MODIFICATION = "modification"
+    COST = "cost"
+    DEVELOPER = "developer"
+    CLUSTER = "cluster"
+
+
+class Role(enum.StrEnum):
+    """How a condition stands beside the number."""
+
+    REQUIRED = "required"
+    ALTERNATIVE = "alternative"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What else a law asks for, which no meter can see.
+
+    Attributes:
+        id: its name within the row, by which somebody can declare that it is met.
+        role: `required` has to hold as well; `alternative` would do without the number.
+        text: what it asks.
+    """
+
+    id: str
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A duty to tell somebody within a period.
+
+    Attributes:
+        weeks: length of the period.
+        begins: the event it runs from.
+        calendar: id of the calendar by whose rule it is counted.
+        to: whom to tell.
+        citation: where it is written.
+    """
+
+    weeks: int
+    begins: str
+    calendar: str
+    to: str
+    citation: str
 
 
 class Operator(enum.StrEnum):
@@ -41,24 +120,108 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One row of the catalogue; `value_flop` is exact."""
+    """One row of the catalogue.
+
+    Attributes:
+        value_text: the number as the law writes it, such as ``10^25/3``.
+        exact: the same number, exactly, in `unit`.
+        subject: whose number is held against it.
+        planned_counts: whether compute that is only intended counts as well.
+        counts: what the law counts, in a sentence; the rules are the profile's.
+        counting_profile: id of the counting profile.
+        events: what happened to it, in order.
+        verification: the weakest of number, operator and dates.
+        number_verification: the weaker of number and operator alone.
+    """
 
     id: str
     jurisdiction: str
+    time_zone: str
     instrument: str
-    kind: str
+    kind: Kind
     quantity: str
     operator: Operator
-    value_flop: int
+    value_text: str
+    exact: Fraction
+    unit: Unit
+    subject: Subject
     counts: str
-    verification: str
+    counting_profile: str
+    verification: Verification
+    number_verification: Verification
     source: str
     checked_on: datetime.date
+    events: tuple[Event, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    supersedes: tuple[str, ...] = ()
+    notice: Notice | None = None
+    planned_counts: bool = False
+    note: str = ""
 
     @property
     def demonstration(self) -> bool:
         """Whether no law stands behind this row; it is tested on simulated models only."""
-        return self.kind == "demonstration"
+        return self.kind is Kind.DEMONSTRATION
+
+    @property
+    def value_flop_or_none(self) -> int | None:
+        """The whole number of FLOP that decides as the exact one does; None for other units.
+
+        FLOP are whole, so being above 10^25/3 and above the whole number below it is the same.
+        """
+        if self.unit is not Unit.FLOP:
+            return None
+        whole = math.floor if self.operator is Operator.ABOVE else math.ceil
+        return whole(self.exact)
+
+    @property
+    def value_flop(self) -> int:
+        """`value_flop_or_none` of a row in FLOP; asking any other is a programmer's error."""
+        whole = self.value_flop_or_none
+        invariant(whole is not None, f"threshold {self.id} counts {self.unit}, not FLOP")
+        return whole or 0
+
+    @property
+    def may_alert(self) -> bool:
+        """Whether its crossing may raise an alert; an unverified row is a note and no more."""
+        return self.verification is not Verification.UNVERIFIED
+
+    @property
+    def required_conditions(self) -> tuple[Condition, ...]:
+        """What has to hold beside the number, so that compute alone never meets the row."""
+        return tuple(c for c in self.conditions if c.role is Role.REQUIRED)
+
+    @property
+    def dates(self) -> Dates:
+        """The days of the row that people ask for."""
+        return dates_of(self.events)
+
+    def status_on(self, date: datetime.date) -> Status | None:
+        """How it stands on a day of its jurisdiction; None before its first event."""
+        return status_on(self.events, date)
+
+    def projected(self, date: datetime.date) -> bool:
+        """Whether what it says of a day is a forecast: nobody checked it since."""
+        return date > self.checked_on
+
+    def held_on(self, date: datetime.date) -> bool:
+        """Whether a model's compute is held against it on a day.
+
+        A number in FLOP for a model's own compute, that applies, or was adopted and will, or is
+        guidance; and the demonstration's line always.
+        """
+        if self.demonstration:
+            return True
+        return (
+            self.unit is Unit.FLOP
+            and self.subject is Subject.MODEL
+            and self.status_on(date) in (Status.IN_FORCE, Status.ADOPTED, Status.GUIDANCE)
+        )
+
+
+def held_on(thresholds: Iterable[Threshold], date: datetime.date) -> tuple[Threshold, ...]:
+    """The rows a model's compute is held against on a day, in the catalogue's order."""
+    return tuple(row for row in thresholds if row.held_on(date))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,111 +267,3 @@ def stand(figures: Figures, threshold: Threshold) -> Standing:
         ratio_best=total.best / value,
         ratio_upper=total.upper / value,
     )
-
-
-def parse_threshold(text: str, *, name: str) -> Threshold:
-    """Read one threshold row.
-
-    Args:
-        text: the TOML text of the row.
-        name: what to call the row in an error (its file).
-
-    Raises:
-        DataError: not TOML, a missing or unknown field, a value that is no exact integer.
-    """
-    try:
-        row = tomllib.loads(text)
-        unknown = row.keys() - _FIELDS
-        if unknown:
-            raise DataError(
-                f"threshold {name} has unknown fields: {', '.join(sorted(unknown))}; remove them"
-            )
-        if row["unit"] != "FLOP":
-            raise DataError(f"threshold {name}: unit must be FLOP, not {row['unit']!r}")
-        if not isinstance(row["checked_on"], datetime.date):
-            raise DataError(f"threshold {name}: checked_on must be a date such as 2026-11-21")
-        return Threshold(
-            id=_text(row, "id", name),
-            jurisdiction=_text(row, "jurisdiction", name),
-            instrument=_text(row, "instrument", name),
-            kind=_text(row, "kind", name),
-            quantity=_text(row, "quantity", name),
-            operator=Operator(row["operator"]),
-            value_flop=_value_flop(row, name),
-            counts=_text(row, "counts", name),
-            verification=_text(row, "verification", name),
-            source=_text(row, "source", name),
-            checked_on=row["checked_on"],
-        )
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"threshold {name} is not valid TOML: {error}") from error
-    except KeyError as error:
-        raise DataError(f"threshold {name} lacks the field {error}; every row needs it") from error
-    except ValueError as error:
-        raise DataError(f"threshold {name}: {error}") from error
-
-
-_FIELDS = {
-    "id",
-    "jurisdiction",
-    "instrument",
-    "kind",
-    "quantity",
-    "operator",
-    "value",
-    "unit",
-    "counts",
-    "verification",
-    "source",
-    "checked_on",
-}
-
-
-def parse_catalogue(files: Mapping[str, str]) -> tuple[Threshold, ...]:
-    """Read all rows; two rows may not share an id.
-
-    Raises:
-        DataError: as `parse_threshold`, or a doubled id.
-    """
-    rows: dict[str, Threshold] = {}
-    for name, text in files.items():
-        threshold = parse_threshold(text, name=name)
-        if threshold.id in rows:
-            raise DataError(f"two threshold files have the id {threshold.id}; rename one")
-        rows[threshold.id] = threshold
-    return tuple(sorted(rows.values(), key=lambda row: (row.value_flop, row.id)))
-
-
-# A negative exponent would make a fraction, a long one a number that fills the memory.
-_EXACT_FLOP = re.compile(r"(?:(\d{1,40})\*)?(\d{1,40})(?:\^(\d{1,2}))?", re.ASCII)
-
-
-def parse_flop(text: str) -> int:
-    """Read an exact number of FLOP: ``10^25``, ``3*10^23`` or plain digits.
-
-    Raises:
-        DataError: anything else; floating point would not be exact.
-    """
-    match = _EXACT_FLOP.fullmatch(text.replace(" ", ""))
-    if match is None:
-        raise DataError(f"{text!r} is not an exact number of FLOP; write 10^25 or plain digits")
-    factor, base, exponent = (int(group) if group else 1 for group in match.groups())
-    value: int = factor * base**exponent
-    if value <= 0:
-        raise DataError(f"a threshold must be above 0, not {text!r}")
-    return value
-
-
-def _value_flop(row: Mapping[str, object], name: str) -> int:
-    text = _text(row, "value", name)
-    try:
-        return parse_flop(text)
-    except DataError as error:
-        raise DataError(f"threshold {name}: {error}") from error
-
-
-def _text(row: Mapping[str, object], field: str, name: str) -> str:
-    content = row[field]
-    if not isinstance(content, str) or not content.strip():
-        raise DataError(f"threshold {name}: {field} must be a text that is not empty")
-    return content

@@ -7,10 +7,8 @@ Called by the collector's evaluation, reports and the command line; docs/countin
 
 from __future__ import annotations
 
-import datetime
 import enum
 import functools
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -25,6 +23,17 @@ from flopmeter_core.activities import (
 from flopmeter_core.counting import Entry, Profile, Verdict
 from flopmeter_core.data import builtin_profile_texts
 from flopmeter_core.errors import DataError
+from flopmeter_core.toml_fields import (
+    count_of,
+    date_of,
+    member,
+    only,
+    required,
+    table,
+    tables_of,
+    text_of,
+    word_of,
+)
 from flopmeter_core.verification import Verification, weakest
 
 DEFAULT_PROFILE = "everything"
@@ -71,56 +80,46 @@ def parse_profile(text: str, *, name: str) -> Profile:
             that no rule fits; a rule that can never decide.
     """
     where = f"profile {name}"
-    try:
-        fields = tomllib.loads(text)
-        _only(fields, _FIELDS, where)
-        entries = _entries(fields["entry"], where)
-        rules = [*_entry_tables(fields, where).values()]
-        inherited = {
-            edge: _entry(fields["inherited"][edge.value], f"{where}: inherited.{edge}", _RULE)
-            for edge in Edge
-        }
-        _only(fields["inherited"], set(Edge), f"{where}: inherited")
-        recomputation, unattributed, external = rules
-        return Profile(
-            id=_text(fields, "id", where),
-            title=_text(fields, "title", where),
-            jurisdiction=_text(fields, "jurisdiction", where),
-            quantity=_text(fields, "quantity", where),
-            entries=entries,
-            recomputation=recomputation,
-            unattributed=unattributed,
-            external=external,
-            inherited=inherited,
-            version=_version(fields, where),
-            source=_text(fields, "source", where),
-            checked_on=_date(fields, "checked_on", where),
-            verification=weakest(
-                entry.verification for entry in [*entries.values(), *rules, *inherited.values()]
-            ),
+    fields = only(table(text, where=where), _FIELDS, where=where)
+    entries = _entries(tables_of(fields, "entry", where=where), where)
+    rules = {
+        name: _entry(required(fields, name, where=where), f"{where}: {name}") for name in _RULES
+    }
+    edges = only(required(fields, "inherited", where=where), set(Edge), where=f"{where}: inherited")
+    inherited = {
+        edge: _entry(
+            required(edges, edge, where=f"{where}: inherited"), f"{where}: inherited.{edge}"
         )
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{where} is not valid TOML: {error}") from error
-    except KeyError as error:
-        raise DataError(f"{where} lacks the field {error}; every profile needs it") from error
-    except (AttributeError, TypeError) as error:
-        raise DataError(f"{where} has a table where a text belongs, or the reverse") from error
+        for edge in Edge
+    }
+    everything = [*entries.values(), *rules.values(), *inherited.values()]
+    return Profile(
+        id=text_of(fields, "id", where=where),
+        title=text_of(fields, "title", where=where),
+        jurisdiction=text_of(fields, "jurisdiction", where=where),
+        quantity=text_of(fields, "quantity", where=where),
+        entries=entries,
+        recomputation=rules["recomputation"],
+        unattributed=rules["unattributed"],
+        external=rules["external"],
+        inherited=inherited,
+        version=count_of(fields, "version", where=where),
+        source=text_of(fields, "source", where=where),
+        checked_on=date_of(fields, "checked_on", where=where),
+        verification=weakest(entry.verification for entry in everything),
+    )
 
 
-_TABLES = ("recomputation", "unattributed", "external")
+_RULES = ("recomputation", "unattributed", "external")
 _RULE = frozenset({"verdict", "citation", "verification", "note"})
 _SELECTORS = frozenset({"activities", "dispositions", "visibilities"})
 _FIELDS = frozenset(
     {"id", "title", "jurisdiction", "quantity", "version", "source", "checked_on"}
-    | {"entry", "inherited", *_TABLES}
+    | {"entry", "inherited", *_RULES}
 )
 
 
-def _entry_tables(fields: Mapping[str, Any], where: str) -> Mapping[str, Entry]:
-    return {table: _entry(fields[table], f"{where}: {table}", _RULE) for table in _TABLES}
-
-
-def _entries(rules: Iterable[Mapping[str, Any]], where: str) -> Mapping[WorkLabel, Entry]:
+def _entries(rules: Iterable[Any], where: str) -> Mapping[WorkLabel, Entry]:
     """The verdict on every label; the first rule that fits it."""
     entries: dict[WorkLabel, Entry] = {}
     for position, rule in enumerate(rules, start=1):
@@ -142,19 +141,14 @@ def _entries(rules: Iterable[Mapping[str, Any]], where: str) -> Mapping[WorkLabe
     return entries
 
 
-def _entry(rule: Mapping[str, Any], where: str, known: Iterable[str]) -> Entry:
-    _only(rule, known, where)
-    try:
-        return Entry(
-            verdict=_member(Verdict, _text(rule, "verdict", where), "verdict", where),
-            citation=_text(rule, "citation", where),
-            verification=_member(
-                Verification, _text(rule, "verification", where), "verification", where
-            ),
-            note=_text(rule, "note", where) if "note" in rule else "",
-        )
-    except KeyError as error:
-        raise DataError(f"{where} lacks the field {error}; every rule needs it") from error
+def _entry(rule: object, where: str, known: Iterable[str] = _RULE) -> Entry:
+    fields = only(rule, known, where=where)
+    return Entry(
+        verdict=word_of(Verdict, fields, "verdict", where=where),
+        citation=text_of(fields, "citation", where=where),
+        verification=word_of(Verification, fields, "verification", where=where),
+        note=text_of(fields, "note", where=where) if "note" in fields else "",
+    )
 
 
 _Word = TypeVar("_Word", bound=enum.StrEnum)
@@ -169,39 +163,4 @@ def _members(
     words = rule[field]
     if not isinstance(words, list) or not words:
         raise DataError(f"{where}: {field} must be a list of words, or be left out for all")
-    return tuple(_member(kind, word, field, where) for word in words)
-
-
-def _member(kind: type[_Word], word: object, field: str, where: str) -> _Word:
-    try:
-        return kind(str(word))
-    except ValueError as error:
-        raise DataError(
-            f"{where}: {field} has the unknown word {word!r}; use one of {', '.join(kind)}"
-        ) from error
-
-
-def _only(fields: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    if unknown := sorted(set(fields) - set(known)):
-        raise DataError(f"{where} has the unknown field {', '.join(unknown)}; remove it")
-
-
-def _text(fields: Mapping[str, Any], field: str, where: str) -> str:
-    content = fields[field]
-    if not isinstance(content, str) or not content.strip():
-        raise DataError(f"{where}: {field} must be a text that is not empty")
-    return content
-
-
-def _version(fields: Mapping[str, Any], where: str) -> int:
-    version = fields["version"]
-    if type(version) is not int or version < 1:
-        raise DataError(f"{where}: version must be a whole number from 1, not {version!r}")
-    return version
-
-
-def _date(fields: Mapping[str, Any], field: str, where: str) -> datetime.date:
-    content = fields[field]
-    if type(content) is not datetime.date:
-        raise DataError(f"{where}: {field} must be a date such as 2026-11-21, not {content!r}")
-    return content
+    return tuple(member(kind, word, field, where=where) for word in words)

@@ -164,8 +164,11 @@ def rebuild_ledger(ledger: str, folder: Path, as_json: bool) -> int:
     """
     from flopmeter.lab.ledger_check import rebuild
     from flopmeter_collector.site import thresholds_in_force
+    from flopmeter_proto.daemon.clock import SystemClock
 
-    findings, document = rebuild(ledger, thresholds_in_force(folder))
+    findings, document = rebuild(
+        ledger, thresholds_in_force(folder), law_as_of_ns=SystemClock().wall_ns()
+    )
     if as_json:
         print_json({"schema": 1, "same": not findings, "findings": findings, "totals": document})
     else:

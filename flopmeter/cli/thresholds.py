@@ -1,20 +1,29 @@
-"""`flopmeter thresholds`: the catalogue in force, built-in rows and the site's own.
+"""`flopmeter thresholds`: the catalogue of laws, as it stands on a day.
 
-Owns: the command's arguments and its table.
-May touch: the threshold rows of the package and of a folder (reading); standard output.
-Called by the command line; the rows are parsed by core.catalogue.
+Owns: the commands' arguments and their tables.
+May touch: the rows of the package and of a folder (reading); the clock; standard output.
+Called by the command line; rows are read by collector.site, told by collector.catalogue_view.
 """
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
-from flopmeter_collector.presentation import thresholds_document
+from flopmeter_collector.catalogue_view import (
+    DayOf,
+    full_document,
+    list_document,
+    thresholds_document,
+)
+from flopmeter_collector.held import local_date
 from flopmeter_collector.site import THRESHOLDS_FOLDER, thresholds_in_force
-from flopmeter_core.catalogue import Threshold
+from flopmeter_core.catalogue import Threshold, Unit
+from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.clock import SystemClock
 
 folder_option = click.option(
     "--thresholds-dir",
@@ -25,32 +34,139 @@ folder_option = click.option(
     help="The site's own threshold rows.",
 )
 
+as_of_option = click.option(
+    "--as-of",
+    "as_of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day to look at.  [default: today, where each law is in force]",
+)
 
-@click.command("thresholds")
+
+@click.group("thresholds", invoke_without_command=True)
 @folder_option
 @json_option
-def command(folder: Path, as_json: bool) -> None:
-    """List the compute thresholds and their sources."""
-    rows = thresholds_in_force(folder)
+@click.pass_context
+def command(context: click.Context, folder: Path, as_json: bool) -> None:
+    """List the compute thresholds and their sources.
+
+    Without a command: the rows that models are held against today; with --json every row.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    rows, day = thresholds_in_force(folder), day_of(None)
     if as_json:
-        print_json(thresholds_document(rows))
+        print_json(thresholds_document(rows, day))
+        return
+    held = [row for row in rows if row.held_on(day(row))]
+    _print_table(held, day)
+    click.echo(f"{len(rows) - len(held)} other rows: flopmeter thresholds list")
+
+
+@command.command("list")
+@as_of_option
+@folder_option
+@json_option
+def list_rows(as_of: datetime.datetime | None, folder: Path, as_json: bool) -> None:
+    """List the laws as they stood, or will stand, on a day.
+
+    A row whose first event lies after that day is not there.
+    """
+    rows, day = thresholds_in_force(folder), day_of(as_of)
+    if as_json:
+        print_json(list_document(rows, day))
     else:
-        _print_table(rows)
+        _print_table([row for row in rows if row.status_on(day(row)) is not None], day)
 
 
-def _print_table(rows: tuple[Threshold, ...]) -> None:
+@command.command("show")
+@click.argument("name", metavar="ID")
+@as_of_option
+@folder_option
+@json_option
+def show(name: str, as_of: datetime.datetime | None, folder: Path, as_json: bool) -> None:
+    """Show one row with its history, conditions and sources."""
+    row = _row(thresholds_in_force(folder), name)
+    date = day_of(as_of)(row)
+    if as_json:
+        print_json(full_document(row, date))
+    else:
+        _print_row(row, date)
+
+
+def day_of(as_of: datetime.datetime | None) -> DayOf:
+    """The day to look at a row on: the one asked for, or today on the row's own calendar."""
+    if as_of is not None:
+        day = as_of.date()
+        return lambda _row: day
+    now_ns = SystemClock().wall_ns()
+    return lambda row: local_date(now_ns, row.time_zone)
+
+
+def _row(rows: tuple[Threshold, ...], name: str) -> Threshold:
+    for row in rows:
+        if row.id == name:
+            return row
+    raise UsageError(f"no threshold has the id {name!r}; `flopmeter thresholds` lists them")
+
+
+def _amount(row: Threshold) -> str:
+    """The number as people read it: ``above 1e25 FLOP``."""
+    number = row.value_text
+    if row.unit is Unit.USD:
+        number = f"{int(row.exact):,}"
+    elif row.exact.denominator == 1 and row.exact >= 10**6:
+        number = f"{int(row.exact):.0e}".replace("e+", "e")
+    return f"{row.operator.replace('_', ' ')} {number} {row.unit}"
+
+
+def _print_table(rows: tuple[Threshold, ...] | list[Threshold], day: DayOf) -> None:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=True)
     table.add_column("id", no_wrap=True)
     table.add_column("threshold", no_wrap=True)
-    table.add_column("law")
-    table.add_column("checked", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("verified", no_wrap=True)
+    # Names and numbers stand whole; the law is cut, `show` has all of it.
+    table.add_column("law", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
+        status = row.status_on(day(row))
         table.add_row(
             row.id,
-            f"{row.operator.replace('_', ' ')} {row.value_flop:.0e}".replace("e+", "e") + " FLOP",
+            _amount(row),
+            "no law" if status is None else status.replace("_", " "),
+            row.verification,
             f"{row.jurisdiction}: {row.instrument}",
-            row.checked_on.isoformat(),
         )
+    console().print(table)
+
+
+def _print_row(row: Threshold, date: datetime.date) -> None:
+    from rich.table import Table
+
+    status = row.status_on(date)
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    lines = [
+        ("law", f"{row.jurisdiction}: {row.instrument}"),
+        ("number", f"{_amount(row)} ({row.value_text}), of {row.quantity}"),
+        ("counts", row.counts),
+        ("profile", row.counting_profile),
+        (f"on {date.isoformat()}", "no status yet" if status is None else status.value),
+        ("verified", f"{row.verification}, checked on {row.checked_on.isoformat()}"),
+        ("source", row.source),
+    ]
+    lines += [(f"{c.role} condition", f"{c.id}: {c.text}") for c in row.conditions]
+    if row.notice is not None:
+        notice = row.notice
+        lines.append(("notice", f"{notice.weeks} weeks to {notice.to}, once {notice.begins}"))
+    if row.note:
+        lines.append(("note", row.note))
+    for event in row.events:
+        when = event.date.isoformat() if event.date else f"unknown ({event.reason})"
+        by = f", known by {event.known_by.isoformat()}" if event.known_by else ""
+        lines.append((event.kind.replace("_", " "), f"{when}{by}: {event.citation}"))
+    for name, text in lines:
+        table.add_row(name, text)
     console().print(table)

@@ -33,9 +33,9 @@ from flopmeter.lab.demo_view import (
 from flopmeter.lab.ledger_totals import empty_totals, ledger_identity, ledger_totals
 from flopmeter.lab.supervisor import GIVE_UP_AFTER, Supervisor
 from flopmeter_agent.scenario import ScenarioClock
-from flopmeter_core.catalogue import parse_catalogue
 from flopmeter_core.data import builtin_thresholds
 from flopmeter_core.errors import FlopmeterError, StorageError, UnreachableError, UsageError
+from flopmeter_core.threshold_files import parse_catalogue
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.signals import stop_event

@@ -25,7 +25,14 @@ from flopmeter.lab.figure_text import (
     time_text,
 )
 from flopmeter.lab.supervisor import Child
-from flopmeter.lab.totals_view import SIMULATED, models_table, runs_table, warnings
+from flopmeter.lab.totals_view import (
+    SIMULATED,
+    models_table,
+    runs_table,
+    standings_alike,
+    warnings,
+)
+from flopmeter_collector.alike import name_of
 from flopmeter_collector.rounding import percent_text
 from flopmeter_core.catalogue import State
 
@@ -164,10 +171,11 @@ def _standings(model: Document | None) -> str:
     """The ratio and state of a run's model against every threshold."""
     if model is None:
         return ""
+    best = model["compute_flop"]["best"]
     return f"{model['model']}: " + ", ".join(
-        f"{row['id']} {percent_text(model['compute_flop']['best'], row['value_flop'])} "
-        f"{state_text(row['state'], decided=row['decided'])}"
-        for row in model["thresholds"]
+        f"{name_of([row['id'] for row in rows])} {percent_text(best, rows[0]['value_flop'])} "
+        f"{state_text(rows[0]['state'], decided=rows[0]['decided'])}"
+        for rows in standings_alike(model)
     )
 
 

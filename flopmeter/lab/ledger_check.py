@@ -154,12 +154,15 @@ def _audit_findings(ledger: Ledger) -> Iterator[str]:
         linked = linked or bool(row.link)
 
 
-def rebuild(url: str, thresholds: Iterable[Threshold]) -> tuple[list[str], dict[str, Any]]:
+def rebuild(
+    url: str, thresholds: Iterable[Threshold], *, law_as_of_ns: int
+) -> tuple[list[str], dict[str, Any]]:
     """Compute totals and states anew, and hold them against each other and what is recorded.
 
     Args:
         url: the ledger.
         thresholds: the catalogue.
+        law_as_of_ns: Unix time in ns whose law applies.
 
     Returns:
         One sentence for each difference, and the totals document that was rebuilt.
@@ -171,13 +174,15 @@ def rebuild(url: str, thresholds: Iterable[Threshold]) -> tuple[list[str], dict[
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         position = ledger.position()
         snapshot = load_totals(ledger).snapshot(0, position)
-        document = totals_document(snapshot, rows)
-        other = totals_document(load_totals(ledger, backwards=True).snapshot(0, position), rows)
+        backwards = load_totals(ledger, backwards=True).snapshot(0, position)
+        document, other = (
+            totals_document(each, rows, law_as_of_ns=law_as_of_ns) for each in (snapshot, backwards)
+        )
         recorded = previous_states(ledger.transitions())
     findings = []
     if json.dumps(document) != json.dumps(other):
         findings.append("totals depend on the order they are added up in; report this")
-    findings += _state_findings(snapshot, rows, recorded)
+    findings += _state_findings(snapshot, rows, recorded, law_as_of_ns)
     return findings, document
 
 
@@ -185,9 +190,10 @@ def _state_findings(
     snapshot: TotalsSnapshot,
     thresholds: Sequence[Threshold],
     recorded: Mapping[tuple[str, str], State],
+    law_as_of_ns: int,
 ) -> Iterator[str]:
     """States that come out otherwise than the last transition says, and those of no model."""
-    for row in evaluate(snapshot, thresholds, recorded).transitions:
+    for row in evaluate(snapshot, thresholds, recorded, law_as_of_ns=law_as_of_ns).transitions:
         yield (
             f"model {row.model} against {row.threshold} is recorded as {row.before} and comes out "
             f"as {row.after}; a collector that serves this ledger records it in its next round"

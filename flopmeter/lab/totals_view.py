@@ -26,6 +26,7 @@ from flopmeter.lab.figure_text import (
     range_text,
     state_text,
 )
+from flopmeter_collector.alike import name_of, put_together
 from flopmeter_collector.rounding import percent_text, round_flop
 from flopmeter_core.catalogue import State
 
@@ -116,8 +117,8 @@ def models_table(document: Document) -> Table:
     table.add_column("state", overflow="fold", min_width=10)
     for model in document["models"]:
         name = Text(model["model"], style="bold")
-        for row in model["thresholds"]:
-            table.add_row(name, *_standing(model, row))
+        for rows in standings_alike(model):
+            table.add_row(name, *_standing(model, rows))
             name = Text()
     return table
 
@@ -187,11 +188,20 @@ def _row(name: Text, model: str, account: Any, formats: Text, *, wide: bool) -> 
     return cells
 
 
-def _standing(model: Document, row: Document) -> list[Text | str]:
+def standings_alike(model: Document) -> list[list[Document]]:
+    """The rows of a model, those that say the same put together."""
+    return put_together(
+        model["thresholds"],
+        lambda row: (row["value_flop"], row["state"], row["decided"], str(row.get("ratio"))),
+    )
+
+
+def _standing(model: Document, rows: list[Document]) -> list[Text | str]:
+    row = rows[0]
     value_flop = row["value_flop"]
     style = state_style(row["state"], decided=row["decided"])
     return [
-        row["id"],
+        name_of([row["id"] for row in rows]),
         f"{value_flop:.1e}".replace("e+", "e").replace(".0e", "e"),
         Text(percent_text(model["compute_flop"]["best"], value_flop), style="bold"),
         percent_range_text(model["compute_flop"], value_flop),

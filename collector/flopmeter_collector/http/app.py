@@ -9,6 +9,7 @@ Everything is read-only: what changes a figure comes in over gRPC or as a declar
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from flopmeter_collector.catalogue_view import thresholds_document
+from flopmeter_collector.held import local_date
 from flopmeter_collector.http.metrics import exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.status import ServiceStatus
@@ -26,7 +29,6 @@ from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.presentation import (
     Json,
     nodes_document,
-    thresholds_document,
     totals_document,
 )
 from flopmeter_collector.snapshot import TotalsSnapshot
@@ -140,7 +142,15 @@ class _Handlers:
 
     async def thresholds(self, _request: Request) -> Response:
         """The catalogue as JSON."""
-        return _json(thresholds_document(self._sources.thresholds))
+        snapshot = self._sources.snapshot()
+
+        def day_of(row: Threshold) -> datetime.date:
+            """The day of the totals; before the first ones the day the row was checked."""
+            if snapshot is None:
+                return row.checked_on
+            return local_date(snapshot.as_of_ns, row.time_zone)
+
+        return _json(thresholds_document(self._sources.thresholds, day_of))
 
     async def nodes(self, _request: Request) -> Response:
         """The nodes as JSON."""

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from flopmeter_collector.alike import name_of, put_together
 from flopmeter_collector.rounding import Rounded, Rounding, round_flop
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.interval import Figures, Interval
@@ -58,13 +59,15 @@ def axis(figures: Figures, thresholds: Sequence[Threshold]) -> str:
         parts.append(_span("likely", place(total.lower), place(total.upper)))
     if total.best:
         parts.append(f'<div class="best" style="left:{place(total.best):.2f}%"></div>')
-    for number, threshold in enumerate(thresholds):
+    groups = put_together(thresholds, lambda threshold: threshold.value_flop)
+    for number, group in enumerate(groups):
+        threshold = group[0]
         kind = " demo" if threshold.demonstration else ""
         kind += " up" if number % 2 else ""
         left = place(threshold.value_flop)
         parts.append(
             f'<div class="limit{kind}" style="left:{left:.2f}%">'
-            f"<span>{escape(threshold.id)}</span></div>"
+            f"<span>{escape(name_of([each.id for each in group]))}</span></div>"
         )
     step = max(1, math.ceil((high - low) / MAXIMUM_TICKS))
     for power in range(low, high + 1, step):

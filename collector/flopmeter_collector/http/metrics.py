@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flopmeter_collector.evaluate import standings_of
+from flopmeter_collector.held import held_at
 from flopmeter_collector.http.claims import claim_families
 from flopmeter_collector.http.relay import relay_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
@@ -56,7 +57,7 @@ def exposition(
     """
     families: list[Family] = []
     if snapshot is not None:
-        rows = tuple(thresholds)
+        rows = held_at(thresholds, snapshot.as_of_ns)
         families += [
             *_run_families(snapshot, rows),
             *_model_families(snapshot.models, rows),

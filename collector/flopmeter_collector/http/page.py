@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from flopmeter_collector.alike import name_of, put_together
 from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.held import held_at
 from flopmeter_collector.http.axis import axis, figure_html, range_html
 from flopmeter_collector.http.page_style import STYLE
 from flopmeter_collector.presentation import (
@@ -52,7 +54,8 @@ def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], site:
         thresholds: the catalogue.
         site: what the totals are of, where they are not the fleet's, in one sentence.
     """
-    held = applicable(thresholds, simulated=snapshot.simulated)
+    rows = held_at(thresholds, snapshot.as_of_ns)
+    held = applicable(rows, simulated=snapshot.simulated)
     body = [
         _SIMULATED_BANNER if snapshot.simulated else "",
         _header(snapshot),
@@ -140,8 +143,10 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
         else _NO_READING
     )
     rows = "".join(
-        _standing(model, standing)
-        for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
+        _standing(model, standings)
+        for standings in put_together(
+            standings_of(model.figures, thresholds, simulated=model.simulated), _said
+        )
     )
     return (
         f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
@@ -156,13 +161,23 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
     )
 
 
-def _standing(model: ModelTotals, standing: Standing) -> str:
+def _said(standing: Standing) -> tuple[object, ...]:
+    """All that a line of the table says but whose law it is."""
+    ratios = (standing.ratio_lower, standing.ratio_best, standing.ratio_upper)
+    return (standing.threshold.value_flop, standing.state, standing.decided, ratios)
+
+
+def _standing(model: ModelTotals, standings: Sequence[Standing]) -> str:
+    standing = standings[0]
     threshold, total = standing.threshold, model.figures.total
+    names = name_of([each.threshold.id for each in standings])
+    places = name_of([each.threshold.jurisdiction for each in standings])
+    every = ", ".join(each.threshold.id for each in standings)
     value = threshold.value_flop
     ends = (percent_text(total.lower, value), percent_text(total.upper, value))
     likely = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
     return (
-        f"<tr><td>{escape(threshold.id)}</td><td>{escape(threshold.jurisdiction)}</td>"
+        f'<tr><td title="{escape(every)}">{escape(names)}</td><td>{escape(places)}</td>'
         f'<td class="n">{figure_html(value, ())}</td>'
         f'<td class="n"><b>{percent_text(total.best, value)}</b></td>'
         f'<td class="n">{likely}</td><td class="after">{_state(standing)}</td></tr>'

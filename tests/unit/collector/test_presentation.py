@@ -11,7 +11,6 @@ import pytest
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.presentation import (
     energy_scope_text,
-    thresholds_document,
     totals_document,
     unmeasured_share,
     utc_text,
@@ -299,10 +298,3 @@ def test_unmeasured_share() -> None:
 def test_utc_text() -> None:
     """Times are UTC, whole seconds."""
     assert utc_text(AS_OF_NS + 999_999_999) == "2026-09-21T14:13:20Z"
-
-
-def test_thresholds_document() -> None:
-    """The catalogue is told with its exact values and sources."""
-    rows = json.loads(json.dumps(thresholds_document(thresholds())))["thresholds"]
-    assert [row["value_flop_str"] for row in rows] == [str(10**p) for p in (20, 25, 26)]
-    assert all(row["source"] for row in rows)

@@ -8,9 +8,9 @@ import pytest
 
 from flopmeter_collector import site
 from flopmeter_collector.site import thresholds_in_force
-from flopmeter_core.catalogue import parse_catalogue
 from flopmeter_core.data import builtin_thresholds
 from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.threshold_files import parse_catalogue
 
 BUILT_IN = parse_catalogue(builtin_thresholds())
 

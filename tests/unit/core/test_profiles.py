@@ -48,17 +48,17 @@ CHANGES = [
     (RULE, RULE + 'activities = "pretraining"\n', "must be a list of words"),
     (RULE, RULE + 'colour = "red"\n', "unknown field colour"),
     (RULE, f'{RULE}citation = "c"\nverification = "primary"\n\n{RULE}', "never decides"),
-    (RULE, "[[entry]]\n", "entry 1 lacks the field 'verdict'"),
+    (RULE, "[[entry]]\n", "entry 1 lacks the field verdict"),
     ('verification = "primary"', 'verification = "sure"', "unknown word 'sure'"),
     ("version = 1", "version = 0", "version must be a whole number"),
     ("checked_on = 2026-11-21", 'checked_on = "soon"', "must be a date"),
-    ("checked_on = 2026-11-21\n", "", "lacks the field 'checked_on'"),
+    ("checked_on = 2026-11-21\n", "", "lacks the field checked_on"),
     ('id = "everything"', 'id = ""', "id must be a text"),
     ('id = "everything"', 'id = "everything"\ncolour = 1', "unknown field colour"),
-    ("[inherited.weights]", "[inherited.wieghts]", "lacks the field 'weights'"),
+    ("[inherited.weights]", "[inherited.wieghts]", "unknown field wieghts"),
     ("[external]", "[outside]", "unknown field outside"),
     ('title = "', "title = ", "not valid TOML"),
-    ("[recomputation]", "[[recomputation]]", "a table where a text belongs"),
+    ("[recomputation]", "[[recomputation]]", "must be a table of fields"),
 ]
 
 
