@@ -120,6 +120,10 @@ $(BUILD)/mutants/.venv-done: requirements/runtime.txt requirements/dev.txt requi
 backtest: venv ## Score the forecast on 200 simulated runs whose future is known (docs/forecast.md)
 	@$(BIN)/python -m flopmeter.lab.backtest
 
+.PHONY: coverage
+coverage: venv-dev ## Run the suite and count lines and branches of every module; writes docs/coverage.md (TESTS=tests/unit: a part)
+	@$(BIN)/python tests/mutants/branches.py $(TESTS)
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard

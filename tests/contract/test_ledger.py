@@ -203,6 +203,32 @@ def test_branches(place: Place) -> None:
     assert list(ledger.vectors()) == [stored(4, vector(4)), stored(1, vector(9), key(phase=1))]
 
 
+def test_branches_of_several_keys(place: Place) -> None:
+    """A branch goes with its own key's next vector, however many other commits lie between."""
+    ledger = place.open()
+    forks = [
+        (stored(3, vector(1), key(phase=n)), stored(3, vector(2), key(phase=n), branch=1))
+        for n in range(3)
+    ]
+    ledger.commit(batch(*forks[0]))
+    ledger.commit(batch(*forks[1], *forks[2]))
+    ledger.commit(batch(stored(4, vector(4), key(phase=7))))
+    assert list(ledger.vectors()) == [
+        *forks[0],
+        *forks[1],
+        *forks[2],
+        stored(4, vector(4), key(phase=7)),
+    ]
+    ledger.commit(batch(stored(5, vector(5), key(phase=1))))
+    ledger.commit(batch(stored(6, vector(6), key())))
+    assert list(ledger.vectors()) == [
+        stored(6, vector(6)),
+        stored(5, vector(5), key(phase=1)),
+        *forks[2],
+        stored(4, vector(4), key(phase=7)),
+    ]
+
+
 def test_commit_numbers(place: Place) -> None:
     """Each commit and each declaration from outside raises the number; nothing else does."""
     ledger = place.open()

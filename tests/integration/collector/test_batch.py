@@ -71,6 +71,18 @@ def test_batch_is_stream(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_relay_has_it_and_the_root_does_not(tmp_path: Path) -> None:
+    """A collector that forwards answers for its own disk only; its senders keep what is closed."""
+
+    async def scenario() -> None:
+        async with running(tmp_path, upstream="127.0.0.1:9") as app:
+            answer = await submit(app.grpc_address, batch(three()))
+            found = {ack.durability for ack in answer.acknowledgements}
+            assert found == {pb.DURABILITY_HERE}
+
+    asyncio.run(scenario())
+
+
 def test_impossible_vector(tmp_path: Path) -> None:
     """Each key's vector has to fit into its own boot time; the others of the batch pass."""
 

@@ -101,6 +101,25 @@ def test_the_root_has_what_agents_sent(tmp_path: Path, length: int) -> None:
     asyncio.run(scenario())
 
 
+def test_two_relays_without_a_root(tmp_path: Path) -> None:
+    """What the next relay has is not at the root: nobody below is told so until it is."""
+
+    async def scenario() -> None:
+        async with (
+            relaying(tmp_path / "middle", "127.0.0.1:9") as middle,
+            relaying(tmp_path / "below", middle.grpc_address) as below,
+            stream(below.grpc_address) as sender,
+        ):
+            await sender.greet()
+            await sender.send(1, vector(5))
+            await until(lambda: held(middle) == held(below))
+            await until(lambda: status(below).batches >= status(below).vectors + 3)
+            answer = await sender.exchange(sender.writer.report(Report({}, (), 1, 1)))
+            assert list(answer.acknowledgements) == []
+
+    asyncio.run(scenario())
+
+
 def test_hours_claims_and_forks_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything the stream carries reaches the root's ledger."""
     monkeypatch.setattr(forwarder, "NODE_PERIOD_NS", 10**7)

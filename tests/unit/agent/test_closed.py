@@ -560,3 +560,35 @@ def test_an_incarnation_comes_from_another() -> None:
     others = {incarnation_after(incarnation(1), "b"), incarnation_after(incarnation(2), "a")}
     assert len({first, *others}) == 3
     assert len(first) == 32
+
+
+class NamelessFile(OsBlockFile):
+    """A file whose folder cannot be synced once the new one has its name."""
+
+    folder_fails = False
+
+    def rewrite(self, length: int, offset: int, content: bytes) -> None:
+        """The new file is there, and nobody knows whether its name is durable."""
+        super().rewrite(length, offset, content)
+        if self.folder_fails:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_new_file_whose_name_may_not_last_holds_what_was_closed(tmp_path: Path) -> None:
+    """It is in the journal that is read next, so it is not closed a second time."""
+    small = Small(tmp_path)
+    small.journal.close()
+    file = NamelessFile(small.path)
+    small.closed = ClosedRegisters(Journal(file, slots=SLOTS, slot_bytes=small.slot_bytes))
+    file.folder_fails = True
+    many = [stored(2, device=number) for number in range(100)]
+    assert small.absorb(2, many) == ()
+    assert small.absorb(2, many) == ()
+    with pytest.raises(StorageError):
+        small.closed.sync()
+    file.folder_fails = False
+    small.closed.sync()
+    before = small.closed.held()
+    assert len(before) == 100
+    small.closed.close()
+    assert small.open().held() == before

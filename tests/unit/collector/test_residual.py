@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -396,6 +397,22 @@ def metered(totals: Totals, writer: int, hours: int, *, boot: str, now: float) -
     boot_ns = hours * NS_PER_HOUR
     sightings.note_live(named.incarnation, Sighting("n0", boot, boot_ns, at(now)))
     totals.residuals.sighted(sightings, at(now))
+
+
+def test_silence_of_a_node_is_that_of_its_devices() -> None:
+    """A sensor of a whole node is silent for each device behind it; its ceiling is the node's."""
+    house = House()
+    house.record = replace(h100(), device_count=8)
+    house.report(1, 2, now=2, boot_hours=2)
+    residual = house.accounts.at(at(5))
+    assert residual.charges[None].residual_ns == 8 * 3 * NS_PER_HOUR
+    assert residual.charges[None].flop == 3 * NS_PER_HOUR * CEILING
+    assert (residual.silent_device_count, residual.enrolled_device_count) == (8, 8)
+    house.declare(DeviceState.DOWN, 3, 4)
+    house.accounts.take_doubled()
+    residual = house.accounts.at(at(5))
+    assert residual.declared_down_ns == 8 * NS_PER_HOUR
+    assert residual.charges[None].residual_ns == 8 * 2 * NS_PER_HOUR
 
 
 def test_residual_widens_only_the_upper_side() -> None:

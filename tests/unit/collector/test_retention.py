@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,11 +52,12 @@ def test_newer_rows_stay() -> None:
     assert [(row.hour, row.first_hour) for row in kept] == [(1, 0), (2, 2), (3, 3)]
 
 
-def test_a_step_of_the_wall_clock_keeps_its_rows() -> None:
-    """The rows on both sides of a step stay: between them lies where it was."""
+@pytest.mark.parametrize("step_s", [2, -2])
+def test_a_step_of_the_wall_clock_keeps_its_rows(step_s: int) -> None:
+    """The rows on both sides of a step stay, forward or back: between them lies where it was."""
     rows = rows_at([0, 1, 2, 3])
     stepped = [
-        dataclasses.replace(row, wall_ns=row.wall_ns + (0, 0, 2, 2)[place] * NS_PER_S)
+        dataclasses.replace(row, wall_ns=row.wall_ns + (0, 0, step_s, step_s)[place] * NS_PER_S)
         for place, row in enumerate(rows)
     ]
     assert [(row.hour, row.first_hour) for row in thinned(stepped)] == [(1, 0), (3, 2)]

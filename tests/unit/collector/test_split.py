@@ -256,6 +256,18 @@ def test_a_fork_straddles() -> None:
     assert run_of(totals) == before
 
 
+def test_a_vector_that_does_not_follow_its_hours_straddles() -> None:
+    """Where a key's newest vector lacks work its hours tell of, all of it may lie anywhere."""
+    spans = [Span(None, EPOCH_NS, None, parse_format_mix("bf16=1"))]
+    key = key_of(RECORD)
+    fold = Fold(segments_of(spans, 0))
+    for row in rows_of(key, dict.fromkeys(range(120), 60)):
+        assert fold.add(row)
+    newest = busy_vector(7_199)
+    assert fold.split(newest) == {tuple(range(len(fold.segments))): newest}
+    assert len(fold.segments) == 2
+
+
 def test_late_hours_are_read_again() -> None:
     """An hour that comes after a later one makes the run be read from the first."""
     work = dict.fromkeys(range(300), 60)

@@ -82,6 +82,14 @@ def test_rank_claims_add_up() -> None:
     assert add_up([*ranks, late]).executed_step_count == 100
 
 
+def test_of_a_global_claim_and_the_sum_of_ranks_the_larger_counts() -> None:
+    """Both state the same work: they are never added."""
+    ranks = [claim(1, 100, 8, scope=RANK, rank=rank, writer=rank) for rank in range(2)]
+    assert flop(*ranks, claim(1, 100, 20, writer=9)) == (2_000, 2_000)
+    assert flop(*ranks, claim(1, 50, 20, writer=9)) == (50 * 20 + 50 * 16,) * 2
+    assert flop(*ranks, claim(1, 100, 5, writer=9)) == (1_600, 1_600)
+
+
 def test_two_processes_of_one_rank_count_once() -> None:
     """A rank stated by two processes is one rank's work."""
     both = [claim(scope=RANK, rank=3, writer=writer) for writer in range(2)]

@@ -30,7 +30,7 @@ from flopmeter_core.units import (
 
 increments = st.lists(
     st.lists(st.integers(0, 10**17), min_size=COMPONENT_COUNT, max_size=COMPONENT_COUNT),
-    max_size=12,
+    max_size=6,
 )
 
 

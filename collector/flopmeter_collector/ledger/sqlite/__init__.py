@@ -63,18 +63,19 @@ def open_for_collecting(
             f"the folder {path.parent} of the ledger does not exist; create it, or name another "
             "file"
         )
+    steps = steps or migrations.load()
     lock = lock_for_collecting(path)
     try:
         connection = connect(path, Access.COLLECT)
         try:
             with storage(path, "open"):
-                # A foreign file is refused before anything in it is changed.
-                schema_version(connection, path)
+                # A foreign or newer file is refused before anything in it is changed.
+                check_not_newer(schema_version(connection, path), steps[-1].version, path)
                 connection.execute("PRAGMA journal_mode = WAL")
                 bring_up(
                     connection,
                     path,
-                    steps or migrations.load(),
+                    steps,
                     ledger_id=new_ledger_id(),
                     simulated=simulated,
                 )

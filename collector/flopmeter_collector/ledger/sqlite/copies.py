@@ -22,20 +22,25 @@ from pathlib import Path
 from flopmeter_collector.ledger import migrations
 from flopmeter_collector.ledger.base import AuditRow
 from flopmeter_collector.ledger.sqlite.check import damage
-from flopmeter_collector.ledger.sqlite.file import Access, connect, lock_for_collecting, storage
+from flopmeter_collector.ledger.sqlite.file import (
+    Access,
+    connect,
+    create_private,
+    lock_for_collecting,
+    storage,
+    sync,
+)
 from flopmeter_collector.ledger.sqlite.schema import (
-    bring_up,
     check_library,
     check_not_newer,
     schema_version,
+    step_forward,
     transaction,
 )
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.errors import DataError, StorageError, UsageError
 from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.units import REGISTER_LIMIT
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ def restore(
             with _placed(path) as partial:
                 _copy(opened, source, partial)
                 _checked(partial)
-                _enter(partial, new_generation, audit)
+                _enter(partial, version, new_generation, audit)
                 schema, position = _checked(partial)
                 digest, size_bytes = _sha256(partial), partial.stat().st_size
     finally:
@@ -141,25 +146,22 @@ def restore(
     return Copy(path, size_bytes, digest, schema, position, checksum_was_given=given)
 
 
-def _enter(partial: Path, new_generation: Callable[[], str], audit: AuditRow) -> None:
+def _enter(partial: Path, version: int, new_generation: Callable[[], str], audit: AuditRow) -> None:
     """Make a copy the ledger: the present schema, a generation of its own, and who did it."""
     connection = connect(partial, Access.COLLECT)
     try:
         with storage(partial, "be restored"):
-            bring_up(
-                connection, partial, migrations.load(), ledger_id="", simulated=False, backup=False
-            )
+            step_forward(connection, version, migrations.load())
             generation = int(new_generation(), 16) % REGISTER_LIMIT
             with transaction(connection):
                 connection.execute("UPDATE meta SET generation = ?", (generation,))
-        SqliteLedger(partial, connection, None).append_audit(audit)
-        with storage(partial, "be restored"):
+            SqliteLedger(partial, connection, None).append_audit(audit)
             # Everything has to lie in the one file that gets the name.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("PRAGMA journal_mode = DELETE")
     finally:
         connection.close()
-    _sync(partial)
+    sync(partial)
 
 
 def _copy(source: sqlite3.Connection, path: Path, partial: Path) -> None:
@@ -167,7 +169,7 @@ def _copy(source: sqlite3.Connection, path: Path, partial: Path) -> None:
         source.backup(copy)
         # The copy of a ledger in WAL mode has the mode; a single file needs no journal beside it.
         copy.execute("PRAGMA journal_mode = DELETE")
-    _sync(partial)
+    sync(partial)
 
 
 def _checked(partial: Path) -> tuple[int, LedgerPosition]:
@@ -183,12 +185,12 @@ def _checked(partial: Path) -> tuple[int, LedgerPosition]:
 def _check_sum(source: Path) -> bool:
     """Hold a backup against its checksum; returns whether it has one."""
     try:
-        given = checksum_path(source).read_text(encoding="utf-8").split()
+        given = checksum_path(source).read_bytes().split()
     except FileNotFoundError:
         return False
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(f"{checksum_path(source)} cannot be read: {error}") from error
-    if not given or given[0] != _sha256(source):
+    if given[:1] != [_sha256(source).encode()]:
         raise DataError(
             f"{source} is not the file its checksum was made of; take another backup, or the "
             "right checksum"
@@ -201,14 +203,10 @@ def _placed(target: Path) -> Iterator[Path]:
     """A file that gets its name when the block ends well, and only if nobody has the name."""
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
-        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        create_private(partial)
         yield partial
         os.link(partial, target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(target.parent)
     except FileExistsError as error:
         raise UsageError(f"{target} exists and is not written over; name another file") from error
     except OSError as error:
@@ -220,17 +218,6 @@ def _placed(target: Path) -> Iterator[Path]:
             left.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, hashlib.sha256).hexdigest()

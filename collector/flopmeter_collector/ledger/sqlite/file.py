@@ -34,7 +34,9 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
     """Connect with the settings every use needs."""
     mode = {Access.COLLECT: "rwc", Access.DECLARE: "rw", Access.READ: "ro"}[access]
     if access is Access.COLLECT:
-        _create(path)
+        # What stands in the way otherwise is SQLite's to say.
+        with contextlib.suppress(OSError):
+            create_private(path)
     with storage(path, "open"):
         connection = sqlite3.connect(
             f"{path.as_uri()}?mode={mode}",
@@ -49,17 +51,32 @@ def connect(path: Path, access: Access) -> sqlite3.Connection:
     return connection
 
 
-def _create(path: Path) -> None:
-    """Make a new ledger its owner's alone; SQLite gives its journal the rights of the file."""
-    # What stands in the way otherwise is SQLite's to say.
-    with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+def create_private(path: Path) -> None:
+    """Make a new file its owner's alone; SQLite gives its journal the rights of the file.
+
+    Raises:
+        OSError: it exists, or cannot be made.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder durable.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def lock_for_collecting(path: Path) -> int:
     """Take the collector's lock; readers and writers of declarations do not need it."""
     try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StorageError(
             f"the lock {path}.lock cannot be opened: {error.strerror}; check the folder's rights "

@@ -77,8 +77,9 @@ def _write_upstream(connection: sqlite3.Connection, upstream: Upstream, *, lost:
 
 def forget(connection: sqlite3.Connection) -> None:
     """Nobody forwards this ledger: what is remembered would go stale."""
-    for table in ("upstream", "key_at_root", "hour_to_forward"):
-        connection.execute(f"DELETE FROM {table}")
+    connection.execute("DELETE FROM upstream")
+    connection.execute("DELETE FROM key_at_root")
+    connection.execute("DELETE FROM hour_to_forward")
 
 
 def read_relay(connection: sqlite3.Connection, keys: Mapping[int, Key]) -> RelayRows:
@@ -103,14 +104,14 @@ def read_page(connection: sqlite3.Connection, limit: int, name: str) -> HourPage
     if found:
         return HourPage(_hours(found, name), None)
     cursor = connection.execute("SELECT resent_key, resent_hour FROM upstream").fetchone()
-    if cursor is None or cursor[0] is None:
+    if cursor is None or None in cursor:
         return HourPage((), None)
     found = connection.execute(
         f"{_HOUR} FROM hour_vector AS h{_HOUR_KEY} WHERE (h.key, h.hour) > (?, ?)"
         " ORDER BY h.key, h.hour LIMIT ?",
         (*cursor, limit),
     ).fetchall()
-    after = (found[-1][0], found[-1][1]) if found else (None, None)
+    after = found[-1][:2] if found else (None, None)
     return HourPage(_hours(found, name), after)
 
 

@@ -8,13 +8,13 @@ Called by the open functions of this package; docs/adr/0005-delivery-and-durabil
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.ledger.sqlite.check import damage
+from flopmeter_collector.ledger.sqlite.file import create_private, sync
 from flopmeter_core.errors import DataError, UsageError
 
 APPLICATION_ID = 0x464C4F50
@@ -75,7 +75,6 @@ def bring_up(
     *,
     ledger_id: str,
     simulated: bool,
-    backup: bool = True,
 ) -> None:
     """Create the schema, or step it forward after a backup.
 
@@ -85,17 +84,14 @@ def bring_up(
     Args:
         connection: to the file.
         path: its name.
-        migrations: the steps, oldest first.
+        migrations: the steps, oldest first; the file's schema is none above them.
         ledger_id: identity of a new ledger.
         simulated: kind of a new ledger.
-        backup: whether a copy is made before the first step; False for a file that is a copy.
 
     Raises:
-        UsageError: the file was written by a newer flopmeter.
         DataError: the file belongs to another program, or the copy turned out damaged.
     """
     version = schema_version(connection, path)
-    check_not_newer(version, migrations[-1].version, path)
     if version == 0:
         with transaction(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -105,8 +101,15 @@ def bring_up(
                 "INSERT INTO meta VALUES (1, ?, 1, 0, ?)", (ledger_id, int(simulated))
             )
         return
-    if backup and version < migrations[-1].version:
+    if version < migrations[-1].version:
         _back_up(connection, path.with_name(f"{path.name}.schema-{version}.bak"))
+        step_forward(connection, version, migrations)
+
+
+def step_forward(
+    connection: sqlite3.Connection, version: int, migrations: Sequence[Migration]
+) -> None:
+    """Run the steps above a version, each as one transaction."""
     for migration in migrations:
         if migration.version > version:
             with transaction(connection):
@@ -147,8 +150,7 @@ def _statements(sql: str) -> Iterator[str]:
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:
     """Copy the whole ledger beside itself and check the copy; one of an earlier attempt goes."""
     target.unlink(missing_ok=True)
-    # Its owner's alone, as the ledger is.
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    create_private(target)
     with contextlib.closing(sqlite3.connect(target)) as copy:
         connection.backup(copy)
         found = damage(copy)
@@ -156,8 +158,4 @@ def _back_up(connection: sqlite3.Connection, target: Path) -> None:
             raise DataError(
                 f"the ledger was not upgraded, because its copy {target} is damaged: {found[0]}"
             )
-    file = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    sync(target)

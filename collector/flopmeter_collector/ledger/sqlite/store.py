@@ -161,11 +161,14 @@ class SqliteLedger(SqlTables):
         self, vectors: Sequence[StoredVector | QuarantinedVector], records: Mapping[str, int]
     ) -> dict[Key, int]:
         added: dict[Key, int] = {}
-        for stored in vectors:
-            key = stored.key
-            if key in self._key_ids or key in added:
+        for key in dict.fromkeys(stored.key for stored in vectors):
+            if key in self._key_ids:
                 continue
-            record = records.get(key.record) or self._record_row(self._connection, key.record)
+            record = (
+                records[key.record]
+                if key.record in records
+                else self._record_row(self._connection, key.record)
+            )
             cursor = self._connection.execute(
                 f"INSERT INTO register_key ({rows.KEY_COLUMNS})"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET phase = excluded.phase"
@@ -177,20 +180,20 @@ class SqliteLedger(SqlTables):
 
     def _write_vectors(self, vectors: Sequence[StoredVector], added: Mapping[Key, int]) -> set[int]:
         """Write all branches of the named keys; returns the keys that have several."""
-        ids = [self._key_ids.get(stored.key) or added[stored.key] for stored in vectors]
-        forked = {key for key, stored in zip(ids, vectors, strict=True) if stored.branch}
+        placed = [(self._key_ids.get(each.key) or added[each.key], each) for each in vectors]
+        ids = {key for key, _ in placed}
         # Only a key that was forked can have a branch too many.
-        for key in self._forked.intersection(ids):
+        for key in self._forked & ids:
             self._connection.execute("DELETE FROM vector WHERE key = ?", (key,))
         self._connection.executemany(
             "INSERT INTO vector VALUES (?, ?, ?, ?) ON CONFLICT (key, branch)"
             " DO UPDATE SET sequence = excluded.sequence, components = excluded.components",
             [
                 (key, stored.branch, stored.sequence, rows.pack(stored.vector))
-                for key, stored in zip(ids, vectors, strict=True)
+                for key, stored in placed
             ],
         )
-        return (self._forked - set(ids)) | forked
+        return (self._forked - ids) | {key for key, stored in placed if stored.branch}
 
     def _write_hours(self, hours: Sequence[HourlyVector], added: Mapping[Key, int]) -> None:
         self._connection.executemany(

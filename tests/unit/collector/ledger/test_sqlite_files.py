@@ -12,7 +12,7 @@ import pytest
 
 from flopmeter_collector.ledger import migrations, sqlite
 from flopmeter_collector.ledger.base import AuditRow, Finding, LedgerBusyError
-from flopmeter_collector.ledger.sqlite import copies, schema
+from flopmeter_collector.ledger.sqlite import copies, schema, settings
 from flopmeter_collector.ledger.sqlite.check import MAXIMUM_FINDINGS, damage
 from flopmeter_collector.ledger.sqlite.copies import checksum_path
 from flopmeter_collector.ledger.sqlite.file import (
@@ -31,6 +31,7 @@ from flopmeter_core.errors import (
     UsageError,
 )
 from flopmeter_core.units import REGISTER_LIMIT
+from support.refusals import said
 
 NEWEST = migrations.load()[-1].version
 AUDIT = AuditRow(0, 5, "ada", "the disk died", "restore", "{}")
@@ -43,14 +44,6 @@ def ledger(tmp_path: Path) -> Path:
     opened = sqlite.open_for_collecting(path, simulated=False, new_ledger_id=lambda: "1" * 32)
     opened.close()
     return path
-
-
-def said(call: object, *arguments: object, error: type[FlopmeterError], **named: object) -> str:
-    """The sentence of a refusal."""
-    with pytest.raises(error) as refused:
-        call(*arguments, **named)  # type: ignore[operator]
-    assert type(refused.value) is error
-    return str(refused.value)
 
 
 def restored(source: Path, path: Path) -> sqlite.Copy:
@@ -113,16 +106,18 @@ def test_copies_are_refused(ledger: Path, tmp_path: Path) -> None:
         f"{back}-wal exists and is not written over; move it away first if it has to go"
     )
     Path(f"{back}-wal").unlink()
-    checksum_path(target).write_text("0\n")
-    assert said(restored, target, back, error=DataError) == (
-        f"{target} is not the file its checksum was made of; take another backup, or the right "
-        "checksum"
-    )
-    checksum_path(target).write_bytes(b"\xff")
+    for given in (b"0\n", b"", b"\xff"):
+        checksum_path(target).write_bytes(given)
+        assert said(restored, target, back, error=DataError) == (
+            f"{target} is not the file its checksum was made of; take another backup, or the "
+            "right checksum"
+        )
+    checksum_path(target).unlink()
+    checksum_path(target).mkdir()
     assert said(restored, target, back, error=DataError).startswith(
         f"{checksum_path(target)} cannot be read: "
     )
-    checksum_path(target).unlink()
+    checksum_path(target).rmdir()
     target.write_bytes(b"")
     assert said(restored, target, back, error=DataError) == (
         f"{target} is an empty file and no backup of a ledger"
@@ -174,14 +169,67 @@ def test_what_the_place_gives(ledger: Path) -> None:
         False,
         "a reader holds the collector up: start a collector on it once",
     )
+
+
+def test_places_that_do_not_keep_a_ledger(ledger: Path) -> None:
+    """Memory and network file systems are said, under the kind the mounts tell."""
     told = {kind: list(sqlite.examine(ledger, f"x / {kind} rw\n"))[2] for kind in ("ramfs", "9p")}
-    assert told["ramfs"].told == (
-        "the ledger is gone with the next restart of the machine: move it to a disk"
+    assert told["ramfs"] == Finding(
+        "file system",
+        "ramfs",
+        False,
+        "the ledger is gone with the next restart of the machine: move it to a disk",
     )
-    assert told["9p"].told == (
-        "locks and syncs of a network file system cannot be relied on: move it to a disk"
+    assert told["9p"] == Finding(
+        "file system",
+        "9p",
+        False,
+        "locks and syncs of a network file system cannot be relied on: move it to a disk",
     )
     assert list(sqlite.examine(ledger, ""))[2].found == "not known"
+    nearest = f"x / ext4 rw\ny {ledger.parent} nfs rw\n"
+    assert list(sqlite.examine(ledger, nearest))[2].found == "nfs"
+
+
+def test_a_library_that_does_not_sync(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SQLite that keeps another setting than it was given is told as it is."""
+
+    def careless(path: Path, access: Access) -> sqlite3.Connection:
+        connection = connect(path, access)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    monkeypatch.setattr(settings, "connect", careless)
+    assert list(sqlite.examine(ledger, ""))[1] == Finding(
+        "synchronous", "1", False, "a power cut takes what was acknowledged: report this"
+    )
+
+
+def test_mounts_are_those_of_this_machine(
+    ledger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no text is given, the kernel's is read."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text("x / zfs rw 0 0\n")
+    monkeypatch.setattr(settings, "MOUNTS", mounts)
+    assert list(sqlite.examine(ledger))[2].found == "zfs"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        ("a /x ext4 rw\nb / overlay rw\n", "ext4"),
+        ("b / overlay rw\na /x ext4 rw\n", "ext4"),
+        ("b / overlay rw\na /xy ext4 rw\n", "overlay"),
+        ("b / overlay rw\na /other/deep ext4 rw\n", "overlay"),
+        ("a /x ext4 rw\nb /x tmpfs rw\n", "tmpfs"),
+        ("a /x/l\\040m ext4 rw\nb /x xfs rw\n", "ext4"),
+        ("a /x/ ext4 rw\nb / xfs rw\n", "ext4"),
+    ],
+)
+def test_which_mount_holds_a_file(mounts: str, kind: str) -> None:
+    """The deepest around it; of two on one point the later, which hides the other."""
+    assert file_system(Path("/x/l m/l.db"), mounts) == kind
 
 
 def test_other_files_are_refused(ledger: Path, tmp_path: Path) -> None:
@@ -290,7 +338,7 @@ def test_a_name_that_was_taken_meanwhile(tmp_path: Path) -> None:
 
 
 def test_where_a_ledger_can_be(tmp_path: Path) -> None:
-    """A folder that does not exist is said; of two mounts the nearest holds the file."""
+    """A folder that does not exist is said."""
     path = tmp_path / "away" / "l.db"
     assert said(
         sqlite.open_for_collecting,
@@ -299,4 +347,3 @@ def test_where_a_ledger_can_be(tmp_path: Path) -> None:
         new_ledger_id=lambda: "1" * 32,
         error=UsageError,
     ) == (f"the folder {path.parent} of the ledger does not exist; create it, or name another file")
-    assert file_system(Path("/x/l.db"), "a /x ext4 rw\nb / overlay rw\n") == "ext4"

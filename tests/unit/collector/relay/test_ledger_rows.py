@@ -55,7 +55,8 @@ def test_hours_wait_until_they_are_acknowledged(tmp_path: Path) -> None:
         ledger.commit(Batch(hours=(newer,), relay=RelayChanges()))
         ledger.commit(Batch(relay=RelayChanges(forwarded_hours=HOURS)))
         assert ledger.hours_to_forward(9).hours == (newer,)
-        ledger.commit(Batch(dropped_hours=((key(), 1),), relay=RelayChanges()))
+        dropped = ((key(), 1), (key(phase=5), 1))
+        ledger.commit(Batch(dropped_hours=dropped, relay=RelayChanges()))
         assert ledger.hours_to_forward(9).hours == ()
 
 
@@ -70,7 +71,8 @@ def test_a_lost_upstream_gets_every_hour_again(tmp_path: Path) -> None:
         ledger.commit(Batch(relay=RelayChanges(upstream=UPSTREAM, lost=True)))
         assert ledger.relay_rows() == RelayRows(UPSTREAM, {})
         page = ledger.hours_to_forward(2)
-        assert page.hours == HOURS[:2] and page.resent is not None
+        assert page.hours == HOURS[:2] and page.resent == (1, 1), "the first key's row, its hour"
+        assert ledger.hours_to_forward(9).resent == (1, 2)
         done = RelayChanges(forwarded_hours=page.hours, resent=page.resent)
         ledger.commit(Batch(relay=done))
     with opened(tmp_path) as ledger:

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayRows
 from flopmeter_collector.registers import Branches, RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox, Watch
+from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.reports import (
     Acknowledgement,
@@ -60,6 +62,7 @@ class Site:
     def __init__(self, upstream: Site | None) -> None:
         """Start with an empty disk."""
         self.upstream = upstream
+        self.disk_fails = False
         self.losses = -1
         self.lose_disk()
 
@@ -112,6 +115,8 @@ class Site:
 
     async def commit(self, changes: RelayChanges | None) -> LedgerPosition:
         """Remember what the ledger would."""
+        if self.disk_fails:
+            raise StorageError("the ledger cannot store a commit")
         self.commits += 1
         if changes is not None and changes.upstream is not None:
             self.rows = RelayRows(changes.upstream)
@@ -272,6 +277,40 @@ def test_any_tree_ends_with_everything(parents: list[int], steps: list[Any]) -> 
             root_losses += site is root
             site.lose_disk()
     heal(sites, agents)
+
+
+def test_only_the_root_speaks_for_the_root() -> None:
+    """What the next collector has may still be lost with its disk: an agent keeps it until then."""
+    root = Site(None)
+    middle = Site(root)
+    below = Site(middle)
+    agent = Agent()
+    agent.work(key(), 3, 0)
+    for _ in range(3):
+        agent.report(below, root)
+        below.forward()
+    assert holds(middle.table, agent.newest[key()])
+    assert agent.at_root == {} and not root.table.branches(key())
+    for _ in range(2):
+        middle.forward()
+        below.forward()
+    agent.report(below, root)
+    assert agent.at_root == {key(): 1}
+
+
+def test_nothing_leaves_that_this_ledger_could_lose() -> None:
+    """A relay whose disk fails sends nothing on: its agents would be told of what it forgets."""
+    root = Site(None)
+    relay = Site(root)
+    relay.forward()
+    relay.take((KeyedVector(key(), 1, vector((5, 0))),), relay.open_watch())
+    relay.disk_fails = True
+    with pytest.raises(StorageError):
+        relay.forward()
+    assert not root.table.branches(key())
+    relay.disk_fails = False
+    relay.forward()
+    assert root.table.branches(key())
 
 
 def test_a_fork_takes_back_what_was_known() -> None:
