@@ -99,7 +99,8 @@ def test_a_replayed_run_is_a_model_of_one(gpt3_undeclared: dict[str, Any]) -> No
     assert run["model"] is None
     assert model["model"] == run["run"]
     standings = {row["id"]: row for row in model["thresholds"]}
-    assert set(standings) == {"eu-ai-act-51-2", "ca-sb53"}
+    assert {"eu-ai-act-51-2", "ca-sb53"} <= set(standings)
+    assert "demo-line" not in standings
     assert standings["eu-ai-act-51-2"]["state"] == "below"
     assert standings["eu-ai-act-51-2"]["decided"] is True
     assert standings["eu-ai-act-51-2"]["value_flop"] == 10**25

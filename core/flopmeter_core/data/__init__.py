@@ -34,6 +34,11 @@ def builtin_profile_texts() -> dict[str, str]:
     return _folder("profiles")
 
 
+def builtin_calendar_texts() -> dict[str, str]:
+    """The built-in calendars: file name -> text."""
+    return _folder("calendars")
+
+
 def _folder(name: str) -> dict[str, str]:
     folder = resources.files(__name__) / name
     files = sorted(folder.iterdir(), key=lambda entry: entry.name)
