@@ -87,6 +87,7 @@ def live(folder: Path, target: str, fault: Fault | None) -> tuple[Counter[str], 
             running.collector_prefix = prefix
         running.start_collector()
         running.start_agent()
+        running.wait_until_served()
         _wait(running, log if fault else None)
         process = running.agent if target == "agent" else running.collector
         running.end_in_order(process, target)

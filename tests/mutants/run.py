@@ -3,16 +3,16 @@
 Owns: the order of both, standard output, and docs/mutants.md.
 May touch: build/mutants and docs/mutants.md.
 Called by ``make mutants`` (``PART=defects``, ``PART=journal`` and so on: one of them). Exit 1 when
-a defect survives or a module falls short.
+a defect survives or a module falls short. What a run does not measure stays as the page has it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,6 @@ from mutants.scores import HELD, LEAST_SCORE_PERCENT, Score, score  # noqa: E402
 
 ROOT = TESTS.parent
 BUILD = ROOT / "build" / "mutants"
-FIGURES = BUILD / "figures.json"
 PAGE = ROOT / "docs" / "mutants.md"
 
 DEFECTS = "defects"
@@ -52,6 +51,7 @@ def defects() -> dict[str, Any]:
     print(f"defects found: {len(found) - missed} of {len(found)}")
     return {
         "seconds": round(time.monotonic() - began),
+        "where": _where(),
         "rows": [[each.defect.name, each.defect.file, each.failed] for each in found],
     }
 
@@ -70,7 +70,7 @@ def scores(names: Sequence[str]) -> dict[str, Any]:
         )
         for survivor in measured.survivors:
             print(f"  {survivor}")
-        figures[held.name] = dataclasses.asdict(measured)
+        figures[held.name] = dataclasses.asdict(measured) | {"survivors": ()}
     return figures
 
 
@@ -87,7 +87,7 @@ def page(figures: dict[str, Any]) -> str:
     lines = [HEAD, "## Planted defects", ""]
     lines += [
         f"{found} of {len(rows)} are found, each by itself in a copy of the tree, in "
-        f"{figures[DEFECTS]['seconds']} s ({_where()}).",
+        f"{figures[DEFECTS]['seconds']} s ({figures[DEFECTS]['where']}).",
         "The simulator finds more while it runs: [fault-simulation.md](fault-simulation.md).",
         "",
         "| defect | in | found by |",
@@ -111,22 +111,47 @@ def _score_lines(figures: dict[str, Any]) -> Iterable[str]:
         "counted below), and everything outside of functions. SQL in other letters is no mutant."
     )
     yield ""
-    yield "| module | mutants | found | score | lines and branches | left alone | tests |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| module | mutants | found | score | lines and branches | left alone | tests | on |"
+    yield "|---|---|---|---|---|---|---|---|"
     for held in HELD:
         if held.name not in figures:
-            yield f"| {held.name} | not measured yet |  |  |  |  |  |"
+            yield f"| {held.name} | not measured yet |  |  |  |  |  |  |"
             continue
         each = Score(**figures[held.name])
         yield (
             f"| {each.name} | {each.made} | {each.found} | {each.percent:.1f} % | "
-            f"{each.covered_percent:.1f} % | {each.unmutated_count} | {each.seconds:.1f} s |"
+            f"{each.covered_percent:.1f} % | {each.unmutated_count} | {each.seconds:.1f} s | "
+            f"{each.day} |"
         )
     yield ""
     yield "Of what is left, these change nothing a test can see:"
     yield ""
     for held in HELD:
         yield from (f"- {held.name}: {told}" for told in held.left)
+
+
+_FOUND = re.compile(r"^\d+ of \d+ are found, .* in (\d+) s \((.*)\)\.$", re.MULTILINE)
+_DEFECT = re.compile(r"^\| ([^|]+) \| `([^`]+)` \| (?:`([^`]+)`|no test) \|$", re.MULTILINE)
+_SCORE = re.compile(
+    r"^\| ([^|]+) \| (\d+) \| (\d+) \| [\d.]+ % \| ([\d.]+) % \| (\d+) \| ([\d.]+) s \| "
+    r"([\d-]+) \|$",
+    re.MULTILINE,
+)
+
+
+def told(text: str) -> dict[str, Any]:
+    """The figures a page tells, which stay until they are measured again."""
+    figures: dict[str, Any] = {}
+    found = _FOUND.search(text)
+    if found:
+        rows = [[name, file, test or ""] for name, file, test in _DEFECT.findall(text)]
+        figures[DEFECTS] = {"seconds": int(found[1]), "where": found[2], "rows": rows}
+    for name, made, caught, covered, left_alone, seconds, day in _SCORE.findall(text):
+        score_ = Score(
+            name, int(made), int(caught), (), float(covered), int(left_alone), float(seconds), day
+        )
+        figures[name] = dataclasses.asdict(score_)
+    return figures
 
 
 def _where() -> str:
@@ -144,12 +169,8 @@ def main(parts: list[str]) -> int:
     wanted = parts or known
     fresh: dict[str, Any] = {DEFECTS: defects()} if DEFECTS in wanted else {}
     fresh |= scores(wanted)
-    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-    figures |= fresh
-    BUILD.mkdir(parents=True, exist_ok=True)
-    FIGURES.write_text(json.dumps(figures, indent=1))
-    if DEFECTS in figures:
-        PAGE.write_text(page(figures), encoding="utf-8")
+    figures = told(PAGE.read_text(encoding="utf-8")) | fresh
+    PAGE.write_text(page(figures), encoding="utf-8")
     return 0 if kept(fresh) else 1
 
 

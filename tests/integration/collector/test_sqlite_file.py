@@ -60,6 +60,17 @@ def test_step_forward(tmp_path: Path) -> None:
     assert ask(backup, "SELECT count(*) FROM vector") == [(3,)]
 
 
+def test_steps_already_taken_are_not_taken_again(tmp_path: Path) -> None:
+    """Only what lies above a file's schema is run, each step once and in order."""
+    path = tmp_path / "ledger.db"
+    after = Migration(NEWEST + 2, "ALTER TABLE added ADD COLUMN y INTEGER;")
+    with opened(path, [*migrations.load(), NEXT]):
+        pass
+    with opened(path, [*migrations.load(), NEXT, after]):
+        pass
+    assert ask(path, "SELECT x, y FROM added") == [(7, None)]
+
+
 def test_claims_of_schema_6(tmp_path: Path) -> None:
     """Claims that said no quantity were of model FLOP, and stay whole through the step."""
     path = tmp_path / "ledger.db"

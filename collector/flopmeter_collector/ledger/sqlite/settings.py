@@ -78,7 +78,7 @@ def file_system(path: Path, mounts: str) -> str:
     for line in mounts.splitlines():
         _, point, found, *_ = line.split()
         point = point.replace("\\040", " ")
-        inside = point == "/" or f"{path}/".startswith(f"{point.rstrip('/')}/")
+        inside = f"{path}/".startswith(f"{point.rstrip('/')}/")
         # The last of two mounts on one point hides the other.
         if inside and len(point) >= len(best):
             best, kind = point, found

@@ -225,6 +225,7 @@ def test_mounts_are_those_of_this_machine(
         ("a /x ext4 rw\nb /x tmpfs rw\n", "tmpfs"),
         ("a /x/l\\040m ext4 rw\nb /x xfs rw\n", "ext4"),
         ("a /x/ ext4 rw\nb / xfs rw\n", "ext4"),
+        ("a /x/X ext4 rw\nb / xfs rw\n", "xfs"),
     ],
 )
 def test_which_mount_holds_a_file(mounts: str, kind: str) -> None:

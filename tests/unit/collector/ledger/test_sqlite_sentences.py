@@ -18,7 +18,7 @@ import pytest
 from flopmeter_collector.ledger import migrations, sqlite
 from flopmeter_collector.ledger.base import AuditRow, Batch, RelayChanges, StoredVector, Upstream
 from flopmeter_collector.ledger.migrations import Migration
-from flopmeter_collector.ledger.sqlite import copies
+from flopmeter_collector.ledger.sqlite import copies, settings
 from flopmeter_collector.ledger.sqlite.file import BUSY_TIMEOUT_S, Access, connect
 from flopmeter_collector.ledger.sqlite.schema import APPLICATION_ID
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
@@ -256,6 +256,14 @@ def test_how_long_a_lock_is_waited_for(path: Path) -> None:
     )
 
 
+def test_a_place_that_cannot_be_examined(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where SQLite will not say how it keeps a ledger, that is said of the ledger."""
+    monkeypatch.setattr(settings, "connect", refusing(path, "PRAGMA journal_mode"))
+    assert said(lambda: list(sqlite.examine(path)), error=StorageError) == (
+        f"the ledger {path} cannot read: no; check its disk and start again"
+    )
+
+
 # --- copies --------------------------------------------------------------------------------------
 
 
@@ -303,6 +311,7 @@ def test_a_restore_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("PRAGMA user_version", source, source, "be read"),
         ("backup", source, source, "be copied"),
         ("UPDATE meta", partial, partial, "be restored"),
+        ("INSERT INTO audit", partial, partial, "record an audit row"),
         ("PRAGMA wal_checkpoint", partial, partial, "be restored"),
     ]
     for refused, where, named, operation in cases:
