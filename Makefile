@@ -14,8 +14,8 @@ BUILD  := build
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 UV_VERSION  := 0.13.9
 
-PROTOS    := $(sort $(wildcard proto/flopmeter/ingest/v1/*.proto))
-GENERATED := proto/flopmeter_proto/ingest/v1
+PROTOS    := $(sort $(wildcard proto/flopmeter/*/v1/*.proto))
+GENERATED := $(patsubst proto/flopmeter/%/,proto/flopmeter_proto/%,$(sort $(dir $(PROTOS))))
 
 BUF_VERSION := 1.75.0
 BUF         := $(BUILD)/buf/node_modules/.bin/buf
@@ -142,13 +142,13 @@ format: venv-dev ## Rewrite the code into the common format
 
 # --- generated code ---------------------------------------------------------------------------------
 
-# The proto package stays flopmeter.ingest.v1, the Python package becomes flopmeter_proto.ingest.v1:
+# The proto package stays flopmeter.<name>.v1, the Python package becomes flopmeter_proto.<name>.v1:
 # the -I mapping does that, and the files must be named by their mapped path. protoc writes no
 # __init__.py, without which import-linter would not see the folder and keep its contract in silence.
 .PHONY: proto
-proto: venv-dev ## Regenerate the Python code of proto/flopmeter/ingest/v1
+proto: venv-dev ## Regenerate the Python code of proto/flopmeter/*/v1
 	@mkdir -p $(GENERATED)
-	@touch $(GENERATED)/../__init__.py $(GENERATED)/__init__.py
+	@touch $(GENERATED:/v1=/__init__.py) $(GENERATED:=/__init__.py)
 	@$(BIN)/python -m grpc_tools.protoc -Iflopmeter_proto=proto/flopmeter \
 	  --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 	  $(patsubst proto/flopmeter/%,flopmeter_proto/%,$(PROTOS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from flopmeter.cli import main
+from flopmeter.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

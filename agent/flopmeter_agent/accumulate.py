@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from flopmeter_core import suspicion
-from flopmeter_core.allocations import NONE, OVERFLOW, boundary
+from flopmeter_core.allocations import NONE, OVERFLOW, boundary, user_of, weaker
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.increments import (
     LONGEST_SAMPLED_PERIODS,
@@ -253,7 +253,7 @@ class Accumulator:
             reading,
             record,
             period_ns=self.period_ns,
-            allocated=allocation == state.allocation != NONE,
+            allocated=_one_user(allocation, state.allocation) and allocation != NONE,
         )
         state.stillness = state.stillness.after(before, reading)
         suspicions = suspicion.inspect(
@@ -310,12 +310,17 @@ def carry_owner(key: Key) -> CarryOwner:
 def _owner(before: DeviceState, allocation: str, phase: int) -> Owner:
     """Whose a period is, from the users and phases seen at its two ends.
 
-    A period in which a run went into another phase was done in two formats, and nobody can tell
-    how much in each: it is a boundary of the run with itself.
+    A user seen by stronger means at one end than at the other has it under the weaker. A period
+    in which a run went into another phase was done in two formats, and nobody can tell how much in
+    each: it is a boundary of the run with itself.
     """
-    if (before.allocation, before.phase) == (allocation, phase):
-        return allocation, phase
+    if _one_user(before.allocation, allocation) and before.phase == phase:
+        return weaker(before.allocation, allocation), phase
     return boundary(before.allocation, allocation), 0
+
+
+def _one_user(one: str, other: str) -> bool:
+    return one == other or user_of(one) == user_of(other)
 
 
 def _unclassified(state: DeviceState, *, monotonic_ns: int, boottime_ns: int) -> Increment:

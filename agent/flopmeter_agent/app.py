@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flopmeter_agent.allocating import allocating, wanted
+from flopmeter_agent.allocations.table import AllocationTable
 from flopmeter_agent.claim_report import claiming, socket_path
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.closed import open_closed
@@ -148,6 +150,7 @@ class AgentApp:
         files = self._open_files(config.state)
         parts = parse_device_table(builtin_table("devices.toml"))
         phases = PhaseBook(self._sample_now.set)
+        users = self._allocating(config, clock, simulated=chosen.sensor.simulated)
         self.loop = AgentLoop(
             chosen.sensor,
             Journal(files[JOURNAL_NAME]),
@@ -168,8 +171,10 @@ class AgentApp:
             closed=open_closed(files[CLOSED_NAME]),
             hours=open_hours(files[HOURS_NAME]),
             phases=phases,
+            users=users,
         )
         source, claims = self._claiming(config, clock, phases, simulated=chosen.sensor.simulated)
+        _connect(users, claims)
         self._link = Link(
             config.collector,
             lambda: self.loop.hello(METHOD_VERSION),
@@ -179,15 +184,7 @@ class AgentApp:
         )
         if config.metrics_listen:
             self._serve_metrics(config.metrics_listen, claims)
-        logger.info(
-            "agent starts",
-            extra=fields(
-                node=config.node_name,
-                sensor=chosen.sensor.name,
-                reason=chosen.reason,
-                collector=config.collector,
-            ),
-        )
+        _announce(config, chosen)
 
     def _open_files(self, folder: Path) -> dict[str, OsBlockFile]:
         """The files of the agent's memory; a folder that may not last is said so."""
@@ -208,6 +205,14 @@ class AgentApp:
                 listen, self.loop, self._link.state, claims, lasting=not self.volatility
             )
         )
+
+    def _allocating(
+        self, config: AgentConfig, clock: Clock, *, simulated: bool
+    ) -> AllocationTable | None:
+        """Who uses devices, where that is looked for."""
+        if not wanted(config, simulated=simulated):
+            return None
+        return self._teardown.enter_context(allocating(config, clock, changed=self._sample_now.set))
 
     def _claiming(
         self, config: AgentConfig, clock: Clock, phases: PhaseBook, *, simulated: bool
@@ -309,6 +314,24 @@ class AgentApp:
             self.loop.close_hour()
 
 
+def _announce(config: AgentConfig, chosen: Chosen) -> None:
+    logger.info(
+        "agent starts",
+        extra=fields(
+            node=config.node_name,
+            sensor=chosen.sensor.name,
+            reason=chosen.reason,
+            collector=config.collector,
+        ),
+    )
+
+
+def _connect(users: AllocationTable | None, claims: ClaimBook | None) -> None:
+    """Let the labels that runs state of themselves be claims, where both are there."""
+    if users is not None and users.explicit is not None and claims is not None:
+        users.explicit.started = claims.take_labels
+
+
 def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
     """Open the sensor the settings ask for.
 
@@ -338,6 +361,7 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
         state_folder=config.state,
         require_real=config.require_real,
         dcgm=DcgmSource(config.dcgm_url, config.dcgm_part, config.dcgm_period_s),
+        ask_processes=wanted(config, simulated=False),
     )
     if choice.sensor.name == "dcgm":
         # However often its page is read, values are as far apart as the exporter collects them.

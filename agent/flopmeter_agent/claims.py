@@ -8,6 +8,7 @@ Explained in docs/sdk.md. A claim never touches a register of the meter.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.phases import PhaseBook
 from flopmeter_core.claims import (
+    MAXIMUM_LABEL_LENGTH,
     Claim,
     ClaimCounts,
     ClaimKey,
@@ -28,6 +30,7 @@ from flopmeter_core.claims import (
 )
 from flopmeter_core.errors import DataError, FlopmeterError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability, LedgerPosition
+from flopmeter_core.run_file import RunFile
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,10 @@ MAXIMUM_REGISTERS = 8_192
 """Of a node; acknowledged ones make room for new ones, the oldest first."""
 MAXIMUM_REGISTERS_PER_WRITER = 256
 MAXIMUM_CLAIMS_PER_REPORT = 512
+
+_EXEC_WRITER = "exec"
+"""Stands for the processes of ``flopmeter exec``; the node's name is not in it: a start of a run is
+the same on all of its nodes."""
 
 _SCOPES = {"global": ClaimScope.GLOBAL, "rank": ClaimScope.RANK}
 _QUANTITIES = {quantity.text: quantity for quantity in ClaimQuantity}
@@ -129,6 +136,37 @@ class ClaimBook:
             self.counters.messages += 1
             taken = [self._merge(claim) for claim in claims]
         return all(taken)
+
+    def take_labels(self, said: RunFile) -> None:
+        """Take what a run file says its run is: a claim of labels that counts no work.
+
+        Every process of one start says the same, so all of them are one claim.
+        """
+        if not (said.model or said.activity or said.format):
+            return
+        attempt = said.attempt[:MAXIMUM_LABEL_LENGTH] or "0"
+        text = "\0".join((_EXEC_WRITER, said.run, attempt))
+        key = ClaimKey(
+            run=said.run,
+            attempt=attempt,
+            scope=ClaimScope.GLOBAL,
+            rank=0,
+            writer=hashlib.sha256(text.encode()).hexdigest()[:32],
+            pass_number=0,
+            first_step=0,
+            model=said.model,
+            format_mix=said.format,
+            activity=said.activity,
+        )
+        claim = Claim(key, ClaimCounts(0, 0, 0, 0))
+        try:
+            check_claim(claim)
+        except DataError as error:
+            self._refuse("contents", str(error))
+            return
+        with self._lock:
+            self.counters.messages += 1
+            self._merge(claim)
 
     def pending(self) -> tuple[Claim, ...]:
         """What the collector has not acknowledged, durable on this node's disk.

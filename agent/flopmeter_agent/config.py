@@ -18,6 +18,8 @@ from flopmeter_proto.daemon.settings import setting
 
 SHORTEST_PERIOD_S = 0.1
 
+ALLOCATION_SOURCES = ("exec", "slurm", "kubernetes", "cgroup")
+
 LONGEST_COLLECT_PERIOD_S = 600
 """A value that stands for more than ten minutes is no sample of anything."""
 
@@ -50,6 +52,19 @@ class AgentConfig:
         0, description="Unix time in ns at which the scenario starts; 0 starts it now"
     )
     run: str = setting("", description="run that every device of this node works for")
+    allocations: tuple[str, ...] = setting(
+        ("exec", "slurm", "kubernetes", "cgroup"),
+        description="how users of devices are told apart, where run is empty; none when empty",
+    )
+    allocations_folder: Path = setting(
+        Path("/run/flopmeter"), description="folder of run files and of a Slurm prolog's files"
+    )
+    kubelet_socket: str = setting(
+        "auto", description="path of the kubelet's pod-resources socket; off when empty"
+    )
+    site_key: Path | None = setting(
+        None, description="file with the key that hashes names; one of the agent's own when empty"
+    )
     claims_socket: str = setting(
         "auto", description="path of the socket training processes claim on; off when empty"
     )
@@ -83,6 +98,12 @@ class AgentConfig:
             raise UsageError(
                 f"dcgm_period_s is {self.dcgm_period_s}; an exporter collects every "
                 f"{SHORTEST_PERIOD_S} to {LONGEST_COLLECT_PERIOD_S} s"
+            )
+        unknown = [name for name in self.allocations if name not in ALLOCATION_SOURCES]
+        if unknown or len(set(self.allocations)) != len(self.allocations):
+            raise UsageError(
+                f"allocations names each of {', '.join(ALLOCATION_SOURCES)} once at most; "
+                f"take {unknown[0] if unknown else self.allocations[0]!r} out"
             )
         if (self.scenario is not None) != (self.sensor == "simulated"):
             raise UsageError("--sensor simulated and --scenario FILE go together; give both")

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator
+from flopmeter_agent.allocations.table import Users
 from flopmeter_agent.closed import ClosedRegisters
 from flopmeter_agent.counters import ClosedSummary, LoopCounters
 from flopmeter_agent.delivery import Delivery
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
+from flopmeter_agent.listing import DeviceListing
 from flopmeter_agent.past import Past
 from flopmeter_agent.phases import PhaseBook, phase_of
 from flopmeter_agent.sensors.base import Baseline, Failure, Readout, ResumingSensor, Sensor
@@ -37,8 +39,7 @@ from flopmeter_core.reports import (
     HourlyVector,
     Report,
 )
-from flopmeter_core.suspicion import Check
-from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
+from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -52,9 +53,6 @@ QUARANTINE_RENEWAL_NS = NS_PER_HOUR
 """Shortest life of an incarnation that quarantine ends: a device whose every vector cannot be true
 must not fill journal and ledger with closed keys."""
 
-DEVICES_REFRESH_NS = 60 * NS_PER_S
-"""How often devices are listed again; a failed reading lists them at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -64,7 +62,8 @@ class Identity:
         node: the node's name.
         cluster: the cluster's name.
         agent_version: version of the software.
-        allocation: the user of every device whose sensor does not say it; ``none`` by default.
+        allocation: the user of every device whose sensor does not say it; ``none`` by default, and
+            then whoever the allocation sources see.
     """
 
     node: str
@@ -95,6 +94,7 @@ class AgentLoop:
         display: DisplayEstimate | None = None,
         hours: Hours | None = None,
         phases: PhaseBook | None = None,
+        users: Users | None = None,
         new_incarnation: Callable[[], str] | None = None,
     ) -> None:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
@@ -109,6 +109,7 @@ class AgentLoop:
             display: makes the estimate that rides along with reports; none rides without it.
             hours: keeps the vectors at the ends of hours; in memory only when None.
             phases: the phases that training processes name; all runs stay in phase 0 when None.
+            users: who uses each device; the identity's allocation everywhere when None.
             closed: the final vectors of incarnations that ended.
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
             new_incarnation: draws more of them; they come from the first one when None.
@@ -126,8 +127,7 @@ class AgentLoop:
         self._clock = clock
         self._identity = identity
         self._sensor_reason = sensor_reason
-        self._contradiction = contradiction
-        self._looked_up: set[str] = set()
+        self._users = users
         self._display = display
         self._hours = hours if hours is not None else Hours()
         self._phases = phases if phases is not None else PhaseBook()
@@ -135,7 +135,7 @@ class AgentLoop:
         self._accumulator = Accumulator(incarnation, period_ns, rated_power_w, MAXIMUM_OPEN)
         self._writer = StateWriter()
         self._records: dict[str, DeviceRecord] = {}
-        self._current: dict[str, DeviceRecord] = {}
+        self._listing = DeviceListing(sensor, self.counters, contradiction)
         self._closed = closed
         # What an earlier process left open, until it is among the closed ones.
         self._left: AgentState | None = None
@@ -144,7 +144,6 @@ class AgentLoop:
         self._quarantine_renewal_ns = 0
         self._ended_totals: dict[str, list[int]] = {}
         self._synced_samples = 0
-        self._devices_listed_ns: int | None = None
         self._lock = threading.Lock()
         # Registers hold more than the journal: nothing of it may leave, or the next incarnation
         # would count the same period again from the journal's older baseline.
@@ -190,12 +189,16 @@ class AgentLoop:
         started_ns, started_boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
         # From before the read: a phase heard of meanwhile did not hold at the reading yet.
         phases = self._phases.in_force()
+        if self._users is not None:
+            self._users.look()
         try:
             readout = self._sensor.read()
         except SensorError as error:
             readout = Readout((), (Failure(self._sensor.name, str(error)),))
+        if self._users is not None:
+            self._users.settle([reading.device for reading in readout.readings], readout.processes)
         for failure in readout.failures:
-            self._note_failure(failure.device, failure.reason)
+            self._listing.note_failure(failure.device, failure.reason)
         self.counters.reads += 1
         self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
         suspicions = list(readout.suspicions)
@@ -204,13 +207,13 @@ class AgentLoop:
             self._ahead_of_journal = True
             self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for reading in readout.readings:
-                record = self._current.get(reading.device)
+                record = self._listing.current.get(reading.device)
                 if record is None:
-                    self._devices_listed_ns = None  # a device nobody listed: list again
+                    self._listing.again()  # a device nobody listed
                     continue
                 self.counters.failures.pop(reading.device, None)
                 self._note_gap(reading.device, reading.boottime_ns)
-                allocation = reading.allocation or self._identity.allocation
+                allocation = reading.allocation or self._user(reading.device)
                 suspicions += self._accumulator.observe(
                     record, reading, allocation=allocation, phase=phase_of(phases, allocation)
                 )
@@ -425,7 +428,7 @@ class AgentLoop:
             before.resume_device(device)
         self._writer = StateWriter()
         self._delivery.renew()
-        current = {record.record_id: record for record in self._current.values()}
+        current = {record.record_id: record for record in self._listing.current.values()}
         self._records = {**self._closed.records, **current, **self._device_records()}
         return True
 
@@ -508,37 +511,15 @@ class AgentLoop:
         self._hours.sampled(self.incarnation, boot_ns, wall_ns)
 
     def _list_devices(self, now_ns: int) -> None:
-        listed_ns = self._devices_listed_ns
-        if listed_ns is not None and 0 <= now_ns - listed_ns < DEVICES_REFRESH_NS:
-            return
-        try:
-            records = self._sensor.devices()
-        except SensorError as error:
-            self._note_failure(self._sensor.name, str(error))
-            return
-        self._devices_listed_ns = now_ns
-        for record in records:
-            self._look_up(record)
-        with self._lock:
-            self._current = {record.device: record for record in records}
-            self._records.update({record.record_id: record for record in records})
-
-    def _look_up(self, record: DeviceRecord) -> None:
-        """Say once of a record what the device table says otherwise."""
-        if record.record_id in self._looked_up:
-            return
-        self._looked_up.add(record.record_id)
-        reason = self._contradiction(record)
-        if reason:
-            self.counters.suspects.counts[Check.TABLE] += 1
-            logger.warning(
-                "a device contradicts the device table",
-                extra=fields(device=record.device, reason=reason),
-            )
+        records = self._listing.refreshed(now_ns)
+        if records is not None:
+            with self._lock:
+                self._listing.current = {record.device: record for record in records}
+                self._records.update({record.record_id: record for record in records})
 
     def _account_for_silence(self, now_ns: int, boot_ns: int, phases: Mapping[str, int]) -> None:
         """Register the time of devices that were not read for two periods, or not yet at all."""
-        for record in self._current.values():
+        for record in self._listing.current.values():
             if record.device not in self._accumulator.devices:
                 self.start_device(record, monotonic_ns=now_ns, boottime_ns=boot_ns)
         for device in self._accumulator.overdue(now_ns):
@@ -551,13 +532,19 @@ class AgentLoop:
                 allocation=user,
                 phase=phase_of(phases, user),
             )
-            self._devices_listed_ns = None
+            self._listing.again()
 
     def _user_in_silence(self, device: str) -> str:
         """The user of a device nobody reads: the one stated, else the one last seen."""
-        if self._identity.allocation != NONE:
-            return self._identity.allocation
-        return self._accumulator.devices[device].allocation
+        stated = self._identity.allocation
+        if stated == NONE and self._users is not None:
+            stated = self._users.stated(device)
+        return stated if stated != NONE else self._accumulator.devices[device].allocation
+
+    def _user(self, device: str) -> str:
+        """The user of a device that was read just now."""
+        stated = self._identity.allocation
+        return self._users.of(device) if stated == NONE and self._users is not None else stated
 
     def _display_flop(self) -> dict[str, int]:
         if self._display is None:
@@ -588,13 +575,3 @@ class AgentLoop:
             phases=self._phases.state(),
             up_ns=self._past.up_ns(),
         )
-
-    def _note_failure(self, device: str, reason: str) -> None:
-        self.counters.read_failures += 1
-        self._devices_listed_ns = None
-        if self.counters.failures.get(device) != reason:
-            self.counters.failures[device] = reason
-            logger.warning(
-                "a device cannot be read; its time is unobserved",
-                extra=fields(device=device, reason=reason),
-            )

@@ -131,6 +131,13 @@ class Claim:
     counts: ClaimCounts
     sequence: int = 1
 
+    @property
+    def labels_only(self) -> bool:
+        """Whether it says what the run is and counts nothing, as ``flopmeter exec`` does."""
+        counts = self.counts
+        nothing = (counts.last_step, counts.step_count, counts.token_count, counts.compute_flop)
+        return not any(nothing) and 0 < self.sequence < REGISTER_LIMIT
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimTotals:
@@ -173,6 +180,8 @@ def check_claim(claim: Claim) -> None:
         raise DataError(f"the pass of a claim lies outside 0 to {MAXIMUM_PASS}")
     if not 0 <= key.first_step <= counts.last_step < REGISTER_LIMIT:
         raise DataError("the steps of a claim must ascend and lie in 0 to 2^62 - 1")
+    if claim.labels_only:
+        return
     if not 1 <= counts.step_count <= counts.last_step - key.first_step + 1:
         raise DataError("a claim counts at least one step, and no more than its stretch has")
     if not 0 <= counts.token_count < REGISTER_LIMIT:
@@ -240,12 +249,14 @@ def add_up(claims: Iterable[Claim]) -> ClaimTotals:
     """
     quantity = ClaimQuantity.MODEL
     by_pass: dict[tuple[str, int], list[Claim]] = {}
-    writers, models, formats, activities = set(), set(), set(), set()
+    attempts, writers, models, formats, activities = set(), set(), set(), set(), set()
     for claim in claims:
         key = claim.key
         by_pass.setdefault((key.attempt, key.pass_number), []).append(claim)
         quantity = key.quantity
-        writers.add(key.writer)
+        if not claim.labels_only:
+            attempts.add(key.attempt)
+            writers.add(key.writer)
         models.add(key.model)
         formats.add(key.format_mix)
         activities.add(key.activity)
@@ -257,7 +268,7 @@ def add_up(claims: Iterable[Claim]) -> ClaimTotals:
         *flop,
         *tokens,
         *steps,
-        attempt_count=len({attempt for attempt, _ in by_pass}),
+        attempt_count=len(attempts),
         writer_count=len(writers),
         models=tuple(sorted(models - {""})),
         formats=tuple(sorted(formats - {""})),
@@ -355,7 +366,7 @@ class Agreement(enum.StrEnum):
     UNMEASURED = "unmeasured"
     """Nothing was metered that a claim could be held against."""
     UNCLAIMED = "unclaimed"
-    """Steps and tokens are claimed, and no FLOP."""
+    """Labels, steps or tokens are claimed, and no FLOP."""
 
     @property
     def alerts(self) -> bool:

@@ -17,6 +17,24 @@ _EMPTY: Mapping[Component, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceProcess:
+    """A process that the driver lists on a device at one instant.
+
+    Attributes:
+        pid: as the driver numbers it, which is the host's number.
+        instance: number of the GPU instance it runs in; None outside MIG mode.
+        mps: whether it is a client of the Multi-Process Service, not the owner of a context.
+        busy_percent: the largest share of a sampling window in which its kernels ran, since the
+            reading before; None where the driver did not say.
+    """
+
+    pid: int
+    instance: int | None = None
+    mps: bool = False
+    busy_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one device said at one instant. What a device did not say is absent, never 0.
 

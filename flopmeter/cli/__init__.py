@@ -43,6 +43,7 @@ COMMANDS = {
     "collector": Entry(
         "collector", "Collect reports, keep the ledger, serve page and metrics.", ("collector",)
     ),
+    "exec": Entry("execute", "Tell the node's agent which run COMMAND is, and become COMMAND."),
     "demo": Entry("demo", "Watch a simulated training run cross a line.", ("agent", "collector")),
     "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
     "doctor": Entry(

@@ -23,19 +23,26 @@ from flopmeter_core.errors import UsageError
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="An agent's state folder, instead of a ledger.",
 )
+@click.option("--agent", is_flag=True, help="How an agent here tells users of devices apart.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings file.")
 @json_option
 def command(
     ledger: str | None,
     patroni: str,
     state_folder: Path | None,
+    agent: bool,
     config_file: Path | None,
     as_json: bool,
 ) -> int:
     """Say whether the storage of a ledger, or of an agent, gives what flopmeter promises.
 
+    With --agent: what each way of telling users of devices apart needs, and whether it has it.
     Exit code 0 when it does, 1 when something falls short.
     """
+    if agent:
+        if state_folder is not None or ledger is not None or patroni:
+            raise UsageError("--agent is looked at alone; ask for the rest in another call")
+        return _of_the_sources(config_file, as_json=as_json)
     if state_folder is not None:
         if ledger is not None or patroni or config_file is not None:
             raise UsageError(
@@ -77,6 +84,32 @@ def _of_an_agent(folder: Path, *, as_json: bool) -> int:
     else:
         click.echo(f"{'SHORT' if reason else 'good':5} state_folder = {folder}: {told}")
     return 1 if reason else 0
+
+
+def _of_the_sources(config_file: Path | None, *, as_json: bool) -> int:
+    """Say what each allocation source needs and has; the exit code."""
+    from flopmeter.cli.agent import FILE
+    from flopmeter.cli.options import read_settings
+    from flopmeter_agent.config import AgentConfig
+    from flopmeter_agent.privileges import findings
+
+    loaded = read_settings(AgentConfig, default_file=FILE, config_file=config_file, flags={})
+    found = list(findings(loaded.config))
+    short = [finding for finding in found if finding.has is False]
+    if as_json:
+        rows = [
+            {"source": f.source, "needs": f.needs, "has": f.has, "found": f.found, "lost": f.lost}
+            for f in found
+        ]
+        print_json({"schema": 1, "good": not short, "findings": rows})
+    else:
+        words = {True: "good", False: "SHORT", None: "-"}
+        for finding in found:
+            click.echo(f"{words[finding.has]:5} {finding.source}: {finding.found}")
+            click.echo(f"      needs {finding.needs}")
+            if finding.has is not True:
+                click.echo(f"      without it {finding.lost}")
+    return 1 if short else 0
 
 
 def _of_the_collector(config_file: Path | None) -> str:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from flopmeter.lab.recording import FailureNote, Header, Mark, RecordingWriter, Row
 from flopmeter.lab.recording_rows import row_of
-from flopmeter_agent.loop import DEVICES_REFRESH_NS
+from flopmeter_agent.listing import DEVICES_REFRESH_NS
 from flopmeter_agent.sensors.base import Failure, Readout, Sensor
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import SensorError, UsageError

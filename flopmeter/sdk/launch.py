@@ -13,11 +13,8 @@ environment of HPE PALS, Cray ALPS and Flux (an application id a launch).
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-
-logger = logging.getLogger("flopmeter")
 
 RUN_VARIABLE = "FLOPMETER_RUN"
 ATTEMPT_VARIABLE = "FLOPMETER_ATTEMPT"
@@ -127,7 +124,9 @@ def _advise() -> None:
     global _said
     if not _said and rank() == 0:
         _said = True
-        logger.warning(_ADVICE)
+        import logging  # here, because `flopmeter exec` has no time for it
+
+        logging.getLogger("flopmeter").warning(_ADVICE)
 
 
 def _given(*names: str) -> list[str]:

@@ -7,18 +7,31 @@ Called by run.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from bench.result import Result, processor_us, repeated
+from flopmeter.sdk.execute import leave
+from flopmeter_agent.allocations.base import Source
+from flopmeter_agent.allocations.cgroup import CgroupSource
+from flopmeter_agent.allocations.explicit import ExplicitSource
+from flopmeter_agent.allocations.kubernetes import KubernetesSource
+from flopmeter_agent.allocations.slurm import SlurmSource
+from flopmeter_agent.allocations.table import AllocationTable
 from flopmeter_agent.closed import open_closed
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.procfs import Processes
 from flopmeter_agent.scenario import ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.simulated import SimulatedSensor
+from flopmeter_agent.site_key import SiteKey
+from flopmeter_core.readings import DeviceProcess
+from flopmeter_core.run_file import RunFile
 from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.daemon.clock import SystemClock
 
 LIBRARIES = "grpc, google.protobuf, psutil, prometheus_client, pynvml"
 
@@ -133,6 +146,41 @@ def sampling() -> list[Result]:
     ]
 
 
+def users() -> list[Result]:
+    """Processor time of finding the users of 8 devices: a prolog's file and 1 process each."""
+    gpus = [f"GPU-{number}" for number in range(8)]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        alloc, runs = Path(folder) / "alloc", Path(folder) / "runs"
+        alloc.mkdir()
+        runs.mkdir()
+        for number, gpu in enumerate(gpus):
+            (alloc / gpu).write_text(f"slurm job={number + 1} uid=1001 cluster=c1\n")
+        ranks = [stack.enter_context(subprocess.Popen(["sleep", "60"])) for _ in gpus]
+        leave(RunFile("atlas"), str(runs))
+        clock = SystemClock()
+        processes = Processes(clock)
+        explicit = ExplicitSource(runs, processes.user_of)
+        key = SiteKey(b"k" * 32)
+        kubernetes = KubernetesSource(key, clock, socket=None)
+        sources: list[Source] = [explicit, SlurmSource(alloc, "c1"), kubernetes, CgroupSource(key)]
+        table = AllocationTable(sources, processes, explicit)
+        stack.callback(table.close)
+        listed = {gpu: (DeviceProcess(rank.pid),) for gpu, rank in zip(gpus, ranks, strict=True)}
+
+        def settle() -> None:
+            table.look()
+            table.settle(gpus, listed)
+
+        settle()
+        ours, spread = repeated(lambda: processor_us(settle, 500), 3)
+        names = [alloc / gpu for gpu in gpus]
+        limit, _ = repeated(lambda: processor_us(lambda: [each.stat() for each in names], 500), 3)
+        for rank in ranks:
+            rank.terminate()
+    # A fifth of 0.1 % of a core, so that it leaves the readings theirs.
+    return [Result("agent: users of 8 devices", ours, "us", limit, "stat of 8 files", 200, spread)]
+
+
 def cases() -> list[Result]:
     """All lines about the agent."""
-    return [*footprint(), *sampling()]
+    return [*footprint(), *sampling(), *users()]

@@ -21,6 +21,9 @@ UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 EXPOSURE_MAX = 1.5
 """Of 10, by systemd's own count; the agent has to reach the accelerators' device files."""
 
+EXPOSURE_WITH_PROCESSES_MAX = 2.0
+"""The same where it also sees other users' processes."""
+
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run systemd-analyze."""
@@ -74,6 +77,18 @@ def test_faults_of_a_person_end_it(unit: Path) -> None:
         UsageError.exit_code,
         NotPermittedError.exit_code,
     }
+
+
+def test_drop_in_for_processes(tmp_path: Path) -> None:
+    """The drop-in that lets the agent see processes opens that and no more."""
+    unit = ROOT / "deploy/systemd/flopmeter-agent.service"
+    drop_in = unit.with_name("flopmeter-agent-processes.conf").read_text()
+    opened = set(re.findall(r"(?m)^[A-Z]\w+=.*$", drop_in))
+    assert opened == {"ProtectProc=default", "PrivateUsers=no"}
+    text = unit.read_text().replace("\n[Install]", f"\n{drop_in}\n[Install]")
+    both = startable(unit, tmp_path, text)
+    assert analyze("verify", both).stderr == ""
+    assert exposure(both) <= EXPOSURE_WITH_PROCESSES_MAX
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from support.requirements import ROOT
-from support.tree import GENERATED
+from support.tree import GENERATED, GENERATED_TOO
 
 PROTO = "proto/flopmeter/ingest/v1"
 
 
-def generate(root: Path, out: Path) -> None:
-    """Write the code of root's .proto files under out, as `make proto` does."""
+def generate(root: Path, out: Path, package: str = "ingest") -> None:
+    """Write the code of root's .proto files of a package under out, as `make proto` does."""
     out.mkdir()
-    sources = sorted((root / PROTO).glob("*.proto"))
+    sources = sorted((root / f"proto/flopmeter/{package}/v1").glob("*.proto"))
     subprocess.run(
         [
             sys.executable,
@@ -29,17 +29,18 @@ def generate(root: Path, out: Path) -> None:
             "grpc_tools.protoc",
             f"-Iflopmeter_proto={root}/proto/flopmeter",
             *(f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")),
-            *(f"flopmeter_proto/ingest/v1/{path.name}" for path in sources),
+            *(f"flopmeter_proto/{package}/v1/{path.name}" for path in sources),
         ],
         check=True,
         timeout=60,
     )
 
 
-def findings(root: Path, scratch: Path) -> list[str]:
+def findings(root: Path, scratch: Path, folder: str = GENERATED) -> list[str]:
     """Name the generated files under root that differ from fresh ones, lack, or have no source."""
-    generate(root, scratch / "fresh")
-    fresh, kept = scratch / "fresh/flopmeter_proto/ingest/v1", root / GENERATED / "v1"
+    package = Path(folder).name
+    generate(root, scratch / "fresh", package)
+    fresh, kept = scratch / f"fresh/flopmeter_proto/{package}/v1", root / folder / "v1"
     (fresh / "__init__.py").touch()
     wanted = {path.name for path in fresh.iterdir()}
     present = {path.name for path in kept.glob("*.py*")}
@@ -54,9 +55,10 @@ def findings(root: Path, scratch: Path) -> list[str]:
     )
 
 
-def test_tree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [GENERATED, GENERATED_TOO])
+def test_tree(tmp_path: Path, folder: str) -> None:
     """Nobody has edited generated code, nor forgotten `make proto`."""
-    assert findings(ROOT, tmp_path) == []
+    assert findings(ROOT, tmp_path, folder) == []
 
 
 @pytest.fixture

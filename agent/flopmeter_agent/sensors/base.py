@@ -10,11 +10,11 @@ duration are counted by the loop, never by a sensor.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.readings import Reading
+from flopmeter_core.readings import DeviceProcess, Reading
 from flopmeter_core.suspicion import Suspicion
 
 
@@ -31,12 +31,14 @@ class Readout:
     """One round over all devices. A device in neither of the first two had nothing to say.
 
     `suspicions` is what the sensor itself left out as unbelievable; it is counted and logged by
-    the loop, like the doubts the loop finds in the readings.
+    the loop, like the doubts the loop finds in the readings. `processes` are those the driver
+    lists on a GPU at its reading; a GPU that is not in it could not be asked, which is not "none".
     """
 
     readings: tuple[Reading, ...]
     failures: tuple[Failure, ...] = ()
     suspicions: tuple[Suspicion, ...] = ()
+    processes: Mapping[str, tuple[DeviceProcess, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

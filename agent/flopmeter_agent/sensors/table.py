@@ -94,6 +94,7 @@ class _Request:
     pci_folder: Path
     library_path: Path | None
     dcgm: DcgmSource
+    ask_processes: bool
 
     def on_bus(self) -> Mapping[str, DeviceRecord]:
         """The accelerators on the bus as it is now."""
@@ -110,6 +111,7 @@ def choose(
     pci_folder: Path = PCI_FOLDER,
     library_path: Path | None = None,
     dcgm: DcgmSource | None = None,
+    ask_processes: bool = False,
 ) -> Choice:
     """Build the sensor of a node.
 
@@ -122,6 +124,7 @@ def choose(
         pci_folder: the PCI bus in sysfs.
         library_path: the NVIDIA driver's library, where the dynamic linker does not find it.
         dcgm: where sensor dcgm reads, and auto may; an exporter of this host when None.
+        ask_processes: whether the driver is asked at each reading who is on a device.
 
     Returns:
         The sensor, not yet read, and the reason for it.
@@ -143,7 +146,9 @@ def choose(
         raise NotPermittedError(
             "sensor cpu makes its readings up and --require-real forbids that; use --sensor auto"
         )
-    request = _Request(node, clock, state_folder, pci_folder, library_path, dcgm or DcgmSource())
+    request = _Request(
+        node, clock, state_folder, pci_folder, library_path, dcgm or DcgmSource(), ask_processes
+    )
     choice = _BUILDERS[name](request)
     if choice.sensor.simulated and require_real:
         choice.sensor.close()
@@ -238,6 +243,7 @@ def _open_nvml(request: _Request) -> NvmlSensor:
         request.clock,
         library_path=request.library_path,
         on_bus=lambda: _identified(request.on_bus(), seen),
+        ask_processes=request.ask_processes,
     )
 
 

@@ -18,6 +18,9 @@ Keys of the script (`set` replaces one, None removes it):
     gpuN.mig.<place>, with gpuN.mig 1        an instance: `instance_of`
     gpuN.mig_name.<place>     the name of that MIG device
     gpuN.giK.gpm.<id>, gpuN.giK.gpm_return.<id>   as gpuN.gpm, of GPU instance K
+    gpuN.processes, gpuN.mps  process ids with a context, and clients of MPS: "4711 4712"
+    gpuN.giK.processes, gpuN.giK.mps   those of GPU instance K; in MIG mode the GPU refuses its own
+    gpuN.process_busy         the buffer of per-process utilisation: "stamp:pid:percent ..."
     gpuN.clock_mhz clock_samples energy_mj power_mw busy_percent
     gpuN.gpm                                 1 where GPM is supported
     gpuN.gpm.<id>, gpuN.gpm_return.<id>      a metric's value and its own nvmlReturn; -1 leaves

@@ -342,6 +342,60 @@ int nvmlDeviceGetSamples(void *d, int type, unsigned long long after, int *kind,
     return leave(written ? OK : NOT_FOUND);
 }
 
+/* --- processes: gpuN.processes and gpuN.mps are "pid pid ...", of a MIG device gpuN.giK.processes ------- */
+
+struct process { unsigned pid; unsigned long long memory; unsigned instance, compute; };
+static int processes(const char *name, void *d, const char *key, unsigned *count, struct process *out) {
+    int code = enter_device(name, d);
+    if (code) return code;
+    char list[96] = "";
+    struct mig mig;
+    const char *mode = text("gpu%d.mig", slot_of(d)), *found;
+    if (mig_place(d) >= 0) {
+        if (!mig_at(slot_of(d), mig_place(d), &mig)) return leave(NOT_FOUND);
+        found = text("gpu%d.gi%u.%s", slot_of(d), mig.instance, key);
+    } else {
+        if (mode && atoi(mode)) return leave(4); /* of the GPU as a whole only with privileges */
+        found = text("gpu%d.%s", slot_of(d), key);
+    }
+    if (found) strcpy(list, found);
+    unsigned listed = 0;
+    for (char *rest, *one = strtok_r(list, " ", &rest); one; one = strtok_r(NULL, " ", &rest), listed++) {
+        if (!out || listed >= *count) continue;
+        out[listed] = (struct process){(unsigned)atoi(one), 1 << 30, mig_place(d) < 0 ? 0xffffffffu : mig.instance, 0xffffffffu};
+    }
+    int small = listed && (!out || listed > *count);
+    *count = listed;
+    return leave(small ? TOO_SMALL : OK);
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *d, unsigned *count, struct process *out) {
+    return processes(__func__, d, "processes", count, out);
+}
+int nvmlDeviceGetMPSComputeRunningProcesses_v3(void *d, unsigned *count, struct process *out) {
+    return processes(__func__, d, "mps", count, out);
+}
+
+/* gpuN.process_busy is "stamp:pid:percent ...": what the driver has buffered. */
+struct busy { unsigned pid; unsigned long long stamp; unsigned sm, memory, encoder, decoder; };
+int nvmlDeviceGetProcessUtilization(void *d, struct busy *out, unsigned *count, unsigned long long after) {
+    int code = enter_device(__func__, d);
+    if (code) return code;
+    char list[96] = "";
+    const char *found = text("gpu%d.process_busy", slot_of(d));
+    if (!found) return leave(UNSUPPORTED);
+    strcpy(list, found);
+    unsigned written = 0;
+    for (char *rest, *one = strtok_r(list, " ", &rest); one; one = strtok_r(NULL, " ", &rest)) {
+        struct busy each = {0};
+        if (sscanf(one, "%llu:%u:%u", &each.stamp, &each.pid, &each.sm) != 3 || each.stamp <= after) continue;
+        if (out && written < *count) out[written] = each;
+        written++;
+    }
+    int small = written && (!out || written > *count);
+    *count = written;
+    return leave(small ? TOO_SMALL : written ? OK : NOT_FOUND);
+}
+
 /* --- GPM: gpuN.gpm.<id> is a metric's value, gpuN.gpm_return.<id> its own nvmlReturn -----------
  * A metric that fails has its value all the same, as garbage would be; -1 leaves its entry untouched. */
 #ifndef WITHOUT_GPM

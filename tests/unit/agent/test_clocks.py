@@ -172,7 +172,7 @@ def test_a_suspend_over_which_the_driver_changed(tmp_path: Path) -> None:
     node.seconds(3)
     node.clock.suspended_ns += WEEK_NS
     node.sensor.driver = "2"
-    node.loop._devices_listed_ns = None
+    node.loop._listing.again()
     node.seconds(2)
     sums = node.sums()
     assert sums[Component.SUSPENDED_NS] == WEEK_NS

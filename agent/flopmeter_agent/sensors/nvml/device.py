@@ -31,9 +31,10 @@ from flopmeter_agent.sensors.nvml.gpm import (
     raw_cycles,
 )
 from flopmeter_agent.sensors.nvml.normalise import Normaliser
+from flopmeter_agent.sensors.nvml.processes import ProcessList
 from flopmeter_agent.sensors.nvml.slices import Slices
 from flopmeter_core.devices import DeviceRecord, EnergyScope
-from flopmeter_core.readings import Reading
+from flopmeter_core.readings import DeviceProcess, Reading
 from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.units import PPM
 from flopmeter_proto.daemon.clock import Clock
@@ -75,9 +76,12 @@ class NvmlDevice:
 
     Attributes:
         more_metrics: GPM ids that are asked for beside those the readings need.
+        ask_processes: whether each reading asks who is on the device.
+        processes: who was on the device at the last reading; None where the driver does not tell.
     """
 
     more_metrics: tuple[int, ...] = ()
+    ask_processes = False
 
     def __init__(self, handle: Any, node: str, driver_version: str, clock: Clock) -> None:
         """Read who the device is.
@@ -110,6 +114,8 @@ class NvmlDevice:
         self._no_slices = ""
         self.slices = Slices(handle)
         self.remark = ""
+        self.processes: tuple[DeviceProcess, ...] | None = None
+        self._listed = ProcessList(handle)
 
     def start(self) -> None:
         """Begin the live probe: virtualisation mode, GPM support, first sample.
@@ -211,6 +217,7 @@ class NvmlDevice:
         self._counted = cycles
         self._read_ns = sampled.monotonic_ns
         self._remember(evidence, sampled.remark)
+        self.processes = self._listed.read() if self.ask_processes else None
         return Reading(
             device=self.record.device,
             evidence=evidence,

@@ -26,7 +26,7 @@ from flopmeter_agent.sensors.nvml.driver import DriverError, ask, close_driver, 
 from flopmeter_agent.workers import Done, Stuck, Workers
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import SensorError
-from flopmeter_core.readings import Reading
+from flopmeter_core.readings import DeviceProcess, Reading
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
@@ -76,6 +76,7 @@ class NvmlSensor:
         on_bus: Callable[[], Mapping[str, DeviceRecord]] = _nothing_on_bus,
         patience_s: float = 0.5,
         pause: Callable[[float], None] = time.sleep,
+        ask_processes: bool = False,
     ) -> None:
         """Touch nothing yet: the driver is opened by the first call.
 
@@ -87,12 +88,14 @@ class NvmlSensor:
                 list is reported as a failure, so that its time is unobserved.
             patience_s: how long one device's calls may take before it gets its own thread.
             pause: waits between the two samples of the probe, in seconds.
+            ask_processes: whether each reading also asks who is on the device.
         """
         self._node = node
         self._clock = clock
         self._library_path = library_path
         self._on_bus = on_bus
         self._pause = pause
+        self._ask_processes = ask_processes
         self._workers: Workers[object] = Workers("flopmeter-nvml", patience_s=patience_s)
         self._records: dict[str, DeviceRecord] = {}
         self._addresses: dict[str, str] = {}
@@ -160,12 +163,15 @@ class NvmlSensor:
         readings: list[Reading] = []
         failures: list[Failure] = []
         unlisted: list[str] = []
+        processes: dict[str, tuple[DeviceProcess, ...]] = {}
         for device in self._records:
             reading = self._settle(device, outcomes.get(device))
             if isinstance(reading, Reading):
-                slices = self._devices[device].slices
-                readings += [reading, *slices.readings]
-                unlisted += slices.unlisted
+                handled = self._devices[device]
+                readings += [reading, *handled.slices.readings]
+                unlisted += handled.slices.unlisted
+                if handled.processes is not None:
+                    processes[device] = handled.processes
             else:
                 failures.append(Failure(device, reading))
         if not readings:
@@ -178,7 +184,7 @@ class NvmlSensor:
             Failure(device, "it is on the PCI bus, but the NVIDIA driver does not list it")
             for device in self._unseen
         ]
-        return Readout(tuple(readings), tuple(failures))
+        return Readout(tuple(readings), tuple(failures), processes=processes)
 
     def close(self) -> None:
         """Free the samples and the driver; a stuck call keeps what it holds."""
@@ -305,6 +311,7 @@ class NvmlSensor:
                 fresh[device] = self.device_type(
                     handle, self._node, self._driver_version, self._clock
                 )
+                fresh[device].ask_processes = self._ask_processes
                 fresh[device].start()
             except DriverError as error:
                 survey.refused.append(str(error))

@@ -1,0 +1,114 @@
+"""Puts the allocation sources together as the settings ask, and keeps them until the agent stops.
+
+Owns: which sources there are on this node, where they read, and what is said at the start.
+May touch: the folders of run files and prolog files (making them), the kubelet's socket through
+its source, the site key's file.
+Called by app, which hands the table to the loop; docs/allocations.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flopmeter_agent.allocations.base import Source
+from flopmeter_agent.allocations.cgroup import CgroupSource
+from flopmeter_agent.allocations.explicit import RUNS_FOLDER, ExplicitSource
+from flopmeter_agent.allocations.slurm import ALLOC_FOLDER, SlurmSource
+from flopmeter_agent.allocations.table import AllocationTable
+from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.procfs import Processes
+from flopmeter_agent.site_key import open_site_key
+from flopmeter_agent.watching import Watcher
+from flopmeter_core.errors import FlopmeterError
+from flopmeter_proto.daemon.clock import Clock
+from flopmeter_proto.daemon.logs import fields
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+
+
+def wanted(config: AgentConfig, *, simulated: bool) -> bool:
+    """Whether users are looked for: not where the settings name the run, nor on made-up devices."""
+    return bool(config.allocations) and not config.run and not simulated
+
+
+@contextlib.contextmanager
+def allocating(
+    config: AgentConfig, clock: Clock, *, changed: Callable[[], object]
+) -> Iterator[AllocationTable | None]:
+    """Look for the users of devices until the block ends; yields the table.
+
+    Whatever is wrong with a source is logged and stops that source only.
+
+    Args:
+        config: which sources, and where.
+        clock: says how old what they know is.
+        changed: told when something changed, so that a reading is taken at once.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            key = open_site_key(config.site_key, config.state)
+        except FlopmeterError as error:
+            if config.site_key is not None:
+                raise
+            logger.error("no allocations are told apart", extra=fields(reason=str(error)))
+            yield None
+            return
+        processes = Processes(clock)
+        folder = config.allocations_folder
+        runs, alloc = folder / RUNS_FOLDER, folder / ALLOC_FOLDER
+        made: dict[str, Source] = {}
+        explicit = None
+        if "exec" in config.allocations:
+            _make(runs, 0o1777)
+            explicit = made["exec"] = ExplicitSource(runs, processes.user_of)
+        if "slurm" in config.allocations:
+            _make(alloc, 0o755)
+            made["slurm"] = SlurmSource(alloc, config.cluster)
+        if "kubernetes" in config.allocations:
+            # Its messages are loaded here only.
+            from flopmeter_agent.allocations.kubernetes import KubernetesSource
+
+            socket = kubelet_socket(config.kubelet_socket)
+            made["kubernetes"] = KubernetesSource(key, clock, socket=socket, changed=changed)
+        if "cgroup" in config.allocations:
+            made["cgroup"] = CgroupSource(key)
+        table = AllocationTable([made[name] for name in config.allocations], processes, explicit)
+        stack.callback(table.close)
+        watcher = Watcher((runs, alloc), changed)
+        stack.callback(watcher.close)
+        table.follow = watcher.follow
+        logger.info(
+            "users of devices are told apart",
+            extra=fields(sources=", ".join(config.allocations), folder=folder),
+        )
+        yield table
+
+
+def kubelet_socket(setting: str) -> Path | None:
+    """The kubelet's socket; None where there is none or none is wanted."""
+    from flopmeter_agent.allocations.kubernetes import KUBELET_SOCKET
+
+    if setting != AUTO:
+        return Path(setting) if setting else None
+    # Not its existence alone: without the right to look into the folder nothing is seen of it.
+    return KUBELET_SOCKET if os.access(KUBELET_SOCKET, os.R_OK | os.W_OK) else None
+
+
+def _make(folder: Path, mode: int) -> None:
+    """Make a folder that others write to, where its parent is there; else the source finds none."""
+    try:
+        folder.mkdir(mode=mode)
+        folder.chmod(mode)  # whatever the umask
+    except FileExistsError:
+        pass
+    except OSError as error:
+        logger.info(
+            "a folder for allocations cannot be made; it is looked for at each reading",
+            extra=fields(folder=folder, reason=os.strerror(error.errno or 0)),
+        )

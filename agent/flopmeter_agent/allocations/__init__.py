@@ -1,0 +1,1 @@
+"""Allocation sources: who uses a device now, and how that is known (docs/allocations.md)."""
