@@ -8,6 +8,7 @@ Explained in docs/adr/0004-interval-semantics.md and docs/estimation.md.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from flopmeter_core.interval import Figures, Interval
@@ -86,4 +87,4 @@ def figures_of(columns: Sequence[int]) -> Figures:
 
 def _dot(weights: Sequence[int], vector: Sequence[int]) -> int:
     """Whole FLOP; a vector from an older writer may be shorter than the weights."""
-    return sum(w * v for w, v in zip(weights, vector, strict=False) if w)
+    return sum(map(operator.mul, weights, vector))

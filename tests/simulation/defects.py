@@ -19,8 +19,10 @@ from flopmeter_collector import commit, intake, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.relay import outbox
 from flopmeter_core.kernels.merge import ABOVE, APART
+from flopmeter_core.errors import WireError
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector, LedgerPosition
+from flopmeter_proto.wire import stream
 
 Defect = Callable[[], contextlib.AbstractContextManager[object]]
 
@@ -157,6 +159,18 @@ def a_relay_forwards_once() -> contextlib.AbstractContextManager[object]:
     return mock.patch.object(outbox.Outbox, "rewind", lambda self: None)
 
 
+def an_older_agent_is_refused() -> contextlib.AbstractContextManager[object]:
+    """A vector that does not say how long its host had been up is no vector."""
+    whole = stream.StreamReader.report
+
+    def report(self: stream.StreamReader, message: Any) -> Any:
+        if any(not vector.boot_duration_ns for vector in message.vectors):
+            raise WireError("a vector has no boot time")
+        return whole(self, message)
+
+    return mock.patch.object(stream.StreamReader, "report", report)
+
+
 CLONED = ("live_clone", "kill_agent", "bad_weather")
 """Faults that often leave a fork behind."""
 
@@ -164,6 +178,7 @@ RELAYED = ("bad_weather", "kill_agent", "kill_collector", "old_backup", "upstrea
 """Faults that a tree of relays has to stand."""
 
 FAULTS: dict[str, tuple[str, ...]] = {
+    "refuse an older agent": ("other_version", "kill_agent"),
     "a relay speaks for the root": RELAYED,
     "a relay trusts its root": RELAYED,
     "a relay forwards once": RELAYED,
@@ -188,6 +203,7 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a relay speaks for the root": (a_relay_speaks_for_the_root, "by site-1 before its commit"),
     "a relay trusts its root": (a_relay_trusts_its_root, "the ledger holds sequence"),
     "a relay forwards once": (a_relay_forwards_once, "the fleet did not converge"),
+    "refuse an older agent": (an_older_agent_is_refused, "the fleet did not converge"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
 }
 """Each defect with a part of the sentence it is found by."""

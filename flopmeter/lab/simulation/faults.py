@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flopmeter.lab.simulation.node import DiskImage, Node
 from flopmeter.lab.simulation.site import CommitFault, Site
+from flopmeter.lab.simulation.versions import Version
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 
 if TYPE_CHECKING:
@@ -265,6 +266,19 @@ class Faults:
             self._count("old_backup")
             site.restore(backup)
 
+    # --- versions ---------------------------------------------------------------------------------
+
+    def other_version(self) -> None:
+        """An agent or a collector is replaced by one of another version, older or later."""
+        name = self._random.choose([*self._world.nodes, *self._world.sites])
+        version = self._random.choose([*Version])
+        self._count(f"version_{version.value.replace('-', '_')}")
+        self._world.network.versions[name] = version
+        if name in self._world.nodes:
+            self._world.nodes[name].kill()
+        else:
+            self._world.sites[name].kill()
+
     # --- relays -----------------------------------------------------------------------------------
 
     def upstream_outage(self) -> None:
@@ -346,6 +360,7 @@ TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
     "kill_collector": (Faults.kill_collector, 3.0),
     "commit_fault": (Faults.commit_fault, 3.0),
     "old_backup": (Faults.old_backup, 2.0),
+    "other_version": (Faults.other_version, 4.0),
     "upstream_outage": (Faults.upstream_outage, 3.0),
     "lost_relay_disk": (Faults.lost_relay_disk, 1.5),
     "second_parent": (Faults.second_parent, 4.0),

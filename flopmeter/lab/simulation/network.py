@@ -23,6 +23,7 @@ import grpc.aio
 
 from flopmeter.lab.simulation.clock import GROUP, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter.lab.simulation.versions import Version, between
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.link import parse_answer, parse_batch_answer
 
@@ -103,6 +104,8 @@ class Network:
         self.weather = Weather()
         self.servers: dict[str, tuple[Mapping[Method, Serve], TaskGroup]] = {}
         """The collectors that serve now, by name."""
+        self.versions: dict[str, Version] = {}
+        """Of nodes and collectors that are not of today's."""
         self.cut: set[str] = set()
         self.clogged: dict[str, list[Callable[[], None]]] = {}
         self.mail: list[Mail] = []
@@ -171,6 +174,12 @@ class Network:
         such line, and a link that waits for one answer would read one that is hours old.
         """
         self.weather = Weather()
+        # Today's agents keep hours until somebody takes them; all else goes on between versions.
+        self.versions = {
+            name: version
+            for name, version in self.versions.items()
+            if version is not Version.BEFORE_HOURS_AND_CLAIMS
+        }
         self.cut.clear()
         self.keeps_mail = 0.0
         for node in list(self.clogged):
@@ -256,6 +265,16 @@ class Stream:
         self._accepted = False
         self._task: asyncio.Task[Any] | None = None
         self._remembered: list[bytes] = []
+
+    def spoken(self, message: Any, speaker: str, listener: str) -> Any:
+        """A message between sides that may be of other versions; relays are all of today's."""
+        if self.method is Method.BATCHES or not self.network.versions:
+            return message
+        versions = self.network.versions
+        spoken, heard = (versions.get(name, Version.TODAY) for name in (speaker, listener))
+        if spoken is not heard or spoken is not Version.TODAY:
+            self.network.count("other_version_message")
+        return between(message, spoken, heard)
 
     def accept(self) -> None:
         """The first message has come: begin to serve."""
@@ -382,8 +401,9 @@ class ServerContext:
 
     async def write(self, response: Any) -> None:
         """Send an answer."""
-        self._stream.network.trace("answer", self._stream.node, response.commit_number)
-        self._stream.server_sends(response.SerializeToString())
+        stream = self._stream
+        stream.network.trace("answer", stream.node, response.commit_number)
+        stream.server_sends(stream.spoken(response, stream.to, stream.node).SerializeToString())
 
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with a status."""
@@ -415,7 +435,8 @@ class ClientCall:
         """
         if self._stream.to_client.ended:
             raise asyncio.InvalidStateError
-        self._stream.client_sends(request.SerializeToString())
+        stream = self._stream
+        stream.client_sends(stream.spoken(request, stream.node, stream.to).SerializeToString())
 
     async def read(self) -> Any:
         """The next answer, or EOF."""
