@@ -47,8 +47,8 @@ EXIT_UNEQUAL = 1
     "--collectors",
     default="drawn",
     show_default=True,
-    type=click.Choice(["drawn", "single", "tree"]),
-    help="One collector, or a tree of relays; the seed decides where it is drawn.",
+    type=click.Choice(["drawn", "single", "tree", "shared"]),
+    help="One, a tree of relays, or two on one ledger; the seed decides where it is drawn.",
 )
 @click.option("--trace", "shows_trace", is_flag=True, help="Print every event first.")
 @json_option

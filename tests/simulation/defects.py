@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -18,8 +19,8 @@ from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector import commit, intake, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.relay import outbox
-from flopmeter_core.kernels.merge import ABOVE, APART
 from flopmeter_core.errors import WireError
+from flopmeter_core.kernels.merge import ABOVE, APART
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from flopmeter_proto.wire import stream
@@ -171,13 +172,30 @@ def an_older_agent_is_refused() -> contextlib.AbstractContextManager[object]:
     return mock.patch.object(stream.StreamReader, "report", report)
 
 
+def a_server_that_went_back_is_told_the_newest_only() -> contextlib.AbstractContextManager[object]:
+    """A collector stores again what it had in hand, and not all that it holds."""
+    return mock.patch.object(
+        commit.Committer, "_whole", lambda self, batch: replace(batch, whole=True)
+    )
+
+
+def others_are_not_read() -> contextlib.AbstractContextManager[object]:
+    """Who exports the totals does not take in what other collectors of the ledger committed."""
+    return mock.patch.object(registers.RegisterTable, "absorb", lambda self, foreign: None)
+
+
 CLONED = ("live_clone", "kill_agent", "bad_weather")
 """Faults that often leave a fork behind."""
 
 RELAYED = ("bad_weather", "kill_agent", "kill_collector", "old_backup", "upstream_outage")
 """Faults that a tree of relays has to stand."""
 
+SERVED = ("failover", "kill_agent", "lost_commit_answer", "kill_collector")
+"""Faults that collectors of one server's ledger have to stand."""
+
 FAULTS: dict[str, tuple[str, ...]] = {
+    "a shared ledger is told the newest only": SERVED,
+    "others of a shared ledger are not read": SERVED,
     "refuse an older agent": ("other_version", "kill_agent"),
     "a relay speaks for the root": RELAYED,
     "a relay trusts its root": RELAYED,
@@ -204,6 +222,11 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a relay trusts its root": (a_relay_trusts_its_root, "the ledger holds sequence"),
     "a relay forwards once": (a_relay_forwards_once, "the fleet did not converge"),
     "refuse an older agent": (an_older_agent_is_refused, "the fleet did not converge"),
+    "a shared ledger is told the newest only": (
+        a_server_that_went_back_is_told_the_newest_only,
+        "acknowledged by root before its commit",
+    ),
+    "others of a shared ledger are not read": (others_are_not_read, "FLOP were done"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
 }
 """Each defect with a part of the sentence it is found by."""

@@ -6,7 +6,7 @@ import pytest
 
 from flopmeter.lab.simulation.faults import TABLE
 from flopmeter.lab.simulation.plan import plan_for
-from flopmeter.lab.simulation.topology import DRAWN, TREE
+from flopmeter.lab.simulation.topology import DRAWN, SHARED, TREE
 from flopmeter.lab.simulation.world import simulate
 from simulation.defects import DEFECTS, FAULTS
 
@@ -24,7 +24,7 @@ def test_defect_is_found(name: str) -> None:
     seeds = MORE_SEEDS if name in FAULTS else SEEDS
     for seed in seeds:
         with defect():
-            collectors = TREE if "relay" in name else DRAWN
+            collectors = TREE if "relay" in name else SHARED if "shared" in name else DRAWN
             outcome = simulate(
                 plan_for(seed, nodes=2, devices=2, faults=faults, collectors=collectors)
             )

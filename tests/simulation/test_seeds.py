@@ -36,6 +36,7 @@ def test_seeds() -> None:
     # A fault that never struck was not tested.
     lasting = {"disk_full": "disk_full_phase", "disk_errors": "disk_error_phase"}
     several = {"commit_fault": "torn_commit", "old_image": "reverted_image"}
+    several["other_version"] = "version_later"
     names = {name: lasting.get(name, several.get(name, name)) for name in TABLE}
     assert [name for name, kind in names.items() if not struck[kind]] == []
 

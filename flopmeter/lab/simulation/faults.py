@@ -257,6 +257,8 @@ class Faults:
     def old_backup(self) -> None:
         """A ledger's volume is copied; another time that copy is put back."""
         site = self._site()
+        if site.shares_ledger:
+            return
         backup = self._backups.get(site.name)
         if backup is None:
             made = site.backup()
@@ -279,6 +281,41 @@ class Faults:
         else:
             self._world.sites[name].kill()
 
+    # --- a shared ledger's server -----------------------------------------------------------------
+
+    def failover(self) -> None:
+        """The server is away for a while, and then a standby is the server.
+
+        Once a standby was behind, at most a few commits are gone: agents have to send them again.
+        """
+        server = self._world.server
+        if server is None or server.away:
+            return
+        self._count("failover")
+        lossy = self._random.chance(0.5)
+        if lossy:
+            server.replicate()
+
+        def away() -> None:
+            server.away = True
+            server.leader = None
+
+        def back() -> None:
+            if server.fail_over(lossy=lossy):
+                self._count("lossy_failover")
+            server.away = False
+
+        lag_ns = self._random.below(300 * NS_PER_S)
+        self._world.loop.after(lag_ns, away)
+        # Also after the healing: a server that never comes back is no fault of the meter.
+        self._world.loop.after(lag_ns + NS_PER_S + self._random.below(120 * NS_PER_S), back)
+
+    def lost_commit_answer(self) -> None:
+        """A commit is stored, and the connection breaks before the server has said so."""
+        if self._world.server is not None:
+            self._count("lost_commit_answer")
+            self._world.server.loses_answer = True
+
     # --- relays -----------------------------------------------------------------------------------
 
     def upstream_outage(self) -> None:
@@ -299,7 +336,7 @@ class Faults:
 
     def second_parent(self) -> None:
         """A node reports to another collector from now on; the first one keeps what it has."""
-        if self._world.topology.relays:
+        if len(self._world.sites) > 1:
             self._count("second_parent")
             node = self._node()
             self._world.topology.move(node.name)
@@ -361,6 +398,8 @@ TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
     "commit_fault": (Faults.commit_fault, 3.0),
     "old_backup": (Faults.old_backup, 2.0),
     "other_version": (Faults.other_version, 4.0),
+    "failover": (Faults.failover, 4.0),
+    "lost_commit_answer": (Faults.lost_commit_answer, 4.0),
     "upstream_outage": (Faults.upstream_outage, 3.0),
     "lost_relay_disk": (Faults.lost_relay_disk, 1.5),
     "second_parent": (Faults.second_parent, 4.0),

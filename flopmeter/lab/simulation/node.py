@@ -363,7 +363,8 @@ class Node:
     def answered(self, answer: Answer) -> None:
         """Show the oracle what has come back."""
         by, index = self._around.network.answered[self.name]
-        self._around.oracle.answered(self.name, answer, by, index)
+        ledger = self._around.topology.ledger(by)
+        self._around.oracle.answered(self.name, answer, ledger, index)
 
 
 class _Source(LoopSource):

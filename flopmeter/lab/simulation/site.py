@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import enum
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.network import Method, Network
 from flopmeter.lab.simulation.oracle import Oracle
 from flopmeter.lab.simulation.randomness import Randomness
+from flopmeter.lab.simulation.shared import Session, SharedServer
 from flopmeter.lab.simulation.topology import Topology
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
@@ -30,6 +31,9 @@ from flopmeter_collector.ledger.base import Batch, Ledger, StoredVector
 from flopmeter_collector.service import IngestService
 from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.reports import LedgerPosition
+
+SHARED_EVALUATE_S = 5.0
+"""A collector of a shared ledger evaluates at least so often (app.LONGEST_SHARED_PERIOD_S)."""
 
 
 class CommitFault(enum.Enum):
@@ -55,6 +59,7 @@ class Site:
         randomness: Randomness,
         *,
         topology: Topology,
+        server: SharedServer | None,
         evaluate_s: float,
         forward_s: float,
         restart_ns: int,
@@ -64,6 +69,8 @@ class Site:
         """Prepare an empty ledger's folder."""
         self.name = name
         self._topology = topology
+        self._server = server
+        self._ledger_name = topology.ledger(name)
         self._forward_s = forward_s
         self.clock = NodeClock(loop, epoch_ns=epoch_ns)
         self.fault: CommitFault | None = None
@@ -77,7 +84,8 @@ class Site:
         self._network = network
         self.oracle = oracle
         self._random = randomness
-        self._evaluate_s = evaluate_s
+        self._look_s = evaluate_s
+        self._evaluate_s = SHARED_EVALUATE_S if server is not None else evaluate_s
         self._restart_ns = restart_ns
         self.trace = trace
         self._restored = False
@@ -94,7 +102,26 @@ class Site:
     @property
     def relays(self) -> bool:
         """Whether it forwards to another collector."""
-        return self.name != ROOT
+        return self._ledger_name != ROOT
+
+    @property
+    def shares_ledger(self) -> bool:
+        """Whether its ledger is on a server, with other collectors."""
+        return self._server is not None
+
+    def note_commit(self, vectors: Iterable[StoredVector]) -> None:
+        """Tell those who watch what is durable."""
+        held = list(vectors)
+        self.oracle.ledgers.committed(self._ledger_name, held)
+        if self.figures is not None:
+            self.figures.committed(held)
+
+    def note_put_back(self, vectors: Iterable[StoredVector]) -> None:
+        """Tell those who watch that a server came back with these vectors and no others."""
+        held = list(vectors)
+        self.oracle.opened(self._ledger_name, held, restored=True)
+        if self.figures is not None:
+            self.figures.opened(held)
 
     @property
     def settled(self) -> bool:
@@ -128,6 +155,8 @@ class Site:
 
     def vectors(self) -> list[StoredVector]:
         """Everything the ledger's file holds of registers."""
+        if self._server is not None:
+            return list(self._server.ledger.vectors())
         return list(self._ledger.inner.vectors()) if self._ledger is not None else []
 
     def backup(self) -> Path | None:
@@ -178,6 +207,9 @@ class Site:
 
         Closing the connection in order would tidy them up, which nobody does for a killed process.
         """
+        if self._server is not None:
+            ledger.inner.close()
+            return
         left = ledger.torn or self.copy_now()
         ledger.inner.close()
         shutil.rmtree(self._files)
@@ -218,7 +250,7 @@ class Site:
             self.app = app
             failed = asyncio.ensure_future(app.wait_failed())
             while not failed.done():
-                await asyncio.wait({failed}, timeout=self._evaluate_s)
+                await asyncio.wait({failed}, timeout=self._look_s)
                 if self.figures is not None and app.published is not None:
                     self.figures.look(app.published)
             self.trace("failed", self.name, str(failed.result()))
@@ -238,12 +270,15 @@ class Site:
         }
 
     def _open(self, url: str, *, simulated: bool) -> Ledger:
+        if self._server is not None:
+            self._ledger = FaultyLedger(Session(self._server, self.name), self)
+            return self._ledger
         inner = backends.collect(
             url, simulated=simulated, new_ledger_id=lambda: self._random.hexadecimal(32)
         )
         self._ledger = FaultyLedger(inner, self)
         held = list(inner.vectors())
-        self.oracle.opened(self.name, held, restored=self._restored)
+        self.oracle.opened(self._ledger_name, held, restored=self._restored)
         if self.figures is not None:
             self.figures.opened(held)
         self._restored = False
@@ -331,6 +366,8 @@ class FaultyLedger:
         if fault is not None:
             site.fault = None
             site.trace("commit_fault", fault.value)
+        if site.shares_ledger and fault is CommitFault.TORN:
+            fault = CommitFault.KILLED_BEFORE  # a torn commit of a server is none
         if fault is CommitFault.KILLED_BEFORE:
             raise Killed
         if fault is CommitFault.FAILED_BEFORE:
@@ -341,9 +378,8 @@ class FaultyLedger:
             self.torn = site.torn_copy(before)
             raise Killed
         position = self.inner.commit(batch)
-        site.oracle.ledgers.committed(site.name, batch.vectors)
-        if site.figures is not None:
-            site.figures.committed(batch.vectors)
+        if not site.shares_ledger:
+            site.note_commit(batch.vectors)
         site.trace("commit", len(batch.vectors), position.commit_number)
         if fault is CommitFault.KILLED_AFTER:
             raise Killed

@@ -10,11 +10,19 @@ from __future__ import annotations
 from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.randomness import Randomness
 
-DRAWN, SINGLE, TREE = COLLECTORS = ("drawn", "single", "tree")
-"""One collector, or a tree of relays below one; drawn by the seed where nobody says it."""
+DRAWN, SINGLE, TREE, SHARED = COLLECTORS = ("drawn", "single", "tree", "shared")
+"""One collector, a tree of relays below one, or two on one server's ledger; drawn by the seed where
+nobody says it."""
 
 TREE_SHARE = 0.25
 """Part of all worlds in which relays stand between agents and root."""
+
+SHARED_SHARE = 0.08
+"""Part of all worlds in which two collectors share a ledger: they evaluate every five seconds, so
+that such an hour costs twice as much as another."""
+
+SECOND = "root-2"
+"""The other collector of a shared ledger."""
 
 _SHAPES: tuple[dict[str, str], ...] = (
     {"site-1": ROOT},
@@ -28,19 +36,21 @@ _SHAPES: tuple[dict[str, str], ...] = (
 class Topology:
     """Who reports to whom."""
 
-    def __init__(self, collectors: str, randomness: Randomness) -> None:
+    def __init__(self, collectors: str, randomness: Randomness, *, weeks: bool) -> None:
         """Draw a shape.
 
         Args:
             collectors: one of `COLLECTORS`.
+            weeks: whether it lasts so long that nothing can happen every few seconds.
             randomness: draws the rest.
         """
         self._random = randomness
-        tree = randomness.chance(TREE_SHARE)
-        if collectors != DRAWN:
-            tree = collectors == TREE
-        self.kind = TREE if tree else SINGLE
-        self._planned = randomness.choose(_SHAPES) if tree else {}
+        share = randomness.share()
+        drawn = TREE if share < TREE_SHARE else SINGLE
+        if TREE_SHARE <= share < TREE_SHARE + SHARED_SHARE and not weeks:
+            drawn = SHARED
+        self.kind = drawn if collectors == DRAWN else collectors
+        self._planned = randomness.choose(_SHAPES) if self.kind == TREE else {}
         self._upstream = dict(self._planned)
         self._homes: dict[str, str] = {}
 
@@ -59,6 +69,15 @@ class Topology:
                     depths[relay] = depths[above] + 1
         return max(depths.values())
 
+    @property
+    def collectors(self) -> tuple[str, ...]:
+        """The names of all collectors, the root first."""
+        return (ROOT, *((SECOND,) if self.kind == SHARED else self.relays))
+
+    def ledger(self, collector: str) -> str:
+        """The name of a collector's ledger."""
+        return ROOT if collector == SECOND else collector
+
     def upstream(self, relay: str) -> str:
         """Where a relay forwards to now."""
         return self._upstream[relay]
@@ -66,7 +85,8 @@ class Topology:
     def home(self, node: str) -> str:
         """The collector a node reports to now."""
         if node not in self._homes:
-            self._homes[node] = self._random.choose((ROOT, *self.relays)) if self.relays else ROOT
+            several = len(self.collectors) > 1
+            self._homes[node] = self._random.choose(self.collectors) if several else ROOT
         return self._homes[node]
 
     def settle_beside(self, node: str, other: str) -> None:
@@ -75,7 +95,7 @@ class Topology:
 
     def move(self, node: str) -> None:
         """Let a node report to any collector from its next connection on."""
-        self._homes[node] = self._random.choose((ROOT, *self.relays))
+        self._homes[node] = self._random.choose(self.collectors)
 
     def redirect(self, relay: str) -> None:
         """Let a relay forward to any collector, to itself or one below it too."""

@@ -70,6 +70,8 @@ def _parts(message: Any) -> Iterator[Any]:
     for field, content in message.ListFields():
         if field.message_type is None or field.message_type.full_name.startswith("google."):
             continue
-        for each in content if hasattr(content, "append") or hasattr(content, "add") else (content,):
+        for each in (
+            content if hasattr(content, "append") or hasattr(content, "add") else (content,)
+        ):
             yield from _parts(each)
     yield message

@@ -22,11 +22,12 @@ from flopmeter.lab.simulation.ledgers import ROOT
 from flopmeter.lab.simulation.network import Network
 from flopmeter.lab.simulation.node import DiskImage, Node, Pace, Surroundings
 from flopmeter.lab.simulation.oracle import Oracle
-from flopmeter.lab.simulation.plan import COUNTING, SAMPLING, Plan, replay_command
+from flopmeter.lab.simulation.plan import COUNTING, LONG_HOURS, SAMPLING, Plan, replay_command
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.report import Outcome, Trace, named
+from flopmeter.lab.simulation.shared import SharedServer
 from flopmeter.lab.simulation.site import Site
-from flopmeter.lab.simulation.topology import Topology
+from flopmeter.lab.simulation.topology import SHARED, Topology
 from flopmeter.lab.simulation.truth import total
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.allocations import NONE, for_run
@@ -76,16 +77,20 @@ class World:
         self.oracle = Oracle(lambda: self.loop.now_ns, period_ns=sample_ns)
         self.network = Network(self.loop, self.random.stream("network"), self.count, self.trace)
         self.network.commit_index = lambda: self.oracle.ledgers.index
-        self.topology = Topology(plan.collectors, self.random.stream("topology"))
+        self.topology = Topology(
+            plan.collectors, self.random.stream("topology"), weeks=plan.hours > LONG_HOURS
+        )
+        self.server = self._server(folder) if self.topology.kind == SHARED else None
         self.sites = {
-            name: self._site(folder / name, name, sample_ns)
-            for name in (ROOT, *self.topology.relays)
+            name: self._site(folder / name, name, sample_ns) for name in self.topology.collectors
         }
         self.site = self.sites[ROOT]
         self.figures = FigureWatch(
             lambda: self.loop.now_ns, self._tensor_cycles, self.oracle.violation
         )
-        self.site.figures = self.figures
+        for site in self.sites.values():
+            # Relays publish their own site's figures, which are no truth about the fleet.
+            site.figures = None if site.relays else self.figures
         self.around = Surroundings(
             loop=self.loop,
             network=self.network,
@@ -116,11 +121,21 @@ class World:
             self.oracle,
             self.random.stream("site" if name == ROOT else name),
             topology=self.topology,
+            server=self.server,
             evaluate_s=self.plan.evaluate_s,
             forward_s=self.plan.report_s,
             restart_ns=sample_ns // RESTART_SAMPLES,
             epoch_ns=EPOCH_NS,
             trace=self.trace,
+        )
+
+    def _server(self, folder: Path) -> SharedServer:
+        draws = self.random.stream("server")
+        return SharedServer(
+            folder / "server",
+            lambda: draws.hexadecimal(32),
+            committed=lambda vectors: self.site.note_commit(vectors),
+            put_back=lambda vectors: self.site.note_put_back(vectors),
         )
 
     def count(self, kind: str) -> None:
@@ -219,6 +234,8 @@ class World:
         for site in self.sites.values():
             site.stopping = True
             site.close()
+        if self.server is not None:
+            self.server.close()
         self.loop.run_until(self.loop.now_ns)
         self.loop.close()
 
