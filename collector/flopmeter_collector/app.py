@@ -47,6 +47,7 @@ from flopmeter_collector.service import IngestService
 from flopmeter_collector.site import thresholds_in_force
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
+from flopmeter_collector.turns import Turns
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Claim
 from flopmeter_core.data import builtin_table
@@ -139,6 +140,8 @@ class CollectorApp:
         self._teardown = contextlib.AsyncExitStack()
         self._failed: asyncio.Future[FlopmeterError] | None = None
         self._pace = Pace(config.maximum_work_per_node_s)
+        self._address_pace = Pace(config.maximum_work_per_address_s)
+        self._turns = Turns()
         self.table = RegisterTable(
             KeyLimits(
                 per_node=config.maximum_keys_per_node,
@@ -263,6 +266,8 @@ class CollectorApp:
                 overall=config.maximum_streams, per_address=config.maximum_streams_per_address
             ),
             pace=self._pace,
+            address_pace=self._address_pace,
+            turns=self._turns,
             clock=self._clock,
             identities=Identities(
                 bound=config.tls_client_ca is not None and config.node_names_from_certificates,
@@ -383,6 +388,7 @@ class CollectorApp:
             clock=self._clock,
             thresholds=self.thresholds,
             on_transitions=self._alerts.submit,
+            give_way=self._turns.give_way,
         )
         self._teardown.push_async_callback(self._publisher.finish)
         self._publisher.restore(content.declarations)
@@ -416,7 +422,7 @@ class CollectorApp:
             acknowledged_vector_count=counts.acknowledged_vectors,
             refused_vector_count=counts.refused_vectors,
             refused_register_count=self.table.counts.refused,
-            held_back_report_count=self._pace.held_count,
+            held_back_report_count=self._pace.held_count + self._address_pace.held_count,
             refused_stream_count=counts.refused_streams,
             open_stream_count=counts.open_streams,
             register_count=len(self.table),

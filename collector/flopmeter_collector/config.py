@@ -77,6 +77,9 @@ class CollectorConfig:
     maximum_work_per_node_s: int = setting(
         5_000, description="vectors a second one node may send for long; 0: any number"
     )
+    maximum_work_per_address_s: int = setting(
+        10_000, description="vectors a second one address may send for long; 0: any number"
+    )
     maximum_keys: int = setting(10_000_000, description="registers held in all")
     maximum_keys_per_node: int = setting(100_000, description="registers held of one node")
     maximum_allocations_per_node: int = setting(
@@ -179,10 +182,9 @@ class CollectorConfig:
         ):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.maximum_work_per_node_s < 0:
-            raise UsageError(
-                f"maximum_work_per_node_s is {self.maximum_work_per_node_s}; give 0 or more"
-            )
+        for name in ("maximum_work_per_node_s", "maximum_work_per_address_s"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; give 0 or more")
 
 
 def check_listen(key: str, address: str) -> None:

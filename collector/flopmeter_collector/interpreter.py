@@ -11,8 +11,8 @@ from __future__ import annotations
 import gc
 import sys
 
-SWITCH_PERIOD_S = 0.0005
-"""How long a thread of Python may compute while another one waits: a tenth of the default. An
+SWITCH_PERIOD_S = 0.0001
+"""How long a thread of Python may compute while another one waits: a fiftieth of the default. An
 answer changes threads several times (socket, event loop, ledger), and waits so long each time."""
 
 YOUNG = (700, 5)

@@ -147,7 +147,7 @@ class Places:
             per_address: of them, from one address.
         """
         self._overall = overall
-        self._per_address = per_address
+        self.per_address = per_address
         self._count = 0
         self._by_address: Counter[str] = Counter()
 
@@ -158,9 +158,9 @@ class Places:
                 f"this collector serves {self._overall} streams and all are taken; "
                 "try again later, or raise maximum_streams"
             )
-        if self._by_address[address] >= self._per_address:
+        if self._by_address[address] >= self.per_address:
             return (
-                f"{self._per_address} streams come from this address already; end some, or raise "
+                f"{self.per_address} streams come from this address already; end some, or raise "
                 "maximum_streams_per_address"
             )
         self._count += 1
@@ -176,30 +176,39 @@ class Places:
 
 
 class Pace:
-    """Holds each node to so much work a second, over all its streams."""
+    """Holds each sender (node or address) to so much work a second, over all its streams."""
 
     def __init__(self, work_per_s: int) -> None:
         """Start with everybody rested.
 
         Args:
-            work_per_s: vectors a node may send a second, a report counting as `WORK_PER_REPORT`
+            work_per_s: vectors a sender may send a second, a report counting as `WORK_PER_REPORT`
                 more; 0 sets no pace.
         """
         self._work_per_s = work_per_s
-        # Until when a node's work would take at its pace, in monotonic ns.
+        # Until when a sender's work would take at its pace, in monotonic ns.
         self._busy_until_ns: dict[str, int] = {}
         self.held_count = 0
 
-    def pause_ns(self, node: str, work: int, now_ns: int) -> int:
-        """Note a report's work; returns how long its node has to wait, in ns."""
+    def pause_ns(self, name: str, work: int, now_ns: int) -> int:
+        """Note a report's work; returns how long its sender has to wait, in ns.
+
+        Args:
+            name: whose work it is.
+            work: in vectors.
+            now_ns: monotonic time in ns.
+        """
         if not self._work_per_s:
             return 0
         known = self._busy_until_ns
-        began_ns = max(now_ns, known.pop(node, 0))
-        until_ns = began_ns + (work + WORK_PER_REPORT) * NS_PER_S // self._work_per_s
-        known[node] = until_ns
+        began_ns = max(now_ns, known.pop(name, 0))
+        known[name] = began_ns + (work + WORK_PER_REPORT) * NS_PER_S // self._work_per_s
         if len(known) > REMEMBERED_NODES:
             del known[next(iter(known))]
-        pause_ns = max(0, until_ns - now_ns - BURST_S * NS_PER_S)
+        pause_ns = self.owed_ns(name, now_ns)
         self.held_count += pause_ns > 0
         return pause_ns
+
+    def owed_ns(self, name: str, now_ns: int) -> int:
+        """How long a sender has to wait for the work it has made already, in ns."""
+        return max(0, self._busy_until_ns.get(name, 0) - now_ns - BURST_S * NS_PER_S)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from flopmeter_collector.claims import totals_of
@@ -32,9 +32,9 @@ from flopmeter_collector.declarations import parse_declaration
 from flopmeter_collector.device_declarations import DEVICE_KIND, parse_device_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
 from flopmeter_collector.ledger.base import Batch, Declaration, Foreign, Ledger, Transition
-from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
-from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_core.allocations import RUN_PREFIX, named_run
 from flopmeter_core.catalogue import State, Threshold
@@ -50,12 +50,19 @@ logger = logging.getLogger(__name__)
 SLICE = 10
 """Registers counted before reports have their turn: about 2 ms."""
 
+HOURS_SLICE = 500
+"""Hours looked at before reports have their turn: about 0.5 ms, as most are of no split run."""
+
 RECORDED_AT_ONCE = 200
 """Transitions in one commit, so that reports are committed in between. A crash between two leaves
 states that are not recorded yet: the next round finds them again."""
 
 MANY_RUNS = 500
 """Above so many runs a snapshot is taken beside the event loop; below, the way there costs more."""
+
+
+LET_GO_AT_ONCE = 200
+"""Totals freed at a time: about 0.3 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class Publisher:
         clock: Clock,
         thresholds: Sequence[Threshold],
         on_transitions: Callable[[Sequence[Transition]], None],
+        give_way: Callable[[], Awaitable[None]],
     ) -> None:
         """Prepare; nothing is published before the first round.
 
@@ -88,6 +96,7 @@ class Publisher:
             clock: stamps the snapshot.
             thresholds: what models are held against.
             on_transitions: is told the committed transitions that no receiver accepted yet.
+            give_way: lets agents that can be answered at once go first.
         """
         self._table = table
         self._totals = totals
@@ -95,6 +104,7 @@ class Publisher:
         self._clock = clock
         self._thresholds = tuple(thresholds)
         self._on_transitions = on_transitions
+        self._give_way = give_way
         self._previous: dict[tuple[str, str], State] = {}
         self._last_declaration = 0
         self._last_transition = 0
@@ -145,11 +155,7 @@ class Publisher:
             )
             changes = self._table.take_uncounted()
             sightings = self._table.sightings.take()
-            for number, (key, branches) in enumerate(changes.branches.items(), start=1):
-                self._totals.update(key, self._table.record(key.record), branches)
-                if number % SLICE == 0:
-                    await asyncio.sleep(0)  # reports must not wait for all of a large round
-            self._totals.add_hours(changes.hours, left_out=changes.hours_left_out)
+            await self._count(changes)
             claims = self._table.claims.take_changed()
             if claims:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
@@ -163,15 +169,43 @@ class Publisher:
                 return None
             # Of a shared ledger everything up to here is in, and of this collector's a little more.
             snapshot, evaluation = await self._evaluate(known_to or position)
-            self._note_agreements(snapshot)
+            await self._note_agreements(snapshot)
             self._weigh_quarantine()
             if evaluation.transitions:
                 # Whoever cancels a round may not cut it between the commit and its note: the next
                 # round would record the same transitions again.
                 self._recording = asyncio.create_task(self._record(evaluation.transitions))
                 await asyncio.shield(self._recording)
-            self.published = Published(snapshot, evaluation)
+            before, self.published = self.published, Published(snapshot, evaluation)
+            if before is not None and len(before.snapshot.runs) > MANY_RUNS:
+                gone: list[RunTotals | ModelTotals] = [
+                    *before.snapshot.runs,
+                    *before.snapshot.models,
+                ]
+                del before
+                await self._let_go(gone)
             return self.published
+
+    async def _let_go(self, gone: list[RunTotals | ModelTotals]) -> None:
+        """Free what no snapshot names any more, in slices: all at once would stop every thread."""
+        while gone:
+            del gone[-LET_GO_AT_ONCE:]
+            await self._give_way()
+
+    async def _count(self, changes: Changes) -> None:
+        """Give the totals what changed, and free it, in slices: reports must not wait for all."""
+        while changes.branches:
+            for _ in range(min(SLICE, len(changes.branches))):
+                key, branches = changes.branches.popitem()
+                self._totals.update(key, self._table.record(key.record), branches)
+            await self._give_way()
+        hours = list(changes.hours)
+        changes.hours.clear()
+        self._totals.add_hours((), left_out=changes.hours_left_out)
+        while hours:
+            self._totals.add_hours(reversed(hours[-HOURS_SLICE:]))
+            del hours[-HOURS_SLICE:]
+            await self._give_way()
 
     async def thin(self, *, before_ns: int) -> int:
         """Tell a bounded number of old hours by the day, where custody lets them.
@@ -284,7 +318,7 @@ class Publisher:
             )
         for number, row in enumerate(transitions, start=1):
             if number % SLICE == 0:
-                await asyncio.sleep(0)
+                await self._give_way()
             # That a new model is below a line is no news to anybody.
             first = row.before == State.UNKNOWN and row.after == State.BELOW
             logger.log(
@@ -305,9 +339,11 @@ class Publisher:
                 (row, self._table.record(row.key.record)) for row in quarantine.held()
             )
 
-    def _note_agreements(self, snapshot: TotalsSnapshot) -> None:
+    async def _note_agreements(self, snapshot: TotalsSnapshot) -> None:
         """Log each run whose claims begin, or cease, to contradict the meter."""
-        for run in snapshot.runs:
+        for number, run in enumerate(snapshot.runs, start=1):
+            if number % MANY_RUNS == 0:
+                await self._give_way()
             now = run.agreement
             if now is None:
                 continue

@@ -32,6 +32,11 @@ _OPTIONS = (
 )
 
 
+REFUSED_AT_ONCE = 100
+"""Streams beyond an address' share that one connection may have open, to be told so; further ones
+wait at the sender."""
+
+
 class GrpcServer:
     """A bound and then serving gRPC server."""
 
@@ -48,7 +53,10 @@ class GrpcServer:
         Raises:
             UnreachableError: the address is taken, or is not this host's.
         """
-        self._server = grpc.aio.server(options=_OPTIONS)
+        streams = service.streams_per_address + REFUSED_AT_ONCE
+        self._server = grpc.aio.server(
+            options=(*_OPTIONS, ("grpc.max_concurrent_streams", streams))
+        )
         self._server.add_generic_rpc_handlers((service.handlers(),))
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

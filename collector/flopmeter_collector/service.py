@@ -13,21 +13,22 @@ a sender sends beyond that waits in HTTP/2's flow control, so no queue can grow.
 from __future__ import annotations
 
 import asyncio
-import logging
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.limits import Pace, Places
+from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.registers import Outcome
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.receive import check_path, merge_batch
+from flopmeter_collector.turns import Turns
 from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
@@ -40,62 +41,53 @@ from flopmeter_core.reports import (
 )
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
-from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import DURABILITIES, BatchReader, StreamReader, check_version
-
-logger = logging.getLogger(__name__)
+from flopmeter_proto.wire import (
+    BatchReader,
+    StreamReader,
+    answer_submitted,
+    check_version,
+    parse_batches,
+    parse_reports,
+    parse_submitted,
+    read_submitted,
+)
 
 SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
 
 HELLO_DEADLINE_S = 30
 """How long a stream may stay without its first message."""
 
-SLICE = 50
-"""Vectors merged before others have their turn: about 1 ms."""
+ANSWER_DEADLINE_S = 30
+"""How long an answer may lie unread before its stream is ended: an agent reads at once."""
 
-LARGE_REPORT = 200
+LONGEST_REST_S = 30
+"""Who would have to wait longer for its address' work to be paid off is refused instead."""
+
+SLICE = 15
+"""Vectors merged, and of a large report committed, before others have their turn: about 0.5 ms."""
+
+LARGE_REPORT = 100
 """Vectors above which a report is read beside the event loop, waits for other large ones, and is
 committed slice by slice: nobody's commit holds more than a slice of it."""
 
-REMEMBERED_REFUSALS = 1_000
-"""Refusals of streams that are not logged again; about 300 bytes each."""
-
 NEWEST = (Outcome.NEW, Outcome.ADVANCED, Outcome.DUPLICATE)
 """What becomes of the vectors of a report that says how things stand now."""
+
+NEW_KEY_WORK = 4
+"""A key that is stated costs as much as so many vectors of known ones: text, rows, a run."""
+
+BYTES_PER_WORK = 100
+"""About the size of a vector: what is read costs its address, whether or not it makes sense."""
+
+STREAM_WORK = 20
+"""To open a stream costs as much as so many vectors."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class VersionError(WireError):
     """The sender speaks another protocol version; it must be upgraded, or this side."""
-
-
-class RefusedOnce:
-    """Remembers who was refused why: an agent that tries again every second is one line."""
-
-    def __init__(self, limit: int = REMEMBERED_REFUSALS) -> None:
-        """Begin with nobody.
-
-        Args:
-            limit: pairs of peer and reason remembered; beyond it the oldest is forgotten.
-        """
-        self._limit = limit
-        self._seen: dict[tuple[str, str], None] = {}
-
-    def __len__(self) -> int:
-        """How many pairs are remembered."""
-        return len(self._seen)
-
-    def first(self, peer: str, reason: str) -> bool:
-        """Whether this pair is new; it is remembered from now on."""
-        pair = (peer, reason)
-        if pair in self._seen:
-            return False
-        self._seen[pair] = None
-        if len(self._seen) > self._limit:
-            del self._seen[next(iter(self._seen))]
-        return True
 
 
 class IngestService:
@@ -107,6 +99,8 @@ class IngestService:
         *,
         places: Places,
         pace: Pace,
+        address_pace: Pace,
+        turns: Turns,
         clock: Clock,
         identities: Identities,
         forwarder: Callable[[], Forwarder | None] = lambda: None,
@@ -118,6 +112,8 @@ class IngestService:
                 opened, and calls come after both.
             places: how many streams are served at a time; one more is refused with a sentence.
             pace: holds back a node that sends more than its share.
+            address_pace: the same for an address, whatever names are used there.
+            turns: lets small reports go before large ones.
             clock: tells the pace.
             identities: tells which names a sender may use.
             forwarder: knows what has reached the root; gives None where this ledger is the root's.
@@ -125,11 +121,18 @@ class IngestService:
         self._opened = intake
         self._places = places
         self._pace = pace
+        self._address_pace = address_pace
+        self._turns = turns
         self._clock = clock
         self._identities = identities
         self._opened_forwarder = forwarder
         self._refused = RefusedOnce()
         self._large = asyncio.Lock()
+
+    @property
+    def streams_per_address(self) -> int:
+        """How many streams one address may have open."""
+        return self._places.per_address
 
     @property
     def _intake(self) -> Intake:
@@ -175,12 +178,13 @@ class IngestService:
     ) -> None:
         # Counted before hello: who connects and says nothing takes a place too.
         address = _host(context.peer())
-        reason = self._places.take(address)
+        reason = self._refusal(address) or self._places.take(address)
         if reason:
             self._note_refusal(context, reason)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
         watch = self._forwarder.outbox.open_watch() if self._forwarder is not None else Watch()
         try:
+            await self._rest(self._charge(address, STREAM_WORK))
             raw = await _first(context)
             if raw is not grpc.aio.EOF:
                 await speak(raw, context, watch)
@@ -196,7 +200,8 @@ class IngestService:
     async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
         """Take one batch of a relay."""
         try:
-            batch = _parse_batch(raw)
+            batch = parse_submitted(raw)
+            _check_version(batch.protocol_version)
             self._identities.holder(context.auth_context()).check_relay(batch.relay)
             return await self._take_batch(batch)
         except FlopmeterError as error:
@@ -205,22 +210,33 @@ class IngestService:
     def _note_refusal(self, context: Context, reason: str) -> None:
         """Count a refused stream, and log it where it is the first of its kind."""
         self._intake.counts.refused_streams += 1
-        peer = _host(context.peer())
-        if self._refused.first(peer, reason):
-            logger.warning("stream refused", extra=fields(peer=peer, reason=reason))
+        self._refused.stream(_host(context.peer()), reason)
 
-    def _log_refusals(self, sender: str, refused: Refusals, quarantined: Refusals) -> None:
-        """Log what was not taken of a report, where it is the first of its kind."""
-        for event, rows in (("vectors refused", refused), ("vectors quarantined", quarantined)):
-            if rows:
-                key, reason = next(iter(rows.items()))
-                if self._refused.first(sender, reason):
-                    told = fields(sender=sender, count=len(rows), device=key.device, reason=reason)
-                    logger.warning(event, extra=told)
+    def _refusal(self, address: str) -> str:
+        """Why no stream of an address is taken just now, in one sentence; empty where one is."""
+        if self._address_pace.owed_ns(address, self._clock.monotonic_ns()) <= (
+            LONGEST_REST_S * NS_PER_S
+        ):
+            return ""
+        return (
+            "this address has sent more than its share for long; try again later, or raise "
+            "maximum_work_per_address_s where many agents speak through it"
+        )
+
+    def _charge(self, address: str, work: int) -> int:
+        """Note work of an address; returns how long it has to rest for that, in ns."""
+        return self._address_pace.pause_ns(address, work, self._clock.monotonic_ns())
+
+    async def _rest(self, pause_ns: int) -> None:
+        """Let a sender wait; meanwhile it is held by HTTP/2's flow control."""
+        if pause_ns:
+            await asyncio.sleep(pause_ns / NS_PER_S)
 
     async def _serve_agent(self, raw: bytes, context: Context, watch: Watch) -> None:
+        address = _host(context.peer())
+        rest_ns = self._charge(address, len(raw) // BYTES_PER_WORK)
         reader = StreamReader()
-        message = _parse_stream(raw)
+        message = parse_reports(raw)
         hello = _read_hello(reader, message)
         holder = self._identities.holder(context.auth_context())
         holder.check_node(hello.node)
@@ -228,14 +244,16 @@ class IngestService:
         self._intake.open_stream(hello)
         try:
             while True:
-                # Who reads no answer is waited for here, and nothing more of it is read meanwhile.
-                answer = await self._take_turn(reader, hello, message, watch, holder)
-                await context.write(answer)
-                await self._hold_back(hello.node, message)
+                await self._take_turn(context, reader, hello, message, watch, holder)
+                pause_ns = self._pace.pause_ns(
+                    hello.node, _work(message), self._clock.monotonic_ns()
+                )
+                await self._rest(max(pause_ns, rest_ns))
                 following = await context.read()
                 if following is grpc.aio.EOF:
                     return
-                message = _parse_stream(following)
+                rest_ns = self._charge(address, len(following) // BYTES_PER_WORK)
+                message = parse_reports(following)
                 if message.HasField("hello"):
                     raise WireError("hello may stand in the first message of a stream only")
         finally:
@@ -243,7 +261,7 @@ class IngestService:
 
     async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
         reader = BatchReader()
-        message = _parse_batches(raw)
+        message = parse_batches(raw)
         if message.HasField("hello"):
             _check_version(message.hello.protocol_version)
         hello = reader.hello(message)
@@ -251,11 +269,11 @@ class IngestService:
         self._intake.check_sender(simulated=hello.simulated, sender=f"relay {hello.relay}")
         following: Any
         while True:
-            await context.write(await self._take_relayed(reader, hello, message, watch))
+            await _answer(context, await self._take_relayed(reader, hello, message, watch))
             following = await context.read()
             if following is grpc.aio.EOF:
                 return
-            message = _parse_batches(following)
+            message = parse_batches(following)
             if message.HasField("hello"):
                 raise WireError("hello may stand in the first message of a stream only")
 
@@ -268,9 +286,9 @@ class IngestService:
             self._forwarder.stands_below(watch, batch.ledger_ids)
         await self._intake.know(batch.vectors, batch.hours)
         await self._intake.count_hours(batch.records, batch.hours)
-        merged = merge_batch(self._intake, batch)
+        merged = await merge_batch(self._intake, batch, self._turns.give_way)
         position = await self._intake.durable(len(merged.taken))
-        self._log_refusals(hello.relay, merged.refused, merged.quarantined)
+        self._refused.vectors(hello.relay, merged.refused, merged.quarantined)
         return reader.answer(
             batch,
             merged.untaken,
@@ -289,26 +307,24 @@ class IngestService:
         """What a stream is told to have reached the root beyond this collector."""
         return {} if self._forwarder is None else self._forwarder.rooted(watch, taken)
 
-    async def _hold_back(self, node: str, message: pb.StreamReportsRequest) -> None:
-        """Let a node that sends more than its share wait; meanwhile its sender is held by TCP."""
-        work = len(message.vectors) + len(message.hourly_vectors) + len(message.claims)
-        pause_ns = self._pace.pause_ns(node, work, self._clock.monotonic_ns())
-        if pause_ns:
-            await asyncio.sleep(pause_ns / NS_PER_S)
-
     async def _take_turn(
         self,
+        context: Context,
         reader: StreamReader,
         hello: Hello,
         message: pb.StreamReportsRequest,
         watch: Watch,
         holder: Holder,
-    ) -> pb.StreamReportsResponse:
-        """Take a report; of large ones one at a time, so that no commit holds many of them."""
-        if len(message.vectors) + len(message.hourly_vectors) <= LARGE_REPORT:
-            return await self._take_report(reader, hello, message, watch, holder)
-        async with self._large:
-            return await self._take_report(reader, hello, message, watch, holder)
+    ) -> None:
+        """Answer a report: a small one before all else, large ones one at a time."""
+        if _work(message) <= LARGE_REPORT:
+            with self._turns.answering():
+                answer = await self._take_report(reader, hello, message, watch, holder)
+        else:
+            async with self._large:
+                answer = await self._take_report(reader, hello, message, watch, holder)
+        # Nothing more of it is read meanwhile.
+        await _answer(context, answer)
 
     async def _take_report(
         self,
@@ -319,15 +335,14 @@ class IngestService:
         holder: Holder,
     ) -> pb.StreamReportsResponse:
         intake = self._intake
-        if len(message.vectors) + len(message.hourly_vectors) > LARGE_REPORT:
-            report = await asyncio.to_thread(reader.report, message)
-        else:
-            report = reader.report(message)
+        large = _work(message) > LARGE_REPORT
+        report = (
+            await asyncio.to_thread(reader.report, message) if large else reader.report(message)
+        )
         intake.check_records(report.records.values())
         await intake.know(report.vectors, report.hours)
         refused: Refusals = {}
         quarantined: Refusals = {}
-        large = len(report.vectors) + len(report.hours) > LARGE_REPORT
         strangers = {name: holder.refusal(record.node) for name, record in report.records.items()}
         newest = bool(report.vectors)
         for number, keyed in enumerate(report.vectors, start=1):
@@ -347,18 +362,19 @@ class IngestService:
             newest = newest and outcome in NEWEST
         if newest:
             intake.note_live(hello, report.boot_ns)
-        refused_hours = await self._merge_hours(report, hello, strangers)
+        refused_hours = await self._merge_hours(report, hello, strangers, large=large)
         refused_claims = intake.merge_claims(report.claims)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
-        self._log_refusals(hello.node, refused, quarantined)
+        self._refused.vectors(hello.node, refused, quarantined)
         taken = [
             keyed
             for keyed in report.vectors
             if keyed.key not in refused and keyed.key not in quarantined
         ]
-        return reader.answer(
+        answer = functools.partial(
+            reader.answer,
             report,
             refused,
             self._told(position),
@@ -368,13 +384,13 @@ class IngestService:
             refused_claims=refused_claims,
             quarantined=quarantined,
         )
+        return await asyncio.to_thread(answer) if large else answer()
 
     async def _merge_hours(
-        self, report: Report, hello: Hello, strangers: Mapping[str, str]
+        self, report: Report, hello: Hello, strangers: Mapping[str, str], *, large: bool
     ) -> dict[tuple[Key, int], str]:
         """Take the hours of a report, after its vectors; returns why some were not taken."""
         refused: dict[tuple[Key, int], str] = {}
-        large = len(report.vectors) + len(report.hours) > LARGE_REPORT
         await self._intake.count_hours(report.records, report.hours)
         for number, hourly in enumerate(report.hours, start=1):
             if number % SLICE == 0:
@@ -391,15 +407,14 @@ class IngestService:
 
     async def _let_others(self, *, large: bool) -> None:
         """Give others their turn between two slices; of a large report, in the ledger too."""
+        await self._turns.give_way()
         if large:
             await self._intake.durable(0)
-        else:
-            await asyncio.sleep(0)
 
     async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
         intake = self._intake
         intake.check_sender(simulated=batch.simulated, sender=f"relay {batch.relay}")
-        report = _read_batch(batch)
+        report = read_submitted(batch)
         intake.check_records(report.records.values())
         refused: Refusals = {}
         quarantined: Refusals = {}
@@ -410,10 +425,25 @@ class IngestService:
         for node in {record.node for record in report.records.values()}:
             intake.seen(node)
         position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
-        self._log_refusals(batch.relay, refused, quarantined)
+        self._refused.vectors(batch.relay, refused, quarantined)
         durable = Durability.AT_ROOT if self._forwarder is None else Durability.HERE
         told = self._told(position)
-        return _batch_answer(batch, report, refused, quarantined, told, durable)
+        return answer_submitted(batch, report, refused, quarantined, told, durable)
+
+
+async def _answer(context: Context, answer: Any) -> None:
+    """Write an answer.
+
+    Raises:
+        WireError: the sender reads none.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_DEADLINE_S):
+            await context.write(answer)
+    except TimeoutError:
+        raise WireError(
+            f"an answer lay unread for {ANSWER_DEADLINE_S} s; check the sender"
+        ) from None
 
 
 async def _first(context: Context) -> Any:
@@ -426,29 +456,6 @@ async def _first(context: Context) -> Any:
         return await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
     except TimeoutError:
         raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
-
-
-def _parse_batches(raw: bytes) -> pb.StreamBatchesRequest:
-    try:
-        return pb.StreamBatchesRequest.FromString(raw)
-    except DecodeError as error:
-        raise WireError("the message is no StreamBatchesRequest; check the sender") from error
-
-
-def _parse_stream(raw: bytes) -> pb.StreamReportsRequest:
-    try:
-        return pb.StreamReportsRequest.FromString(raw)
-    except DecodeError as error:
-        raise WireError("the message is no StreamReportsRequest; check the sender") from error
-
-
-def _parse_batch(raw: bytes) -> pb.SubmitBatchRequest:
-    try:
-        batch = pb.SubmitBatchRequest.FromString(raw)
-    except DecodeError as error:
-        raise WireError("the message is no SubmitBatchRequest; check the sender") from error
-    _check_version(batch.protocol_version)
-    return batch
 
 
 def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello:
@@ -464,56 +471,10 @@ def _check_version(version: int) -> None:
         raise VersionError(str(error)) from error
 
 
-def _read_batch(batch: pb.SubmitBatchRequest) -> Report:
-    """Read a batch as if its rows had come on a stream, so that the same code checks them.
-
-    Raises:
-        WireError: columns that do not fit together, or as `StreamReader.report`.
-    """
-    count = len(batch.keys)
-    lengths = {len(column.component_values) for column in batch.columns}
-    lengths |= {len(batch.sequences), len(batch.boot_duration_ns)}
-    if lengths != {count}:
-        raise WireError(f"every column of a batch must have one entry for each of its {count} keys")
-    if not batch.columns:
-        raise WireError("a batch must have at least one column")
-    if len({key.key_number for key in batch.keys}) != count:
-        raise WireError("a key number stands twice in the batch")
-    message = pb.StreamReportsRequest(device_records=batch.device_records, keys=batch.keys)
-    rows = zip(*(column.component_values for column in batch.columns), strict=True)
-    for key, sequence, row in zip(batch.keys, batch.sequences, rows, strict=True):
-        message.vectors.add(key_number=key.key_number, sequence=sequence, component_values=row)
-    if any(boot_ns < 0 for boot_ns in batch.boot_duration_ns):
-        raise WireError("a boot_duration_ns of the batch is negative")
-    return StreamReader().report(message)
-
-
-def _batch_answer(
-    batch: pb.SubmitBatchRequest,
-    report: Report,
-    refused: Refusals,
-    quarantined: Refusals,
-    position: LedgerPosition,
-    durable: Durability,
-) -> pb.SubmitBatchResponse:
-    response = pb.SubmitBatchResponse(
-        ledger_id=position.ledger_id,
-        ledger_generation=position.generation,
-        commit_number=position.commit_number,
-    )
-    for key, keyed in zip(batch.keys, report.vectors, strict=True):
-        durability = DURABILITIES[durable]
-        if keyed.key in refused:
-            durability = pb.DURABILITY_REFUSED
-        elif keyed.key in quarantined:
-            durability = pb.DURABILITY_QUARANTINED
-        response.acknowledgements.add(
-            key_number=key.key_number,
-            sequence=keyed.sequence,
-            durability=durability,
-            reason=refused.get(keyed.key) or quarantined.get(keyed.key, ""),
-        )
-    return response
+def _work(message: pb.StreamReportsRequest) -> int:
+    """How much is to do for a message, in vectors that are known already."""
+    rows = len(message.vectors) + len(message.hourly_vectors) + len(message.claims)
+    return rows + NEW_KEY_WORK * len(message.keys)
 
 
 def _host(peer: str) -> str:

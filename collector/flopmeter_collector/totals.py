@@ -9,6 +9,7 @@ so the totals are the same whatever the order, repetition or partition of the up
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -109,6 +110,7 @@ class Totals:
         self._unread: set[str] = set()
         self._boundaries = Boundaries()
         self._kept = KeptTotals()
+        self._names: list[str] = []  # of all runs, sorted: to sort 100,000 anew stops every thread
         self._weigher = Weigher(parts)
         self.residuals = ResidualAccounts(silence_ns)
 
@@ -255,7 +257,7 @@ class Totals:
         charges = residual.charges
         runs = tuple(
             self._kept.run(run, charges.get(run, NO_CHARGE), self._run_totals)
-            for run in sorted(self._place_by_run)
+            for run in self._names
         )
         unattributed = account_of(
             self._sums[UNATTRIBUTED],
@@ -349,6 +351,7 @@ class Totals:
         if place is None:
             place = self._place_by_run[run] = len(self._sums)
             self._sums.append(Sums())
+            insort(self._names, run)
         return place
 
     def _enrol(self, key: Key, record: DeviceRecord) -> _Entry:
@@ -429,6 +432,8 @@ class Totals:
         """Weigh anew what two agents measured at the same time."""
         for key, doubled_ns, writer_covered_ns in self.residuals.take_doubled():
             entry = self._entries[key]
+            if (entry.doubled_ns, entry.writer_covered_ns) == (doubled_ns, writer_covered_ns):
+                continue  # weighed so already: of a device with many writers few go on
             entry.doubled_ns, entry.writer_covered_ns = doubled_ns, writer_covered_ns
             self._replace(key, entry, entry.vectors)
 

@@ -21,6 +21,7 @@ from flopmeter_collector.registers import Branches, RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_collector.relay.receive import merge_batch
+from flopmeter_collector.turns import Turns
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Answer, KeyedVector, LedgerPosition, RelayHello
 from flopmeter_proto.daemon.clock import SystemClock
@@ -116,7 +117,7 @@ class Bench:
         raw = self.writer.batch(batch).SerializeToString()
         sent = time.process_time()
         came = self.reader.batch(pb.StreamBatchesRequest.FromString(raw))
-        merged = merge_batch(intake, came)
+        merged = await merge_batch(intake, came, Turns().give_way)
         position = await self.root_committer.durable()
         answer = self.reader.answer(
             came,

@@ -7,7 +7,7 @@ Called by the collector's service. Explained in docs/relays.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.intake import Intake, Refusals
@@ -55,10 +55,21 @@ def check_path(own_ledger: str, ledger_ids: tuple[str, ...], relay: str) -> None
         )
 
 
-def merge_batch(intake: Intake, batch: RelayBatch) -> Merged:
+SLICE = 25
+"""Vectors merged before others have their turn: about 1 ms."""
+
+
+async def merge_batch(
+    intake: Intake, batch: RelayBatch, give_way: Callable[[], Awaitable[None]]
+) -> Merged:
     """Admit and merge everything of a batch; the caller commits and answers.
 
     Each vector is held against the boot time that came with it, as if its agent reported here.
+
+    Args:
+        intake: where to.
+        batch: what came.
+        give_way: lets agents that can be answered at once go first.
 
     Raises:
         NotPermittedError: readings of the other kind than the ledger's.
@@ -69,6 +80,8 @@ def merge_batch(intake: Intake, batch: RelayBatch) -> Merged:
     untaken: dict[int, tuple[Durability, str]] = {}
     taken: list[KeyedVector] = []
     for place, keyed in enumerate(batch.vectors):
+        if place % SLICE == SLICE - 1:
+            await give_way()
         # Of a forked key every branch has its own answer.
         refused: Refusals = {}
         quarantined: Refusals = {}
@@ -88,7 +101,9 @@ def merge_batch(intake: Intake, batch: RelayBatch) -> Merged:
         else:
             taken.append(keyed)
     refused_hours: dict[tuple[Key, int], str] = {}
-    for hourly in batch.hours:
+    for number, hourly in enumerate(batch.hours, start=1):
+        if number % SLICE == 0:
+            await give_way()
         record = batch.records[hourly.key.record]
         intake.merge_hour(hourly, record, boot_ns=None, refused=refused_hours)
     refused_claims = intake.merge_claims(batch.claims)

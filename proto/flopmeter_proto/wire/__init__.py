@@ -19,7 +19,14 @@ from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
 from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
 from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
+from flopmeter_proto.wire.parsing import (
+    MAXIMUM_PARTS_PER_MESSAGE,
+    parse_batches,
+    parse_reports,
+    parse_submitted,
+)
 from flopmeter_proto.wire.stream import StreamReader, StreamWriter
+from flopmeter_proto.wire.submitted import answer_submitted, read_submitted
 from flopmeter_proto.wire.values import (
     INCARNATION_BYTES,
     MAXIMUM_DEVICES_PER_NODE,
@@ -40,6 +47,7 @@ __all__ = [
     "MAXIMUM_LEDGERS_BELOW",
     "MAXIMUM_MESSAGE_BYTES",
     "MAXIMUM_NODES_PER_BATCH",
+    "MAXIMUM_PARTS_PER_MESSAGE",
     "MAXIMUM_RECORDS_PER_RELAY",
     "MAXIMUM_RECORDS_PER_STREAM",
     "MAXIMUM_TEXT_LENGTH",
@@ -48,6 +56,11 @@ __all__ = [
     "BatchWriter",
     "StreamReader",
     "StreamWriter",
+    "answer_submitted",
     "check_values",
     "check_version",
+    "parse_batches",
+    "parse_reports",
+    "parse_submitted",
+    "read_submitted",
 ]

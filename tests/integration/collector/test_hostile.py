@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -18,8 +20,10 @@ import grpc
 import grpc.aio
 import pytest
 
+from flopmeter_collector import service
 from flopmeter_core.registers import Component
 from flopmeter_core.reports import KeyedVector
+from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import StreamWriter
 from support.collector import child, running
@@ -259,6 +263,33 @@ async def who_reads_no_answer_is_read_no_further(tmp_path: Path) -> None:
             call.cancel()
 
 
+def test_who_reads_no_answer_loses_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream whose answers lie unread is ended, and its place is free for another."""
+    monkeypatch.setattr(service, "ANSWER_DEADLINE_S", 0.5)
+    asyncio.run(who_reads_no_answer_loses_its_place(tmp_path))
+
+
+async def who_reads_no_answer_loses_its_place(tmp_path: Path) -> None:
+    """As `test_who_reads_no_answer_loses_its_place` says."""
+    rows = [KeyedVector(key(allocation=f"run:r{number}"), 1, vector(1)) for number in range(900)]
+    async with running(tmp_path, maximum_streams=1) as app:
+        writer = StreamWriter()
+        async with narrow(app.grpc_address) as opened:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = opened.stream_stream(METHOD)()
+            await call.write(writer.hello(hello()).SerializeToString())
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    async with asyncio.timeout(3):
+                        await call.write(writer.report(report(rows)).SerializeToString())
+            assert app.intake.counts.open_streams == 0
+            assert app.intake.counts.refused_streams == 1
+            async with stream(app.grpc_address) as other:
+                await other.greet(hello(node="n2", incarnation="ab" * 16))
+            call.cancel()
+
+
 def test_streams_of_an_address_are_bounded(tmp_path: Path) -> None:
     """One address takes no more streams than its share, and gets them back when it ends some."""
     asyncio.run(streams_of_an_address_are_bounded(tmp_path))
@@ -304,3 +335,76 @@ async def who_floods_waits(tmp_path: Path) -> None:
             )
             assert time.monotonic() - began < 0.4
         assert app._pace.held_count > 0
+
+
+def test_a_message_of_many_parts_is_refused_at_once(tmp_path: Path) -> None:
+    """Two million empty claims in one message hold nobody up: they are never built."""
+    asyncio.run(a_message_of_many_parts_is_refused_at_once(tmp_path))
+
+
+async def a_message_of_many_parts_is_refused_at_once(tmp_path: Path) -> None:
+    """As `test_a_message_of_many_parts_is_refused_at_once` says."""
+    claims = bytes([pb.StreamReportsRequest.CLAIMS_FIELD_NUMBER << 3 | 2, 0]) * (2**21 - 64)
+    async with running(tmp_path) as app, channel(app.grpc_address) as opened:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = opened.stream_stream(METHOD)()
+        await call.write(claims)
+        with pytest.raises(grpc.aio.AioRpcError, match="more than 16384 parts") as refused:
+            await call.read()
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_names_do_not_multiply_an_address(tmp_path: Path) -> None:
+    """Who floods under many names waits all the same, and is refused once it owes too much."""
+    asyncio.run(names_do_not_multiply_an_address(tmp_path))
+
+
+async def names_do_not_multiply_an_address(tmp_path: Path) -> None:
+    """As `test_names_do_not_multiply_an_address` says."""
+    async with running(tmp_path, maximum_work_per_address_s=20) as app:
+        began = time.monotonic()
+        # An opening takes 20 and 10, a hello 10: the share of ten seconds is five streams.
+        for number in range(6):
+            async with stream(app.grpc_address) as sender:
+                await sender.greet(hello(node=f"n{number}", incarnation=f"{number:032x}"))
+        assert time.monotonic() - began > 1
+        app._address_pace.pause_ns("ipv4:127.0.0.1", 1_000, time.monotonic_ns())
+        async with stream(app.grpc_address) as sender:
+            with pytest.raises(grpc.aio.AioRpcError, match="more than its share"):
+                await sender.greet()
+
+
+def test_who_was_long_away_is_not_held_back(tmp_path: Path) -> None:
+    """100 users of 8 devices and 90 days of hours at once are what an honest agent may bring."""
+    asyncio.run(who_was_long_away_is_not_held_back(tmp_path))
+
+
+async def who_was_long_away_is_not_held_back(tmp_path: Path) -> None:
+    """As `test_who_was_long_away_is_not_held_back` says."""
+    hours = 90 * 24
+    records = [dataclasses.replace(RECORD, device=f"GPU-{number}") for number in range(8)]
+    boot_ns = (hours + 1) * NS_PER_HOUR
+    vectors = [
+        KeyedVector(key(record, allocation=f"run:r{number}"), hours, vector(hours))
+        for record in records
+        for number in range(100)
+    ]
+    rows = [
+        hourly(hour, hour + 1, vector(hour + 1), key=key(record, allocation="run:r0"))
+        for record in records
+        for hour in range(hours)
+    ]
+    async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+        await sender.greet()
+        answer = await sender.exchange(
+            sender.writer.report(report(vectors, records, boot_ns=boot_ns))
+        )
+        assert {ack.durability for ack in answer.acknowledgements} == {pb.DURABILITY_AT_ROOT}
+        for start in range(0, len(rows), 500):
+            sent = report([], records, boot_ns=boot_ns, hours=rows[start : start + 500])
+            answer = await sender.exchange(sender.writer.report(sent))
+            assert not [ack.reason for ack in answer.hourly_acknowledgements if ack.reason]
+        assert app._pace.held_count + app._address_pace.held_count == 0
+        published = await app.evaluate_now()
+        assert published is not None
+        busy_ns = sum(run.account.busy_ns for run in published.snapshot.runs)
+        assert busy_ns == 800 * vector(hours)[Component.BUSY_NS]

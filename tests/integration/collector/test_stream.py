@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.registers import Outcome
-from flopmeter_collector.service import RefusedOnce
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopmeter_collector.limits import COUNT_PERIOD_S, HourCounts
+from flopmeter_collector.limits import BURST_S, COUNT_PERIOD_S, HourCounts, Pace
 from flopmeter_core.units import NS_PER_S
 
 
@@ -24,3 +24,15 @@ def test_hours_are_counted_where_it_matters() -> None:
     assert counts.is_due("n", 1, COUNT_PERIOD_S * NS_PER_S)
     counts.note("n", 40, COUNT_PERIOD_S * NS_PER_S)
     assert counts.refusal("n") == ""
+
+
+def test_what_is_owed_is_told_without_more() -> None:
+    """Asking what a sender owes adds nothing to it, and time pays it off."""
+    pace = Pace(100)
+    assert pace.owed_ns("a", 0) == 0
+    pace.pause_ns("a", 100 * BURST_S, 0)
+    owed_ns = pace.owed_ns("a", 0)
+    assert owed_ns > 0
+    assert pace.owed_ns("a", 0) == owed_ns
+    assert pace.owed_ns("a", owed_ns) == 0
+    assert pace.owed_ns("b", 0) == 0
