@@ -270,6 +270,7 @@ def test_every_part_is_found_by_its_names() -> None:
         ('standing = "extrapolated"', 'standing = "sure"'),
         ("learned_on = [", "learned_from = ["),
         ("version", "= version"),
+        ('source = "', 'source = "   " # "'),
     ],
 )
 def test_bad_constants(good: str, bad: str) -> None:

@@ -67,3 +67,14 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = capsys.readouterr().err
     assert error.startswith("flopmeter: bloom.log has no argument dump") and error.count("\n") == 1
     assert main(["import-log", str(tmp_path / "missing")]) == 74
+
+
+def test_a_table_of_many_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Many runs are a line each; what holds for one alone is not said of them."""
+    monkeypatch.setenv("COLUMNS", "150")
+    assert main(["import-log", str(DATA / "llm-foundry/tables.md")]) == 0
+    out = capsys.readouterr().out
+    assert "444 of 444 within 2%" in out
+    assert "N = " not in out and "6PD does not hold here" not in out

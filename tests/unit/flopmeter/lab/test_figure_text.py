@@ -8,6 +8,7 @@ import pytest
 
 from flopmeter.lab.figure_text import (
     best_text,
+    energy_text,
     evidence_text,
     format_text,
     observed_text,
@@ -128,3 +129,17 @@ def test_format() -> None:
 def test_time(seconds: int, text: str) -> None:
     """The two greatest units."""
     assert time_text(seconds * 10**9) == text
+
+
+@pytest.mark.parametrize(
+    ("kwh", "scope", "text"),
+    [
+        (0.0, "none", "-"),
+        (1.234, "gpu", "1.2 kWh (gpu)"),
+        (99.0, "node", "99 kWh (node)"),
+        (12_345.6, "mixed", "12,346 kWh"),
+    ],
+)
+def test_energy(kwh: float, scope: str, text: str) -> None:
+    """Two digits and what they cover; nothing measured is no figure."""
+    assert energy_text({"energy_kwh": kwh, "energy_scope": scope}) == text

@@ -8,6 +8,7 @@ from statistics import median
 
 import pytest
 
+from flopmeter.lab import desk_fit, desk_score
 from flopmeter.lab.desk_fit import fit, lessons_of, to_toml
 from flopmeter.lab.desk_score import energy_line, inside, lines, score, width, without_rates
 from flopmeter.lab.published import builtin_devices, parse_published, read_published
@@ -125,3 +126,30 @@ def test_a_row_without_developer_teaches_nothing() -> None:
     rows = parse_published(text, name="t.csv", table=builtin_devices()).rows
     with pytest.raises(DataError, match="names no developer"):
         lessons_of(rows)
+
+
+def test_too_few_runs_teach_nothing() -> None:
+    """A table of one run, or of runs without a reported rate, would be a guess."""
+    unrated = [lesson for lesson in LESSONS if lesson.kept is None]
+    assert len(unrated) > 1
+    for few in ([], LESSONS[:1], unrated):
+        with pytest.raises(DataError, match="too few runs"):
+            fit(few)
+
+
+def test_the_programs_print_what_is_committed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python -m flopmeter.lab.desk_fit prints the table; desk_score the documented figures."""
+    monkeypatch.chdir(ROOT)
+    assert desk_fit.main([FILE]) == 0
+    assert capsys.readouterr().out == builtin_table("utilization.toml")
+    assert desk_score.main([FILE]) == 0
+    said = capsys.readouterr().out
+    assert said == "\n".join([*lines(SCORED), "", energy_line(RUNS.rows)]) + "\n"
+
+
+def test_a_group_without_runs_is_said() -> None:
+    """A row of the acceptance table that holds no run claims nothing."""
+    blind = [run for run in SCORED if not run.reported]
+    assert any(line.endswith("| no runs | | | |") for line in lines(blind))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from flopmeter.lab.training_log import LogFigures, document, read_logs
+from flopmeter.lab import training_log
+from flopmeter.lab.training_log import LogFigures, document, figures_of, read_logs
+from flopmeter_core.data import builtin_table
+from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import DataError, StorageError
 from support.requirements import ROOT
 
@@ -175,6 +179,11 @@ def test_newer_arguments(tmp_path: Path) -> None:
     assert shape.experts.width == shape.mlp_width
     assert (training.recompute, training.kernel) == ("selective", "unknown")
     assert any("not reproduced" in remark for remark in figures.log.remarks)
+    mixed = {"num_experts": "4", "moe_router_topk": "2", "moe_ffn_hidden_size": "64"}
+    log.write_text(_newer(MEGATRON_8.read_text(), fp8="hybrid", **mixed))
+    setup = _only(log).log.setup
+    assert setup.number_format == "fp8"
+    assert setup.shape.experts is not None and setup.shape.experts.width == 64
     log.write_text(_newer(MEGATRON_8.read_text(), use_flash_attn="True", num_experts="[1]"))
     dense = _only(log).log.setup
     assert (dense.training.recompute, dense.training.kernel) == ("none", "fused")
@@ -386,3 +395,31 @@ def test_not_a_log(tmp_path: Path) -> None:
     beside.write_text(beside.read_text().replace("H100-80GB", "H1000"))
     with pytest.raises(DataError, match="'H1000', which the device table does not know"):
         read_logs(copy)
+
+
+def test_a_log_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused by its size before it fills the memory."""
+    monkeypatch.setattr(training_log, "FILE_BYTES_MAX", 1 << 20)
+    log = tmp_path / "log.out"
+    log.write_bytes(b"x" * ((1 << 20) + 1))
+    with pytest.raises(DataError, match="larger than 1 MiB; split it"):
+        read_logs(log)
+
+
+def test_no_whole_number_of_sequences() -> None:
+    """Tokens that are no sequences of the stated length contradict it."""
+    log = _only(BLOOM).log
+    step = replace(log.steps[0], tokens=log.steps[0].tokens + 1)
+    table = parse_device_table(builtin_table("devices.toml"))
+    with pytest.raises(DataError, match="no whole number of sequences of 2048 tokens"):
+        figures_of(replace(log, steps=(step, *log.steps[1:])), table)
+
+
+def test_a_rate_without_time_is_not_reproduced() -> None:
+    """Where a log does not say how long its steps took, its rates stand unchecked, not wrong."""
+    log = _only(BLOOM).log
+    table = parse_device_table(builtin_table("devices.toml"))
+    timeless = replace(log, setup=replace(log.setup, devices=0))
+    figures = figures_of(timeless, table)
+    assert figures.reproduced
+    assert {each.relative_error for each in figures.reproduced} == {None}

@@ -87,6 +87,18 @@ def test_hugging_face(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept.calls == [(1, said), (2, said)]
 
 
+def test_hugging_face_without_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stated rate is never replaced by the model's, and without either steps are claimed."""
+    planted(monkeypatch, "transformers", TrainerCallback=Base)
+    state = types.SimpleNamespace(global_step=1, is_world_process_zero=True)
+    for stated, model, flop in ((7, Model(), 7_000), (0, None, 0)):
+        kept = Kept()
+        callback = flopmeter.trainer_callback(kept, tokens_per_step=1000, flop_per_token=stated)
+        callback.on_train_begin(None, None, None, model=model)
+        callback.on_step_end(None, state, None)
+        assert kept.calls == [(1, {"flop": flop, "tokens": 1000})]
+
+
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
 def test_lightning(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Each batch is this rank's share of the optimizer step it works for."""

@@ -357,3 +357,13 @@ def test_megatron_single_line_and_rollback() -> None:
     log.close()
     one = 400 * 10**12 * 5
     assert stretches(pipe) == [[0, 100, 100, 1, 0, one], [1, 50, 50, 1, 0, one]]
+
+
+def test_megatron_one_line_and_a_torn_one() -> None:
+    """A log that ends after its first line claims one iteration; a torn figure claims nothing."""
+    pipe = Pipe()
+    log = MegatronLog(meter(pipe), device_count=1)
+    assert not log.line(LINE.format(at=100, samples=0).replace("400.0", "4.0.0"))
+    assert log.line(LINE.format(at=100, samples=0))
+    log.close()
+    assert stretches(pipe) == [[0, 100, 100, 1, 0, 400 * 10**12 * 5]]
