@@ -1,6 +1,7 @@
-"""Boundary periods: work at whose two ends different users were seen.
+"""Boundary periods: work that may be of one of several runs, and counts in none of them.
 
-Owns: what such periods could hold for each set of runs at their ends.
+Owns: what such work could hold for each set of runs it may be of: those at the two ends of a
+period, or on the two sides of a cut.
 May touch: nothing; exact integers in memory.
 Called by totals: it is unattributed in every bound, and widens the upper of both neighbours.
 Explained in docs/adr/0004-interval-semantics.md.
@@ -22,20 +23,15 @@ class Boundaries:
         self._pools: dict[frozenset[str], list[int]] = {}
         self._ends_by_run: dict[str, set[frozenset[str]]] = {}
 
-    def enrol(self, ends: frozenset[str]) -> None:
-        """Make room for periods between these runs; nothing where neither end is a run."""
-        if ends:
-            self._pools.setdefault(ends, [0, 0, 0])
-        for run in ends:
-            self._ends_by_run.setdefault(run, set()).add(ends)
-
-    def change(self, ends: frozenset[str], differences: Sequence[int]) -> None:
-        """Add the difference of a key's products, in FLOP."""
-        if not ends:
-            return
-        pool = self._pools[ends]
+    def change(self, ends: frozenset[str], new: Sequence[int], old: Sequence[int]) -> None:
+        """Add the difference between what a period holds now and what it held before, in FLOP."""
+        pool = self._pools.get(ends)
+        if pool is None:
+            pool = self._pools[ends] = [0, 0, 0]
+            for run in ends:
+                self._ends_by_run.setdefault(run, set()).add(ends)
         for place, column in enumerate(_UPPER_COLUMNS):
-            pool[place] += differences[column]
+            pool[place] += new[column] - old[column]
 
     def of(self, runs: Iterable[str]) -> tuple[int, int, int]:
         """What periods with any of these runs at an end could hold, each period once.

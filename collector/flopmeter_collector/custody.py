@@ -15,9 +15,10 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flopmeter_collector.attribution import Attribution
 from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.ledger.base import Declaration
-from flopmeter_core.allocations import NONE, check_name, named_run
+from flopmeter_core.allocations import NONE, check_name
 from flopmeter_core.errors import DataError
 
 QUARANTINE_KIND = "quarantine"
@@ -139,8 +140,13 @@ class Custody:
         ended: runs that are closed to declarations.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing declared: nothing may be thinned but what is nobody's."""
+    def __init__(self, attribution: Attribution | None = None) -> None:
+        """Start with nothing declared: nothing may be thinned but what is nobody's.
+
+        Args:
+            attribution: whose work is whose; where None, an allocation is of the run it names.
+        """
+        self._attribution = attribution or Attribution()
         self.holds: dict[str, Hold] = {}
         self.ended: dict[str, Declaration] = {}
         self._models: dict[str, set[str]] = {}
@@ -167,18 +173,20 @@ class Custody:
         """Whether old hours of an allocation may be told by the day.
 
         Those of ended runs may, and those of devices nobody used, unless they are held: by name,
-        or through any model the run was ever declared for. What the others were may still be
-        declared.
+        or through any model the run was ever declared for. Work that may go to several runs waits
+        for all of them; what the others were may still be declared.
         """
         if ALL in self.holds:
             return False
         if allocation == NONE:
             return True
-        run = named_run(allocation)
-        if run is None or run not in self.ended:
+        visited, ends = self._attribution.visited(allocation)
+        if not ends <= self.ended.keys():
             return False
-        models = self._models.get(run) or {run}
-        return not self.holds.keys() & {f"run:{run}", *(f"model:{model}" for model in models)}
+        names = {f"run:{run}" for run in visited}
+        for run in visited:
+            names |= {f"model:{model}" for model in self._models.get(run) or {run}}
+        return not self.holds.keys() & names
 
 
 def custody_of(declarations: Iterable[Declaration]) -> Custody:

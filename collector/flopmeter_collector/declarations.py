@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from flopmeter_collector.ledger.base import Declaration
-from flopmeter_collector.split import GREATEST_PHASE, Span, parse_time, with_span
-from flopmeter_core.activities import Activity
+from flopmeter_collector.spans import (
+    PLACE_FIELDS,
+    Segment,
+    Span,
+    parse_span,
+    segments_of,
+    with_span,
+)
+from flopmeter_core.activities import Activity, DataVisibility, Disposition, WorkLabel
 from flopmeter_core.allocations import check_name
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import FormatMix, parse_format_mix
@@ -24,7 +30,61 @@ from flopmeter_core.methods.base import Workload
 from flopmeter_core.recompute import RecomputeMode, parse_recompute
 
 RUN_KIND = "run"
-"""The only kind of declaration today."""
+"""The kind of declarations that say what a run is."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatSpan(Span):
+    """A number format declared for a part of a run."""
+
+    formats: FormatMix = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFields:
+    """What was said of work, in the classes that laws tell apart; None where nothing was."""
+
+    activity: Activity | None = None
+    disposition: Disposition | None = None
+    visibility: DataVisibility | None = None
+
+    def over(self, other: LabelFields) -> LabelFields:
+        """These fields, and those of another where these are silent."""
+        return LabelFields(
+            other.activity if self.activity is None else self.activity,
+            other.disposition if self.disposition is None else self.disposition,
+            other.visibility if self.visibility is None else self.visibility,
+        )
+
+    @property
+    def label(self) -> WorkLabel:
+        """The label, with what holds where nobody said anything."""
+        return WorkLabel(
+            self.activity or Activity.UNLABELLED,
+            self.disposition or Disposition.KEPT,
+            self.visibility or DataVisibility.UNKNOWN,
+        )
+
+    @property
+    def text(self) -> str:
+        """As people read it."""
+        named = (
+            ("activity", self.activity),
+            ("disposition", self.disposition),
+            ("data visibility", self.visibility),
+        )
+        return ", ".join(f"{name} {member}" for name, member in named if member is not None)
+
+
+SILENT = LabelFields()
+"""Nobody said anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpan(Span):
+    """A label declared for a part of a run."""
+
+    fields: LabelFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +99,9 @@ class RunDeclaration:
         activity: what was done, in legal classes.
         recompute: how activations were recomputed; turns executed into model FLOP.
         spans: formats that hold for a part of the time or for one phase; `formats` holds elsewhere.
+        disposition: what became of the result.
+        visibility: whether the public can have the data.
+        labels: labels that hold for a part of the time or for one phase.
     """
 
     run: str
@@ -47,12 +110,37 @@ class RunDeclaration:
     workload: Workload | None = None
     activity: Activity | None = None
     recompute: RecomputeMode | None = None
-    spans: tuple[Span, ...] = ()
+    spans: tuple[FormatSpan, ...] = ()
+    disposition: Disposition | None = None
+    visibility: DataVisibility | None = None
+    labels: tuple[LabelSpan, ...] = ()
 
     @property
     def dated(self) -> bool:
         """Whether a part of it holds for a part of the time only."""
-        return any(span.dated for span in self.spans)
+        return any(span.dated for span in (*self.spans, *self.labels))
+
+    @property
+    def whole_label(self) -> LabelFields:
+        """What was said of the whole run's work."""
+        return LabelFields(self.activity, self.disposition, self.visibility)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anything was said of what the work was."""
+        return self.whole_label != SILENT or bool(self.labels)
+
+    def label_segments(self, phase: int) -> list[Segment[WorkLabel]]:
+        """The labels of a phase over all time."""
+        whole = self.whole_label
+        return [
+            Segment(
+                each.from_ns,
+                each.until_ns,
+                (whole if each.content is None else each.content.fields.over(whole)).label,
+            )
+            for each in segments_of(self.labels, phase)
+        ]
 
     def overridden_by(self, later: RunDeclaration) -> RunDeclaration:
         """Take each field of a later declaration that has one, and keep the others.
@@ -60,32 +148,48 @@ class RunDeclaration:
         Raises:
             DataError: a later span overlaps an earlier one.
         """
-        spans = self.spans
+        spans, labels = self.spans, self.labels
         for span in later.spans:
             spans = with_span(spans, span)
+        for label in later.labels:
+            labels = with_span(labels, label)
+        return replace(self._under(later), spans=spans, labels=labels)
+
+    def within(self, whole: RunDeclaration) -> RunDeclaration:
+        """What holds for a run that is a part of another one: its own word comes first.
+
+        Args:
+            whole: what holds for the run it is a part of.
+        """
+        joined = whole._under(self)
+        spans = self.spans if self.spans or self.formats is not None else whole.spans
+        return replace(
+            joined, run=self.run, spans=spans, labels=self.labels if self.labelled else whole.labels
+        )
+
+    def _under(self, first: RunDeclaration) -> RunDeclaration:
+        """The fields of another declaration, and this one's where that is silent."""
+        return replace(
+            self,
+            **{name: getattr(first, name) for name in _WHOLE if getattr(first, name) is not None},
+        )
+
+    def without_label(self) -> RunDeclaration:
+        """The same, silent about what the work was."""
+        return replace(self, activity=None, disposition=None, visibility=None, labels=())
+
+    def only_label(self) -> RunDeclaration:
+        """What it says of the work, and nothing else."""
         return RunDeclaration(
-            run=self.run,
-            model=self.model if later.model is None else later.model,
-            formats=self.formats if later.formats is None else later.formats,
-            workload=self.workload if later.workload is None else later.workload,
-            activity=self.activity if later.activity is None else later.activity,
-            recompute=self.recompute if later.recompute is None else later.recompute,
-            spans=spans,
+            self.run,
+            activity=self.activity,
+            disposition=self.disposition,
+            visibility=self.visibility,
+            labels=self.labels,
         )
 
 
-def parse_declaration(declaration: Declaration) -> RunDeclaration:
-    """Read a ledger row.
-
-    Raises:
-        DataError: an unknown kind, or as `parse_run_declaration`.
-    """
-    if declaration.kind != RUN_KIND:
-        raise DataError(
-            f"declaration {declaration.sequence} has the unknown kind {declaration.kind!r}; "
-            f"this version knows {RUN_KIND!r}, so update flopmeter or correct the kind"
-        )
-    return parse_run_declaration(declaration.subject, declaration.body)
+_WHOLE = ("model", "formats", "workload", "activity", "recompute", "disposition", "visibility")
 
 
 def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
@@ -93,8 +197,9 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
 
     Args:
         run: the run's name.
-        body: ``model``, ``format``, ``workload``, ``activity`` and ``recompute``, each optional;
-            or ``format`` with ``from``, ``until`` and ``phase``, at least one of them.
+        body: ``model``, ``format``, ``workload``, ``recompute`` and the label's ``activity``,
+            ``disposition`` and ``data_visibility``, each optional; or format and label with
+            ``from``, ``until`` and ``phase``, at least one of them. A label may have a ``reason``.
 
     Raises:
         DataError: an unknown field, an empty body or field, or a text that its field refuses.
@@ -106,56 +211,62 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
             f"a declaration of run {run!r} has the unknown field {', '.join(unknown)}; "
             f"it may have {', '.join(_FIELDS)}"
         )
-    if not body:
+    if not body.keys() - {"reason"}:
         raise DataError(
             f"a declaration of run {run!r} says nothing; give at least one of {', '.join(_FIELDS)}"
         )
-    for field, text in body.items():
+    for name, text in body.items():
         if not str(text).strip():
             raise DataError(
-                f"the field {field} declared of run {run!r} is empty; "
+                f"the field {name} declared of run {run!r} is empty; "
                 "leave it out to keep what was declared before"
             )
     if "model" in body:
         check_name(body["model"], what="model")
-    if body.keys() & _SPAN_FIELDS:
-        return RunDeclaration(run=run, spans=(_span(run, body),))
+    if body.keys() & set(PLACE_FIELDS):
+        return _partial(run, body)
+    label = _label_fields(body)
     return RunDeclaration(
         run=run,
         model=body.get("model"),
         formats=parse_format_mix(body["format"]) if "format" in body else None,
         workload=_member(Workload, body, "workload"),
-        activity=_member(Activity, body, "activity"),
         recompute=parse_recompute(body["recompute"]) if "recompute" in body else None,
+        activity=label.activity,
+        disposition=label.disposition,
+        visibility=label.visibility,
     )
 
 
-_SPAN_FIELDS = ("from", "until", "phase")
-_FIELDS = ("model", "format", "workload", "activity", "recompute", *_SPAN_FIELDS)
+LABEL_FIELDS = ("activity", "disposition", "data_visibility")
+_FIELDS = ("model", "format", "workload", "recompute", *LABEL_FIELDS, *PLACE_FIELDS, "reason")
 
 
-def _span(run: str, body: Mapping[str, str]) -> Span:
+def _partial(run: str, body: Mapping[str, str]) -> RunDeclaration:
     """What is declared for a part of the time, or for a phase."""
-    if others := sorted(body.keys() - {"format", *_SPAN_FIELDS}):
+    if others := sorted(body.keys() - {"format", *LABEL_FIELDS, *PLACE_FIELDS, "reason"}):
         raise DataError(
-            f"only a format can be declared for a part of run {run!r}; declare {', '.join(others)} "
-            "for the whole run, by itself"
+            f"only a format and a label can be declared for a part of run {run!r}; declare "
+            f"{', '.join(others)} for the whole run, by itself"
         )
-    if "format" not in body:
-        raise DataError(f"a span of run {run!r} needs the format that it declares")
-    from_ns = parse_time(body["from"], what="from") if "from" in body else None
-    until_ns = parse_time(body["until"], what="until") if "until" in body else None
-    if from_ns is not None and until_ns is not None and until_ns <= from_ns:
-        raise DataError(f"until {body['until']} does not lie after from {body['from']}")
-    phase = None
-    if "phase" in body:
-        text = body["phase"]
-        if not (text.isascii() and text.isdigit() and len(text) < 11):
-            raise DataError(f"phase {text!r} is no number from 0 to {GREATEST_PHASE}")
-        phase = int(text)
-        if phase > GREATEST_PHASE:
-            raise DataError(f"phase {text!r} is no number from 0 to {GREATEST_PHASE}")
-    return Span(from_ns, until_ns, phase, parse_format_mix(body["format"]))
+    label = _label_fields(body)
+    if "format" not in body and label == SILENT:
+        raise DataError(f"a span of run {run!r} needs the format or the label that it declares")
+    place = parse_span(body).place
+    return RunDeclaration(
+        run=run,
+        spans=(FormatSpan(*place, parse_format_mix(body["format"])),) if "format" in body else (),
+        labels=() if label == SILENT else (LabelSpan(*place, label),),
+    )
+
+
+def _label_fields(body: Mapping[str, str]) -> LabelFields:
+    """What a body says of the work."""
+    return LabelFields(
+        _member(Activity, body, "activity"),
+        _member(Disposition, body, "disposition"),
+        _member(DataVisibility, body, "data_visibility"),
+    )
 
 
 _Member = TypeVar("_Member", bound=enum.StrEnum)

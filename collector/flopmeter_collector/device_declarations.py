@@ -13,7 +13,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flopmeter_collector.split import parse_time
+from flopmeter_collector.spans import parse_time
 from flopmeter_core.errors import DataError
 
 DEVICE_KIND = "device"

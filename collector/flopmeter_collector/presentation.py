@@ -17,9 +17,9 @@ from flopmeter_collector.evaluate import applicable, standings_of
 from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.residual import Residual
-from flopmeter_collector.snapshot import STRADDLE, ModelTotals, RunTotals, TotalsSnapshot
-from flopmeter_collector.split import time_text
-from flopmeter_collector.sums import Account
+from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_collector.spans import time_text
+from flopmeter_collector.sums import STRADDLE, Account
 from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.claims import ClaimTotals, Reconciliation
 from flopmeter_core.devices import EnergyScope
@@ -179,12 +179,12 @@ def _split(run: RunTotals) -> Json | None:
                 "until": None if span.until_ns is None else time_text(span.until_ns),
                 "phase": span.phase,
                 "format": span.formats.text,
-                "compute_flop_str": _strings(parts[span].total),
+                "compute_flop_str": bounds_text(parts[span].total),
             }
             for span in run.declaration.spans
         ],
-        "rest": {"compute_flop_str": _strings(parts[None].total)},
-        "straddle": {"compute_flop_str": _strings(parts[STRADDLE].total)},
+        "rest": {"compute_flop_str": bounds_text(parts[None].total)},
+        "straddle": {"compute_flop_str": bounds_text(parts[STRADDLE].total)},
         "straddling_share": float(Fraction(straddling, whole)) if whole else 0.0,
     }
 
@@ -196,7 +196,7 @@ def _model_flop(run: RunTotals) -> Json | None:
     return {
         "quantity": "model",
         "compute_flop": _exact(run.model_flop),
-        "compute_flop_str": _strings(run.model_flop),
+        "compute_flop_str": bounds_text(run.model_flop),
         "recompute_factor": _factor(run.factor),
     }
 
@@ -222,8 +222,8 @@ def _claims(run: RunTotals) -> Json | None:
     return {
         **_reconciliation(run.claims[0]),
         "agreement": run.agreement.value,
-        "executed_flop_metered_str": _strings(run.account.figures.total),
-        "model_flop_metered_str": _strings(run.model_flop),
+        "executed_flop_metered_str": bounds_text(run.account.figures.total),
+        "model_flop_metered_str": bounds_text(run.model_flop),
         "recompute_factor": _factor(run.factor),
         "by_quantity": [_reconciliation(each) for each in run.claims],
     }
@@ -232,7 +232,7 @@ def _claims(run: RunTotals) -> Json | None:
 def _reconciliation(claims: Reconciliation) -> Json:
     return {
         **_claim_totals(claims.totals),
-        "metered_flop_str": _strings(claims.metered),
+        "metered_flop_str": bounds_text(claims.metered),
         "ratio": None if claims.ratio is None else float(claims.ratio),
         "bound": claims.bound,
         "agreement": claims.agreement.value,
@@ -309,7 +309,7 @@ def _overflow(account: Account) -> Json:
         "simulated": account.simulated,
         "quantity": "executed",
         "compute_flop": _exact(account.figures.total),
-        "compute_flop_str": _strings(account.figures.total),
+        "compute_flop_str": bounds_text(account.figures.total),
         "device_seconds": _seconds(account.covered_ns),
         "nodes": account.node_count,
         "devices": account.device_count,
@@ -331,8 +331,8 @@ def _figures(figures: Figures) -> Json:
     """The total, and the addends of upper and ceiling that are kept apart from it."""
     return {
         "compute_flop": _exact(figures.total),
-        "compute_flop_str": _strings(figures.total),
-        "compute_flop_without_unobserved_str": _strings(figures.without_unobserved),
+        "compute_flop_str": bounds_text(figures.total),
+        "compute_flop_without_unobserved_str": bounds_text(figures.without_unobserved),
         "boundary_flop_str": {
             "upper": str(figures.boundary_upper),
             "ceiling": str(figures.boundary_ceiling),
@@ -344,7 +344,8 @@ def _exact(interval: Interval) -> dict[str, int]:
     return {bound: getattr(interval, bound) for bound in BOUNDS}
 
 
-def _strings(interval: Interval) -> dict[str, str]:
+def bounds_text(interval: Interval) -> dict[str, str]:
+    """An interval as decimal strings by bound, in FLOP."""
     return {bound: str(exact) for bound, exact in _exact(interval).items()}
 
 

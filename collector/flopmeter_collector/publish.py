@@ -28,15 +28,12 @@ from flopmeter_collector.custody import (
     Custody,
     parse_release,
 )
-from flopmeter_collector.declarations import parse_declaration
-from flopmeter_collector.device_declarations import DEVICE_KIND, parse_device_declaration
 from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
 from flopmeter_collector.ledger.base import Batch, Declaration, Foreign, Ledger, Transition
 from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.allocations import RUN_PREFIX, named_run
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -110,7 +107,7 @@ class Publisher:
         self._last_transition = 0
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
-        self.custody = Custody()
+        self.custody = Custody(totals.book.attribution)
         self.quarantined_flop = 0
         self._quarantine_seen = (0, 0)
         self._recording: asyncio.Task[None] | None = None
@@ -232,7 +229,7 @@ class Publisher:
             if batch.dropped_hours:
                 await self._committer.alone(batch)
                 for allocation in allocations:
-                    self._totals.forget_hours(named_run(allocation))
+                    self._totals.forget_hours(allocation)
                 logger.info(
                     "old hours are told by the day", extra=fields(rows=len(batch.dropped_hours))
                 )
@@ -289,13 +286,12 @@ class Publisher:
         return foreign.position
 
     async def _read_hours(self) -> None:
-        """Read the hours of runs that a declaration splits since, all of them committed."""
-        for run in sorted(self._totals.unread_runs):
-            allocation = RUN_PREFIX + run
+        """Read the hours of work that a declaration cuts since, all of them committed."""
+        for allocation in sorted(self._totals.unread_allocations):
 
-            def fold(ledger: Ledger, run: str = run, allocation: str = allocation) -> None:
+            def fold(ledger: Ledger, allocation: str = allocation) -> None:
                 # On the ledger's thread, row by row: nobody else changes the totals meanwhile.
-                self._totals.read_hours(run, ledger.hours(allocation))
+                self._totals.read_hours(allocation, ledger.hours(allocation))
 
             await self._committer.read(fold)
 
@@ -380,9 +376,5 @@ class Publisher:
                     "a quarantined vector was released",
                     extra=fields(name=release.name, author=declaration.author),
                 )
-        elif declaration.kind == DEVICE_KIND:
-            self._totals.declare_device(
-                parse_device_declaration(declaration.subject, declaration.body)
-            )
         else:
-            self._totals.declare(parse_declaration(declaration))
+            self._totals.apply(declaration)

@@ -25,7 +25,7 @@ from flopmeter_collector.timeline import (
     classes_at,
     divide,
 )
-from flopmeter_core.allocations import named_run
+from flopmeter_core.allocations import is_single, user_of
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
 from flopmeter_core.units import NS_PER_MS, NS_PER_S
@@ -45,7 +45,7 @@ class _Writer:
     """What one incarnation classified of a device, and for whom."""
 
     covered_ns: int = 0
-    run: str | None = None
+    user: str | None = None
     mixed: bool = False
     keys: list[Key] = field(default_factory=list)
     lower_flop: int = 0
@@ -91,7 +91,7 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What is charged to one run or to the remainder: device time in ns, and FLOP at most."""
+    """What is charged to one user or to the remainder: device time in ns, and FLOP at most."""
 
     residual_ns: int = 0
     flop: int = 0
@@ -114,7 +114,7 @@ class Residual:
     """The residual of all devices at one instant.
 
     Attributes:
-        charges: by run; None is the remainder.
+        charges: by the allocation that was confirmed at both ends; None for none.
         declared_down_ns: device time declared down, in ns.
         silent_device_count: devices whose enrolled time goes on without reports.
         enrolled_device_count: devices whose enrolled time goes on.
@@ -179,11 +179,11 @@ class ResidualAccounts:
         device.simulated |= record.simulated
         writer = device.writers.get(key.incarnation)
         if writer is None:
-            writer = device.writers[key.incarnation] = _Writer(run=named_run(key.allocation))
+            writer = device.writers[key.incarnation] = _Writer(user=_user(key.allocation))
             self._by_incarnation.setdefault(key.incarnation, set()).add(key.device)
         writer.covered_ns += covered_ns
         writer.lower_flop += lower_flop
-        mixed = writer.run is None or named_run(key.allocation) != writer.run
+        mixed = writer.user is None or user_of(key.allocation) != writer.user
         if (
             device.division is not None
             and device.newest == key.incarnation
@@ -301,8 +301,8 @@ class ResidualAccounts:
                 down, residual_ns = classes.declared_down_ns, dict(classes.residual_ns)
                 silent += device.device_count * going_on
             down_ns += down * device.device_count
-            for run, missing_ns in residual_ns.items():
-                charges[run] = charges.get(run, NO_CHARGE) + Charge(
+            for user, missing_ns in residual_ns.items():
+                charges[user] = charges.get(user, NO_CHARGE) + Charge(
                     missing_ns * device.device_count,
                     missing_ns
                     * (device.ceiling_flop_per_ns or device.declared_ceiling_flop_per_ns),
@@ -412,7 +412,7 @@ class ResidualAccounts:
                     writer=incarnation,
                     boot=boot,
                     node=row.node if row is not None else device.node,
-                    run=None if writer.mixed else writer.run,
+                    user=None if writer.mixed else writer.user,
                     covered_ns=writer.covered_ns,
                     start_ns=start_ns,
                     before_ns=before_ns,
@@ -420,6 +420,11 @@ class ResidualAccounts:
                 )
             )
         return stretches
+
+
+def _user(allocation: str) -> str | None:
+    """The one user that an allocation names, by whatever means; None for nobody or several."""
+    return user_of(allocation) if is_single(allocation) else None
 
 
 def _least(one: Coverage, other: Coverage) -> Coverage:

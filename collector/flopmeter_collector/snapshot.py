@@ -12,19 +12,12 @@ from dataclasses import dataclass
 
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.residual import NO_RESIDUAL, Residual
-from flopmeter_collector.split import Span
-from flopmeter_collector.sums import Account
+from flopmeter_collector.sums import Account, Part
 from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
 from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.lineage import model_of
 from flopmeter_core.recompute import Factor, factor_or_widest, model_flop
 from flopmeter_core.reports import LedgerPosition
-
-STRADDLE = "straddle"
-"""Name of the part of a run that may lie on either side of a cut between two spans."""
-
-Part = Span | str | None
-"""Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
 
 
 @dataclass(frozen=True, slots=True)

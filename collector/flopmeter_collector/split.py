@@ -1,9 +1,9 @@
-"""A declaration that holds for a part of the time: which of a key's work it holds for.
+"""How a key's work is cut at the times that something was declared for.
 
-Owns: spans and the segments they cut time into, the fold of a key's hourly vectors into them, and
-the outer coefficients of what straddles a cut.
-May touch: nothing; pure functions of declarations and vectors.
-Called by declarations (spans), totals (folds) and presentation (what straddles).
+Owns: the fold of a key's hourly vectors into segments of time, and the outer coefficients of what
+straddles a cut.
+May touch: nothing; pure functions of segments and vectors.
+Called by shares (folds, and what straddles) and the lab (the first record).
 Explained in docs/adr/0007-hourly-vectors-and-splits.md.
 
 Nothing is added up twice and nothing is left out: the increments of a key's hourly vectors and
@@ -12,138 +12,22 @@ what its newest vector has beyond the last of them make exactly that newest vect
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic
 
-from flopmeter_core.errors import DataError
-from flopmeter_core.formats import FormatMix
+from flopmeter_collector.spans import Content, Segment
 from flopmeter_core.methods.base import Coefficients
 from flopmeter_core.registers import ZERO_VECTOR, Vector
 from flopmeter_core.reports import HourlyVector
-from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
-
-GREATEST_PHASE = (1 << 31) - 1
-"""The wire's type of a phase."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A number format declared for a part of a run.
-
-    Attributes:
-        from_ns: Unix time in ns of its first instant; None: since the beginning.
-        until_ns: Unix time in ns of the first instant after it; None: open.
-        phase: the phase it holds for; None: every phase.
-        formats: the declared mix.
-    """
-
-    from_ns: int | None
-    until_ns: int | None
-    phase: int | None
-    formats: FormatMix = field(hash=False)
-
-    @property
-    def place(self) -> tuple[int | None, int | None, int | None]:
-        """What it is about; a later declaration of the same place corrects it."""
-        return self.from_ns, self.until_ns, self.phase
-
-    @property
-    def dated(self) -> bool:
-        """Whether it holds for a part of the time, and not for a whole phase."""
-        return self.from_ns is not None or self.until_ns is not None
-
-    def overlaps(self, other: Span) -> bool:
-        """Whether both hold for an instant of one phase."""
-        if None not in (self.phase, other.phase) and self.phase != other.phase:
-            return False
-        return _before(self.from_ns, other.until_ns) and _before(other.from_ns, self.until_ns)
-
-    @property
-    def text(self) -> str:
-        """As people read it: ``2026-11-01T00:00:00+00:00 until now, phase 2``."""
-        since = "the beginning" if self.from_ns is None else time_text(self.from_ns)
-        until = "now" if self.until_ns is None else time_text(self.until_ns)
-        return f"{since} until {until}" + ("" if self.phase is None else f", phase {self.phase}")
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a phase's time under one format; `span` is None where only the run's holds."""
-
-    from_ns: int | None
-    until_ns: int | None
-    span: Span | None
-
-    def meets(self, from_ns: int | None, until_ns: int | None) -> bool:
-        """Whether it has an instant in common with `from_ns` .. `until_ns`."""
-        return _before(self.from_ns, until_ns) and _before(from_ns, self.until_ns)
-
-
-def parse_time(text: str, *, what: str) -> int:
-    """Read a declared time as Unix time in ns.
-
-    Raises:
-        DataError: no ISO 8601 time, or one without an offset from UTC.
-    """
-    try:
-        instant = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DataError(f"{what} {text!r} is no time; write it as 2026-11-22T10:00:00Z") from error
-    if instant.tzinfo is None:
-        raise DataError(f"{what} {text!r} does not say its time zone; add Z for UTC, or an offset")
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    since = instant - epoch
-    return (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1_000
-
-
-def time_text(unix_ns: int) -> str:
-    """Unix time in ns as ISO 8601 in UTC."""
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    instant = epoch + datetime.timedelta(microseconds=unix_ns // 1_000)
-    return instant.isoformat().replace("+00:00", "Z")
-
-
-def with_span(spans: Sequence[Span], later: Span) -> tuple[Span, ...]:
-    """Add a span, or put it in the place of the one it corrects.
-
-    Raises:
-        DataError: it overlaps another one.
-    """
-    kept = [span for span in spans if span.place != later.place]
-    for span in kept:
-        if span.overlaps(later):
-            raise DataError(
-                f"the span {later.text} overlaps the declared span {span.text}; declare spans "
-                "side by side, or exactly the same span to correct it"
-            )
-    return (*kept, later)
-
-
-def segments_of(spans: Iterable[Span], phase: int) -> tuple[Segment, ...]:
-    """Cut all time into segments for one phase: its spans, and what lies between them."""
-    fitting = sorted(
-        (span for span in spans if span.phase in (None, phase)),
-        key=lambda span: (span.from_ns is not None, span.from_ns or 0),
-    )
-    segments: list[Segment] = []
-    until: int | None = None
-    for span in fitting:
-        if span.from_ns is not None and (not segments or until != span.from_ns):
-            segments.append(Segment(until, span.from_ns, None))
-        segments.append(Segment(span.from_ns, span.until_ns, span))
-        until = span.until_ns
-    if not segments or until is not None:
-        segments.append(Segment(until, None, None))
-    return tuple(segments)
-
+from flopmeter_core.units import NS_PER_HOUR
 
 Places = tuple[int, ...]
 """Numbers of segments; several where work straddles the cuts between them."""
 
 
 @dataclass(slots=True)
-class Fold:
+class Fold(Generic[Content]):
     """What the hourly vectors of one key say of its segments, row by row.
 
     Attributes:
@@ -152,7 +36,7 @@ class Fold:
         last: the newest row so far; None before the first.
     """
 
-    segments: tuple[Segment, ...]
+    segments: tuple[Segment[Content], ...]
     sums: dict[Places, list[int]] = field(default_factory=dict)
     last: HourlyVector | None = None
 
@@ -237,11 +121,6 @@ def first_record_ns(hours: Iterable[HourlyVector]) -> int | None:
     """The earliest Unix time in ns that any hourly vector may speak of; None without one."""
     starts = (row.first_hour * NS_PER_HOUR + row.wall_ns - row.boot_ns for row in hours)
     return min(starts, default=None)
-
-
-def _before(from_ns: int | None, until_ns: int | None) -> bool:
-    """Whether a beginning lies before an end; None is open."""
-    return from_ns is None or until_ns is None or from_ns < until_ns
 
 
 def _columns(rows: Iterable[tuple[int, ...]]) -> Iterable[tuple[int, ...]]:

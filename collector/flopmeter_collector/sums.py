@@ -7,15 +7,18 @@ Called by totals, which decides what enters which sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from flopmeter_collector.declarations import FormatSpan
 from flopmeter_collector.residual import NO_CHARGE, Charge
+from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.estimate import figures_of
 from flopmeter_core.interval import Figures, sum_figures
-from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key
 
 FLOP_COLUMNS = 6
 """floor, lower, best, upper, ceiling, and what unobserved time could hold."""
@@ -25,6 +28,12 @@ NO_BOUNDARY = (0, 0, 0)
 
 LEVELS = tuple(dict.fromkeys(evidence.level for evidence in Evidence))
 """The names of the evidence levels, best first."""
+
+STRADDLE = "straddle"
+"""Name of the part of a run that may lie on either side of a cut between two spans."""
+
+Part = FormatSpan | str | None
+"""Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
 
 _BUSY_PLACE = TIME_COMPONENTS.index(Component.BUSY_NS)
 
@@ -88,81 +97,186 @@ class Account:
         return tuple((level, amount, total) for level, amount in amounts.items() if amount)
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Which sums a piece of a key's work enters, and which column of them.
+
+    Attributes:
+        run: whose sums; None for the unattributed remainder.
+        ends: runs that unattributed work may belong to; widens their upper side.
+        label: what the work was; work that may be of two labels counts as unlabelled.
+        part: the declared part of the run's time it belongs to.
+    """
+
+    run: str | None = None
+    ends: frozenset[str] = frozenset()
+    label: WorkLabel = UNLABELLED
+    part: Part = None
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What a piece of a key's work adds: products in FLOP, device time in ns, energy in mJ.
+
+    `set_aside` is a sentence on a declaration that does not fit its part; empty for none.
+    """
+
+    flop: tuple[int, ...] = (0,) * FLOP_COLUMNS
+    times_ns: tuple[int, ...] = (0,) * len(TIME_COMPONENTS)
+    energy_mj: int = 0
+    set_aside: str = ""
+
+
+NOTHING = Amounts()
+
+
+@dataclass(slots=True)
+class _Column:
+    """The sums of one evidence level, label and part."""
+
+    flop: list[int] = field(default_factory=lambda: [0] * FLOP_COLUMNS)
+    busy_ns: int = 0
+    piece_count: int = 0
+
+
+@dataclass(slots=True)
+class _Members:
+    """How many pieces of work are of each device record, and what follows from the records."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    records: dict[str, tuple[DeviceRecord, bool]] = field(default_factory=dict)
+    told: tuple[int, int, tuple[str, ...], bool] | None = None
+
+    def enter(self, identity: str, record: DeviceRecord, known: bool) -> None:
+        """One more piece of work of a record."""
+        self.counts[identity] = self.counts.get(identity, 0) + 1
+        if self.counts[identity] == 1:
+            self.records[identity] = (record, known)
+            self.told = None
+
+    def leave(self, identity: str) -> None:
+        """One piece of work less."""
+        self.counts[identity] -= 1
+        if not self.counts[identity]:
+            del self.counts[identity], self.records[identity]
+            self.told = None
+
+    def tell(self) -> tuple[int, int, tuple[str, ...], bool]:
+        """Nodes, devices, names of unknown parts, and whether any record is simulated."""
+        if self.told is None:
+            nodes, unknown, simulated = set(), set(), False
+            devices: dict[str, int] = {}
+            for record, known in self.records.values():
+                nodes.add(record.node)
+                devices[record.device] = max(devices.get(record.device, 0), record.device_count)
+                simulated = simulated or record.simulated
+                if not known:
+                    unknown.add(record.product_name or "unnamed device")
+            self.told = (len(nodes), sum(devices.values()), tuple(sorted(unknown)), simulated)
+        return self.told
+
+
 @dataclass(slots=True)
 class Sums:
     """The mutable sums behind an account; changed by differences only."""
 
-    flop_by_level: dict[str, list[int]] = field(default_factory=dict)
+    columns: dict[tuple[str, WorkLabel, Part], _Column] = field(default_factory=dict)
     times_ns: list[int] = field(default_factory=lambda: [0] * len(TIME_COMPONENTS))
     energy_mj: dict[EnergyScope, int] = field(default_factory=dict)
-    busy_ns_by_level: dict[str, int] = field(default_factory=dict)
-    nodes: set[str] = field(default_factory=set)
-    device_counts: dict[str, int] = field(default_factory=dict)
-    unknown_parts: set[str] = field(default_factory=set)
+    members: _Members = field(default_factory=_Members)
     fork_count: int = 0
-    simulated: bool = False
+    set_aside: Counter[str] = field(default_factory=Counter)
 
-    def enrol(self, record: DeviceRecord, *, known: bool) -> None:
-        """Count the node and the devices of a key seen for the first time.
+    def enter(self, key: Key, record: DeviceRecord, slot: Slot, *, known: bool) -> None:
+        """Make room for one more piece of work.
 
         Args:
+            key: whose register.
             record: what the device said of itself.
-            known: whether the device table has a row for it.
+            slot: which column.
+            known: whether the device table has a row for the record.
         """
-        self.nodes.add(record.node)
-        devices = max(self.device_counts.get(record.device, 0), record.device_count)
-        self.device_counts[record.device] = devices
-        self.simulated = self.simulated or record.simulated
-        if not known:
-            self.unknown_parts.add(record.product_name or "unnamed device")
+        self.members.enter(key.record, record, known)
+        place = (key.evidence.level, slot.label, slot.part)
+        column = self.columns.get(place)
+        if column is None:
+            column = self.columns[place] = _Column()
+        column.piece_count += 1
+
+    def leave(self, key: Key, slot: Slot) -> None:
+        """Forget a piece of work whose amounts were taken out before."""
+        self.members.leave(key.record)
+        place = (key.evidence.level, slot.label, slot.part)
+        self.columns[place].piece_count -= 1
+        if not self.columns[place].piece_count:
+            del self.columns[place]
 
     def replace(
-        self,
-        *,
-        level: str,
-        scope: EnergyScope,
-        flop: Sequence[int],
-        times_ns: Sequence[int],
-        energy_mj: int,
+        self, level: str, scope: EnergyScope, slot: Slot, new: Amounts, old: Amounts
     ) -> None:
-        """Add the difference between what a key says now and what it said before.
+        """Add the difference between what a piece says now and what it said before.
 
         Args:
             level: the key's evidence level.
             scope: what the key's energy covers.
-            flop: differences of the FLOP_COLUMNS, in FLOP; may be negative.
-            times_ns: differences of the TIME_COMPONENTS, in ns of device time.
-            energy_mj: difference of the energy, in mJ.
+            slot: which column.
+            new: its amounts now.
+            old: its amounts before.
         """
-        columns = self.flop_by_level.setdefault(level, [0] * FLOP_COLUMNS)
-        for place, difference in enumerate(flop):
-            columns[place] += difference
-        for place, difference in enumerate(times_ns):
-            self.times_ns[place] += difference
-        self.energy_mj[scope] = self.energy_mj.get(scope, 0) + energy_mj
-        busy = self.busy_ns_by_level
-        busy[level] = busy.get(level, 0) + times_ns[_BUSY_PLACE]
+        column = self.columns[level, slot.label, slot.part]
+        flop = column.flop
+        for place, (now, before) in enumerate(zip(new.flop, old.flop, strict=True)):
+            flop[place] += now - before
+        for place, (now, before) in enumerate(zip(new.times_ns, old.times_ns, strict=True)):
+            self.times_ns[place] += now - before
+        self.energy_mj[scope] = self.energy_mj.get(scope, 0) + new.energy_mj - old.energy_mj
+        column.busy_ns += new.times_ns[_BUSY_PLACE] - old.times_ns[_BUSY_PLACE]
+        if new.set_aside != old.set_aside:
+            self.set_aside[new.set_aside] += 1
+            self.set_aside[old.set_aside] -= 1
+
+    def by_label(self) -> dict[tuple[str, WorkLabel], Figures]:
+        """Figures by evidence level and label, each clipped and ordered by itself."""
+        columns: dict[tuple[str, WorkLabel], Sequence[int]] = {}
+        for (level, label, _), column in self.columns.items():
+            held = columns.get((level, label))
+            flop = column.flop
+            columns[level, label] = (
+                flop if held is None else [a + b for a, b in zip(held, flop, strict=True)]
+            )
+        return {place: figures_of(flop) for place, flop in columns.items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was set aside of declarations, one sentence a part and format."""
+        return sorted(text for text, count in self.set_aside.items() if text and count > 0)
+
+    def by_part(self) -> dict[Part, list[int]]:
+        """Plain products by declared part."""
+        parts: dict[Part, list[int]] = {}
+        for (_, _, part), column in self.columns.items():
+            held = parts.setdefault(part, [0] * FLOP_COLUMNS)
+            for place, amount in enumerate(column.flop):
+                held[place] += amount
+        return parts
 
 
-def total_figures(
-    sums: Iterable[Sums],
+def with_addends(
+    observed: Figures,
     boundary: tuple[int, int, int] = NO_BOUNDARY,
     residual_flop: int = 0,
 ) -> Figures:
-    """Make figures of sums: each evidence level of each is clipped and ordered, then added.
+    """Add to figures what only their upper side takes.
 
     Args:
-        sums: the sums of one or more runs.
+        observed: the sum of clipped figures.
         boundary: upper, ceiling and unobserved ceiling of doubtful periods at the ends, in FLOP.
         residual_flop: what the residual time charged to them could hold, in FLOP.
     """
-    total = sum_figures(
-        figures_of(columns) for each in sums for columns in each.flop_by_level.values()
-    )
     boundary_upper, boundary_ceiling, boundary_unobserved = boundary
     return Figures(
-        observed=total.observed,
-        unobserved_ceiling=total.unobserved_ceiling + boundary_unobserved + residual_flop,
+        observed=observed.observed,
+        unobserved_ceiling=observed.unobserved_ceiling + boundary_unobserved + residual_flop,
         boundary_upper=boundary_upper,
         boundary_ceiling=boundary_ceiling,
     )
@@ -180,30 +294,33 @@ def account_of(
     Args:
         sums: the sums to copy.
         simulated: whether everything in the ledger is simulated.
-        boundary: as in `total_figures`.
+        boundary: as in `with_addends`.
         charge: the residual time charged to them.
     """
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
+    by_label = sums.by_label()
+    best: dict[str, int] = {}
+    for (level, _), figures in by_label.items():
+        best[level] = best.get(level, 0) + figures.observed.best
+    busy_ns: dict[str, int] = {}
+    for (level, _, _), column in sums.columns.items():
+        busy_ns[level] = busy_ns.get(level, 0) + column.busy_ns
+    node_count, device_count, unknown_parts, made_up = sums.members.tell()
     return Account(
-        figures=total_figures([sums], boundary, charge.flop),
+        figures=with_addends(sum_figures(by_label.values()), boundary, charge.flop),
         energy_mj=MappingProxyType({scope: mj for scope, mj in sums.energy_mj.items() if mj}),
         busy_ns=times_ns[Component.BUSY_NS],
         idle_ns=times_ns[Component.IDLE_NS],
         suspended_ns=times_ns[Component.SUSPENDED_NS],
         unobserved_ns=times_ns[Component.UNOBSERVED_NS],
         suspect_ns=times_ns[Component.SUSPECT_NS],
-        node_count=len(sums.nodes),
-        device_count=sum(sums.device_counts.values()),
-        best_flop_by_level=_in_order(
-            {
-                level: figures_of(columns).observed.best
-                for level, columns in sums.flop_by_level.items()
-            }
-        ),
-        busy_ns_by_level=_in_order(sums.busy_ns_by_level),
+        node_count=node_count,
+        device_count=device_count,
+        best_flop_by_level=_in_order(best),
+        busy_ns_by_level=_in_order(busy_ns),
         fork_count=sums.fork_count,
-        unknown_parts=tuple(sorted(sums.unknown_parts)),
-        simulated=simulated or sums.simulated or charge.simulated,
+        unknown_parts=unknown_parts,
+        simulated=simulated or made_up or charge.simulated,
         residual_ns=charge.residual_ns,
         residual_flop=charge.flop,
     )

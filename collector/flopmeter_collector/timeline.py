@@ -30,7 +30,7 @@ class Stretch:
         writer: the incarnation.
         boot: the boot it ran in; two stretches of one boot are placed by the same clock.
         node: the node's name.
-        run: the only run its registers name; None for none or several.
+        user: the only allocation its registers name; None for none or several.
         covered_ns: how long it is.
         start_ns: Unix time in ns of its beginning on the collector's clock; None where nothing
             tells, and only its length counts.
@@ -41,7 +41,7 @@ class Stretch:
     writer: str
     boot: str
     node: str
-    run: str | None
+    user: str | None
     covered_ns: int
     start_ns: int | None
     before_ns: int = 0
@@ -72,7 +72,8 @@ class Division:
     Attributes:
         classified_ns: by agents; an instant that two of them classified counts once.
         declared_down_ns: declared down, and not classified by any agent.
-        residual_ns: what is left, by the run that was confirmed at both ends; None for no run.
+        residual_ns: what is left, by the allocation that was confirmed at both ends; None
+            for none.
         doubled_ns: by incarnation, how much of its time another one had classified too.
         tail_from_ns: from when on no agent has classified time; None for a device without an
             enrolled period.
@@ -174,9 +175,10 @@ def _take_gaps(
         unclassified_ns += length_ns
         down_ns = sum(end - start for start, end in _downs_within(gap, downs, names))
         division.declared_down_ns += down_ns
-        run = gap.left.run if gap.left and gap.right and gap.left.run == gap.right.run else None
+        both = gap.left is not None and gap.right is not None and gap.left.user == gap.right.user
+        user = gap.left.user if gap.left is not None and both else None
         if length_ns > down_ns:
-            division.residual_ns[run] = division.residual_ns.get(run, 0) + length_ns - down_ns
+            division.residual_ns[user] = division.residual_ns.get(user, 0) + length_ns - down_ns
     return unclassified_ns
 
 

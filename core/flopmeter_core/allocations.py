@@ -206,6 +206,12 @@ def parties(allocation: str) -> tuple[str, ...]:
     return () if found == [allocation] else tuple(dict.fromkeys(found))
 
 
+def is_single(allocation: str) -> bool:
+    """Whether an allocation is one user, whoever that is."""
+    mixed = allocation.startswith((_SHARED_PREFIX, "boundary("))
+    return allocation not in (NONE, OVERFLOW) and not mixed
+
+
 def named_run(allocation: str) -> str | None:
     """The run an explicit handle names, or None."""
     for prefix in (RUN_PREFIX, _EXEC_PREFIX):

@@ -13,12 +13,17 @@ from collections.abc import Callable
 
 import click
 
+from flopmeter.cli import attribution
 from flopmeter.cli.output import json_option, print_json
 
 
 @click.group("run")
 def command() -> None:
     """Declare what a training run is."""
+
+
+for _command in attribution.COMMANDS:
+    command.add_command(_command)
 
 
 @command.command("declare")

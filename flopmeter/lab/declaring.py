@@ -15,7 +15,8 @@ from flopmeter_collector import backends
 from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, custody_of, parse_seal
 from flopmeter_collector.declarations import RUN_KIND, RunDeclaration, parse_run_declaration
 from flopmeter_collector.ledger.base import AuditRow, Declaration
-from flopmeter_collector.split import first_record_ns, time_text
+from flopmeter_collector.spans import time_text
+from flopmeter_collector.split import first_record_ns
 from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.errors import DataError, NotPermittedError, UsageError
 from flopmeter_proto.daemon.clock import Clock

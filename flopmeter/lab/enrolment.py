@@ -21,7 +21,7 @@ from flopmeter_collector.device_declarations import (
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.presentation import Json
 from flopmeter_collector.residual import Enrolled
-from flopmeter_collector.split import time_text
+from flopmeter_collector.spans import time_text
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import DataError

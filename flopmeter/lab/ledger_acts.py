@@ -26,7 +26,7 @@ from flopmeter_collector.custody import (
 from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger, QuarantinedVector
 from flopmeter_collector.presentation import Json
 from flopmeter_collector.quarantine import quarantine_name
-from flopmeter_collector.split import time_text
+from flopmeter_collector.spans import time_text
 from flopmeter_core.errors import DataError, UsageError
 from flopmeter_core.registers import Component
 from flopmeter_proto.daemon.clock import Clock

@@ -24,6 +24,7 @@ from flopmeter_collector.evaluate import evaluate, previous_states
 from flopmeter_collector.ledger.base import Ledger, StoredVector, audit_link
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_core.allocations import named_run
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, EQUAL, compare
@@ -179,25 +180,38 @@ def rebuild(
             totals_document(each, rows, law_as_of_ns=law_as_of_ns) for each in (snapshot, backwards)
         )
         recorded = previous_states(ledger.transitions())
+        named = _named(ledger)
     findings = []
     if json.dumps(document) != json.dumps(other):
         findings.append("totals depend on the order they are added up in; report this")
-    findings += _state_findings(snapshot, rows, recorded, law_as_of_ns)
+    findings += _state_findings(snapshot, rows, recorded, named, law_as_of_ns)
     return findings, document
+
+
+def _named(ledger: Ledger) -> frozenset[str]:
+    """Every name that a run or a model ever had: by a device's report or by a declaration."""
+    names = {named_run(allocation) for allocation in ledger.allocations()}
+    for row in ledger.declarations():
+        names |= {row.subject, row.body.get("model"), row.body.get("into")}
+    return frozenset(name for name in names if name is not None)
 
 
 def _state_findings(
     snapshot: TotalsSnapshot,
     thresholds: Sequence[Threshold],
     recorded: Mapping[tuple[str, str], State],
+    named: frozenset[str],
     law_as_of_ns: int,
 ) -> Iterator[str]:
-    """States that come out otherwise than the last transition says, and those of no model."""
+    """States that come out otherwise than the last transition says, and those of no model.
+
+    A model whose runs were declared of another one since has a last state, and nothing is wrong.
+    """
     for row in evaluate(snapshot, thresholds, recorded, law_as_of_ns=law_as_of_ns).transitions:
         yield (
             f"model {row.model} against {row.threshold} is recorded as {row.before} and comes out "
             f"as {row.after}; a collector that serves this ledger records it in its next round"
         )
     models = {model.model for model in snapshot.models}
-    for model in sorted({model for model, _ in recorded} - models):
+    for model in sorted({model for model, _ in recorded} - models - named):
         yield f"a state of model {model} is recorded, but no run of it is in the ledger"

@@ -16,8 +16,6 @@ from typing import Any
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
-from flopmeter_collector.declarations import parse_declaration
-from flopmeter_collector.device_declarations import DEVICE_KIND, parse_device_declaration
 from flopmeter_collector.ledger.base import (
     Declaration,
     Ledger,
@@ -28,7 +26,6 @@ from flopmeter_collector.presentation import Json, totals_document
 from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals
-from flopmeter_core.allocations import RUN_PREFIX
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
@@ -105,21 +102,32 @@ def load_totals(
     claims.restore(ledger.claims())
     for run, claimed in totals_of(claims.take_changed()).items():
         totals.claim(run, claimed)
-    for run in sorted(totals.unread_runs):
-        totals.read_hours(run, seen(ledger.hours(RUN_PREFIX + run)))
+    read_unread(totals, ledger, seen=seen)
     return totals
+
+
+def read_unread(
+    totals: Totals,
+    ledger: Ledger,
+    *,
+    seen: Callable[[Iterable[Any]], Iterable[Any]] = lambda rows: rows,
+) -> None:
+    """Read the hours of work that a declaration cuts.
+
+    Args:
+        totals: what they are for.
+        ledger: opened for reading.
+        seen: passes through every hourly vector that is read.
+    """
+    for allocation in sorted(totals.unread_allocations):
+        totals.read_hours(allocation, seen(ledger.hours(allocation)))
 
 
 def _declare(totals: Totals, declarations: Iterable[Declaration]) -> None:
     for declaration in declarations:
         # As in the collector: what cannot be understood stays in the ledger, moves nothing.
         with contextlib.suppress(DataError):
-            if declaration.kind == DEVICE_KIND:
-                totals.declare_device(
-                    parse_device_declaration(declaration.subject, declaration.body)
-                )
-            else:
-                totals.declare(parse_declaration(declaration))
+            totals.apply(declaration)
 
 
 def _released(ledger: Ledger, declarations: Iterable[Declaration]) -> dict[Key, QuarantinedVector]:

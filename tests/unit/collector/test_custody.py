@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flopmeter_collector.attribution import Attribution, RunSpan
 from flopmeter_collector.custody import Custody, custody_of, parse_release
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_core.errors import DataError
@@ -30,6 +31,24 @@ def test_only_ended_runs_are_thinned() -> None:
     thinned = {name: custody.may_thin(name) for name in ("run:a", "run:b", "run:c", "slurm:7/1")}
     assert thinned == {"run:a": True, "run:b": False, "run:c": False, "slurm:7/1": False}
     assert custody.may_thin("none")
+
+
+def test_attached_work_is_thinned_with_its_run() -> None:
+    """Attached work may be thinned once every run it may be of is over; a hold on any keeps it."""
+    attribution = Attribution()
+    custody = Custody(attribution)
+    attribution.attach("slurm:7/1", RunSpan(None, None, None, "a"))
+    attribution.attach("slurm:7/2", RunSpan(5, None, None, "a"))
+    attribution.merge("a", "b")
+    custody.apply(seal("b"))
+    assert custody.may_thin("slurm:7/1") and custody.may_thin("run:a")
+    assert not custody.may_thin("slurm:7/2"), "what is before is nobody's yet"
+    attribution.split("b", RunSpan(None, None, 3, "c"))
+    assert not custody.may_thin("slurm:7/1")
+    custody.apply(seal("c"))
+    assert custody.may_thin("slurm:7/1")
+    custody.apply(hold("run:a"))
+    assert not custody.may_thin("slurm:7/1")
 
 
 @pytest.mark.parametrize("subject", ["all", "run:a", "model:m", "model:old"])

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flopmeter_collector.declarations import (
-    RunDeclaration,
-    parse_declaration,
-    parse_run_declaration,
-)
+from flopmeter_collector.book import Book
+from flopmeter_collector.declarations import RunDeclaration, parse_run_declaration
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_core.activities import Activity
 from flopmeter_core.errors import DataError
@@ -64,13 +61,15 @@ def test_unknown_kind() -> None:
     """A row of a kind this version does not know is refused by its place in the ledger."""
     row = Declaration(7, 0, "ada", "cli", "device", "GPU-0", {"state": "retired"})
     with pytest.raises(DataError, match="declaration 7 has the unknown kind 'device'"):
-        parse_declaration(row)
+        Book().apply(row)
 
 
 def test_ledger_row() -> None:
     """A row of kind run is read by its subject and body."""
     row = Declaration(1, 0, "ada", "cli", "run", "alpha", {"model": "atlas"})
-    assert parse_declaration(row) == RunDeclaration("alpha", model="atlas")
+    book = Book()
+    assert book.apply(row).runs == {"alpha"}
+    assert book.runs == {"alpha": RunDeclaration("alpha", model="atlas")}
 
 
 def test_override() -> None:

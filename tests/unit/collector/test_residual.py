@@ -127,10 +127,10 @@ def test_down_over_a_reboot() -> None:
     house = House()
     house.report(1, 2, now=2, boot="b0", boot_hours=2)
     house.report(3, 1, now=11, boot="b2", boot_hours=1)
-    assert house.residual(11) == {"alpha": 8.0}
+    assert house.residual(11) == {"run:alpha": 8.0}
     # Boot b1 was never heard live; its time comes as a closed incarnation.
     house.report(2, 6, now=11.1)
-    assert house.residual(11) == {"alpha": 2.0}
+    assert house.residual(11) == {"run:alpha": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_declared_down(subject: str) -> None:
     house.declare(DeviceState.DOWN, 7, 9, on=subject)
     classes = house.classes(11)
     assert classes.declared_down_ns == 7 * NS_PER_HOUR
-    assert house.residual(11) == {"alpha": 1.0}
+    assert house.residual(11) == {"run:alpha": 1.0}
     house.declare(DeviceState.DOWN, 12, 14, on=subject)
-    assert house.residual(13) == {"alpha": 1.0, None: 1.0}
-    assert house.residual(20) == {"alpha": 1.0, None: 7.0}
+    assert house.residual(13) == {"run:alpha": 1.0, None: 1.0}
+    assert house.residual(20) == {"run:alpha": 1.0, None: 7.0}
     house.report(2, 3, now=13, boot="b1", boot_hours=3)
-    assert house.residual(20) == {"alpha": 1.0, None: 6.0}
+    assert house.residual(20) == {"run:alpha": 1.0, None: 6.0}
 
 
 def test_another_node_down_changes_nothing() -> None:
@@ -258,7 +258,7 @@ def test_moved_device() -> None:
     house = House()
     house.report(1, 5, now=5, boot="b0", boot_hours=5, node="n0")
     house.report(2, 3, now=9, boot="c0", boot_hours=500, node="n1")
-    assert house.residual(9) == {"alpha": 1.0}
+    assert house.residual(9) == {"run:alpha": 1.0}
     assert house.doubled() == []
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_collector.declarations import FormatSpan
 from flopmeter_collector.retention import daily
-from flopmeter_collector.split import Fold, Places, Segment, Span, segments_of
+from flopmeter_collector.spans import Segment, segments_of
+from flopmeter_collector.split import Fold, Places
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.registers import Vector
 from flopmeter_core.reports import HourlyVector
@@ -71,7 +73,7 @@ cuts = st.lists(st.integers(-5, 205), max_size=3, unique=True).map(sorted)
 def test_only_the_split_gets_coarser(hours: list[int], at: list[int], limit: int) -> None:
     """Whatever may have been in a span before may be after; the sum is the same to the unit."""
     mix = parse_format_mix("fp8=1")
-    spans = [Span(cut * NS_PER_HOUR, (cut + 1) * NS_PER_HOUR, None, mix) for cut in at]
+    spans = [FormatSpan(cut * NS_PER_HOUR, (cut + 1) * NS_PER_HOUR, None, mix) for cut in at]
     segments = segments_of(spans, 0)
     rows = rows_at(hours)
     kept = thinned(rows, before_ns=limit * NS_PER_HOUR)
@@ -86,7 +88,7 @@ def test_only_the_split_gets_coarser(hours: list[int], at: list[int], limit: int
 
 
 def _split(
-    rows: Sequence[HourlyVector], segments: tuple[Segment, ...], newest: Vector
+    rows: Sequence[HourlyVector], segments: tuple[Segment[FormatSpan | None], ...], newest: Vector
 ) -> dict[Places, Vector]:
     fold = Fold(segments)
     assert all(fold.add(row) for row in rows)

@@ -10,18 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_collector.declarations import RunDeclaration, parse_run_declaration
-from flopmeter_collector.snapshot import STRADDLE, RunTotals
-from flopmeter_collector.split import (
-    Fold,
-    Segment,
-    Span,
-    first_record_ns,
-    outer,
-    parse_time,
-    segments_of,
-    time_text,
-)
+from flopmeter_collector.declarations import FormatSpan, RunDeclaration, parse_run_declaration
+from flopmeter_collector.snapshot import RunTotals
+from flopmeter_collector.spans import Segment, parse_time, segments_of, time_text
+from flopmeter_collector.split import Fold, first_record_ns, outer
+from flopmeter_collector.sums import STRADDLE
 from flopmeter_collector.totals import Totals
 from flopmeter_core.errors import DataError
 from flopmeter_core.estimate import Columns, coefficients_for, weigh
@@ -109,10 +102,10 @@ def metered(
     if late:
         for declaration in declarations:
             totals.declare(declaration)
-        for run in totals.unread_runs:
+        for run in totals.unread_allocations:
             totals.read_hours(run, sent)
     else:
-        for run in totals.unread_runs:
+        for run in totals.unread_allocations:
             totals.read_hours(run, [])
         totals.add_hours(sent)
     return run_of(totals)
@@ -218,7 +211,7 @@ def test_phases_are_whole_keys() -> None:
     totals.declare(parse_run_declaration("alpha", {"format": "fp8=1", "phase": "2"}))
     for phase in (0, 2):
         feed(totals, key_of(RECORD, phase=phase), RECORD, busy_vector(100))
-    assert totals.unread_runs == frozenset()
+    assert totals.unread_allocations == frozenset()
     expected = bounds(weigh(busy_vector(100), weights_of(mix)) for mix in ("bf16=1", "fp8=1"))
     found = run_of(totals).account.figures.observed
     assert (found.lower, found.best, found.upper) == expected[1:4]
@@ -246,7 +239,7 @@ def test_a_fork_straddles() -> None:
     for declaration in declared([(None, 60, "bf16=1"), (60, None, "fp8=1")]):
         totals.declare(declaration)
     feed(totals, key, RECORD, busy_vector(7_200))
-    totals.read_hours("alpha", rows_of(key, work))
+    totals.read_hours("run:alpha", rows_of(key, work))
     before = run_of(totals)
     feed(totals, key, RECORD, busy_vector(7_200), busy_vector(7_300))
     forked = run_of(totals).split
@@ -258,7 +251,7 @@ def test_a_fork_straddles() -> None:
 
 def test_a_vector_that_does_not_follow_its_hours_straddles() -> None:
     """Where a key's newest vector lacks work its hours tell of, all of it may lie anywhere."""
-    spans = [Span(None, EPOCH_NS, None, parse_format_mix("bf16=1"))]
+    spans = [FormatSpan(None, EPOCH_NS, None, parse_format_mix("bf16=1"))]
     key = key_of(RECORD)
     fold = Fold(segments_of(spans, 0))
     for row in rows_of(key, dict.fromkeys(range(120), 60)):
@@ -277,16 +270,16 @@ def test_late_hours_are_read_again() -> None:
     for declaration in declared([(None, 90, "bf16=1"), (90, None, "fp8=1")]):
         totals.declare(declaration)
     feed(totals, key, RECORD, busy_vector(18_000))
-    totals.read_hours("alpha", [rows[0], rows[2]])
+    totals.read_hours("run:alpha", [rows[0], rows[2]])
     totals.add_hours([rows[2], rows[4]])
-    assert totals.unread_runs == frozenset()
+    assert totals.unread_allocations == frozenset()
     totals.add_hours([rows[1]])
-    assert totals.unread_runs == {"alpha"}
-    totals.read_hours("alpha", rows)
-    assert totals.unread_runs == frozenset()
+    assert totals.unread_allocations == {"run:alpha"}
+    totals.read_hours("run:alpha", rows)
+    assert totals.unread_allocations == frozenset()
     assert run_of(totals) == metered(declared([(None, 90, "bf16=1"), (90, None, "fp8=1")]), work)
     totals.add_hours([], left_out=True)
-    assert totals.unread_runs == {"alpha"}
+    assert totals.unread_allocations == {"run:alpha"}
 
 
 def folded(cut: int, rows: Iterable[HourlyVector]) -> dict[tuple[int, ...], Vector]:
@@ -338,7 +331,7 @@ def test_segments(
     expected: list[tuple[int | None, int | None, int | None]],
 ) -> None:
     """Segments lie side by side and cover all time; another phase's spans cut nothing."""
-    made = [Span(a, b, p, parse_format_mix("fp8=1")) for a, b, p in spans]
+    made = [FormatSpan(a, b, p, parse_format_mix("fp8=1")) for a, b, p in spans]
     assert segments_of(made, phase) == tuple(
         Segment(a, b, None if number is None else made[number]) for a, b, number in expected
     )

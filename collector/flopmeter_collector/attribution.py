@@ -1,0 +1,363 @@
+"""Attribution: which run an allocation's work belongs to, as people declared it.
+
+Owns: what stands after all declarations of kind ``attach``, ``merge``, ``split`` and ``rename``,
+and what of it contradicts each other.
+May touch: nothing; pure functions of declarations.
+Called by book, which parses ledger rows for it; explained in docs/runs-and-models.md and
+docs/adr/0021-attribution.md.
+
+An allocation that names its run belongs to it. Any other one belongs to whom it was attached by
+hand, else to the run of the rule that matches it, else to nobody. From there work goes on: to the
+run that a part was split off to, or that the whole was merged into. No work is in two places.
+By what means a user was seen makes no difference: names of one user are attached together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from flopmeter_collector.spans import Segment, Span, clipped, joined, segments_of
+from flopmeter_core.allocations import is_single, named_run, user_of
+from flopmeter_core.errors import DataError
+from flopmeter_core.patterns import fits, meet
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpan(Span):
+    """A part of an allocation's or a run's time that belongs to a run; None: to nobody."""
+
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(RunSpan):
+    """The same for every allocation that fits a pattern."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Whose a piece of work is.
+
+    Attributes:
+        run: the run whose total holds it; None for the unattributed remainder.
+        path: the runs whose declarations hold for it, the most particular first.
+    """
+
+    run: str | None = None
+    path: tuple[str, ...] = ()
+
+
+NOBODY = Use()
+
+
+class Attribution:
+    """What was declared of whose work is whose. Every change is checked before it is made."""
+
+    def __init__(self) -> None:
+        """Start with nothing declared."""
+        self.by_hand: dict[str, tuple[RunSpan, ...]] = {}
+        self.rules: tuple[Rule, ...] = ()
+        self.splits: dict[str, tuple[RunSpan, ...]] = {}
+        self.merged: dict[str, str] = {}
+        self.names: dict[str, str] = {}
+        self._split_from: dict[str, str] = {}
+
+    # --- what is declared ------------------------------------------------------------------------
+
+    def attach(self, allocation: str, span: RunSpan) -> None:
+        """Say that an allocation, or a part of its time, belongs to a run.
+
+        Raises:
+            DataError: it names its run itself, nobody is behind it, or it belongs to another run.
+        """
+        check_attachable(allocation)
+        allocation = user_of(allocation)
+        held = self.by_hand.get(allocation, ())
+        self._check_free(allocation, span, held)
+        self.by_hand[allocation] = (*(each for each in held if each.place != span.place), span)
+
+    def detach(self, allocation: str, span: RunSpan) -> None:
+        """Say that it does not belong to that run, whether a hand or a rule attached it.
+
+        Raises:
+            DataError: it did not.
+        """
+        allocation = user_of(allocation)
+        held = self.by_hand.get(allocation, ())
+        mine = [each for each in held if each.place == span.place and each.run == span.run]
+        kept = tuple(each for each in held if each not in mine)
+        ruled = any(
+            rule.run == span.run and fits(allocation, rule.pattern) and rule.overlaps(span)
+            for rule in self.rules
+        )
+        if not mine and not ruled:
+            raise DataError(
+                f"allocation {allocation} is not attached to run {span.run!r} for {span.text}; "
+                "see `flopmeter run show` for what is"
+            )
+        if ruled:
+            nobody = replace(span, run=None)
+            self._check_free(allocation, nobody, kept)
+            kept = (*kept, nobody)
+        self.by_hand[allocation] = kept
+        if not kept:
+            del self.by_hand[allocation]
+
+    def add_rule(self, rule: Rule) -> None:
+        """Say that all allocations of a pattern belong to a run, those to come included.
+
+        Raises:
+            DataError: it stands already, or some name could fit a rule of another run as well.
+        """
+        if rule in self.rules:
+            raise DataError(f"the rule {rule.pattern!r} of run {rule.run!r} stands already")
+        for other in self.rules:
+            apart = other.run == rule.run or not other.overlaps(rule)
+            if not apart and meet(other.pattern, rule.pattern):
+                raise DataError(
+                    f"the rule {rule.pattern!r} and the rule {other.pattern!r} of run "
+                    f"{other.run!r} can match the same allocation; narrow one of them, or attach "
+                    "by hand what both match"
+                )
+        self.rules = (*self.rules, rule)
+
+    def remove_rule(self, rule: Rule) -> None:
+        """Say that a rule holds no longer, for the past as well.
+
+        Raises:
+            DataError: there is no such rule.
+        """
+        if rule not in self.rules:
+            raise DataError(
+                f"run {rule.run!r} has no rule {rule.pattern!r} for {rule.text}; see "
+                "`flopmeter run show`"
+            )
+        self.rules = tuple(each for each in self.rules if each != rule)
+
+    def merge(self, run: str, into: str) -> None:
+        """Say that a run is a part of another one.
+
+        Raises:
+            DataError: it is merged already, or the other one is a part of it.
+        """
+        if run in self.merged:
+            raise DataError(
+                f"run {run!r} is merged into {self.merged[run]!r} already; undo that first"
+            )
+        self._check_acyclic(run, into)
+        self.merged[run] = into
+
+    def unmerge(self, run: str, into: str) -> None:
+        """Say that a run is one of its own again.
+
+        Raises:
+            DataError: it was not merged into that one.
+        """
+        if self.merged.get(run) != into:
+            raise DataError(f"run {run!r} is not merged into run {into!r}; nothing is to undo")
+        del self.merged[run]
+
+    def split(self, run: str, span: RunSpan) -> None:
+        """Say that a part of a run's time is a run of its own.
+
+        Raises:
+            DataError: a part of it was split off already, or the other run is no part of this one.
+        """
+        assert span.run is not None
+        origin = self._split_from.get(span.run, run)
+        if origin != run:
+            raise DataError(
+                f"run {span.run!r} was split off run {origin!r}; name another run for this part"
+            )
+        self._check_acyclic(run, span.run)
+        held = self.splits.get(run, ())
+        for each in held:
+            if each.overlaps(span):
+                raise DataError(
+                    f"the part {span.text} of run {run!r} overlaps the part {each.text} that was "
+                    f"split off to run {each.run!r}; split side by side, or undo that first"
+                )
+        self.splits[run] = (*held, span)
+        self._split_from[span.run] = run
+
+    def unsplit(self, run: str, span: RunSpan) -> None:
+        """Say that a part that was split off belongs to the run again.
+
+        Raises:
+            DataError: there is no such part.
+        """
+        held = self.splits.get(run, ())
+        if span not in held:
+            raise DataError(
+                f"the part {span.text} of run {run!r} was not split off to run {span.run!r}"
+            )
+        kept = tuple(each for each in held if each != span)
+        self.splits[run] = kept
+        if not kept:
+            del self.splits[run]
+        if span.run is not None and span.run not in {each.run for each in kept}:
+            del self._split_from[span.run]
+
+    # --- what follows ----------------------------------------------------------------------------
+
+    def split_from(self, run: str) -> str | None:
+        """The run that a run was split off; None for one that stands by itself."""
+        return self._split_from.get(run)
+
+    def parts_of(self, run: str) -> frozenset[str]:
+        """The runs that were split off a run, and off those."""
+        found: set[str] = set()
+        waiting = [run]
+        while waiting:
+            spans = self.splits.get(waiting.pop(), ())
+            fresh = {span.run for span in spans if span.run is not None} - found
+            found |= fresh
+            waiting += fresh
+        return frozenset(found)
+
+    def segments(self, allocation: str, phase: int) -> tuple[Segment[Use], ...]:
+        """Whose the work of an allocation's phase is, over all time."""
+        found: list[Segment[Use]] = []
+        for piece in self._first(allocation):
+            pieces = (
+                [Segment(None, None, NOBODY)]
+                if piece.content is None
+                else self._route(piece.content, (piece.content,), phase)
+            )
+            found += clipped(pieces, piece.from_ns, piece.until_ns)
+        return joined(found)
+
+    def visited(self, allocation: str) -> tuple[frozenset[str], frozenset[str | None]]:
+        """The runs that an allocation's work may pass, and those where it may end, at any time.
+
+        Returns:
+            Both sets; None among the ends is the unattributed remainder.
+        """
+        visited: set[str] = set()
+        ends: set[str | None] = set()
+        waiting = [piece.content for piece in self._first(allocation)]
+        while waiting:
+            run = waiting.pop()
+            if run is None or run in visited:
+                ends |= {run} - visited
+                continue
+            visited.add(run)
+            waiting += [span.run for span in self.splits.get(run, ())]
+            if run in self.merged:
+                waiting.append(self.merged[run])
+            else:
+                ends.add(run)
+        return frozenset(visited), frozenset(ends)
+
+    def home(self, run: str) -> str:
+        """The run whose total holds a run: itself, unless it was merged."""
+        while run in self.merged:
+            run = self.merged[run]
+        return run
+
+    def _first(self, allocation: str) -> Sequence[Segment[str | None]]:
+        """The first run of an allocation's work, over all time."""
+        named = named_run(allocation)
+        if named is not None or not attachable(allocation):
+            return [Segment(None, None, named)]
+        allocation = user_of(allocation)
+        found: list[Segment[str | None]] = []
+        for piece in segments_of(self.by_hand.get(allocation, ()), 0):
+            if piece.content is not None:
+                found.append(Segment(piece.from_ns, piece.until_ns, piece.content.run))
+            else:
+                found += clipped(self._ruled(allocation), piece.from_ns, piece.until_ns)
+        return joined(found)
+
+    def _ruled(self, allocation: str) -> list[Segment[str | None]]:
+        spans = _united(rule for rule in self.rules if fits(allocation, rule.pattern))
+        return [
+            Segment(each.from_ns, each.until_ns, None if each.content is None else each.content.run)
+            for each in segments_of(spans, 0)
+        ]
+
+    def _route(self, run: str, path: tuple[str, ...], phase: int) -> list[Segment[Use]]:
+        """Where the work of a run goes: to what was split off, and to what it was merged into."""
+        found: list[Segment[Use]] = []
+        into = self.merged.get(run)
+        for piece in segments_of(self.splits.get(run, ()), phase):
+            if piece.content is not None and piece.content.run is not None:
+                part = piece.content.run
+                pieces = self._route(part, (part, *path), phase)
+            elif into is not None:
+                pieces = self._route(into, (*path, into), phase)
+            else:
+                pieces = [Segment(None, None, Use(run, path))]
+            found += clipped(pieces, piece.from_ns, piece.until_ns)
+        return found
+
+    def _check_free(self, allocation: str, span: RunSpan, held: Iterable[RunSpan]) -> None:
+        for each in held:
+            if each.place == span.place and each.run in (None, span.run):
+                if each.run == span.run:
+                    raise DataError(
+                        f"allocation {allocation} is attached to run {span.run!r} for {span.text} "
+                        "already; nothing is left to do"
+                    )
+            elif each.overlaps(span):
+                raise DataError(
+                    f"allocation {allocation} is attached to "
+                    f"{'nobody' if each.run is None else f'run {each.run!r}'} for {each.text}, "
+                    f"which overlaps {span.text}; detach that first"
+                )
+
+    def _check_acyclic(self, run: str, into: str) -> None:
+        waiting, seen = [into], set()
+        while waiting:
+            at = waiting.pop()
+            if at == run:
+                raise DataError(
+                    f"run {into!r} is or leads to run {run!r}, so the work would go in a circle; "
+                    "undo the merge or split between them first"
+                )
+            if at not in seen:
+                seen.add(at)
+                waiting += [span.run for span in self.splits.get(at, ()) if span.run is not None]
+                waiting += [self.merged[at]] if at in self.merged else []
+
+
+def attachable(allocation: str) -> bool:
+    """Whether an allocation names one user, but no run."""
+    return is_single(allocation) and named_run(allocation) is None
+
+
+def check_attachable(allocation: str) -> None:
+    """Refuse to attach what names its run itself, and what has nobody behind it.
+
+    Raises:
+        DataError: with what to do instead.
+    """
+    run = named_run(allocation)
+    if run is not None:
+        raise DataError(
+            f"allocation {allocation} names run {run!r} itself; use `flopmeter run merge` or "
+            "`flopmeter run split` to move its work"
+        )
+    if not attachable(allocation):
+        raise DataError(
+            f"allocation {allocation} is no single user of a device, so it cannot be attached; "
+            "name one such as slurm:CLUSTER/JOB"
+        )
+
+
+def _united(rules: Iterable[Rule]) -> list[RunSpan]:
+    """Rules of one allocation as spans that do not overlap; those of two runs never do."""
+    united: list[RunSpan] = []
+    for rule in sorted(rules, key=lambda each: (each.from_ns is not None, each.from_ns or 0)):
+        span = RunSpan(rule.from_ns, rule.until_ns, None, rule.run)
+        last = united[-1] if united else None
+        if last is not None and last.run == span.run and last.overlaps(span):
+            ends = (last.until_ns, span.until_ns)
+            until_ns = None if None in ends else max(end for end in ends if end is not None)
+            united[-1] = replace(last, until_ns=until_ns)
+        else:
+            united.append(span)
+    return united

@@ -1,0 +1,277 @@
+"""The book: what stands after everything that people declared of runs, so far.
+
+Owns: the order in which declarations of every kind of statement about runs are taken, and what
+each of them changes.
+May touch: nothing; pure functions of ledger rows.
+Called by totals (which weighs work by it) and by the lab (which tries a statement on it before it
+is written, because a ledger is append-only).
+Explained in docs/runs-and-models.md and docs/adr/0021-attribution.md.
+
+The same rows in the same order make the same book, whatever was metered when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from flopmeter_collector.attribution import Attribution, Rule, RunSpan
+from flopmeter_collector.declarations import (
+    RUN_KIND,
+    FormatSpan,
+    RunDeclaration,
+    parse_run_declaration,
+)
+from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.spans import Segment, joined, overlay, segments_of
+from flopmeter_collector.statements import (
+    ATTACH_KIND,
+    MERGE_KIND,
+    RENAME_KIND,
+    SPLIT_KIND,
+    Attachment,
+    Merging,
+    Splitting,
+    parse_attachment,
+    parse_merging,
+    parse_renaming,
+    parse_splitting,
+)
+from flopmeter_core.activities import UNLABELLED, WorkLabel
+from flopmeter_core.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a statement may have changed.
+
+    Attributes:
+        runs: every allocation whose work passes one of these.
+        named: a run that is to be shown from now on; nothing of it changed.
+        allocation: this one.
+        pattern: every one that fits it.
+    """
+
+    runs: frozenset[str] = frozenset()
+    named: str | None = None
+    allocation: str | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What holds for a piece of an allocation's work.
+
+    Attributes:
+        run: the run whose total holds it; None for the unattributed remainder.
+        declared: what was declared of it; None where it is of no run.
+        span: the declared part of time whose format holds; None for the run's own.
+        label: what the work was.
+    """
+
+    run: str | None = None
+    declared: RunDeclaration | None = None
+    span: FormatSpan | None = None
+    label: WorkLabel = UNLABELLED
+
+
+NOBODYS = Piece()
+
+
+class Book:
+    """What stands. Every statement is checked whole before it changes anything."""
+
+    def __init__(self) -> None:
+        """Start with nothing declared."""
+        self.attribution = Attribution()
+        self.runs: dict[str, RunDeclaration] = {}
+        self._layered: dict[tuple[str, ...], RunDeclaration] = {}
+        self._take: dict[str, Callable[[Declaration], Change]] = {
+            RUN_KIND: lambda row: self.declare(parse_run_declaration(row.subject, row.body)),
+            ATTACH_KIND: lambda row: self.attach(parse_attachment(row.subject, row.body)),
+            MERGE_KIND: lambda row: self.merge(parse_merging(row.subject, row.body)),
+            SPLIT_KIND: lambda row: self.split(parse_splitting(row.subject, row.body)),
+            RENAME_KIND: self._rename,
+        }
+
+    def apply(self, row: Declaration) -> Change:
+        """Take the next declaration.
+
+        Raises:
+            DataError: a kind nobody knows, a body that cannot be read, or what contradicts what
+                stands; nothing is changed.
+        """
+        take = self._take.get(row.kind)
+        if take is None:
+            raise DataError(
+                f"declaration {row.sequence} has the unknown kind {row.kind!r}; "
+                f"this version knows {', '.join(sorted(self._take))}, so update flopmeter or "
+                "correct the kind"
+            )
+        return take(row)
+
+    def declare(self, declaration: RunDeclaration) -> Change:
+        """Take what a run is.
+
+        Raises:
+            DataError: a span that overlaps another one, or the model of a run that is merged.
+        """
+        run = declaration.run
+        into = self.attribution.merged.get(run)
+        if declaration.model is not None and into is not None:
+            raise DataError(
+                f"run {run!r} is a part of run {into!r} by a merge; declare the model of that one"
+            )
+        held = self.runs.get(run, RunDeclaration(run))
+        self.runs[run] = held.overridden_by(declaration)
+        self._layered.clear()
+        return Change(frozenset({run, *self.attribution.parts_of(run)}))
+
+    def attach(self, statement: Attachment) -> Change:
+        """Take whose an allocation is, or no longer is; DataError as the attribution's."""
+        books, run = self.attribution, statement.run
+        if statement.pattern is not None:
+            rule = Rule(statement.from_ns, statement.until_ns, None, run, statement.pattern)
+            (books.add_rule if statement.stands else books.remove_rule)(rule)
+            return Change(named=run, pattern=statement.pattern)
+        assert statement.allocation is not None
+        span = RunSpan(statement.from_ns, statement.until_ns, None, run)
+        (books.attach if statement.stands else books.detach)(statement.allocation, span)
+        return Change(named=run, allocation=statement.allocation)
+
+    def merge(self, statement: Merging) -> Change:
+        """Take that a run is a part of another one, or no longer is.
+
+        Raises:
+            DataError: as the attribution's; or both were declared, and not of one model and label.
+        """
+        run, into = statement.run, statement.into
+        if statement.stands:
+            models = {self.declared_model(each) for each in (run, into)} - {None}
+            if len(models) > 1:
+                raise DataError(
+                    f"run {run!r} is declared of model {self.declared_model(run)!r} and run "
+                    f"{into!r} of model {self.declared_model(into)!r}; declare one model of both "
+                    "first"
+                )
+            own = [self.own_declaration(each) for each in (run, into)]
+            if (own[0].whole_label, own[0].labels) != (own[1].whole_label, own[1].labels):
+                raise DataError(
+                    f"run {run!r} and run {into!r} are labelled otherwise, and a merge changes no "
+                    "label; label them alike first"
+                )
+            self.attribution.merge(run, into)
+        else:
+            self.attribution.unmerge(run, into)
+        self._layered.clear()
+        return Change(frozenset({run, into}))
+
+    def split(self, statement: Splitting) -> Change:
+        """Take that a part of a run is a run of its own, or no longer is.
+
+        Raises:
+            DataError: as the attribution's, or the other run has work of its own.
+        """
+        run, part = statement.run, statement.into
+        span = RunSpan(*statement.span.place, part)
+        (self.attribution.split if statement.stands else self.attribution.unsplit)(run, span)
+        self._layered.clear()
+        return Change(frozenset({run, part}))
+
+    def _rename(self, row: Declaration) -> Change:
+        run, name = parse_renaming(row.subject, row.body)
+        self.attribution.names[run] = name
+        return Change(named=run)
+
+    # --- what follows ----------------------------------------------------------------------------
+
+    def own_declaration(self, run: str) -> RunDeclaration:
+        """What holds for a run: its own word, then that of the run it was split off."""
+        origin = self.attribution.split_from(run)
+        return self._within((run,) if origin is None else (run, *self._origins(origin)))
+
+    def declared_model(self, run: str) -> str | None:
+        """The model that was declared of a run, or of the one it was split off."""
+        return self.own_declaration(run).model
+
+    @property
+    def known_runs(self) -> frozenset[str]:
+        """Every run that anything that stands names."""
+        standing = self.attribution
+        return frozenset(
+            {
+                *self.runs,
+                *standing.merged,
+                *standing.merged.values(),
+                *standing.names,
+                *(rule.run for rule in standing.rules if rule.run is not None),
+                *_runs_of(standing.by_hand.values()),
+                *_runs_of(standing.splits.values()),
+            }
+        )
+
+    def knows(self, run: str) -> bool:
+        """Whether anything that stands names a run."""
+        standing = self.attribution
+        return (
+            run in self.runs
+            or run in standing.merged
+            or run in standing.merged.values()
+            or run in standing.names
+            or run in standing.splits
+            or standing.split_from(run) is not None
+            or any(rule.run == run for rule in standing.rules)
+            or run in _runs_of(standing.by_hand.values())
+        )
+
+    def pieces(self, allocation: str, phase: int) -> tuple[Segment[Piece], ...]:
+        """What holds for the work of an allocation's phase, over all time."""
+        found: list[Segment[Piece]] = []
+        for use in self.attribution.segments(allocation, phase):
+            if use.content.run is None:
+                found.append(Segment(use.from_ns, use.until_ns, NOBODYS))
+                continue
+            declared = self._within(use.content.path)
+            if not declared.spans and not declared.labels:
+                whole = Piece(use.content.run, declared, None, declared.whole_label.label)
+                found.append(Segment(use.from_ns, use.until_ns, whole))
+                continue
+            cut = overlay(segments_of(declared.spans, phase), declared.label_segments(phase))
+            found += [
+                Segment(
+                    piece.from_ns,
+                    piece.until_ns,
+                    Piece(use.content.run, declared, piece.content[1][0], piece.content[1][1]),
+                )
+                for piece in overlay([use], cut)
+            ]
+        return joined(found)
+
+    def _origins(self, run: str) -> tuple[str, ...]:
+        origin = self.attribution.split_from(run)
+        return (run,) if origin is None else (run, *self._origins(origin))
+
+    def _within(self, path: tuple[str, ...]) -> RunDeclaration:
+        """What holds for work on a path of runs, the most particular first."""
+        if len(path) == 1:
+            return self.runs.get(path[0]) or RunDeclaration(path[0])
+        layered = self._layered.get(path)
+        if layered is None:
+            own = self.runs.get(path[0]) or RunDeclaration(path[0])
+            layered = self._layered[path] = own.within(self._within(path[1:]))
+        return layered
+
+
+def _runs_of(spans: Iterable[Iterable[RunSpan]]) -> frozenset[str]:
+    return frozenset(span.run for each in spans for span in each if span.run is not None)
+
+
+def book_of(rows: Iterable[Declaration]) -> Book:
+    """What stands after these rows; one that cannot be taken changes nothing, as in a collector."""
+    book = Book()
+    for row in rows:
+        try:
+            book.apply(row)
+        except DataError:
+            continue
+    return book

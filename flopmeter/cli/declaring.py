@@ -1,0 +1,71 @@
+"""The arguments that all declaring commands share, and how they say what was written.
+
+Owns: the options of ledger, author and reason, and the one line after a declaration.
+May touch: the user's name; standard output.
+Called by the commands that write a declaration.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from flopmeter.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from flopmeter_collector.ledger.base import Declaration
+
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
+
+ledger_option = click.option("--ledger", metavar="URL", required=True, help="Ledger to use.")
+
+
+def declaring(*, reason: bool = False) -> Callable[[AnyCommand], AnyCommand]:
+    """Give a command the options of ledger, reason, author and JSON.
+
+    Args:
+        reason: whether it has to say why.
+    """
+
+    def decorate(command: AnyCommand) -> AnyCommand:
+        for option in (
+            json_option,
+            click.option("--author", help="Who states it.  [default: the user's name]"),
+            click.option("--reason", required=reason, default="", help="Why."),
+            ledger_option,
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def who(author: str | None) -> str:
+    """The author as given, else the name of the user of this system."""
+    return author or getpass.getuser()
+
+
+def given(**fields: str | None) -> dict[str, str]:
+    """The fields that were given; a trailing underscore of a name is dropped."""
+    return {name.rstrip("_"): text for name, text in fields.items() if text is not None and text}
+
+
+def say(written: Declaration, sentence: str, *, as_json: bool) -> None:
+    """Tell what was written: one line, or the declaration as JSON."""
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "sequence": written.sequence,
+                "kind": written.kind,
+                "subject": written.subject,
+                "author": written.author,
+                "source": written.source,
+                "declared": dict(written.body),
+            }
+        )
+    else:
+        click.echo(f"declaration {written.sequence}: {sentence}")

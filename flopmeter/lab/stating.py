@@ -1,0 +1,155 @@
+"""Statements about runs and models: looked up, tried, and only then written.
+
+Owns: what a statement is held against before it enters a ledger, which is append-only.
+May touch: one ledger (through the collector's backends); the clock it is given.
+Called by the lab's modules behind `flopmeter run`, `model`, `role` and `approve`.
+Explained in docs/runs-and-models.md.
+
+What is refused here would be set aside by a collector as well: both ask the same book.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flopmeter_collector import backends
+from flopmeter_collector.book import Book, book_of
+from flopmeter_collector.custody import Custody, custody_of
+from flopmeter_collector.ledger.base import AuditRow, Declaration
+from flopmeter_core.allocations import named_run
+from flopmeter_core.errors import DataError, NotPermittedError, UsageError
+from flopmeter_core.names import check_distinct
+from flopmeter_proto.daemon.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a ledger says of runs, at one instant.
+
+    Attributes:
+        book: what was declared.
+        custody: what is held, and which runs are ended.
+        allocations: every allocation that a register names.
+        newest: sequence of the last declaration.
+    """
+
+    book: Book
+    custody: Custody
+    allocations: tuple[str, ...]
+    newest: int
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Every run that was reported or declared."""
+        reported = {named_run(allocation) for allocation in self.allocations} - {None}
+        return frozenset(run for run in {*reported, *self.book.known_runs} if run is not None)
+
+    def run(self, text: str) -> str:
+        """The run that a person means: by its own name, or by the one it was given.
+
+        Raises:
+            UsageError: no run has that name.
+        """
+        if text in self.runs:
+            return text
+        named = [run for run, name in self.book.attribution.names.items() if name == text]
+        if len(named) != 1:
+            raise UsageError(
+                f"no run is named {text!r}; `flopmeter totals` lists the runs, and "
+                "`flopmeter run declare` names one ahead"
+            )
+        return named[0]
+
+    def run_or_new(self, text: str) -> str:
+        """The run that a person means, or a new one whose name nobody can mistake.
+
+        Raises:
+            DataError: a new name that looks like one in use.
+        """
+        with contextlib.suppress(UsageError):
+            return self.run(text)
+        check_distinct(text, self.names, what="run")
+        return text
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name by which a run is known."""
+        return self.runs | frozenset(self.book.attribution.names.values())
+
+    def check_open(self, runs: Iterable[str]) -> None:
+        """Refuse to say anything of an ended run.
+
+        Raises:
+            NotPermittedError: one of them was ended.
+        """
+        for run in runs:
+            ended = self.custody.ended.get(run)
+            if ended is not None:
+                raise NotPermittedError(
+                    f"run {run!r} was ended by {ended.author} ({ended.body['reason']}); open it "
+                    "again with `flopmeter run reopen` before you declare anything of it"
+                )
+
+
+def look(url: str) -> Site:
+    """Read what a ledger says of runs.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
+        rows = list(ledger.declarations())
+        allocations = tuple(ledger.allocations())
+    newest = rows[-1].sequence if rows else 0
+    return Site(book_of(rows), custody_of(rows), allocations, newest)
+
+
+def state(
+    url: str,
+    kind: str,
+    subject: str,
+    body: Mapping[str, str],
+    *,
+    site: Site,
+    author: str,
+    clock: Clock,
+    action: str = "",
+) -> Declaration:
+    """Try a statement on what stands, and write it.
+
+    Args:
+        url: the ledger.
+        kind: of the statement.
+        subject: what it is about.
+        body: its fields.
+        site: what stands; the statement is applied to its book.
+        author: who states it.
+        clock: dates it.
+        action: name of the audit row beside it; none where empty.
+
+    Raises:
+        DataError: it contradicts what stands; nothing is written.
+        UsageError, StorageError: the ledger does not exist or cannot be written.
+    """
+    check_author(author)
+    now_ns = clock.wall_ns()
+    row = Declaration(site.newest + 1, now_ns, author, "cli", kind, subject, dict(body))
+    site.book.apply(row)
+    audit = None
+    if action:
+        content = json.dumps({"subject": subject, **body}, sort_keys=True)
+        audit = AuditRow(0, now_ns, author, body.get("reason", ""), action, content)
+    return backends.declare(url, row, audit=audit)
+
+
+def check_author(author: str) -> None:
+    """Refuse an author that no table could show.
+
+    Raises:
+        DataError: empty, over 200 characters, or unprintable.
+    """
+    if not author.strip() or len(author) > 200 or not author.isprintable():
+        raise DataError("an author has 1 to 200 printable characters; give one with --author")
