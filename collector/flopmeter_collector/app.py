@@ -14,6 +14,7 @@ import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -23,6 +24,7 @@ from flopmeter_collector.alerts.alertmanager import AlertSender
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
+from flopmeter_collector.held import local_date
 from flopmeter_collector.http.app import Sources, build_app
 from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
@@ -44,7 +46,7 @@ from flopmeter_collector.relay.wiring import Relay, upstream_credentials
 from flopmeter_collector.relay.wiring import build as build_relay
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
-from flopmeter_collector.site import thresholds_in_force
+from flopmeter_collector.site import stale_rows, thresholds_in_force
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Turns
@@ -258,7 +260,7 @@ class CollectorApp:
             )
         upstream_credentials(config)  # wrong ones are said before a ledger is made
         # A relay sees one site: what is above no line there may be above one in the fleet.
-        self.thresholds = () if config.upstream else thresholds_in_force(config.thresholds_dir)
+        self.thresholds = () if config.upstream else self._law(config.thresholds_dir)
         # Addresses first: a collector that cannot listen leaves no new ledger behind.
         service = IngestService(
             lambda: self.intake,
@@ -354,6 +356,13 @@ class CollectorApp:
                 f"{LONGEST_SHARED_PERIOD_S}: who exports the totals has to be seen alive"
             )
         return ledger
+
+    def _law(self, folder: Path) -> tuple[Threshold, ...]:
+        """The rows that apply here; old ones are said once."""
+        rows = thresholds_in_force(folder)
+        if stale := stale_rows(rows, local_date(self._clock.wall_ns(), "UTC")):
+            logger.warning("threshold rows are old", extra=fields(rows=len(stale)))
+        return rows
 
     async def _rebuild(self, ledger: Ledger) -> None:
         """Fill the registers from the ledger, and start to commit to it."""

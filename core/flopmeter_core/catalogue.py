@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import enum
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -127,6 +127,7 @@ class Threshold:
         exact: the same number, exactly, in `unit`.
         subject: whose number is held against it.
         planned_counts: whether compute that is only intended counts as well.
+        replaces_builtin: whether a site's own row stands in the place of a built-in one.
         counts: what the law counts, in a sentence; the rules are the profile's.
         counting_profile: id of the counting profile.
         events: what happened to it, in order.
@@ -156,6 +157,7 @@ class Threshold:
     supersedes: tuple[str, ...] = ()
     notice: Notice | None = None
     planned_counts: bool = False
+    replaces_builtin: bool = False
     note: str = ""
 
     @property
@@ -190,6 +192,20 @@ class Threshold:
     def required_conditions(self) -> tuple[Condition, ...]:
         """What has to hold beside the number, so that compute alone never meets the row."""
         return tuple(c for c in self.conditions if c.role is Role.REQUIRED)
+
+    def conditions_met(self, declared: Mapping[str, bool]) -> bool | None:
+        """Whether what has to hold beside the number holds, as far as somebody declared it.
+
+        Args:
+            declared: id of a condition -> whether it is met.
+
+        Returns:
+            False where one is declared not met, None where one is not declared, else True.
+        """
+        answers = [declared.get(condition.id) for condition in self.required_conditions]
+        if False in answers:
+            return False
+        return None if None in answers else True
 
     @property
     def dates(self) -> Dates:

@@ -8,7 +8,7 @@ Called by the collector's site and by the command line; docs/thresholds.md says 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flopmeter_core.catalogue import (
@@ -57,9 +57,13 @@ def parse_catalogue(files: Mapping[str, str]) -> tuple[Threshold, ...]:
                 f"two threshold files have the id {threshold.id}; rename that of {name}"
             )
         rows[threshold.id] = threshold
-    return tuple(
-        sorted(rows.values(), key=lambda row: (list(Unit).index(row.unit), row.exact, row.id))
-    )
+    return in_order(rows.values())
+
+
+def in_order(rows: Iterable[Threshold]) -> tuple[Threshold, ...]:
+    """Rows by unit, then by number, then by id."""
+    units = list(Unit)
+    return tuple(sorted(rows, key=lambda row: (units.index(row.unit), row.exact, row.id)))
 
 
 def parse_threshold(text: str, *, name: str) -> Threshold:
@@ -108,6 +112,7 @@ def parse_threshold(text: str, *, name: str) -> Threshold:
         supersedes=_supersedes(row, where),
         notice=_notice(row["notice"], f"{where}: notice") if "notice" in row else None,
         planned_counts=_flag(row, "planned_counts", where),
+        replaces_builtin=_flag(row, "replaces_builtin", where),
         note=text_of(row, "note", where=where) if "note" in row else "",
     )
 
@@ -115,7 +120,7 @@ def parse_threshold(text: str, *, name: str) -> Threshold:
 _REQUIRED = {"id", "jurisdiction", "instrument", "kind", "quantity", "operator", "value", "unit"}
 _REQUIRED |= {"counts", "verification", "source", "checked_on"}
 _FIELDS = _REQUIRED | {"time_zone", "subject", "counting_profile", "event", "condition", "note"}
-_FIELDS |= {"supersedes", "notice", "planned_counts"}
+_FIELDS |= {"supersedes", "notice", "planned_counts", "replaces_builtin"}
 _EVENT_FIELDS = {"event", "date", "citation", "verification", "reason", "known_by", "note"}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)

@@ -17,6 +17,9 @@ from flopmeter_core.errors import DataError
 
 _Word = TypeVar("_Word", bound=enum.StrEnum)
 
+MAXIMUM_TEXT = 4096
+"""Characters of a field; the longest that is built in has a tenth."""
+
 UNKNOWN = "unknown"
 """What stands in the place of a date that nobody could settle."""
 
@@ -54,10 +57,15 @@ def required(fields: Mapping[str, Any], field: str, *, where: str) -> Any:
 
 
 def text_of(fields: Mapping[str, Any], field: str, *, where: str) -> str:
-    """A text that is not empty."""
+    """A text that is not empty, fits on a page and can be printed."""
     content = required(fields, field, where=where)
     if not isinstance(content, str) or not content.strip():
         raise DataError(f"{where}: {field} must be a text that is not empty")
+    if len(content) > MAXIMUM_TEXT or not content.isprintable():
+        raise DataError(
+            f"{where}: {field} must be one line without control characters, of at most "
+            f"{MAXIMUM_TEXT} characters"
+        )
     return content
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
-from flopmeter.cli.thresholds import folder_option
+from flopmeter.cli.thresholds_options import folder_option
 
 ledger_option = click.option("--ledger", metavar="URL", required=True, help="The ledger.")
 author_option = click.option("--author", help="Who does it.  [default: the user's name]")

@@ -12,34 +12,18 @@ from pathlib import Path
 
 import click
 
+from flopmeter.cli import thresholds_upkeep
 from flopmeter.cli.output import console, json_option, print_json
+from flopmeter.cli.thresholds_options import as_of_option, day_of, folder_option, today
 from flopmeter_collector.catalogue_view import (
     DayOf,
     full_document,
     list_document,
     thresholds_document,
 )
-from flopmeter_collector.held import local_date
-from flopmeter_collector.site import THRESHOLDS_FOLDER, thresholds_in_force
+from flopmeter_collector.site import stale_sentence, thresholds_in_force
 from flopmeter_core.catalogue import Threshold, Unit
 from flopmeter_core.errors import UsageError
-from flopmeter_proto.daemon.clock import SystemClock
-
-folder_option = click.option(
-    "--thresholds-dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=THRESHOLDS_FOLDER,
-    show_default=True,
-    help="The site's own threshold rows.",
-)
-
-as_of_option = click.option(
-    "--as-of",
-    "as_of",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="The day to look at.  [default: today, where each law is in force]",
-)
 
 
 @click.group("thresholds", invoke_without_command=True)
@@ -53,7 +37,7 @@ def command(context: click.Context, folder: Path, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    rows, day = thresholds_in_force(folder), day_of(None)
+    rows, day = _rows(folder), day_of(None)
     if as_json:
         print_json(thresholds_document(rows, day))
         return
@@ -71,7 +55,7 @@ def list_rows(as_of: datetime.datetime | None, folder: Path, as_json: bool) -> N
 
     A row whose first event lies after that day is not there.
     """
-    rows, day = thresholds_in_force(folder), day_of(as_of)
+    rows, day = _rows(folder), day_of(as_of)
     if as_json:
         print_json(list_document(rows, day))
     else:
@@ -93,13 +77,22 @@ def show(name: str, as_of: datetime.datetime | None, folder: Path, as_json: bool
         _print_row(row, date)
 
 
-def day_of(as_of: datetime.datetime | None) -> DayOf:
-    """The day to look at a row on: the one asked for, or today on the row's own calendar."""
-    if as_of is not None:
-        day = as_of.date()
-        return lambda _row: day
-    now_ns = SystemClock().wall_ns()
-    return lambda row: local_date(now_ns, row.time_zone)
+for _upkeep in (
+    thresholds_upkeep.check,
+    thresholds_upkeep.lint,
+    thresholds_upkeep.diff,
+    thresholds_upkeep.update,
+    thresholds_upkeep.pack_files,
+):
+    command.add_command(_upkeep)
+
+
+def _rows(folder: Path) -> tuple[Threshold, ...]:
+    """The rows a site applies; where some are old, standard error says so."""
+    rows = thresholds_in_force(folder)
+    if warning := stale_sentence(rows, today()):
+        click.echo(f"flopmeter: {warning}", err=True)
+    return rows
 
 
 def _row(rows: tuple[Threshold, ...], name: str) -> Threshold:

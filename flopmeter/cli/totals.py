@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
-from flopmeter.cli.thresholds import folder_option
+from flopmeter.cli.thresholds_options import folder_option
 from flopmeter_core.errors import UsageError
 
 COLLECTOR_URL = "http://127.0.0.1:8426"

@@ -13,7 +13,7 @@ from html import escape
 
 from flopmeter_collector.alike import name_of, put_together
 from flopmeter_collector.evaluate import applicable, standings_of
-from flopmeter_collector.held import held_at
+from flopmeter_collector.held import held_at, local_date
 from flopmeter_collector.http.axis import axis, figure_html, range_html
 from flopmeter_collector.http.page_style import STYLE
 from flopmeter_collector.presentation import (
@@ -23,6 +23,7 @@ from flopmeter_collector.presentation import (
     utc_text,
 )
 from flopmeter_collector.rounding import percent_text
+from flopmeter_collector.site import stale_sentence
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
@@ -62,6 +63,7 @@ def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], site:
         "<main>",
         f'<p class="notice">{escape(site)}</p>' if site else "",
         _notices(snapshot),
+        _stale(held, snapshot),
         _models(snapshot.models, held),
         _runs(snapshot, held),
         _thresholds(held),
@@ -113,6 +115,12 @@ def _notices(snapshot: TotalsSnapshot) -> str:
             "agents wrote under one identity; the range covers both until a person decides."
         )
     return "".join(f'<p class="notice">{notice}</p>' for notice in notices)
+
+
+def _stale(thresholds: Sequence[Threshold], snapshot: TotalsSnapshot) -> str:
+    """That rows were not looked at for long, where they were not."""
+    sentence = stale_sentence(thresholds, local_date(snapshot.as_of_ns, "UTC"))
+    return f'<p class="notice">{escape(sentence)}.</p>' if sentence else ""
 
 
 def _models(models: Sequence[ModelTotals], thresholds: Sequence[Threshold]) -> str:

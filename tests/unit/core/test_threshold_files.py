@@ -97,6 +97,8 @@ CHANGES = [
     (SIGNED, "", "event 1 lacks the field citation"),
     (SIGNED, 'citation = ""\n', "event 1: citation must be a text"),
     ("[[event]]", "[event]", "not valid TOML"),
+    ('source = "', 'source = "\\u001b[2J', "one line without control characters"),
+    ('source = "', f'source = "{65_536 * "x"}', "at most 4096 characters"),
 ]
 
 
