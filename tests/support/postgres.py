@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -76,9 +77,15 @@ class PostgresServer:
         return self.url(database)
 
     def kill(self) -> None:
-        """End it as a power cut would; its children notice within a moment."""
+        """End it as a power cut would, and wait until its children have noticed.
+
+        A session that has not may still take a commit, and answer it.
+        """
+        children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.wait()
+        _, alive = psutil.wait_procs(children, timeout=STOP_LIMIT_S)
+        assert not alive, "a server's sessions outlived it"
 
     def stop(self) -> None:
         """End it at once but orderly: sessions are cut off, everything is written."""

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 from flopmeter_collector.ledger.base import LedgerBusyError, LedgerUnreachableError
+from flopmeter_collector.ledger.postgres.pooling import pools_transactions, refuse
 from flopmeter_core.errors import (
     DataError,
     FlopmeterError,
@@ -98,21 +99,39 @@ class Server:
         if self.parameters["application_name"] == _CLIENT["application_name"]:
             self.parameters = {**self.parameters, "application_name": name}
 
-    def connect(self) -> psycopg.Connection[Any]:
+    def connect(self, *, pooled: bool = False) -> psycopg.Connection[Any]:
         """Connect, each statement a transaction of its own.
+
+        Args:
+            pooled: whether a pooler of transactions will do: for somebody who only looks.
 
         Raises:
             LedgerUnreachableError: nobody there takes writes now.
             NotPermittedError: the user or the password is refused.
+            UsageError: the session would be lent by the transaction.
         """
+        connection = self._open()
         try:
-            connection = psycopg.connect(**self.parameters, autocommit=True)  # type: ignore[arg-type]
+            if self.access is not Access.READ and not pooled and self.pools(connection):
+                raise refuse(self.name)
+            self.settle(connection, _SESSION)
+            if self.access is not Access.READ:
+                self._wait_for_disks(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def pools(self, connection: psycopg.Connection[Any]) -> bool:
+        """Whether a pooler lends this session a server connection by the transaction."""
+        with storage(self.name, "open"):
+            return pools_transactions(connection, self._open)
+
+    def _open(self) -> psycopg.Connection[Any]:
+        try:
+            return psycopg.connect(**self.parameters, autocommit=True)  # type: ignore[arg-type]
         except psycopg.OperationalError as error:
             _refuse_connection(self.name, error)
-        self.settle(connection, _SESSION)
-        if self.access is not Access.READ:
-            self._wait_for_disks(connection)
-        return connection
 
     def _wait_for_disks(self, connection: psycopg.Connection[Any]) -> None:
         """An acknowledgement means durable, whatever the server does by default."""

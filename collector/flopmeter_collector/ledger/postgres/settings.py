@@ -67,12 +67,12 @@ def examine(url: str, patroni: str = "") -> Iterator[Finding]:
         UnreachableError: Patroni does not answer.
     """
     server = Server(url, Access.COLLECT)
-    connection = server.connect()
+    connection = server.connect(pooled=True)
     try:
         with storage(server.name, "be looked at"):
             yield from _server(connection)
             yield from _replication(connection)
-            yield from _session(connection)
+            yield from _session(connection, pooled=server.pools(connection))
     finally:
         connection.close()
     yield from _client(server.parameters)
@@ -147,16 +147,15 @@ def _replication(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     )
 
 
-def _session(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    pids = {row[0] for _ in range(3) for row in connection.execute("SELECT pg_backend_pid()")}
+def _session(connection: psycopg.Connection[Any], *, pooled: bool) -> Iterator[Finding]:
     yield Finding(
         "session",
-        f"{len(pids)} server process{'es' if len(pids) > 1 else ''}",
-        len(pids) == 1,
-        "the session is the server's own"
-        if len(pids) == 1
-        else "a pooler hands out transactions: the lock of the collector that leads is lost; let "
-        "it pool sessions",
+        "lent by the transaction" if pooled else "the server's own",
+        not pooled,
+        "the lock of the collector that leads stays with it"
+        if not pooled
+        else "a pooler hands out transactions, and a collector refuses it: let it pool sessions "
+        "(PgBouncer: pool_mode = session)",
     )
     row = connection.execute(
         "SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),"
