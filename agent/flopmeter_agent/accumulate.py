@@ -111,22 +111,14 @@ class Accumulator:
             state.time_elsewhere = state.classified_monotonic_ns > registered_until_ns
         self.devices[state.record.device] = state
 
-    def renew(self, incarnation: str) -> dict[Key, Register]:
+    def renew(self, incarnation: str, carries: dict[CarryOwner, list[int]]) -> None:
         """Begin another incarnation in the same process, from the same baselines.
 
         Args:
             incarnation: 32 random hexadecimal digits.
-
-        Returns:
-            The registers of the one that ends; what they hold below one unit goes on in their
-            successors.
+            carries: what the registers of all that ended hold below one unit.
         """
-        closed, self.registers = self.registers, {}
-        self.incarnation = incarnation
-        for key, register in closed.items():
-            if any(register.carry):
-                self.carries[carry_owner(key)] = list(register.carry)
-        return closed
+        self.incarnation, self.registers, self.carries = incarnation, {}, carries
 
     def observe(
         self, record: DeviceRecord, reading: Reading, *, allocation: str, phase: int = 0

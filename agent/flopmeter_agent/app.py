@@ -37,6 +37,7 @@ from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.simulated import SimulatedSensor
 from flopmeter_agent.sensors.table import DcgmSource, choose
 from flopmeter_agent.volatile import volatility
+from flopmeter_agent.witness import FileWitness
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
@@ -172,6 +173,7 @@ class AgentApp:
             hours=open_hours(files[HOURS_NAME]),
             phases=phases,
             users=users,
+            witness=_witness(config.state, chosen),
         )
         source, claims = self._claiming(config, clock, phases, simulated=chosen.sensor.simulated)
         _connect(users, claims)
@@ -330,6 +332,14 @@ def _connect(users: AllocationTable | None, claims: ClaimBook | None) -> None:
     """Let the labels that runs state of themselves be claims, where both are there."""
     if users is not None and users.explicit is not None and claims is not None:
         users.explicit.started = claims.take_labels
+
+
+def _witness(state: Path, chosen: Chosen) -> FileWitness | None:
+    """What remembers outside of the state folder what left.
+
+    Nobody puts a made-up fleet's folder back, and a demonstration leaves nothing behind.
+    """
+    return None if chosen.sensor.simulated else FileWitness(state, chosen.clock.boot_id)
 
 
 def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:

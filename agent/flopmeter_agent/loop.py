@@ -27,6 +27,7 @@ from flopmeter_agent.past import Past
 from flopmeter_agent.phases import PhaseBook, phase_of
 from flopmeter_agent.sensors.base import Baseline, Failure, Readout, ResumingSensor, Sensor
 from flopmeter_agent.state import AgentState, StateWriter, StoredRegister
+from flopmeter_agent.witness import Witness
 from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, NotPermittedError, SensorError, StorageError
@@ -96,6 +97,7 @@ class AgentLoop:
         phases: PhaseBook | None = None,
         users: Users | None = None,
         new_incarnation: Callable[[], str] | None = None,
+        witness: Witness | None = None,
     ) -> None:
         """Open a new incarnation; what earlier ones left in the journal becomes closed.
 
@@ -114,6 +116,8 @@ class AgentLoop:
             incarnation: 32 random hexadecimal digits, drawn anew at each start.
             new_incarnation: draws more of them; they come from the first one when None.
             period_ns: the sampling period on `clock`.
+            witness: remembers outside of the state folder what may have left; None where nobody
+                can put the folder back.
             rated_power_w: rated power of a device in W, 0 where it is not known; makes silent
                 counters suspect.
 
@@ -140,7 +144,7 @@ class AgentLoop:
         # What an earlier process left open, until it is among the closed ones.
         self._left: AgentState | None = None
         self._delivery = Delivery(closed)
-        self._past = Past(closed, clock, incarnation, new_incarnation)
+        self._past = Past(closed, clock, incarnation, new_incarnation, witness)
         self._quarantine_renewal_ns = 0
         self._ended_totals: dict[str, list[int]] = {}
         self._synced_samples = 0
@@ -302,6 +306,7 @@ class AgentLoop:
                 return None
             self._note_sent({keyed.key for keyed in vectors})
             self._sync()
+            self._past.show()
             self.counters.reports += 1
             return Report(
                 records=self._records,
@@ -357,6 +362,7 @@ class AgentLoop:
     def _resume(self) -> None:
         """Take over what the journal holds of earlier incarnations."""
         if self._journal.payload is None:
+            self._past.begin(None)
             return
         old = state.decode(self._journal.payload)
         if old.simulated != self._sensor.simulated:
@@ -369,6 +375,7 @@ class AgentLoop:
         self._records.update(old.records)
         self._delivery.resume(old)
         self._past.resume(old)
+        self._past.begin(old)
         self._left = old
         self._begun()
 
@@ -384,7 +391,8 @@ class AgentLoop:
         if not self._past.worth_trying:
             return False
         same_boot = self._past.is_of_this_boot(old)
-        if not self._absorb(old.incarnation, old.registers, in_this_boot=same_boot):
+        added_up = self._past.may_add_up(old)
+        if not self._absorb(old.incarnation, old.registers, in_this_boot=added_up):
             return False
         self._left = None
         self._accumulator.carries = self._closed.carries()
@@ -423,7 +431,8 @@ class AgentLoop:
             return False
         self._hours.close(before.registers)
         self._ended_totals = self._totals()
-        before.renew(self._past.next_incarnation())
+        # Where users were given up, fractions of theirs are in the sum and not in a successor.
+        before.renew(self._past.next_incarnation(), self._closed.carries())
         for device in list(before.devices.values()):
             before.resume_device(device)
         self._writer = StateWriter()
@@ -460,7 +469,6 @@ class AgentLoop:
             self._records,
             running=self.incarnation,
             in_this_boot=in_this_boot,
-            refused=self._delivery.refused,
         )
         if gone:
             self._hours.forget(gone)
@@ -491,6 +499,7 @@ class AgentLoop:
         """Keep durably what a collector may come to know."""
         if self._delivery.mark_sent(keys & self._accumulator.registers.keys()):
             # Where this write fails nothing leaves before another one has kept the marks.
+            self._past.shown += 1
             self._ahead_of_journal = True
             self._write_journal()
         self._closed.offer(keys - self._accumulator.registers.keys())
@@ -574,4 +583,5 @@ class AgentLoop:
             instant=self._hours.instant,
             phases=self._phases.state(),
             up_ns=self._past.up_ns(),
+            shown=self._past.shown,
         )

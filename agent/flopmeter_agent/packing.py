@@ -30,10 +30,10 @@ _NUMBERS = tuple(struct.Struct(f"<{count}q") for count in range(8))
 class Names:
     """Numbers the texts that keys are made of; a number holds as long as the table lives."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        """Begin with those of an earlier table, whose numbers go on to hold."""
+        self.texts: list[str] = list(texts)
+        self._numbers = {text: number for number, text in enumerate(texts)}
 
     def key(self, key: Key) -> bytes:
         """The bytes of a key."""
@@ -75,17 +75,21 @@ def spelled(content: Any) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def join(head: Mapping[str, Any], rows: Sequence[bytes], **ready: str) -> bytes:
+def join(
+    head: Mapping[str, Any], rows: Sequence[bytes], *, count: int | None = None, **ready: str
+) -> bytes:
     """A state of a head and rows.
 
     Args:
         head: at least one entry.
         rows: a key with numbers and vectors each.
+        count: how many rows there are, where one of `rows` holds several.
         ready: entries of the head whose content is spelled already.
     """
     entries = "".join(f'"{name}":{text},' for name, text in ready.items())
     text = ("{" + entries + spelled(head)[1:]).encode()
-    return b"".join((MARK, _LENGTH.pack(len(text)), text, _LENGTH.pack(len(rows)), *rows))
+    told = _LENGTH.pack(len(rows) if count is None else count)
+    return b"".join((MARK, _LENGTH.pack(len(text)), text, told, *rows))
 
 
 class Packed:
@@ -100,16 +104,31 @@ class Packed:
         if not payload.startswith(MARK):
             raise ValueError("it does not start as one")
         self._payload = payload
-        self._at = len(MARK)
+        self.at = len(MARK)
+        """Where the next row, number or vector begins."""
         (length,) = self._take(_LENGTH)
-        self.head: dict[str, Any] = json.loads(payload[self._at : self._at + length])
+        self.head: dict[str, Any] = json.loads(payload[self.at : self.at + length])
         self._names: list[str] = self.head["names"]
-        self._at += length
-        (self._count,) = self._take(_LENGTH)
+        self.at += length
+        (self.count,) = self._take(_LENGTH)
+        """How many rows there are."""
 
-    def rows(self) -> Iterator[Key]:
-        """The key of each row; the row's numbers and vectors are read before the next."""
-        for _ in range(self._count):
+    @property
+    def rest(self) -> bytes:
+        """Everything that was not read yet."""
+        return self._payload[self.at :]
+
+    def since(self, began: int) -> bytes:
+        """What was read since a place (`at`)."""
+        return self._payload[began : self.at]
+
+    def rows(self, count: int | None = None) -> Iterator[Key]:
+        """The key of each row; the row's numbers and vectors are read before the next.
+
+        Args:
+            count: of so many of them; of all where None.
+        """
+        for _ in range(self.count if count is None else count):
             device, incarnation, allocation, record, phase, evidence = self._take(_KEY)
             names = self._names
             yield Key(
@@ -127,13 +146,13 @@ class Packed:
 
     def vector(self) -> list[int]:
         """The next vector; components that a newer version added are refused."""
-        (mask,) = _LENGTH.unpack_from(self._payload, self._at)
+        (mask,) = _LENGTH.unpack_from(self._payload, self.at)
         told = iter(self._take(_VECTORS[mask.bit_count()])[1:])
         if mask >> COMPONENT_COUNT:
             raise ValueError("it has components this version does not know; upgrade the agent")
         return [next(told) if mask >> place & 1 else 0 for place in range(COMPONENT_COUNT)]
 
     def _take(self, fields: struct.Struct) -> tuple[Any, ...]:
-        taken = fields.unpack_from(self._payload, self._at)
-        self._at += fields.size
+        taken = fields.unpack_from(self._payload, self.at)
+        self.at += fields.size
         return taken

@@ -9,11 +9,12 @@ Explained in docs/adr/0012-agent-memory.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from flopmeter_agent.closed import ClosedRegisters, incarnation_after
 from flopmeter_agent.counters import ClosedSummary
 from flopmeter_agent.state import AgentState, StoredRegister
+from flopmeter_agent.witness import Shown, Witness, stands
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import Key
@@ -36,6 +37,7 @@ class Past:
         clock: Clock,
         incarnation: str,
         new_incarnation: Callable[[], str] | None,
+        witness: Witness | None = None,
     ) -> None:
         """Begin on a host that was never seen up before.
 
@@ -44,6 +46,7 @@ class Past:
             clock: tells the boot and the time since.
             incarnation: the first of this process.
             new_incarnation: draws further ones; they come from the first when None.
+            witness: tells whether the state folder stands where it was left; believed when None.
         """
         self._closed = closed
         self._clock = clock
@@ -52,6 +55,11 @@ class Past:
         self._drawn = 0
         self._up_offset_ns = -clock.boottime_ns()
         self._refused_at: tuple[int, int] | None = None
+        self._witness = witness
+        self._stands = True
+        self._told: Shown | None = None
+        self.shown = 0
+        """How often the state noted that something new may leave."""
         self.waiting = ""
         """Why an incarnation that ended is not closed; empty where nothing waits."""
 
@@ -62,6 +70,38 @@ class Past:
         if self.is_of_this_boot(old) and old.instant is not None:
             last_ns = min(old.instant[0], now_ns)
         self._up_offset_ns = old.up_ns - last_ns
+
+    def begin(self, old: AgentState | None) -> None:
+        """See whether the state folder stands where the last agent of this boot left it.
+
+        Args:
+            old: what the journal holds; None in a new one.
+
+        """
+        self.shown = old.shown if old is not None else 0
+        if self._witness is None:
+            return
+        new = old is None and not len(self._closed)
+        self._stands = stands(self._witness, (self.shown, self._closed.shown), new=new)
+        if not self._stands:
+            if self._witness.shown() is not None:
+                logger.warning("the state folder was put back to an earlier state in this boot")
+            try:
+                self._closed.distrust(self._clock.boot_id)
+            except StorageError:
+                return  # the next process has to come to the same end
+        self.show()
+
+    def show(self) -> None:
+        """Have it known outside of the state folder what may leave now."""
+        told = (self.shown, self._closed.shown)
+        if self._witness is not None and told != self._told:
+            self._witness.show(told)
+            self._told = told
+
+    def may_add_up(self, old: AgentState) -> bool:
+        """Whether what an earlier process left may be added up: nothing of it left since."""
+        return self._stands and self.is_of_this_boot(old)
 
     def up_ns(self) -> int:
         """Boot time of this host in ns, added up over the boots that agents saw."""
@@ -108,7 +148,6 @@ class Past:
         *,
         running: str,
         in_this_boot: bool,
-        refused: Collection[Key],
     ) -> tuple[Key, ...] | None:
         """Hand an incarnation that ended to the closed ones; arguments as theirs.
 
@@ -123,7 +162,6 @@ class Past:
                 boot_id=self._clock.boot_id if in_this_boot else "",
                 running=running,
                 up_ns=self.up_ns(),
-                refused=refused,
             )
             reason = "closed registers that no collector has acknowledged fill their room"
         except StorageError as error:

@@ -65,6 +65,7 @@ class AgentState:
         instant: boot time and Unix time of the last sample in ns, and how many hours were closed
             before it; None in an older state.
         phases: what `phases.PhaseBook` keeps; empty in an older state.
+        shown: how often it was noted here that something new may leave (witness).
         up_ns: how long this host was seen up since the state folder was made, in ns: boot time,
             added up over boots, so that no step of the wall clock ages anything.
     """
@@ -79,6 +80,7 @@ class AgentState:
     instant: tuple[int, int, int] | None = None
     phases: Mapping[str, Any] = field(default_factory=dict)
     up_ns: int = 0
+    shown: int = 0
 
 
 class StateWriter:
@@ -117,6 +119,7 @@ class StateWriter:
             "position": position
             and [position.ledger_id, position.generation, position.commit_number],
             "up_ns": state.up_ns,
+            "shown": state.shown,
             "names": self._names.texts,
         }
         if self._spelled_records is None or self._spelled_records[0] != state.records.keys():
@@ -190,6 +193,7 @@ def decode(payload: bytes) -> AgentState:
             instant=instant,
             phases=tree.get("phases", {}),
             up_ns=tree.get("up_ns", 0),
+            shown=tree.get("shown", 0),
         )
     except packing.MALFORMED as error:
         raise DataError(f"the journal's state cannot be read: {error}") from error

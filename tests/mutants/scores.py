@@ -76,7 +76,12 @@ HELD = (
     ),
     Held(
         "closed registers",
-        ("flopmeter_agent/closed.py", "flopmeter_agent/packing.py"),
+        (
+            "flopmeter_agent/closed.py",
+            "flopmeter_agent/closed_room.py",
+            "flopmeter_agent/closed_rows.py",
+            "flopmeter_agent/packing.py",
+        ),
         ("tests/unit/agent/test_closed.py", "tests/unit/agent/test_packing.py"),
     ),
     Held("admit", ("flopmeter_collector/admit.py",), ("tests/unit/collector/test_admit.py",)),

@@ -16,6 +16,7 @@ from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.base import Readout
+from flopmeter_agent.witness import MemoryWitness
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import COMPONENT_COUNT, SM_CYCLE_COMPONENTS, SUBUNITS, Evidence
@@ -85,6 +86,7 @@ class CountingNode:
         self.sensor = CountingSensor(self.clock, devices)
         self.period_ns = period_ns
         self.starts = 0
+        self.witness = MemoryWitness()
         self.loop: AgentLoop | None = None
         self._files: list[OsBlockFile] = []
 
@@ -104,6 +106,7 @@ class CountingNode:
             hours=open_hours(hours),
             incarnation=f"{self.starts:032x}",
             period_ns=self.period_ns,
+            witness=self.witness,
         )
         return self.loop
 

@@ -33,6 +33,7 @@ from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.witness import MemoryWitness
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.estimate import METHOD_VERSION
@@ -148,6 +149,7 @@ class Node:
     def boot(self, *, before_ns: int = 0) -> None:
         """Begin a new boot: counters start at 0."""
         self.powered = True
+        self._witness = MemoryWitness()
         self.clock.boot(boot_id=self._random.hexadecimal(32), before_ns=before_ns)
         self.hardware.go_on()
         self.hardware.reset()
@@ -292,6 +294,7 @@ class Node:
             rated_power_w=lambda record: around.parts.recognise(record).power_w,
             display=DisplayEstimate(around.parts),
             hours=open_hours(self.disk.open(HOURS_NAME, alive)),
+            witness=self._witness,
         )
         link = Link(
             "simulated",

@@ -8,7 +8,7 @@ import pytest
 
 from flopmeter_agent.loop import MAXIMUM_OPEN
 from flopmeter_core.allocations import OVERFLOW
-from flopmeter_core.registers import SM_CYCLE_COMPONENTS, Component
+from flopmeter_core.registers import COMPONENT_COUNT, SM_CYCLE_COMPONENTS, SUBUNITS, Component
 from flopmeter_core.reports import Acknowledgement, Answer, Durability, LedgerPosition, Report
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from support.counting_node import CountingNode
@@ -118,6 +118,28 @@ def test_more_users_than_fit_share_the_overflow(
     known |= {key: register.units[place] for key, register in loop.held().items()}
     lost = node.truth(NS_PER_S)[place] // 10**18 - sum(known.values())
     assert 0 <= lost <= len(known)  # of each key what is below one unit
+
+
+def test_a_fraction_goes_on_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users that were given up come back: what their sum took in is not handed to them again."""
+    monkeypatch.setattr("flopmeter_agent.closed.SLOT_BYTES", 64 * 1024)
+    node = CountingNode(tmp_path, devices=2)
+    loop = node.start()
+    node.step()
+    for number in range(900):
+        node.sensor.allocation = f"run:{number % 300}"
+        node.step()
+    assert loop.closed_summary().room_made["overflow"] > 0
+    opened = loop.accumulator.registers
+    sums = [0] * COMPONENT_COUNT
+    for register in loop.held().values():
+        for place, units in enumerate(register.units):
+            sums[place] += units * SUBUNITS[place]
+    fractions = [register.carry for register in opened.values()]
+    fractions += loop.accumulator.carries.values()
+    truth = node.truth(NS_PER_S)
+    for place in SM_CYCLE_COMPONENTS:
+        assert sums[place] + sum(carry[place] for carry in fractions) == truth[place]
 
 
 def test_a_full_incarnation_goes_on_in_the_next(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from flopmeter_agent import packing
 from flopmeter_agent.accumulate import carry_owner
 from flopmeter_agent.closed import (
-    FORMAT,
-    KEPT_NS,
     REMEMBERED_INCARNATIONS,
     SLOT_BYTES,
     SLOTS,
@@ -21,6 +19,8 @@ from flopmeter_agent.closed import (
     incarnation_after,
     open_closed,
 )
+from flopmeter_agent.closed_room import KEPT_NS
+from flopmeter_agent.closed_rows import FORMAT
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.state import StoredRegister
 from flopmeter_core.allocations import OVERFLOW
@@ -73,7 +73,6 @@ class Small:
         *,
         boot: str = "boot",
         up_ns: int = 0,
-        refused: tuple[Key, ...] = (),
     ) -> tuple[Key, ...] | None:
         """Close an incarnation."""
         return self.closed.absorb(
@@ -83,7 +82,6 @@ class Small:
             boot_id=boot,
             running=incarnation(of + 1),
             up_ns=up_ns,
-            refused=refused,
         )
 
     def fill(self, *, sent: bool = False, boot: str = "boot", first: int = 1) -> int:
@@ -301,17 +299,6 @@ def test_what_may_have_left_is_never_touched(small: Small) -> None:
     small.acknowledge()
     assert small.absorb(of, more) == ()
     assert small.closed.holds(incarnation(of))
-
-
-def test_what_the_collector_refuses_goes_next(small: Small) -> None:
-    """It would never be taken; without room it goes before honest work is added up."""
-    of = small.fill(sent=True)
-    refused = tuple(small.closed)
-    more = [stored(of, run=run) for run in range(4)]
-    assert small.absorb(of, more, refused=(*refused, stored(99).key)) == ()
-    assert {row.key for row in more} <= {k.key for k in small.closed.unacknowledged()}
-    assert small.closed.counters.let_go_early > 0
-    assert small.closed.counters.added_up == 0
 
 
 def test_what_never_left_is_added_up(small: Small, caplog: pytest.LogCaptureFixture) -> None:
