@@ -4,7 +4,7 @@ Owns: which share is promised of which module, and docs/coverage.md.
 May touch: build/coverage and docs/coverage.md; starts pytest and coverage there.
 Called by ``make coverage`` (``TESTS="tests/unit tests/contract"``: a part, which is only printed).
 Exit 1 when a module lies below what is promised of it, or a test fails.
-Explained in docs/adr/0019-testing-the-tests.md.
+Explained in docs/adr/0027-coverage.md.
 
 A process that is killed by SIGKILL leaves no figures, so what only such processes run counts as not
 covered.
@@ -44,7 +44,7 @@ HEAD = """# What the tests go through
 
 `make coverage` runs the whole suite, counts lines and branches in every process it starts, and writes this page.
 `make coverage TESTS=tests/unit` runs a part of it and prints the modules that fall short, without a page.
-Decided in [ADR 19](adr/0019-testing-the-tests.md); what the tests would notice is in [mutants.md](mutants.md).
+Decided in [ADR 27](adr/0027-coverage.md); what the tests would notice is in [mutants.md](mutants.md).
 
 Promised are 90 % of the lines and 90 % of the branches of every module, and all of them where [mutants.md](mutants.md) counts mutants.
 """  # noqa: E501
