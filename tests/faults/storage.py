@@ -30,7 +30,7 @@ FILES = {
 FOR_GOOD = (1, 4)
 """From which call on a disk that has broken for good fails: at the start, and a moment later."""
 
-ROUNDS, ANSWERED, AFTERMATH_S, LIFE_LIMIT_S = 8, 2, 1.0, 10.0
+ROUNDS, ANSWERED, AFTERMATH_S, LIFE_LIMIT_S = 8, 2, 1.0, 30.0
 """A life is over after so many rounds and answered keys, and so long after its fault; or this long.
 """
 
