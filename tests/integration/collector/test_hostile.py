@@ -24,7 +24,7 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import StreamWriter
 from support.beside import AGENTS, measure, quantile
 from support.collector import running
-from support.hostile_peer import HOSTILE, METHOD, narrow
+from support.hostile_peer import GONE, HOSTILE, METHOD, narrow
 from support.ingest import RECORD, channel, hello, hourly, key, report, stream, vector
 
 SECONDS = 2.0
@@ -211,10 +211,18 @@ async def who_reads_no_answer_loses_its_place(tmp_path: Path) -> None:
         async with narrow(app.grpc_address) as opened:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = opened.stream_stream(METHOD)()
             await call.write(writer.hello(hello()).SerializeToString())
-            with contextlib.suppress(TimeoutError):
-                while True:
-                    async with asyncio.timeout(3):
+
+            async def send_on() -> None:
+                with contextlib.suppress(*GONE):
+                    while True:
                         await call.write(writer.report(report(rows)).SerializeToString())
+
+            sending = asyncio.create_task(send_on())
+            # A busy disk takes its time for the first 900 registers.
+            async with asyncio.timeout(40):
+                while app.intake.counts.refused_streams == 0:
+                    await asyncio.sleep(0.05)
+            sending.cancel()
             assert app.intake.counts.open_streams == 0
             assert app.intake.counts.refused_streams == 1
             async with stream(app.grpc_address) as other:
