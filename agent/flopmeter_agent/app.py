@@ -185,7 +185,7 @@ class AgentApp:
             jitter=lambda: secrets.randbelow(1_000) / 1_000,
         )
         if config.metrics_listen:
-            self._serve_metrics(config.metrics_listen, claims)
+            self._serve_metrics(config.metrics_listen, claims, users)
         _announce(config, chosen)
 
     def _open_files(self, folder: Path) -> dict[str, OsBlockFile]:
@@ -198,13 +198,20 @@ class AgentApp:
             self._teardown.callback(file.close)
         return files
 
-    def _serve_metrics(self, listen: str, claims: ClaimBook | None) -> None:
+    def _serve_metrics(
+        self, listen: str, claims: ClaimBook | None, users: AllocationTable | None
+    ) -> None:
         # Off by default: an agent without metrics of its own never loads the library.
         from flopmeter_agent import exposition
 
         self._teardown.enter_context(
             exposition.serve(
-                listen, self.loop, self._link.state, claims, lasting=not self.volatility
+                listen,
+                self.loop,
+                self._link.state,
+                claims,
+                lasting=not self.volatility,
+                users=users,
             )
         )
 

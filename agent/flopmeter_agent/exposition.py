@@ -15,8 +15,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from flopmeter_agent.allocations.table import AllocationTable
 from flopmeter_agent.claims import ClaimBook, ClaimCounters
 from flopmeter_agent.loop import AgentLoop
+from flopmeter_core.allocations import Confidence, confidence_of
 from flopmeter_core.errors import UsageError
 from flopmeter_core.registers import Component
 from flopmeter_core.units import NS_PER_S
@@ -41,9 +43,14 @@ class AgentMetrics(Collector):
         claims: ClaimBook | None = None,
         *,
         lasting: bool = True,
+        users: AllocationTable | None = None,
     ) -> None:
-        """Show a loop, its link, the claims where any are taken, and whether the state lasts."""
+        """Show a loop, its link, the claims where any are taken, and whether the state lasts.
+
+        Of users of devices, where they are looked for, numbers are shown and never names.
+        """
         self._lasting = lasting
+        self._users = users
         self._loop = loop
         self._link = link
         self._claims = claims
@@ -87,6 +94,7 @@ class AgentMetrics(Collector):
             value=float(self._link.connected),
         )
         yield from self._claim_families()
+        yield from self._allocation_families()
         yield from self._device_families()
 
     def _memory_families(self) -> Iterator[Metric]:
@@ -146,6 +154,26 @@ class AgentMetrics(Collector):
             value=len(self._claims) if self._claims is not None else 0,
         )
 
+    def _allocation_families(self) -> Iterator[Metric]:
+        found = list(self._users.users.values()) if self._users is not None else []
+        devices = GaugeMetricFamily(
+            "flopmeter_allocated_devices",
+            "Devices and MIG instances by how well it is known who uses them.",
+            labels=["confidence"],
+        )
+        known = [confidence_of(allocation) for allocation in found]
+        for confidence in Confidence:
+            devices.add_metric([confidence], known.count(confidence))
+        yield devices
+        failures = CounterMetricFamily(
+            "flopmeter_allocation_source_failures",
+            "Times a way of telling users apart failed, or what it read was refused.",
+            labels=["source"],
+        )
+        for source, counters in (self._users.counters if self._users is not None else {}).items():
+            failures.add_metric([source], counters.failures)
+        yield failures
+
     def _device_families(self) -> Iterator[Metric]:
         seconds = CounterMetricFamily(
             "flopmeter_device_seconds",
@@ -178,6 +206,7 @@ def serve(
     claims: ClaimBook | None = None,
     *,
     lasting: bool = True,
+    users: AllocationTable | None = None,
 ) -> Iterator[int]:
     """Serve the metrics on ``host:port`` until the context ends; yields the port.
 
@@ -186,7 +215,7 @@ def serve(
     """
     host, _, port = listen.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(AgentMetrics(loop, link, claims, lasting=lasting))
+    registry.register(AgentMetrics(loop, link, claims, lasting=lasting, users=users))
     try:
         server, thread = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
     except (ValueError, OSError) as error:

@@ -18,6 +18,12 @@ import time
 
 RUN_VARIABLE = "FLOPMETER_RUN"
 ATTEMPT_VARIABLE = "FLOPMETER_ATTEMPT"
+LABEL_VARIABLES = {
+    "model": "FLOPMETER_MODEL",
+    "activity": "FLOPMETER_ACTIVITY",
+    "format": "FLOPMETER_FORMAT",
+}
+"""What `flopmeter exec` was told of the run, for the claims of the command."""
 
 _RANKS = (
     ("RANK", "WORLD_SIZE"),
@@ -50,6 +56,11 @@ _said = False
 def run() -> str:
     """The run this process works for; empty leaves it to the agent's own setting."""
     return os.environ.get(RUN_VARIABLE, "")
+
+
+def label(name: str) -> str:
+    """What ``flopmeter exec`` was told under a name; empty where nothing was."""
+    return os.environ.get(LABEL_VARIABLES[name], "")
 
 
 def rank() -> int:

@@ -282,13 +282,15 @@ def meter(
             node's work to.
         model: name of the model that is trained.
         activity: what is done, such as ``pretraining``.
-        format: number formats by share of FLOP, such as ``bf16=1``.
+        format: number formats by share of FLOP, such as ``bf16=1``. These three are what
+            ``flopmeter exec`` was told where they are empty.
         attempt: names this start of the run, the same in all its processes; None takes it from
             the launcher.
         phases: names of the run's phases in their order, for `Meter.phase`; the first is phase 0.
         socket: path of the agent's socket; None takes FLOPMETER_SOCKET, or the usual place.
     """
-    labels = {"model": model, "activity": activity, "format": format}
+    said = {"model": model, "activity": activity, "format": format}
+    labels = {name: text or launch.label(name) for name, text in said.items()}
     made = Meter(
         launch.run() if run is None else str(run),
         launch.attempt() if attempt is None else str(attempt),

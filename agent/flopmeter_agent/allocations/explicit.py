@@ -38,6 +38,9 @@ MAXIMUM_FILES = 1_024
 MAXIMUM_FILES_PER_USER = 256
 MAXIMUM_FILE_BYTES = 4_096
 _LONGEST_LOCKS = 1 << 20
+_ALL_USERS = "4294967295"
+_OVERFLOW_USER = 65_534
+"""user_namespaces(7): the length of the initial mapping; who stands for unmapped users."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class ExplicitSource:
         self._user_of = user_of
         self.started: Callable[[RunFile], object] = lambda said: None
         self._locks = proc / "locks"
+        self._nobody = _user_of_strangers(proc)
         self._live: dict[str, LiveRun] = {}
         self._refused: dict[str, int] = {}
 
@@ -222,7 +226,7 @@ class ExplicitSource:
             raise DataError(f"user {user} owns the file, and a process of user {holder} holds it")
         said = parse_run_file(os.read(descriptor, MAXIMUM_FILE_BYTES).decode("utf-8", "replace"))
         # Where its user cannot be seen, nobody's processes are taken for its.
-        pidfd = -1 if holder is None else _pidfd(pid)
+        pidfd = -1 if holder in (None, self._nobody) else _pidfd(pid)
         return LiveRun(said, for_exec(said.run), user, pid if pidfd >= 0 else 0, descriptor, pidfd)
 
     def _holders(self) -> dict[tuple[int, int, int], int]:
@@ -279,6 +283,20 @@ def flock_holders(text: str) -> dict[tuple[int, int, int], int]:
         if pid > 0:
             found[place] = pid
     return found
+
+
+def _user_of_strangers(proc: Path) -> int | None:
+    """What stands for every user unknown in here; None where all users are known.
+
+    In a user namespace all users that are not mapped look alike, so two that do are no proof.
+    """
+    try:
+        ranges = [line.split() for line in (proc / "self/uid_map").read_text().splitlines()]
+        if len(ranges) == 1 and ranges[0][0] == ranges[0][1] == "0" and ranges[0][2] == _ALL_USERS:
+            return None
+        return int((proc / "sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError, IndexError):
+        return None if proc != PROC else _OVERFLOW_USER
 
 
 def _pidfd(pid: int) -> int:

@@ -17,6 +17,7 @@ from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_core.claims import Claim, ClaimQuantity, ClaimTotals, add_up
 from flopmeter_core.errors import DataError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability, LedgerPosition
+from flopmeter_core.run_file import RunFile
 
 WRITER = "ab" * 16
 POSITION = LedgerPosition("L", 1, 5)
@@ -314,3 +315,22 @@ def test_many_claims_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         kept.take(message(rank=rank), WRITER)
     seen = {claim.key.rank for _ in range(3) for claim in kept.pending()}
     assert seen == set(range(7))
+
+
+def test_labels_of_a_run_file() -> None:
+    """What `flopmeter exec` says of its run is one claim for all ranks, and counts nothing."""
+    book = ClaimBook(Journal(MemoryFile()))
+    for _ in range(8):
+        book.take_labels(RunFile("atlas", attempt="42", model="m", activity="pretraining"))
+    (claim,) = book.pending()
+    assert claim.labels_only
+    assert (claim.key.run, claim.key.attempt, claim.key.model) == ("atlas", "42", "m")
+    # Whichever node it is on, it is the same start of the same run.
+    other = ClaimBook(Journal(MemoryFile()))
+    other.take_labels(RunFile("atlas", attempt="42", model="m", activity="pretraining"))
+    assert other.pending()[0].key == claim.key
+    book.take_labels(RunFile("quiet"))
+    book.take_labels(RunFile("bad", format="no such format!"))
+    book.take_labels(RunFile("bad", activity="Not A Word"))
+    assert len(book) == 1
+    assert book.counters.refused["contents"] == 2

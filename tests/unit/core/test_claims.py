@@ -301,3 +301,26 @@ def test_reconcile_without_a_meter() -> None:
     capped = Figures(unobserved_ceiling=100 * FLOP - 1).total
     found = reconcile(totals, capped, factor=EXACT, bound=1.5)
     assert found.agreement is Agreement.IMPOSSIBLE
+
+
+def test_labels_alone() -> None:
+    """A claim of labels says what a run is, and counts neither work nor a process."""
+    labels = Claim(
+        ClaimKey("a", "1", ClaimScope.GLOBAL, 0, "0" * 32, 0, 0, model="m", format_mix="bf16=1"),
+        ClaimCounts(0, 0, 0, 0),
+    )
+    check_claim(labels)
+    assert labels.labels_only
+    totals = add_up([labels])
+    assert (totals.models, totals.formats) == (("m",), ("bf16=1",))
+    assert (totals.executed_flop, totals.executed_step_count, totals.attempt_count) == (0, 0, 0)
+    work = Claim(
+        ClaimKey("a", "2", ClaimScope.GLOBAL, 0, "1" * 32, 0, 0), ClaimCounts(9, 10, 100, 1000)
+    )
+    both, alone = add_up([labels, work]), add_up([work])
+    assert both.executed_flop == alone.executed_flop == 1000
+    assert (both.executed_step_count, both.attempt_count, both.writer_count) == (10, 1, 1)
+    with pytest.raises(DataError):
+        check_claim(replace(labels, counts=ClaimCounts(0, 0, 1, 0)))
+    with pytest.raises(DataError):
+        check_claim(replace(labels, counts=ClaimCounts(5, 0, 0, 0)))
