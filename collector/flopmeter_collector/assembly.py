@@ -1,6 +1,6 @@
-"""From running sums to the immutable totals of runs and models.
+"""From running sums to the immutable totals of runs, and the snapshot of all.
 
-Owns: what a run's and a model's total is made of: clipped sums, boundary periods, residual, claims.
+Owns: what a run's total is made of: clipped sums, boundary periods, residual, claims.
 May touch: nothing; reads the sums that totals owns.
 Called by totals, once a round.
 Explained in docs/adr/0004-interval-semantics.md and docs/runs-and-models.md.
@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from flopmeter_collector.book import Book
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.kept import KeptTotals
+from flopmeter_collector.model_assembly import ModelAssembly, run_parts
 from flopmeter_collector.residual import NO_CHARGE, Charge, Residual
-from flopmeter_collector.snapshot import ModelTotals, RunTotals, SplitFigures, TotalsSnapshot
-from flopmeter_collector.sums import STRADDLE, Part, Sums, account_of, with_addends
+from flopmeter_collector.snapshot import RunTotals, SplitFigures, TotalsSnapshot
+from flopmeter_collector.sums import STRADDLE, Part, Sums, account_of
 from flopmeter_core.claims import Agreement, ClaimQuantity, ClaimTotals, reconcile
 from flopmeter_core.devices import DeviceTable
 from flopmeter_core.estimate import METHOD_VERSION, figures_of
-from flopmeter_core.interval import Figures, sum_figures
-from flopmeter_core.lineage import runs_by_model
+from flopmeter_core.interval import Figures
 from flopmeter_core.reports import LedgerPosition
 
 _NO_FLOP = (0,) * 6
@@ -37,6 +37,7 @@ class Assembly:
         sums: by run; None is the unattributed remainder.
         boundaries: periods that may be of several runs.
         kept: what the last snapshot said of what did not change since.
+        models: makes the totals of models of those of runs.
         simulated: whether everything in the ledger is simulated.
         claim_bound: the factor beyond which claims and meter contradict each other.
     """
@@ -46,6 +47,7 @@ class Assembly:
     sums: Mapping[str | None, Sums]
     boundaries: Boundaries
     kept: KeptTotals
+    models: ModelAssembly
     simulated: bool
     claim_bound: float
 
@@ -93,10 +95,11 @@ class Assembly:
             table_version=self.parts.version,
             simulated=unattributed.simulated or any(run.account.simulated for run in runs),
             runs=runs,
-            models=self._models(runs, charges),
+            models=self.models.models(runs),
             unattributed=unattributed,
             overflow=account_of(overflow, simulated=self.simulated),
             residual=residual,
+            lowerings=tuple(self.book.approvals.lowerings.values()),
             unmatched_claims=tuple(
                 (run, claimed)
                 for run, claimed in sorted(claims.items())
@@ -106,15 +109,19 @@ class Assembly:
 
     def _run(self, run: str, charge: Charge, claimed: tuple[ClaimTotals, ...]) -> RunTotals:
         sums = self.sums[run]
-        account = account_of(
-            sums, simulated=self.simulated, boundary=self.boundaries.of((run,)), charge=charge
-        )
+        standing = self.book.attribution
+        boundary = self.boundaries.of((run,))
+        account = account_of(sums, simulated=self.simulated, boundary=boundary, charge=charge)
         declaration = self.book.own_declaration(run)
         totals = RunTotals(
             run=run,
             declaration=declaration,
             account=account,
             split=_split_figures(sums, declaration.spans),
+            name=standing.names.get(run, run),
+            parts=run_parts(run, sums, declaration, charge=charge, boundary=boundary),
+            merged=standing.merged_into(run),
+            waiting_label_count=self.book.approvals.waiting_count(run),
         )
         metered = account.figures.total
         found = tuple(
@@ -125,35 +132,6 @@ class Assembly:
         for agreement in sorted({each.agreement for each in found if each.agreement.alerts}):
             warnings.append(_CONTRADICTIONS[agreement])
         return replace(totals, warnings=tuple(warnings), claims=found)
-
-    def _models(
-        self, runs: Iterable[RunTotals], charges: Mapping[str | None, Charge]
-    ) -> tuple[ModelTotals, ...]:
-        by_run = {run.run: run for run in runs}
-        declared = {
-            run.run: run.declaration.model for run in runs if run.declaration.model is not None
-        }
-
-        def made(model: str, members: tuple[RunTotals, ...]) -> ModelTotals:
-            names = tuple(member.run for member in members)
-            observed = sum_figures(
-                figures for run in names for figures in self.sums[run].by_label().values()
-            )
-            return ModelTotals(
-                model=model,
-                runs=names,
-                figures=with_addends(
-                    observed,
-                    self.boundaries.of(names),
-                    sum(charges[run].flop for run in names if run in charges),
-                ),
-                simulated=any(member.account.simulated for member in members),
-            )
-
-        return tuple(
-            self.kept.model(model, tuple(by_run[run] for run in sorted(members)), made)
-            for model, members in runs_by_model(by_run, declared).items()
-        )
 
 
 def _split_figures(sums: Sums, spans: Iterable[Part]) -> SplitFigures | None:

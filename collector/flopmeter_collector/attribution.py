@@ -64,6 +64,7 @@ class Attribution:
         self.merged: dict[str, str] = {}
         self.names: dict[str, str] = {}
         self._split_from: dict[str, str] = {}
+        self._merged_into: dict[str, set[str]] = {}
 
     # --- what is declared ------------------------------------------------------------------------
 
@@ -149,6 +150,7 @@ class Attribution:
             )
         self._check_acyclic(run, into)
         self.merged[run] = into
+        self._merged_into.setdefault(into, set()).add(run)
 
     def unmerge(self, run: str, into: str) -> None:
         """Say that a run is one of its own again.
@@ -159,6 +161,7 @@ class Attribution:
         if self.merged.get(run) != into:
             raise DataError(f"run {run!r} is not merged into run {into!r}; nothing is to undo")
         del self.merged[run]
+        self._merged_into[into].discard(run)
 
     def split(self, run: str, span: RunSpan) -> None:
         """Say that a part of a run's time is a run of its own.
@@ -251,6 +254,16 @@ class Attribution:
             else:
                 ends.add(run)
         return frozenset(visited), frozenset(ends)
+
+    def merged_into(self, run: str) -> tuple[str, ...]:
+        """The runs that are parts of a run, at once or through others, by name."""
+        found: list[str] = []
+        waiting = [run]
+        while waiting:
+            parts = self._merged_into.get(waiting.pop(), set())
+            found += parts
+            waiting += parts
+        return tuple(sorted(found))
 
     def home(self, run: str) -> str:
         """The run whose total holds a run: itself, unless it was merged."""

@@ -12,9 +12,17 @@ The same rows in the same order make the same book, whatever was metered when.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from flopmeter_collector.approvals import (
+    APPROVAL_KIND,
+    APPROVED,
+    ROLE_KIND,
+    Approvals,
+    Lowering,
+    lowered,
+)
 from flopmeter_collector.attribution import Attribution, Rule, RunSpan
 from flopmeter_collector.declarations import (
     RUN_KIND,
@@ -23,6 +31,8 @@ from flopmeter_collector.declarations import (
     parse_run_declaration,
 )
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.model_book import ModelBook
+from flopmeter_collector.model_statements import EXTERNAL_KIND, MODEL_KINDS, parse_external
 from flopmeter_collector.spans import Segment, joined, overlay, segments_of
 from flopmeter_collector.statements import (
     ATTACH_KIND,
@@ -40,6 +50,12 @@ from flopmeter_collector.statements import (
 from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.errors import DataError
 
+OTHER_KINDS = frozenset({"filing", "review", "condition", "decision"})
+"""Kinds that move no total: what people filed, determined or decided about one."""
+
+ALERT_PREFIX = "alert-"
+"""Kinds about alerts begin with it; they move no total either."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -50,12 +66,14 @@ class Change:
         named: a run that is to be shown from now on; nothing of it changed.
         allocation: this one.
         pattern: every one that fits it.
+        models: whether anything was said of a model.
     """
 
     runs: frozenset[str] = frozenset()
     named: str | None = None
     allocation: str | None = None
     pattern: str | None = None
+    models: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +103,20 @@ class Book:
         """Start with nothing declared."""
         self.attribution = Attribution()
         self.runs: dict[str, RunDeclaration] = {}
+        self.models = ModelBook()
+        self.approvals = Approvals()
+        self.external_labels: dict[tuple[str, str], WorkLabel] = {}
+        self._waiting: dict[int, RunDeclaration | tuple[str, str, WorkLabel]] = {}
         self._layered: dict[tuple[str, ...], RunDeclaration] = {}
         self._take: dict[str, Callable[[Declaration], Change]] = {
-            RUN_KIND: lambda row: self.declare(parse_run_declaration(row.subject, row.body)),
+            RUN_KIND: self._run,
             ATTACH_KIND: lambda row: self.attach(parse_attachment(row.subject, row.body)),
             MERGE_KIND: lambda row: self.merge(parse_merging(row.subject, row.body)),
             SPLIT_KIND: lambda row: self.split(parse_splitting(row.subject, row.body)),
             RENAME_KIND: self._rename,
+            ROLE_KIND: self._role,
+            APPROVAL_KIND: self._approval,
+            **dict.fromkeys(MODEL_KINDS, self._model),
         }
 
     def apply(self, row: Declaration) -> Change:
@@ -102,6 +127,8 @@ class Book:
                 stands; nothing is changed.
         """
         take = self._take.get(row.kind)
+        if row.kind in OTHER_KINDS or row.kind.startswith(ALERT_PREFIX):
+            return Change()
         if take is None:
             raise DataError(
                 f"declaration {row.sequence} has the unknown kind {row.kind!r}; "
@@ -110,8 +137,100 @@ class Book:
             )
         return take(row)
 
+    def _run(self, row: Declaration) -> Change:
+        """Take what a run is; a label that lowers a total waits for people, the rest does not."""
+        declaration = parse_run_declaration(row.subject, row.body)
+        profiles = lowered(self._relabelled(declaration)) if declaration.labelled else ()
+        if not profiles:
+            return self.declare(declaration)
+        change = self.declare(declaration.without_label())
+        label = declaration.only_label()
+        spans = label.labels
+        self._wait(
+            row,
+            f"run {row.subject}",
+            (spans[0].fields if spans else label.whole_label).text,
+            spans[0].text if spans else "",
+            profiles,
+        )
+        self._waiting[row.sequence] = label
+        return change
+
+    def _relabelled(self, later: RunDeclaration) -> Iterator[tuple[WorkLabel, WorkLabel]]:
+        """Old and new label of each part of a run's work.
+
+        Raises:
+            DataError: a span that overlaps another one.
+        """
+        before = self.own_declaration(later.run)
+        after = (self.runs.get(later.run) or RunDeclaration(later.run)).overridden_by(later)
+        origin = self.attribution.split_from(later.run)
+        if origin is not None:
+            after = after.within(self.own_declaration(origin))
+        phases = {span.phase for span in (*before.labels, *after.labels) if span.phase is not None}
+        for phase in (*phases, max(phases, default=-1) + 1):
+            segments = overlay(before.label_segments(phase), after.label_segments(phase))
+            yield from (segment.content for segment in segments)
+
+    def _wait(
+        self, row: Declaration, subject: str, label: str, place: str, profiles: tuple[str, ...]
+    ) -> None:
+        self.approvals.wait(
+            Lowering(
+                sequence=row.sequence,
+                declared_at_ns=row.declared_at_ns,
+                subject=subject,
+                label=label,
+                place=place,
+                author=row.author,
+                reason=row.body.get("reason", ""),
+                profiles=profiles,
+            )
+        )
+
+    def _role(self, row: Declaration) -> Change:
+        self.approvals.take_role(row)
+        return Change()
+
+    def _approval(self, row: Declaration) -> Change:
+        """Take a person's word on a waiting label; with enough of them it holds from now on."""
+        decided = self.approvals.decide(row)
+        change = Change()
+        if decided.state == APPROVED:
+            waiting = self._waiting[decided.sequence]
+            if isinstance(waiting, RunDeclaration):
+                change = self.declare(waiting)
+            else:
+                model, entry, label = waiting
+                held = self.models.externals_of(model).get(entry)
+                if held is None or held.sequence != decided.sequence:
+                    raise DataError(
+                        f"the external entry {entry!r} of model {model!r} was taken back since"
+                    )
+                self.external_labels[model, entry] = label
+                change = Change(models=True)
+        self.approvals.settle(decided)
+        return change
+
+    def _model(self, row: Declaration) -> Change:
+        """Take a statement about a model."""
+        self.models.apply(row)
+        if row.kind == EXTERNAL_KIND:
+            name, entry = parse_external(row.subject, row.body)
+            self.external_labels.pop((row.subject, name), None)
+            if entry is not None:
+                label = entry.label.label
+                profiles = lowered([(UNLABELLED, label)])
+                if profiles:
+                    of = f"external {name} of model {row.subject}"
+                    self._wait(row, of, entry.label.text, "", profiles)
+                    self._waiting[row.sequence] = (row.subject, name, label)
+                else:
+                    self.external_labels[row.subject, name] = label
+        return Change(models=True)
+
     def declare(self, declaration: RunDeclaration) -> Change:
-        """Take what a run is.
+        """Take what a run is, its label included, whatever it lowers.
 
         Raises:
             DataError: a span that overlaps another one, or the model of a run that is merged.
@@ -209,6 +328,12 @@ class Book:
                 *_runs_of(standing.splits.values()),
             }
         )
+
+    @property
+    def known_models(self) -> frozenset[str]:
+        """Every model that anything that stands names."""
+        declared = {each.model for each in self.runs.values() if each.model is not None}
+        return self.models.models | declared
 
     def knows(self, run: str) -> bool:
         """Whether anything that stands names a run."""

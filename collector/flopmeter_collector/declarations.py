@@ -225,7 +225,7 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
         check_name(body["model"], what="model")
     if body.keys() & set(PLACE_FIELDS):
         return _partial(run, body)
-    label = _label_fields(body)
+    label = label_fields(body)
     return RunDeclaration(
         run=run,
         model=body.get("model"),
@@ -249,7 +249,7 @@ def _partial(run: str, body: Mapping[str, str]) -> RunDeclaration:
             f"only a format and a label can be declared for a part of run {run!r}; declare "
             f"{', '.join(others)} for the whole run, by itself"
         )
-    label = _label_fields(body)
+    label = label_fields(body)
     if "format" not in body and label == SILENT:
         raise DataError(f"a span of run {run!r} needs the format or the label that it declares")
     place = parse_span(body).place
@@ -260,8 +260,12 @@ def _partial(run: str, body: Mapping[str, str]) -> RunDeclaration:
     )
 
 
-def _label_fields(body: Mapping[str, str]) -> LabelFields:
-    """What a body says of the work."""
+def label_fields(body: Mapping[str, str]) -> LabelFields:
+    """What a body says of the work.
+
+    Raises:
+        DataError: a word that its field does not know.
+    """
     return LabelFields(
         _member(Activity, body, "activity"),
         _member(Disposition, body, "disposition"),

@@ -27,6 +27,10 @@ class KeptTotals:
         for run in runs:
             self._runs.pop(run, None)
 
+    def forget_models(self) -> None:
+        """Note that something was declared of models: where they came from, or what is beside."""
+        self._models.clear()
+
     def run(self, run: str, charge: Charge, make: Callable[[str, Charge], RunTotals]) -> RunTotals:
         """The totals of a run.
 
@@ -50,7 +54,7 @@ class KeptTotals:
 
         Args:
             model: its name.
-            members: its runs as they are now, in the order of their names.
+            members: the runs whose work counts in it, as they are now, in a fixed order.
             make: makes them anew.
         """
         kept = self._models.get(model)

@@ -16,6 +16,14 @@ from fractions import Fraction
 from flopmeter_collector.evaluate import applicable, standings_of
 from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
+from flopmeter_collector.label_presentation import (
+    BOUNDS,
+    Json,
+    bounds_text,
+    lowering_json,
+    model_json,
+    parts_json,
+)
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.spans import time_text
@@ -28,10 +36,6 @@ from flopmeter_core.recompute import Factor
 from flopmeter_core.units import MJ_PER_KWH, NS_PER_S
 
 SCHEMA = 1
-
-Json = dict[str, object]
-
-BOUNDS = ("floor", "lower", "best", "upper", "ceiling")
 
 
 def totals_document(
@@ -65,9 +69,13 @@ def totals_document(
         },
         "runs": [_run(run, rows) for run in snapshot.runs],
         "models": [_model(model, rows) for model in snapshot.models],
-        "unattributed": _account(snapshot.unattributed),
+        "unattributed": {
+            **_account(snapshot.unattributed),
+            "could_add_up_to_flop_str": str(snapshot.unattributed.figures.total.upper),
+        },
         "overflow": _overflow(snapshot.overflow),
         "enrolled": _enrolled(snapshot.residual),
+        "lowerings": [lowering_json(each) for each in snapshot.lowerings],
         "unmatched_claims": [
             {
                 "run": run,
@@ -141,11 +149,15 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
     held = applicable(thresholds, simulated=run.account.simulated)
     return {
         "run": run.run,
+        "name": run.name,
+        "merged": list(run.merged),
         "model": declared.model,
         "declared": {
             "format": declared.formats.text if declared.formats else None,
             "workload": declared.workload.value if declared.workload else None,
             "activity": declared.activity.value if declared.activity else None,
+            "disposition": declared.disposition.value if declared.disposition else None,
+            "data_visibility": declared.visibility.value if declared.visibility else None,
             "recompute": declared.recompute.text if declared.recompute else None,
         },
         "warnings": list(run.warnings),
@@ -153,6 +165,8 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
         **_account(run.account),
         "model_flop": _model_flop(run),
         "split": _split(run),
+        "parts": parts_json(run.parts),
+        "waiting_labels": run.waiting_label_count,
         "thresholds": [
             {
                 "id": row.id,
@@ -265,6 +279,7 @@ def _model(model: ModelTotals, thresholds: tuple[Threshold, ...]) -> Json:
         "simulated": model.simulated,
         "quantity": "executed",
         **_figures(model.figures),
+        **model_json(model),
         "coverage": COVERAGE,
         "thresholds": [
             {
@@ -342,11 +357,6 @@ def _figures(figures: Figures) -> Json:
 
 def _exact(interval: Interval) -> dict[str, int]:
     return {bound: getattr(interval, bound) for bound in BOUNDS}
-
-
-def bounds_text(interval: Interval) -> dict[str, str]:
-    """An interval as decimal strings by bound, in FLOP."""
-    return {bound: str(exact) for bound, exact in _exact(interval).items()}
 
 
 def _ratio(standing: Standing) -> dict[str, float]:

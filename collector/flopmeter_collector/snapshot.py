@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.declarations import RunDeclaration
+from flopmeter_collector.model_statements import Completeness, External, PartyRole, Planned
 from flopmeter_collector.residual import NO_RESIDUAL, Residual
 from flopmeter_collector.sums import Account, Part
+from flopmeter_core.activities import Edge
 from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
-from flopmeter_core.interval import Figures, Interval
+from flopmeter_core.counting import WorkPart
+from flopmeter_core.interval import NO_FIGURES, Figures, Interval
 from flopmeter_core.lineage import model_of
+from flopmeter_core.ratio import Ratio
 from flopmeter_core.recompute import Factor, factor_or_widest, model_flop
 from flopmeter_core.reports import LedgerPosition
 
@@ -36,7 +41,16 @@ class SplitFigures:
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """One run: what was declared of it, what its keys add up to, and what is doubtful."""
+    """One run: what was declared of it, what its keys add up to, and what is doubtful.
+
+    Attributes:
+        run: its own name, which never changes.
+        name: the name that people know it by.
+        parts: its work by label; their sum is the account's figures. Time that nobody measured and
+            periods that may be of another run have the run's label where it has one only.
+        merged: the runs that are parts of it.
+        waiting_label_count: labels of it that lower a legal total and wait for people.
+    """
 
     run: str
     declaration: RunDeclaration
@@ -44,6 +58,10 @@ class RunTotals:
     warnings: tuple[str, ...] = ()
     claims: tuple[Reconciliation, ...] = ()
     split: SplitFigures | None = None
+    name: str = ""
+    parts: tuple[WorkPart, ...] = ()
+    merged: tuple[str, ...] = ()
+    waiting_label_count: int = 0
 
     @property
     def model(self) -> str:
@@ -71,13 +89,57 @@ class RunTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class Modification:
+    """A model held against one that its weights came from.
+
+    Attributes:
+        original: the earlier model.
+        edge: how this one came from it.
+        ratio: compute of this model's own work over all of the original's; None where nothing is
+            known of the original's.
+    """
+
+    original: str
+    edge: Edge
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelTotals:
-    """One model: the figures over its set of distinct runs."""
+    """One model: the figures over its set of distinct runs, and over those it came from.
+
+    Attributes:
+        model: its name.
+        runs: its own runs.
+        figures: everything: own and inherited work, and external entries.
+        simulated: whether any of it is made up.
+        parts: the same by run and label, each run once; their sum is `figures`. Periods that may
+            be of several of the runs are one part of no run for each way they came.
+        inherited: runs of the models it came from.
+        own: the figures of its own runs and own external entries.
+        external: what was entered by hand, own and inherited; a part of `figures`.
+        externals: its own external entries.
+        parents: the models it came from at once, with how.
+        parties: who did what for it.
+        completeness: what somebody stated about whether this is everything.
+        planned: what it is meant to take in all.
+        modifications: its own work against each model that its weights came from.
+    """
 
     model: str
     runs: tuple[str, ...]
     figures: Figures
     simulated: bool
+    parts: tuple[WorkPart, ...] = ()
+    inherited: tuple[str, ...] = ()
+    own: Figures = NO_FIGURES
+    external: Figures = NO_FIGURES
+    externals: tuple[External, ...] = ()
+    parents: tuple[tuple[str, Edge], ...] = ()
+    parties: tuple[tuple[str, PartyRole], ...] = ()
+    completeness: Completeness | None = None
+    planned: Planned | None = None
+    modifications: tuple[Modification, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +158,7 @@ class TotalsSnapshot:
         overflow: the part of `unattributed` whose users agents had no room to tell apart.
         residual: enrolled time that nobody classified.
         unmatched_claims: claims of runs that were never metered, by the run's name.
+        lowerings: every label that lowers or would lower a legal total, in the order of the ledger.
     """
 
     as_of_ns: int
@@ -109,3 +172,4 @@ class TotalsSnapshot:
     overflow: Account
     residual: Residual = NO_RESIDUAL
     unmatched_claims: tuple[tuple[str, tuple[ClaimTotals, ...]], ...] = ()
+    lowerings: tuple[Lowering, ...] = ()

@@ -92,7 +92,7 @@ def parse_attachment(run: str, body: Mapping[str, str]) -> Attachment:
                 "matches nothing; use `flopmeter run merge`"
             )
     span = parse_span(body)
-    return Attachment(run, _stands(body), allocation, pattern, span.from_ns, span.until_ns)
+    return Attachment(run, stands(body), allocation, pattern, span.from_ns, span.until_ns)
 
 
 def parse_merging(run: str, body: Mapping[str, str]) -> Merging:
@@ -102,7 +102,7 @@ def parse_merging(run: str, body: Mapping[str, str]) -> Merging:
         DataError: a field that is missing, unknown or cannot be read, or a run into itself.
     """
     _only(run, body, ("into",))
-    return Merging(run, _other(run, body), _stands(body))
+    return Merging(run, _other(run, body), stands(body))
 
 
 def parse_splitting(run: str, body: Mapping[str, str]) -> Splitting:
@@ -116,7 +116,7 @@ def parse_splitting(run: str, body: Mapping[str, str]) -> Splitting:
         raise DataError(
             f"a split of run {run!r} needs the part that goes: --from, --until or --phase"
         )
-    return Splitting(run, _other(run, body), parse_span(body), _stands(body))
+    return Splitting(run, _other(run, body), parse_span(body), stands(body))
 
 
 def parse_renaming(run: str, body: Mapping[str, str]) -> tuple[str, str]:
@@ -133,15 +133,29 @@ def parse_renaming(run: str, body: Mapping[str, str]) -> tuple[str, str]:
     return run, body["name"]
 
 
-def _only(run: str, body: Mapping[str, str], fields: tuple[str, ...]) -> None:
-    check_name(run, what="run")
+def check_fields(of: str, body: Mapping[str, str], fields: tuple[str, ...]) -> None:
+    """Refuse fields that a statement does not have.
+
+    Args:
+        of: what it is about, for the sentence.
+        body: its fields; ``state`` and ``reason`` are everybody's.
+        fields: those it may have.
+
+    Raises:
+        DataError: an unknown field, or a reason that is too long.
+    """
     if unknown := sorted(body.keys() - {*fields, "state", "reason"}):
         raise DataError(
-            f"a declaration of run {run!r} has the unknown field {', '.join(unknown)}; "
+            f"a declaration of {of} has the unknown field {', '.join(unknown)}; "
             f"it may have {', '.join(fields)}"
         )
     if len(body.get("reason", "")) > MAXIMUM_REASON_LENGTH:
         raise DataError(f"a reason has at most {MAXIMUM_REASON_LENGTH} characters; shorten it")
+
+
+def _only(run: str, body: Mapping[str, str], fields: tuple[str, ...]) -> None:
+    check_name(run, what="run")
+    check_fields(f"run {run!r}", body, fields)
 
 
 def _other(run: str, body: Mapping[str, str]) -> str:
@@ -152,7 +166,12 @@ def _other(run: str, body: Mapping[str, str]) -> str:
     return other
 
 
-def _stands(body: Mapping[str, str]) -> bool:
+def stands(body: Mapping[str, str]) -> bool:
+    """Whether a statement stands from now on, or is taken back.
+
+    Raises:
+        DataError: neither.
+    """
     state = body.get("state", STANDS)
     if state not in (STANDS, UNDONE):
         raise DataError(f"a statement {STANDS} or is {UNDONE}, not {state!r}")

@@ -28,6 +28,7 @@ from flopmeter_collector.device_declarations import (
 )
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, StoredVector
+from flopmeter_collector.model_assembly import ModelAssembly
 from flopmeter_collector.residual import DEFAULT_SILENCE_NS, NO_CHARGE, Charge, ResidualAccounts
 from flopmeter_collector.shares import Entry, once, quarantined_best, share_out
 from flopmeter_collector.snapshot import TotalsSnapshot
@@ -101,7 +102,14 @@ class Totals:
         self.residuals = ResidualAccounts(silence_ns)
         self._kept = KeptTotals()
         self._assembly = Assembly(
-            parts, self.book, self._sums, self._boundaries, self._kept, simulated, claim_bound
+            parts,
+            self.book,
+            self._sums,
+            self._boundaries,
+            self._kept,
+            ModelAssembly(self.book, self._boundaries, self._kept),
+            simulated,
+            claim_bound,
         )
 
     # --- what people declare ---------------------------------------------------------------------
@@ -145,6 +153,8 @@ class Totals:
     def _take(self, change: Change) -> None:
         """Estimate anew what a statement touches."""
         touched: set[str] = set()
+        if change.models:
+            self._kept.forget_models()
         self._kept.forget(change.runs | set(map(self.book.attribution.home, change.runs)))
         for run in change.runs:
             self._place(run)

@@ -1,14 +1,24 @@
-"""Runs and models: which runs make up a model.
+"""Runs and models: which runs make up a model, and which earlier models it came from.
 
-Owns: the rule that maps runs to models; parents, merges and distillation have no room here yet.
+Owns: the rule that maps runs to models, the edges between models, and the ways from one to another.
 May touch: nothing; pure functions of names.
-Called by the collector's totals.
-A model's total is over the set of its distinct runs, so a run can never count twice in one model.
+Called by the collector's totals and its book of declarations; docs/runs-and-models.md.
+A model's total is over the set of its distinct runs and of those of the models it came from, so a
+run can never count twice in one model, by however many ways it is reached.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+
+from flopmeter_core.activities import Edge
+from flopmeter_core.errors import DataError
+
+Way = tuple[Edge, ...]
+"""The kinds of edges between a model and an earlier one, each once and in order: what a way is
+made of decides what it counts as, not how often or in which order."""
+
+OWN_WAY: Way = ()
 
 
 def model_of(run: str, declared: Mapping[str, str]) -> str:
@@ -38,3 +48,73 @@ def runs_by_model(runs: Iterable[str], declared: Mapping[str, str]) -> Mapping[s
     for run in runs:
         members.setdefault(model_of(run, declared), set()).add(run)
     return {model: frozenset(members[model]) for model in sorted(members)}
+
+
+class Lineage:
+    """Which models came from which, as declared; without a circle, always."""
+
+    def __init__(self) -> None:
+        """Start with models that came from nowhere."""
+        self._parents: dict[str, dict[str, Edge]] = {}
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Every model that an edge names."""
+        return frozenset(
+            {*self._parents, *(name for parents in self._parents.values() for name in parents)}
+        )
+
+    def has_parents(self, model: str) -> bool:
+        """Whether it came from any other."""
+        return model in self._parents
+
+    def parents(self, model: str) -> Mapping[str, Edge]:
+        """The models it came from at once, in the order of their names."""
+        return dict(sorted(self._parents.get(model, {}).items()))
+
+    def children(self, model: str) -> tuple[str, ...]:
+        """The models that came from it at once, in the order of their names."""
+        return tuple(sorted(name for name, held in self._parents.items() if model in held))
+
+    def add(self, model: str, parent: str, edge: Edge) -> None:
+        """Say that a model came from another one; the same parent again corrects the edge.
+
+        Raises:
+            DataError: the parent is the model itself, or came from it.
+        """
+        if model == parent or model in self.ways(parent):
+            raise DataError(
+                f"model {parent!r} is or came from model {model!r}, so it cannot be its parent: "
+                "a model comes from earlier ones only"
+            )
+        self._parents.setdefault(model, {})[parent] = edge
+
+    def remove(self, model: str, parent: str) -> None:
+        """Say that a model did not come from another one.
+
+        Raises:
+            DataError: nobody said it did.
+        """
+        if parent not in self._parents.get(model, {}):
+            raise DataError(f"model {parent!r} is no declared parent of model {model!r}")
+        del self._parents[model][parent]
+        if not self._parents[model]:
+            del self._parents[model]
+
+    def ways(self, model: str) -> Mapping[str, frozenset[Way]]:
+        """Every model whose work counts in one, itself included, and the ways it is reached by.
+
+        Ways of the same kinds of edges are one, so there are at most 16 to a model, however many
+        paths there are.
+        """
+        found: dict[str, set[Way]] = {model: {OWN_WAY}}
+        waiting: list[tuple[str, Way]] = [(model, OWN_WAY)]
+        while waiting:
+            at, way = waiting.pop()
+            for parent, edge in self._parents.get(at, {}).items():
+                longer = tuple(sorted({*way, edge}))
+                ways = found.setdefault(parent, set())
+                if longer not in ways:
+                    ways.add(longer)
+                    waiting.append((parent, longer))
+        return {name: frozenset(ways) for name, ways in sorted(found.items())}

@@ -52,6 +52,8 @@ COMMANDS = {
         ("collector",),
     ),
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
+    "role": Entry("role", "Give and list the roles that decide on labels.", ("collector",)),
+    "approve": Entry("approve", "Decide on labels that lower a legal total.", ("collector",)),
     "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),
     "recompute": Entry("recompute", "Evaluate a ledger's past again.", ("collector",)),
     "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import click
 
 from flopmeter.cli import attribution
+from flopmeter.cli.declaring import declaring, given, say, who
 from flopmeter.cli.output import json_option, print_json
 
 
@@ -34,14 +35,17 @@ for _command in attribution.COMMANDS:
 )
 @click.option("--workload", metavar="CLASS", help="Class of training, e.g. dense-transformer.")
 @click.option("--activity", metavar="CLASS", help="What was done, e.g. pretraining.")
+@click.option("--disposition", metavar="CLASS", help="What became of the result, e.g. discarded.")
+@click.option("--data-visibility", metavar="CLASS", help="non_public, public or unknown.")
+@click.option("--reason", help="Why; a label that lowers a legal total needs one.")
 @click.option(
     "--recompute",
     metavar="MODE",
     help="Activation recomputation: none, selective, full, or LOW..HIGH.",
 )
-@click.option("--from", "since", metavar="TIME", help="The format holds from this time on (ISO).")
-@click.option("--until", metavar="TIME", help="The format holds until this time, exclusive.")
-@click.option("--phase", metavar="N", help="The format holds for this phase of the run only.")
+@click.option("--from", "since", metavar="TIME", help="It holds from this time on (ISO).")
+@click.option("--until", metavar="TIME", help="It holds until this time, exclusive.")
+@click.option("--phase", metavar="N", help="It holds for this phase of the run only.")
 @click.option("--ledger", metavar="URL", required=True, help="Ledger to declare it in.")
 @click.option("--author", help="Who states it.  [default: the user's name]")
 @json_option
@@ -51,6 +55,9 @@ def declare(
     formats: str | None,
     workload: str | None,
     activity: str | None,
+    disposition: str | None,
+    data_visibility: str | None,
+    reason: str | None,
     recompute: str | None,
     since: str | None,
     until: str | None,
@@ -63,7 +70,7 @@ def declare(
 
     A serving collector takes the declaration within about a second, for the past as well.
     """
-    from flopmeter.lab.declaring import declare_run, is_reported
+    from flopmeter.lab.declaring import declare_run, is_reported, waiting_label
     from flopmeter_proto.daemon.clock import SystemClock
 
     fields = {
@@ -71,6 +78,9 @@ def declare(
         "format": formats,
         "workload": workload,
         "activity": activity,
+        "disposition": disposition,
+        "data_visibility": data_visibility,
+        "reason": reason,
         "recompute": recompute,
         "from": since,
         "until": until,
@@ -80,6 +90,9 @@ def declare(
     written = declare_run(
         ledger, name, body, author=author or getpass.getuser(), source="cli", clock=SystemClock()
     )
+    waiting = waiting_label(ledger, written.sequence)
+    if waiting:
+        click.echo(f"flopmeter: {waiting}", err=True)
     if not is_reported(ledger, name):
         click.echo(
             f"flopmeter: no device has reported for run {name!r} yet, so nothing changes until one "
@@ -100,6 +113,60 @@ def declare(
         return
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
     click.echo(f"declaration {written.sequence}: run {name} is {stated}")
+
+
+@command.command("label")
+@click.argument("name")
+@click.option("--activity", metavar="CLASS", help="What was done, e.g. evaluation.")
+@click.option("--disposition", metavar="CLASS", help="What became of the result, e.g. discarded.")
+@click.option("--data-visibility", metavar="CLASS", help="non_public, public or unknown.")
+@click.option("--from", "since", metavar="TIME", help="It holds from this time on (ISO).")
+@click.option("--until", metavar="TIME", help="It holds until this time, exclusive.")
+@click.option("--phase", metavar="N", help="It holds for this phase of the run only.")
+@declaring()
+def label(
+    name: str,
+    activity: str | None,
+    disposition: str | None,
+    data_visibility: str | None,
+    since: str | None,
+    until: str | None,
+    phase: str | None,
+    ledger: str,
+    reason: str,
+    author: str | None,
+    as_json: bool,
+) -> None:
+    """Declare what the work of the run NAME was, all of it or a part of it.
+
+    A label that lowers a legal total waits for people (`flopmeter approve`).
+    """
+    from flopmeter.lab.declaring import declare_run, waiting_label
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    body = given(
+        activity=activity,
+        disposition=disposition,
+        data_visibility=data_visibility,
+        from_=since,
+        until=until,
+        phase=phase,
+        reason=reason,
+    )
+    written = declare_run(
+        ledger,
+        name,
+        body,
+        author=who(author),
+        source="cli",
+        clock=SystemClock(),
+        must_exist=True,
+    )
+    waiting = waiting_label(ledger, written.sequence)
+    if waiting:
+        click.echo(f"flopmeter: {waiting}", err=True)
+    stated = ", ".join(f"{field} {text}" for field, text in body.items())
+    say(written, f"run {written.subject} is {stated}", as_json=as_json)
 
 
 def _sealing(command_: Callable[..., None]) -> Callable[..., None]:

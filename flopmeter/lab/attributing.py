@@ -13,11 +13,9 @@ from collections.abc import Mapping
 from flopmeter.lab.ledger_totals import load_totals, read_unread
 from flopmeter.lab.stating import Site, look, state
 from flopmeter_collector import backends
-from flopmeter_collector.ledger.base import Declaration, Ledger
-from flopmeter_collector.presentation import Json, bounds_text
+from flopmeter_collector.label_presentation import Json, bounds_text
+from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.snapshot import TotalsSnapshot
-from flopmeter_collector.spans import PLACE_FIELDS, parse_span, time_text
-from flopmeter_collector.split import first_record_ns
 from flopmeter_collector.statements import (
     ATTACH_KIND,
     MERGE_KIND,
@@ -173,7 +171,7 @@ def split(
         check_distinct(into, site.names, what="run")
     site.check_open((run, into))
     if stands:
-        _check_hours(url, _allocations_of(site, run), full, of=f"run {run!r}")
+        site.check_hours(url, site.allocations_of(run), full, of=f"run {run!r}")
     return state(url, SPLIT_KIND, run, full, site=site, author=author, clock=clock)
 
 
@@ -195,7 +193,7 @@ def _attachment(
                 "`flopmeter run allocations` lists those that did, and a rule (--match) takes "
                 "those to come"
             )
-        _check_hours(url, found, full, of=f"allocation {statement.allocation}")
+        site.check_hours(url, found, full, of=f"allocation {statement.allocation}")
     return site, Declaration(site.newest + 1, 0, "", "cli", ATTACH_KIND, run, full)
 
 
@@ -209,35 +207,6 @@ def _touched(site: Site, body: Mapping[str, str]) -> list[str]:
         for name in site.allocations
         if named_run(name) is None and fits(user_of(name), body["match"])
     ]
-
-
-def _allocations_of(site: Site, run: str) -> list[str]:
-    return [name for name in site.allocations if run in site.book.attribution.visited(name)[0]]
-
-
-def _check_hours(url: str, names: list[str], body: Mapping[str, str], *, of: str) -> None:
-    """Refuse a cut in time that no recorded hour could make."""
-    if not parse_span({k: v for k, v in body.items() if k in PLACE_FIELDS}).dated:
-        return
-    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        first_ns = _first_ns(ledger, names)
-    if first_ns is None:
-        raise DataError(
-            f"no hour of {of} is recorded yet, so nothing can tell its parts; leave out --from "
-            "and --until, or declare once an hour of it is over"
-        )
-    for what in ("from", "until"):
-        at_ns = parse_span({what: body[what]}).place[what == "until"] if what in body else None
-        if at_ns is not None and at_ns < first_ns:
-            raise DataError(
-                f"{what} {time_text(at_ns)} lies before the first record of {of} at "
-                f"{time_text(first_ns)}; leave --from out to begin with it"
-            )
-
-
-def _first_ns(ledger: Ledger, names: list[str]) -> int | None:
-    firsts = (first_record_ns(ledger.hours(name)) for name in names)
-    return min((first for first in firsts if first is not None), default=None)
 
 
 def _changes(before: TotalsSnapshot, after: TotalsSnapshot) -> list[Json]:

@@ -11,55 +11,57 @@ import contextlib
 import json
 from collections.abc import Mapping
 
+from flopmeter.lab.stating import look, state
 from flopmeter_collector import backends
+from flopmeter_collector.approvals import COMPLIANCE, PENDING, PEOPLE
 from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, custody_of, parse_seal
-from flopmeter_collector.declarations import RUN_KIND, RunDeclaration, parse_run_declaration
+from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
 from flopmeter_collector.ledger.base import AuditRow, Declaration
-from flopmeter_collector.spans import time_text
-from flopmeter_collector.split import first_record_ns
-from flopmeter_core.allocations import RUN_PREFIX
-from flopmeter_core.errors import DataError, NotPermittedError, UsageError
+from flopmeter_core.errors import UsageError
+from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
 
 
 def declare_run(
-    url: str, run: str, body: Mapping[str, str], *, author: str, source: str, clock: Clock
+    url: str,
+    run: str,
+    body: Mapping[str, str],
+    *,
+    author: str,
+    source: str,
+    clock: Clock,
+    must_exist: bool = False,
 ) -> Declaration:
     """Declare what a run is.
 
     Args:
         url: the ledger, a path or ``sqlite:///`` URL.
-        run: the run's name.
+        run: the run, by either of its names.
         body: fields as `flopmeter_collector.declarations.parse_run_declaration` reads them.
         author: who states it.
         source: how it came in: ``cli``, ``scenario``, ``recording``.
         clock: dates it.
+        must_exist: whether only a run is meant that was reported or declared before.
 
     Returns:
         The declaration with its place in the ledger.
 
     Raises:
         DataError: a field, format or class nobody knows, a span that overlaps another one or
-            begins before the run's first record; nothing is written.
+            begins before the run's first record, or a new name that looks like one in use;
+            nothing is written.
         NotPermittedError: the run was ended.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
+    site = look(url)
+    run = site.run(run) if must_exist else site.run_or_new(run)
     declaration = parse_run_declaration(run, body)
-    _check_open(url, run)
-    if declaration.spans:
-        _check_spans(url, declaration)
-    return backends.declare(
-        url,
-        Declaration(
-            sequence=0,
-            declared_at_ns=clock.wall_ns(),
-            author=author,
-            source=source,
-            kind=RUN_KIND,
-            subject=run,
-            body=dict(body),
-        ),
-    )
+    if declaration.model is not None:
+        check_distinct(declaration.model, site.book.known_models, what="model")
+    site.check_open((run,))
+    if declaration.dated:
+        site.check_hours(url, site.allocations_of(run), body, of=f"run {run!r}")
+    return state(url, RUN_KIND, run, body, site=site, author=author, clock=clock, source=source)
 
 
 def end_run(
@@ -94,44 +96,17 @@ def end_run(
 
 
 def is_reported(url: str, run: str) -> bool:
-    """Whether any device ever reported for a run."""
-    with contextlib.closing(backends.read(url)) as ledger:
-        return RUN_PREFIX + run in ledger.allocations()
+    """Whether any device ever reported for a run, under its own name or by attribution."""
+    return bool(look(url).allocations_of(run))
 
 
-def _check_open(url: str, run: str) -> None:
-    with contextlib.closing(backends.read(url)) as ledger:
-        ended = custody_of(ledger.declarations()).ended.get(run)
-    if ended is not None:
-        raise NotPermittedError(
-            f"run {run!r} was ended by {ended.author} ({ended.body['reason']}); open it again with "
-            "`flopmeter run reopen` before you declare anything of it"
-        )
-
-
-def _check_spans(url: str, declaration: RunDeclaration) -> None:
-    """Hold a part of a run against what the ledger has of it."""
-    run = declaration.run
-    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        declared = RunDeclaration(run)
-        for row in ledger.declarations():
-            if row.kind == RUN_KIND and row.subject == run:
-                # What a collector sets aside overlaps nothing.
-                with contextlib.suppress(DataError):
-                    declared = declared.overridden_by(parse_run_declaration(run, row.body))
-        declared.overridden_by(declaration)
-        if not declaration.dated:
-            return
-        first_ns = first_record_ns(ledger.hours(RUN_PREFIX + run))
-    if first_ns is None:
-        raise DataError(
-            f"no hour of run {run!r} is recorded yet, so nothing can tell its parts; leave out "
-            "--from and --until, or declare once an hour of it is over"
-        )
-    for span in declaration.spans:
-        for what, at_ns in (("from", span.from_ns), ("until", span.until_ns)):
-            if at_ns is not None and at_ns < first_ns:
-                raise DataError(
-                    f"{what} {time_text(at_ns)} lies before the first record of run {run!r} at "
-                    f"{time_text(first_ns)}; leave --from out to begin with the run"
-                )
+def waiting_label(url: str, sequence: int) -> str:
+    """What a label waits for that a declaration just gave; empty where it waits for nothing."""
+    lowering = look(url).book.approvals.lowerings.get(sequence)
+    if lowering is None or lowering.state != PENDING:
+        return ""
+    return (
+        f"the label lowers what {', '.join(lowering.profiles)} counts, so it waits for "
+        f"{PEOPLE - len(lowering.people)} more of {PEOPLE} people with the role {COMPLIANCE} and "
+        f"moves no total until then; see `flopmeter approve list`"
+    )

@@ -23,8 +23,8 @@ from flopmeter_collector.custody import (
     custody_of,
     parse_release,
 )
+from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger, QuarantinedVector
-from flopmeter_collector.presentation import Json
 from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_collector.spans import time_text
 from flopmeter_core.errors import DataError, UsageError

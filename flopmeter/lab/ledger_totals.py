@@ -16,13 +16,14 @@ from typing import Any
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
+from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import (
     Declaration,
     Ledger,
     QuarantinedVector,
     StoredVector,
 )
-from flopmeter_collector.presentation import Json, totals_document
+from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals

@@ -18,8 +18,9 @@ from typing import Any
 
 from flopmeter.lab.ledger_totals import load_totals
 from flopmeter_collector import backends
+from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import AuditRow, Ledger, StoredVector
-from flopmeter_collector.presentation import Json, totals_document
+from flopmeter_collector.presentation import totals_document
 from flopmeter_core.errors import UsageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import HourlyVector

@@ -19,6 +19,8 @@ from flopmeter_collector import backends
 from flopmeter_collector.book import Book, book_of
 from flopmeter_collector.custody import Custody, custody_of
 from flopmeter_collector.ledger.base import AuditRow, Declaration
+from flopmeter_collector.spans import PLACE_FIELDS, parse_span, time_text
+from flopmeter_collector.split import first_record_ns
 from flopmeter_core.allocations import named_run
 from flopmeter_core.errors import DataError, NotPermittedError, UsageError
 from flopmeter_core.names import check_distinct
@@ -79,6 +81,42 @@ class Site:
         """Every name by which a run is known."""
         return self.runs | frozenset(self.book.attribution.names.values())
 
+    def allocations_of(self, run: str) -> list[str]:
+        """The reported allocations whose work may pass a run."""
+        return [name for name in self.allocations if run in self.book.attribution.visited(name)[0]]
+
+    def check_hours(
+        self, url: str, names: Iterable[str], body: Mapping[str, str], *, of: str
+    ) -> None:
+        """Refuse a cut in time that no recorded hour could make.
+
+        Args:
+            url: the ledger.
+            names: the allocations that are cut.
+            body: the statement, with ``from``, ``until`` and ``phase`` where it has them.
+            of: what is cut, for the sentence.
+
+        Raises:
+            DataError: no hour is recorded, or a time lies before the first one.
+        """
+        if not parse_span({k: v for k, v in body.items() if k in PLACE_FIELDS}).dated:
+            return
+        with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
+            firsts = [first_record_ns(ledger.hours(name)) for name in names]
+        first_ns = min((first for first in firsts if first is not None), default=None)
+        if first_ns is None:
+            raise DataError(
+                f"no hour of {of} is recorded yet, so nothing can tell its parts; leave out --from "
+                "and --until, or declare once an hour of it is over"
+            )
+        for what in ("from", "until"):
+            at_ns = parse_span({what: body[what]}).place[what == "until"] if what in body else None
+            if at_ns is not None and at_ns < first_ns:
+                raise DataError(
+                    f"{what} {time_text(at_ns)} lies before the first record of {of} at "
+                    f"{time_text(first_ns)}; leave --from out to begin with it"
+                )
+
     def check_open(self, runs: Iterable[str]) -> None:
         """Refuse to say anything of an ended run.
 
@@ -117,6 +155,7 @@ def state(
     author: str,
     clock: Clock,
     action: str = "",
+    source: str = "cli",
 ) -> Declaration:
     """Try a statement on what stands, and write it.
 
@@ -129,6 +168,7 @@ def state(
         author: who states it.
         clock: dates it.
         action: name of the audit row beside it; none where empty.
+        source: how it came in: ``cli``, ``scenario``, ``recording``.
 
     Raises:
         DataError: it contradicts what stands; nothing is written.
@@ -136,7 +176,7 @@ def state(
     """
     check_author(author)
     now_ns = clock.wall_ns()
-    row = Declaration(site.newest + 1, now_ns, author, "cli", kind, subject, dict(body))
+    row = Declaration(site.newest + 1, now_ns, author, source, kind, subject, dict(body))
     site.book.apply(row)
     audit = None
     if action:

@@ -26,11 +26,8 @@ from flopmeter_collector.http.metrics import exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import NodeStatus
-from flopmeter_collector.presentation import (
-    Json,
-    nodes_document,
-    totals_document,
-)
+from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.presentation import nodes_document, totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.kernels.render import CONTENT_TYPE

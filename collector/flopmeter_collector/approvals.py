@@ -1,0 +1,253 @@
+"""Labels that lower a legal total: who stands behind them, and from when on they hold.
+
+Owns: roles, the labels that wait for people, and the rule for when one of them holds.
+May touch: nothing; pure functions of ledger rows and of the built-in counting profiles.
+Called by book, which asks whether a label lowers anything before it takes it.
+Explained in docs/runs-and-models.md and docs/security.md (what a role proves, and what not).
+
+A label is a claim. One that no built-in profile counts less than what held before holds at once.
+Any other one waits until two people with the role `compliance` stand behind it, each with a
+reason; whoever declared it is one of them where they have the role and gave a reason. Until then
+it moves no total.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from flopmeter_collector.ledger.base import Declaration
+from flopmeter_core.activities import WorkLabel, every_label
+from flopmeter_core.allocations import check_name
+from flopmeter_core.counting import Verdict
+from flopmeter_core.errors import DataError
+from flopmeter_core.names import skeleton
+from flopmeter_core.profiles import builtin_profiles
+
+ROLE_KIND = "role"
+"""Subject: a person; body: ``role``, ``state`` and ``reason``."""
+
+APPROVAL_KIND = "approval"
+"""Subject: the sequence of the declaration it is about; body: ``state`` and ``reason``."""
+
+OWNER = "owner"
+"""Gives and takes roles."""
+
+COMPLIANCE = "compliance"
+"""May stand behind a label that lowers a legal total."""
+
+ROLES = (OWNER, COMPLIANCE)
+
+GRANTED = "granted"
+REVOKED = "revoked"
+GIVEN = "given"
+REFUSED = "refused"
+
+PENDING = "pending"
+APPROVED = "approved"
+
+PEOPLE = 2
+"""So many people have to stand behind a lowering label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """A label that lowers a legal total, and who stands behind it.
+
+    Attributes:
+        sequence: of the declaration.
+        declared_at_ns: Unix time in ns of it: a label.
+        subject: what it labels: ``run NAME`` or ``external NAME of model NAME``.
+        label: as people read it.
+        place: which part of the time; empty for all of it.
+        author: who declared it.
+        reason: why, in that person's words; may be empty.
+        profiles: the counting profiles that count less under it.
+        state: ``pending``, ``approved`` or ``refused``.
+        people: who stands behind it, with their reasons, in the order they said so.
+        refused_by: who refused it, and why; empty where nobody did.
+    """
+
+    sequence: int
+    declared_at_ns: int
+    subject: str
+    label: str
+    place: str
+    author: str
+    reason: str
+    profiles: tuple[str, ...]
+    state: str = PENDING
+    people: tuple[tuple[str, str], ...] = ()
+    refused_by: tuple[str, str] = ("", "")
+
+
+@functools.cache
+def _weights() -> Mapping[str, Mapping[WorkLabel, int]]:
+    """How much each profile leaves out of each label: 0 nothing, 1 by permission, 2 always."""
+    left_out = {Verdict.MAY_EXCLUDE: 1, Verdict.EXCLUDE: 2}
+    return {
+        profile.id: {
+            label: left_out.get(profile.entry(label).verdict, 0) for label in every_label()
+        }
+        for profile in builtin_profiles().values()
+    }
+
+
+def lowered(pairs: Iterable[tuple[WorkLabel, WorkLabel]]) -> tuple[str, ...]:
+    """The profiles that count less of some work under a new label than under the old one.
+
+    Args:
+        pairs: old and new label, for each part of the work.
+    """
+    changed = {(old, new) for old, new in pairs if old != new}
+    if not changed:
+        return ()
+    return tuple(
+        name
+        for name, weights in _weights().items()
+        if any(weights[new] > weights[old] for old, new in changed)
+    )
+
+
+class Approvals:
+    """Roles and waiting labels. Every statement is checked before it changes anything."""
+
+    def __init__(self) -> None:
+        """Start with nobody in any role."""
+        self._roles: dict[str, frozenset[str]] = {}
+        self.lowerings: dict[int, Lowering] = {}
+        self._waiting: Counter[str] = Counter()
+
+    @property
+    def people(self) -> Mapping[str, frozenset[str]]:
+        """Who has which roles, by name."""
+        return dict(sorted(self._roles.items()))
+
+    def has(self, person: str, role: str) -> bool:
+        """Whether a person has a role."""
+        return role in self._roles.get(person, frozenset())
+
+    def waiting_count(self, run: str) -> int:
+        """How many labels of a run wait for people."""
+        return self._waiting.get(f"run {run}", 0)
+
+    def take_role(self, row: Declaration) -> None:
+        """Take that a person has a role from now on, or has it no longer.
+
+        Raises:
+            DataError: no such role, no reason, or the author does not own the ledger.
+        """
+        person, role, granted = parse_role(row.subject, row.body)
+        owned = any(OWNER in roles for roles in self._roles.values())
+        if not owned and (role != OWNER or not granted or person != row.author):
+            raise DataError(
+                "nobody owns this ledger's roles yet; whoever is to give them begins with "
+                "`flopmeter role grant` of the role owner to themselves"
+            )
+        if owned and not self.has(row.author, OWNER):
+            raise DataError(
+                f"{row.author!r} does not own this ledger's roles, so it cannot give or take one; "
+                "see `flopmeter role list`"
+            )
+        held = self._roles.get(person, frozenset())
+        if granted == (role in held):
+            raise DataError(
+                f"{person!r} {'has' if granted else 'does not have'} the role {role}; nothing is "
+                "left to do"
+            )
+        owners = [name for name, roles in self._roles.items() if OWNER in roles]
+        if not granted and role == OWNER and owners == [person]:
+            raise DataError(f"{person!r} is the last owner; give the role to another person first")
+        self._roles[person] = held | {role} if granted else held - {role}
+        if not self._roles[person]:
+            del self._roles[person]
+
+    def wait(self, lowering: Lowering) -> None:
+        """Keep a label that lowers a total until enough people stand behind it."""
+        people: tuple[tuple[str, str], ...] = ()
+        if lowering.reason.strip() and self.has(lowering.author, COMPLIANCE):
+            people = ((lowering.author, lowering.reason),)
+        self.lowerings[lowering.sequence] = replace(lowering, people=people)
+        self._waiting[lowering.subject] += 1
+
+    def decide(self, row: Declaration) -> Lowering:
+        """Take a person's word on a waiting label.
+
+        Returns:
+            The label as it stands after it; whoever applies it calls `settle`.
+
+        Raises:
+            DataError: no such label waits, or the person may not speak for it.
+        """
+        sequence, given, reason = parse_approval(row.subject, row.body)
+        waiting = self.lowerings.get(sequence)
+        if waiting is None:
+            raise DataError(
+                f"declaration {sequence} is no label that waits for approval; see "
+                "`flopmeter approve list`"
+            )
+        if waiting.state != PENDING:
+            raise DataError(f"declaration {sequence} is {waiting.state} already")
+        if not self.has(row.author, COMPLIANCE):
+            raise DataError(
+                f"{row.author!r} does not have the role {COMPLIANCE}, which decides on declaration "
+                f"{sequence}; an owner gives it with `flopmeter role grant`"
+            )
+        if not given:
+            return replace(waiting, state=REFUSED, refused_by=(row.author, reason))
+        behind = {skeleton(person) for person, _ in waiting.people}
+        if skeleton(row.author) in behind | {skeleton(waiting.author)}:
+            raise DataError(
+                f"{row.author!r} stands behind declaration {sequence} already; another person has "
+                "to approve it"
+            )
+        people = (*waiting.people, (row.author, reason))
+        return replace(waiting, people=people, state=APPROVED if len(people) >= PEOPLE else PENDING)
+
+    def settle(self, lowering: Lowering) -> None:
+        """Keep a decision."""
+        self.lowerings[lowering.sequence] = lowering
+        if lowering.state != PENDING:
+            self._waiting[lowering.subject] -= 1
+
+
+def parse_role(person: str, body: Mapping[str, str]) -> tuple[str, str, bool]:
+    """Read a declaration of kind ``role``; returns person, role, and whether it is granted.
+
+    Raises:
+        DataError: a field that is missing, unknown or cannot be read.
+    """
+    check_name(person, what="person")
+    role, state = body.get("role", ""), body.get("state", "")
+    if body.keys() - {"role", "state", "reason"} or state not in (GRANTED, REVOKED):
+        raise DataError(f"a role is {GRANTED} or {REVOKED}, with a reason, and nothing else")
+    if role not in ROLES:
+        raise DataError(f"{role!r} is no role; use one of {', '.join(ROLES)}")
+    _check_reason(body)
+    return person, role, state == GRANTED
+
+
+def parse_approval(subject: str, body: Mapping[str, str]) -> tuple[int, bool, str]:
+    """Read a declaration of kind ``approval``; returns the sequence, whether given, and why.
+
+    Raises:
+        DataError: a field that is missing, unknown or cannot be read.
+    """
+    if not (subject.isascii() and subject.isdigit() and len(subject) < 19):
+        raise DataError(
+            f"{subject[:40]!r} is no declaration; name one by its number in `flopmeter approve "
+            "list`"
+        )
+    state = body.get("state", "")
+    if body.keys() - {"state", "reason"} or state not in (GIVEN, REFUSED):
+        raise DataError(f"an approval is {GIVEN} or {REFUSED}, with a reason, and nothing else")
+    return int(subject), state == GIVEN, _check_reason(body)
+
+
+def _check_reason(body: Mapping[str, str]) -> str:
+    reason = body.get("reason", "")
+    if not reason.strip() or len(reason) > 2_000:
+        raise DataError("a role and an approval need a reason of at most 2000 characters")
+    return reason

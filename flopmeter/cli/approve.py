@@ -1,0 +1,85 @@
+"""`flopmeter approve`: decide on labels that lower a legal total.
+
+Owns: the commands' arguments and what they print.
+May touch: one ledger (through the lab); the clock and the user's name.
+Called by the command line; the work is lab.approving's. docs/runs-and-models.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from flopmeter.cli.declaring import declaring, ledger_option, say, who
+from flopmeter.cli.output import console, json_option, print_json
+
+
+@click.group("approve")
+def command() -> None:
+    """Decide on labels that lower a legal total."""
+
+
+@command.command("list")
+@ledger_option
+@json_option
+def list_lowerings(ledger: str, as_json: bool) -> None:
+    """List every label that lowers or would lower a legal total."""
+    from flopmeter.lab.approving import lowerings
+
+    found: Any = lowerings(ledger)
+    if as_json:
+        print_json({"schema": 1, "lowerings": found})
+        return
+    from rich.table import Table
+
+    table = Table(
+        "declaration", "of", "label", "by", "state", "behind it",
+        box=None, pad_edge=False, padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for row in found:
+        place = f" ({row['place']})" if row["place"] else ""
+        people = ", ".join(each["person"] for each in row["people"])
+        table.add_row(
+            str(row["declaration"]),
+            row["subject"],
+            row["label"] + place,
+            row["author"],
+            row["state"],
+            people or "-",
+        )
+    console().print(table if found else "no label lowers a legal total")
+
+
+@command.command("give")
+@click.argument("number")
+@declaring(reason=True)
+def give(number: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
+    """Stand behind the label of declaration NUMBER; with two people it holds."""
+    _decide(number, ledger, reason, author, as_json, given=True)
+
+
+@command.command("refuse")
+@click.argument("number")
+@declaring(reason=True)
+def refuse(number: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
+    """Refuse the label of declaration NUMBER; it moves no total, and stays listed."""
+    _decide(number, ledger, reason, author, as_json, given=False)
+
+
+def _decide(
+    number: str, ledger: str, reason: str, author: str | None, as_json: bool, *, given: bool
+) -> None:
+    from flopmeter.lab.approving import decide
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    written, label = decide(
+        ledger, number, given=given, reason=reason, author=who(author), clock=SystemClock()
+    )
+    people: Any = label["people"]
+    say(
+        written,
+        f"the label of declaration {number} is {label['state']}, with {len(people)} of 2 people "
+        "behind it",
+        as_json=as_json,
+    )
