@@ -10,6 +10,7 @@ Explained in docs/adr/0004-interval-semantics.md and docs/adr/0007-hourly-vector
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flopmeter_collector.book import Piece
 from flopmeter_core.devices import DeviceRecord, DeviceTable
@@ -17,9 +18,10 @@ from flopmeter_core.errors import DataError
 from flopmeter_core.estimate import coefficients_for
 from flopmeter_core.formats import FormatMix
 from flopmeter_core.methods.base import Coefficients, Conditions, Workload
-from flopmeter_core.registers import Component, Evidence, Key
+from flopmeter_core.registers import INSTANCE_MARK, Component, Evidence, Key
 
 _CacheKey = tuple[Evidence, str, str | None, Workload | None]
+_KindKey = tuple[Evidence, DeviceRecord, str | None, Workload | None]
 
 
 class Weigher:
@@ -33,6 +35,7 @@ class Weigher:
         """
         self._parts = parts
         self._coefficients: dict[_CacheKey, Coefficients] = {}
+        self._by_kind: dict[_KindKey, Coefficients] = {}
 
     def ceiling_flop_per_ns(self, evidence: Evidence, record: DeviceRecord) -> int:
         """What the devices behind a record could do at most in a ns, in whole FLOP."""
@@ -79,10 +82,21 @@ class Weigher:
         identity = (evidence, record_id, formats.text if formats else None, workload)
         weights = self._coefficients.get(identity)
         if weights is None:
-            part = self._parts.recognise(record)
-            weights = coefficients_for(evidence, Conditions(part, record, formats, workload))
+            # Made once for a kind of device: a fleet has many devices, and few kinds.
+            kind = (evidence, _kind(record), identity[2], workload)
+            weights = self._by_kind.get(kind)
+            if weights is None:
+                part = self._parts.recognise(record)
+                weights = coefficients_for(evidence, Conditions(part, record, formats, workload))
+                self._by_kind[kind] = weights
             self._coefficients[identity] = weights
         return weights
+
+
+def _kind(record: DeviceRecord) -> DeviceRecord:
+    """All of a record that coefficients depend on: not which device it is, nor its driver."""
+    instance = INSTANCE_MARK if INSTANCE_MARK in record.device else ""
+    return replace(record, node="", device=instance, driver_version="")
 
 
 def without_doubled(

@@ -25,6 +25,7 @@ class Content:
     Attributes:
         durable: what a power cut cannot take.
         written: what a reader sees.
+        reserved: bytes that were reserved; what was never written of them reads as zeros.
         unsynced: writes since the last sync, as (offset, bytes).
         writes: writes made so far.
         durable_write: the newest of them that is durable.
@@ -32,9 +33,20 @@ class Content:
 
     durable: bytearray = field(default_factory=bytearray)
     written: bytearray = field(default_factory=bytearray)
+    reserved: int = 0
     unsynced: list[tuple[int, bytes]] = field(default_factory=list)
     writes: int = 0
     durable_write: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return max(self.reserved, len(self.written))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes from `offset`; fewer at the end of the file."""
+        found = bytes(self.written[offset : offset + length])
+        return found.ljust(max(0, min(length, self.size - offset)), b"\0")
 
     def is_durable(self, write: int) -> bool:
         """Whether a power cut cannot take a state, by the number of its write from 1.
@@ -52,6 +64,7 @@ class Content:
         return Content(
             bytearray(self.durable),
             bytearray(self.written),
+            self.reserved,
             list(self.unsynced),
             self.writes,
             self.durable_write,
@@ -165,11 +178,11 @@ class DiskFile:
 
     def size(self) -> int:
         """Bytes in the file."""
-        return len(self._content.written)
+        return self._content.size
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes from `offset`."""
-        return bytes(self._content.written[offset : offset + length])
+        return self._content.read(offset, length)
 
     def write(self, offset: int, content: bytes) -> None:
         """Write in place; new blocks are needed only beyond the end."""
@@ -201,9 +214,10 @@ class DiskFile:
             raise Killed
         self._disk.fault()
         self._disk.room()
-        fresh = bytearray(length)
+        fresh = bytearray()
         _put(fresh, offset, content)
         held = self._content
+        held.reserved = length
         held.durable, held.written = fresh, bytearray(fresh)
         held.unsynced.clear()
         held.writes += 1

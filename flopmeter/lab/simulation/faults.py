@@ -397,7 +397,7 @@ TABLE: dict[str, tuple[Callable[[Faults], None], float]] = {
     "kill_collector": (Faults.kill_collector, 3.0),
     "commit_fault": (Faults.commit_fault, 3.0),
     "old_backup": (Faults.old_backup, 2.0),
-    "other_version": (Faults.other_version, 4.0),
+    "other_version": (Faults.other_version, 2.0),
     "failover": (Faults.failover, 4.0),
     "lost_commit_answer": (Faults.lost_commit_answer, 4.0),
     "upstream_outage": (Faults.upstream_outage, 3.0),

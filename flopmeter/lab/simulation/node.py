@@ -68,6 +68,7 @@ class Surroundings:
     network: Network
     oracle: Oracle
     parts: DeviceTable
+    display: DisplayEstimate
     pace: Pace
     trace: Callable[..., None]
     epoch_ns: int
@@ -292,7 +293,7 @@ class Node:
             period_ns=around.pace.sample_ns,
             sensor_reason="simulated",
             rated_power_w=lambda record: around.parts.recognise(record).power_w,
-            display=DisplayEstimate(around.parts),
+            display=around.display,
             hours=open_hours(self.disk.open(HOURS_NAME, alive)),
             witness=self._witness,
         )

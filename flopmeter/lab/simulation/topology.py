@@ -14,10 +14,10 @@ DRAWN, SINGLE, TREE, SHARED = COLLECTORS = ("drawn", "single", "tree", "shared")
 """One collector, a tree of relays below one, or two on one server's ledger; drawn by the seed where
 nobody says it."""
 
-TREE_SHARE = 0.25
+TREE_SHARE = 0.2
 """Part of all worlds in which relays stand between agents and root."""
 
-SHARED_SHARE = 0.08
+SHARED_SHARE = 0.05
 """Part of all worlds in which two collectors share a ledger: they evaluate every five seconds, so
 that such an hour costs twice as much as another."""
 
