@@ -206,12 +206,12 @@ FAULTS: dict[str, tuple[str, ...]] = {
 """The faults under which a defect is looked for, where it is not all of them."""
 
 DEFECTS: dict[str, tuple[Defect, str]] = {
-    "ack before commit": (ack_before_commit, "acknowledged before its commit"),
+    "ack before commit": (ack_before_commit, "before its commit"),
     "add instead of newest": (add_instead_of_newest, "nobody wrote"),
     "forget a closed key": (forget_a_closed_key, "a state that it must not come back to"),
     "drop the carry": (drop_the_carry, "are not what was read of it"),
     "unsynced send": (unsynced_send, "before it is synced"),
-    "acknowledge a failed commit": (acknowledge_a_failed_commit, "acknowledged before its commit"),
+    "acknowledge a failed commit": (acknowledge_a_failed_commit, "before its commit"),
     "compare boots": (compare_boots, "are not what was read of it"),
     "charge a gap twice": (charge_a_gap_twice, "are not what was read of it"),
     "believe a ledger that went back": (ledger_that_went_back_is_believed, "is not in the ledger"),
