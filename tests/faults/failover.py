@@ -38,6 +38,7 @@ class Fleet:
     acknowledged: dict[Key, int] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
     killed: bool = False
+    ended: float = 0.0
 
     def note(self, key_: Key, sequence: int) -> None:
         """Note one acknowledgement."""
@@ -45,8 +46,12 @@ class Fleet:
         self.times.append(time.monotonic())
 
     def gap_s(self, *, since: float) -> float:
-        """The longest time without any acknowledgement after an instant."""
-        after = [since, *(instant for instant in self.times if instant > since)]
+        """The longest time without any acknowledgement from an instant to the end of the watch.
+
+        Where nobody is answered again, that is the time from the last answer to the end.
+        """
+        after = [since, *(instant for instant in self.times if since < instant < self.ended)]
+        after.append(self.ended)
         return max(b - a for a, b in itertools.pairwise(after))
 
 
@@ -167,6 +172,7 @@ async def load(
         await asyncio.sleep(0.5)
         if len(fleet.times) > resumed + 2 * nodes and time.monotonic() > killed_at + after_s:
             break
+    fleet.ended = time.monotonic()
     stop.set()
     _, late = await asyncio.wait(links, timeout=2 * period_s + 30)
     for task in late:
