@@ -123,3 +123,16 @@ def test_only_verified_rows_alert() -> None:
     rows = {row.id: row for row in parse_catalogue(FILES)}
     assert not rows["us-eo14110"].may_alert
     assert rows["eu-ai-act-51-2"].may_alert and rows["kr-ai-basic-act"].may_alert
+
+
+def test_conditions() -> None:
+    """One condition not met decides; one undeclared leaves it open; none is met of itself."""
+    row = parse_threshold(FILES["kr-ai-basic-act.toml"], name="row")
+    first, second = (condition.id for condition in row.required_conditions)
+    assert row.conditions_met({}) is None
+    assert row.conditions_met({first: True}) is None
+    assert row.conditions_met({first: True, second: True}) is True
+    assert row.conditions_met({first: False}) is False
+    assert ABOVE.conditions_met({}) is True
+    alternative = parse_threshold(FILES["il-sb3444.toml"], name="row")
+    assert alternative.conditions_met({}) is True
