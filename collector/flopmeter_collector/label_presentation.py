@@ -62,7 +62,10 @@ def model_json(model: ModelTotals) -> Json:
         },
         "planned": None if model.planned is None else _planned(model.planned),
         "modifications": [_modification(each) for each in model.modifications],
-        "parts": parts_json(model.parts),
+        # Of a model of its own runs alone their parts say it all: 100,000 of them are read at once.
+        "parts": parts_json(model.parts)
+        if any(part.origin.inherited or part.origin.external for part in model.parts)
+        else None,
     }
 
 

@@ -52,6 +52,7 @@ COMMANDS = {
         ("collector",),
     ),
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
+    "model": Entry("model", "Say what a model is made of, and show it.", ("collector",)),
     "role": Entry("role", "Give and list the roles that decide on labels.", ("collector",)),
     "approve": Entry("approve", "Decide on labels that lower a legal total.", ("collector",)),
     "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
 from flopmeter.cli import attribution
 from flopmeter.cli.declaring import declaring, given, say, who
+from flopmeter.cli.details import details_options, show
 from flopmeter.cli.output import json_option, print_json
 
 
@@ -167,6 +169,16 @@ def label(
         click.echo(f"flopmeter: {waiting}", err=True)
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
     say(written, f"run {written.subject} is {stated}", as_json=as_json)
+
+
+@command.command("show")
+@click.argument("name")
+@details_options
+def show_run(
+    name: str, collector: str | None, ledger: str | None, folder: Path, as_json: bool
+) -> None:
+    """Show what the total of the run NAME is made of, and what was declared of it."""
+    show("run", name, collector, ledger, folder, as_json=as_json)
 
 
 def _sealing(command_: Callable[..., None]) -> Callable[..., None]:

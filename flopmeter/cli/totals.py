@@ -8,6 +8,7 @@ Called by the command line; figures and tables are made by lab and collector.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,19 +29,7 @@ def command(collector: str | None, ledger: str | None, folder: Path, as_json: bo
 
     Exit code 0; 69 when no collector answers.
     """
-    if collector is not None and ledger is not None:
-        raise UsageError("--collector and --ledger name two sources; give one")
-    document: object
-    if ledger is not None:
-        from flopmeter.lab.ledger_totals import ledger_totals
-        from flopmeter_collector.site import thresholds_in_force
-        from flopmeter_proto.daemon.clock import SystemClock
-
-        document = ledger_totals(ledger, thresholds_in_force(folder), SystemClock())
-    else:
-        from flopmeter.lab.collector_api import fetch_totals
-
-        document = fetch_totals(collector or COLLECTOR_URL)
+    document = totals_of(collector, ledger, folder)
     if as_json:
         print_json(document)
         return
@@ -48,3 +37,28 @@ def command(collector: str | None, ledger: str | None, folder: Path, as_json: bo
 
     out = console()
     out.print(totals_view(document, columns=out.width))
+
+
+def totals_of(collector: str | None, ledger: str | None, folder: Path) -> dict[str, Any]:
+    """The totals document, from a ledger or from a collector.
+
+    Args:
+        collector: HTTP address; the default one where both are None.
+        ledger: URL of a ledger.
+        folder: of threshold files, for a ledger.
+
+    Raises:
+        UsageError: both are given.
+        UnreachableError, DataError, StorageError: it cannot be had.
+    """
+    if collector is not None and ledger is not None:
+        raise UsageError("--collector and --ledger name two sources; give one")
+    if ledger is not None:
+        from flopmeter.lab.ledger_totals import ledger_totals
+        from flopmeter_collector.site import thresholds_in_force
+        from flopmeter_proto.daemon.clock import SystemClock
+
+        return ledger_totals(ledger, thresholds_in_force(folder), SystemClock())
+    from flopmeter.lab.collector_api import fetch_totals
+
+    return fetch_totals(collector or COLLECTOR_URL)

@@ -57,7 +57,7 @@ def declare_run(
     run = site.run(run) if must_exist else site.run_or_new(run)
     declaration = parse_run_declaration(run, body)
     if declaration.model is not None:
-        check_distinct(declaration.model, site.book.known_models, what="model")
+        check_distinct(declaration.model, site.models, what="model")
     site.check_open((run,))
     if declaration.dated:
         site.check_hours(url, site.allocations_of(run), body, of=f"run {run!r}")

@@ -49,6 +49,12 @@ class Site:
         reported = {named_run(allocation) for allocation in self.allocations} - {None}
         return frozenset(run for run in {*reported, *self.book.known_runs} if run is not None)
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Every model: those that were declared, and the runs that are models of one."""
+        own = frozenset(run for run in self.runs if self.book.declared_model(run) is None)
+        return own | self.book.known_models
+
     def run(self, text: str) -> str:
         """The run that a person means: by its own name, or by the one it was given.
 

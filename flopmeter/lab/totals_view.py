@@ -27,7 +27,7 @@ from flopmeter.lab.figure_text import (
     state_text,
 )
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.rounding import percent_text, round_flop
+from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_core.catalogue import State
 
 SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
@@ -49,7 +49,7 @@ def totals_view(document: Document, *, columns: int) -> RenderableType:
     parts: list[RenderableType] = [head, Text(), runs_table(document, columns=columns)]
     parts += overflow_line(document)
     if document["models"]:
-        parts += [Text(), models_table(document)]
+        parts += [Text(), models_table(document), *beside_lines(document)]
     if any(run.get("claims") for run in document["runs"]):
         parts += [Text(), claims_table(document)]
     return Group(*parts, *warnings(document))
@@ -103,6 +103,35 @@ def overflow_line(document: Document) -> list[RenderableType]:
             style="yellow",
         )
     ]
+
+
+def beside_lines(document: Document) -> list[RenderableType]:
+    """What a reader of any model's total has to know beside it."""
+    lines: list[RenderableType] = []
+    could_add = int(document["unattributed"].get("could_add_up_to_flop_str", "0"))
+    if could_add:
+        most = round_flop(could_add, rounding=Rounding.UP)
+        lines.append(Text(f"unattributed work could add up to {most} FLOP to a model", style="dim"))
+    for model in document["models"]:
+        external = {b: int(text) for b, text in model.get("external_flop_str", {}).items()}
+        if external.get("upper"):
+            lines.append(
+                Text(
+                    f"{model['model']}: {best_text(external)} FLOP (likely {range_text(external)}) "
+                    "of it are external compute, declared",
+                    style="yellow",
+                )
+            )
+    waiting = sum(row["state"] == "pending" for row in document.get("lowerings", ()))
+    if waiting:
+        lines.append(
+            Text(
+                "labels that would lower a total and wait for people (`flopmeter approve list`): "
+                f"{waiting}",
+                style="yellow",
+            )
+        )
+    return lines
 
 
 def models_table(document: Document) -> Table:

@@ -9,7 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from flopmeter.lab.figure_text import state_text
-from flopmeter.lab.totals_view import claims_table, models_table, overflow_line, runs_table
+from flopmeter.lab.totals_view import (
+    beside_lines,
+    claims_table,
+    models_table,
+    overflow_line,
+    runs_table,
+)
 from flopmeter_core.catalogue import State
 
 NAMES = ("atlas", "a-model-with-a-name-of-forty-characters")
@@ -122,3 +128,18 @@ def test_claims() -> None:
     assert executed.split() == [
         "executed", "1.2e21", "1.2e20", "6.1e19..2.5e20", "10", "impossible"
     ]  # fmt: skip
+
+
+def test_beside_the_models() -> None:
+    """The remainder, external compute and waiting labels are said; without any, nothing is."""
+    external = {"floor": "0", "lower": "1000", "best": "2000", "upper": "3000", "ceiling": "3000"}
+    document: Any = {
+        "unattributed": {"could_add_up_to_flop_str": "123456"},
+        "models": [{"model": "m", "external_flop_str": external}, {"model": "n"}],
+        "lowerings": [{"state": "pending"}, {"state": "approved"}],
+    }
+    remainder, entered, waiting = (str(line) for line in beside_lines(document))
+    assert "could add up to 1.3e5 FLOP" in remainder
+    assert entered.startswith("m: 2.0e3 FLOP (likely 1.0..3.0e3)") and "declared" in entered
+    assert waiting.startswith("labels that would lower") and waiting.endswith(": 1")
+    assert beside_lines({"unattributed": {}, "models": [{"model": "n"}]}) == []

@@ -1,0 +1,150 @@
+"""Models and labels through the command line, while a collector serves and after it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flopmeter.cli import main
+from flopmeter.lab.ledger_totals import ledger_totals
+from flopmeter_collector.presentation import totals_document
+from flopmeter_core.reports import KeyedVector
+from flopmeter_proto.daemon.clock import SystemClock
+from support.collector import running
+from support.ingest import RECORD, key, report, stream, vector
+
+RUNS = ("base", "data", "chat")
+
+
+async def fed(address: str) -> None:
+    """A thousand busy seconds of each run."""
+    async with stream(address) as sender:
+        await sender.greet()
+        for number, run in enumerate(RUNS, start=1):
+            keyed = KeyedVector(key(allocation=f"run:{run}"), number, vector(1_000))
+            answer = await sender.exchange(sender.writer.report(report([keyed], [RECORD])))
+            assert not [ack.reason for ack in answer.acknowledgements if ack.reason]
+        await sender.close()
+
+
+def served(tmp_path: Path, *commands: list[str]) -> dict[str, Any]:
+    """The totals a collector serves after these commands; the same offline and rebuilt."""
+    ledger = ["--ledger", str(tmp_path / "ledger.db")]
+
+    async def scenario() -> Any:
+        async with running(tmp_path) as app:
+            await fed(app.grpc_address)
+            await app.evaluate_now()
+            for words in commands:
+                assert await asyncio.to_thread(main, [*words, *ledger]) == 0, words
+            published = await app.evaluate_now()
+            return totals_document(published.snapshot, app.thresholds), app.thresholds
+
+    document, thresholds = asyncio.run(scenario())
+    offline = ledger_totals(str(tmp_path / "ledger.db"), thresholds, SystemClock())
+    for field in ("runs", "models", "lowerings", "unattributed"):
+        assert offline[field] == document[field]
+    assert main(["ledger", "rebuild", *ledger]) == 0
+    assert main(["ledger", "verify", *ledger]) == 0
+    found: dict[str, Any] = json.loads(json.dumps(document))
+    return found
+
+
+def by(document: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Rows of a document by name."""
+    return {row[kind]: row for row in document[f"{kind}s"]}
+
+
+def test_a_model_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Own, inherited and entered compute, each once, and what stands beside them."""
+    source = tmp_path / "invoice.txt"
+    source.write_text("100,000 device hours")
+    document = served(
+        tmp_path,
+        ["run", "declare", "data", "--model", "base"],
+        ["model", "add-parent", "chat", "--parent", "base"],
+        [
+            "model", "add-external", "base", "--lower", "1e18", "--best", "2e18", "--upper",
+            "3e18", "--period", "2026-01-01..2026-02-01", "--party", "Example Cloud", "--source",
+            str(source),
+        ],
+        ["model", "plan", "next", "--lower", "1e25", "--best", "2e25", "--upper", "3e25",
+         "--from", "2026-12-01", "--until", "2027-03-01"],
+        ["model", "party", "chat", "--party", "Example Lab", "--role", "modifier"],
+        ["model", "complete", "chat", "--complete", "no", "--statement", "evaluation is missing"],
+    )  # fmt: skip
+    models = by(document, "model")
+    one = int(by(document, "run")["chat"]["compute_flop_str"]["best"])
+    assert int(models["base"]["compute_flop_str"]["best"]) == 2 * one + 2 * 10**18
+    assert int(models["chat"]["compute_flop_str"]["best"]) == 3 * one + 2 * 10**18
+    assert models["chat"]["inherited_runs"] == ["base", "data"]
+    assert models["chat"]["own_flop_str"]["best"] == str(one)
+    (entry,) = models["base"]["externals"]
+    assert entry["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert models["next"]["planned"]["compute_flop_str"]["best"] == str(2 * 10**25)
+    (held,) = models["chat"]["modifications"]
+    whole = 2 * one + 2 * 10**18
+    assert held["ratio"]["best"] == pytest.approx(one / whole)
+    capsys.readouterr()
+    ledger = ["--ledger", str(tmp_path / "ledger.db")]
+    assert main(["model", "show", "chat", *ledger]) == 0
+    said = capsys.readouterr().out
+    for told in ("came from base (weights)", "own work over that of base", "complete: no"):
+        assert told in said
+    assert main(["model", "show", "chat", "--json", *ledger]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == models["chat"]
+    for words, sentence in (
+        (["model", "show", "nobody"], "no model is named"),
+        (["model", "add-parent", "base", "--parent", "chat"], "cannot be its parent"),
+        (["model", "add-parent", "nobody", "--parent", "chat"], "no model is named"),
+        (["model", "plan", "Base", "--lower", "1", "--best", "1", "--upper", "1", "--from",
+          "2026-01-01", "--until", "2026-01-02"], "looks like"),
+        (["model", "remove-external", "base", "--entry", "x"], "has no external entry"),
+        (["model", "complete", "base", "--complete", "no", "--statement", "\x07"], "printable"),
+    ):  # fmt: skip
+        assert main([*words, *ledger]) in (64, 65)
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1
+
+
+def test_a_lowering_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It waits, is shown, and holds once two people stand behind it; as of before it did not."""
+    who = ("--reason", "seen", "--author")
+    document = served(
+        tmp_path,
+        ["run", "label", "data", "--activity", "evaluation", *who, "zoe"],
+        ["role", "grant", "ada", "--role", "owner", *who, "ada"],
+        ["role", "grant", "ben", "--role", "compliance", *who, "ada"],
+        ["role", "grant", "eva", "--role", "compliance", *who, "ada"],
+        ["approve", "give", "1", *who, "ben"],
+    )
+    assert "waits for 2 more of 2 people" in capsys.readouterr().err
+    run = by(document, "run")["data"]
+    assert (run["waiting_labels"], run["parts"][0]["activity"]) == (1, "unlabelled")
+    (lowering,) = document["lowerings"]
+    assert (lowering["state"], lowering["author"]) == ("pending", "zoe")
+    ledger = ["--ledger", str(tmp_path / "ledger.db")]
+    assert main(["approve", "give", "1", *who, "ben", *ledger]) == 65
+    assert "another person has to approve it" in capsys.readouterr().err
+    assert main(["approve", "give", "1", *who, "eva", *ledger]) == 0
+    assert "is approved, with 2 of 2 people" in capsys.readouterr().out
+    assert main(["run", "show", "data", "--json", *ledger]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["run"]["parts"][0]["activity"] == "evaluation"
+    assert [each["person"] for each in shown["lowerings"][0]["people"]] == ["ben", "eva"]
+    assert main(["run", "show", "data", *ledger]) == 0
+    assert "is approved; behind it: ben, eva" in capsys.readouterr().out
+    for words in (["approve", "list"], ["role", "list"]):
+        assert main([*words, *ledger]) == 0
+        assert "eva" in capsys.readouterr().out
+    for as_of, activity in (("5", None), ("6", "evaluation")):
+        assert main(["recompute", "--as-of", as_of, "--json", *ledger]) == 0
+        rows = json.loads(capsys.readouterr().out)["runs"]
+        declared = next(row["after"]["declared"] for row in rows if row["run"] == "data")
+        assert declared["activity"] == activity
+    assert main(["ledger", "verify", *ledger]) == 0
