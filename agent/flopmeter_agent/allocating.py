@@ -32,11 +32,6 @@ logger = logging.getLogger(__name__)
 AUTO = "auto"
 
 
-def wanted(config: AgentConfig, *, simulated: bool) -> bool:
-    """Whether users are looked for: not where the settings name the run, nor on made-up devices."""
-    return bool(config.allocations) and not config.run and not simulated
-
-
 @contextlib.contextmanager
 def allocating(
     config: AgentConfig, clock: Clock, *, changed: Callable[[], object]

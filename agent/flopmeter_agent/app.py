@@ -19,9 +19,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flopmeter_agent.allocating import allocating, wanted
-from flopmeter_agent.allocations.table import AllocationTable
 from flopmeter_agent.claim_report import claiming, socket_path
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.closed import open_closed
@@ -56,6 +55,9 @@ from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import channel_credentials
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.link import Link, ReportSource
+
+if TYPE_CHECKING:
+    from flopmeter_agent.allocations.table import AllocationTable
 
 logger = logging.getLogger(__name__)
 
@@ -219,8 +221,11 @@ class AgentApp:
         self, config: AgentConfig, clock: Clock, *, simulated: bool
     ) -> AllocationTable | None:
         """Who uses devices, where that is looked for."""
-        if not wanted(config, simulated=simulated):
+        if not config.looks_for_users(simulated=simulated):
             return None
+        # An agent that need not know never loads the sources.
+        from flopmeter_agent.allocating import allocating
+
         return self._teardown.enter_context(allocating(config, clock, changed=self._sample_now.set))
 
     def _claiming(
@@ -378,7 +383,7 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
         state_folder=config.state,
         require_real=config.require_real,
         dcgm=DcgmSource(config.dcgm_url, config.dcgm_part, config.dcgm_period_s),
-        ask_processes=wanted(config, simulated=False),
+        ask_processes=config.looks_for_users(simulated=False),
     )
     if choice.sensor.name == "dcgm":
         # However often its page is read, values are as far apart as the exporter collects them.

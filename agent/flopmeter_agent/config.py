@@ -108,6 +108,14 @@ class AgentConfig:
         if (self.scenario is not None) != (self.sensor == "simulated"):
             raise UsageError("--sensor simulated and --scenario FILE go together; give both")
 
+    def looks_for_users(self, *, simulated: bool) -> bool:
+        """Whether users of devices are told apart: not where one run has all, nor on made-up ones.
+
+        Args:
+            simulated: whether the devices are made up.
+        """
+        return bool(self.allocations) and not self.run and not simulated
+
     @property
     def node_name(self) -> str:
         """The node's name as it is reported."""

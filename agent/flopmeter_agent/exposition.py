@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from flopmeter_agent.allocations.table import AllocationTable
 from flopmeter_agent.claims import ClaimBook, ClaimCounters
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_core.allocations import Confidence, confidence_of
@@ -23,6 +23,9 @@ from flopmeter_core.errors import UsageError
 from flopmeter_core.registers import Component
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.link import LinkState
+
+if TYPE_CHECKING:
+    from flopmeter_agent.allocations.table import AllocationTable
 
 _DEVICE_SECONDS = {
     "busy": Component.BUSY_NS,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator
-from flopmeter_agent.allocations.table import Users
+from flopmeter_agent.allocations.base import Users
 from flopmeter_agent.closed import ClosedRegisters
 from flopmeter_agent.counters import ClosedSummary, LoopCounters
 from flopmeter_agent.delivery import Delivery

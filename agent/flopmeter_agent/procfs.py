@@ -46,12 +46,14 @@ class ProcessFacts:
         lineage: the process itself and its ancestors, the nearest first; the process alone where
             they are not visible.
         name: what the kernel calls it (comm); empty where not visible. It leaves no node.
+        user: its real user id; None where not visible. It leaves no node.
     """
 
     pid: int
     cgroups: tuple[str, ...] = ()
     lineage: tuple[int, ...] = ()
     name: str = ""
+    user: int | None = None
 
     @property
     def visible(self) -> bool:
@@ -115,6 +117,7 @@ class Processes:
             cgroup_paths(self._read(pid, "cgroup")),
             lineage_of(pid, lambda each: parent_of(self._read(each, "stat"))),
             self._read(pid, "comm").strip()[:64],
+            self.user_of(pid),
         )
         self._known[pid] = _Known(facts, now_ns + REFRESH_NS, descriptor)
         return facts

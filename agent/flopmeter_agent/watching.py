@@ -23,6 +23,9 @@ _CHANGES = 0x2 | 0x8 | 0x40 | 0x80 | 0x200
 _NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _EVENTS_BYTES = 64 * 1024
 
+_REST_S = 0.1
+"""Between two times it tells: however often a user changes a folder, that is what it costs."""
+
 
 class Watcher:
     """Tells of changes until closed."""
@@ -37,7 +40,7 @@ class Watcher:
         self._changed = changed
         self._lock = threading.Lock()
         self._watched: set[int] = set()
-        self._closed = False
+        self._closing = threading.Event()
         self._epoll = select.epoll()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wake_read, select.EPOLLIN)
@@ -56,7 +59,7 @@ class Watcher:
         """Follow exactly these processes, each by a pidfd that its owner may close at any time."""
         wanted = set(descriptors)
         with self._lock:
-            if wanted == self._watched or self._closed:
+            if wanted == self._watched or self._closing.is_set():
                 return
             for descriptor in self._watched - wanted:
                 with contextlib.suppress(OSError, ValueError):  # closed, so gone by itself
@@ -70,7 +73,7 @@ class Watcher:
 
     def close(self) -> None:
         """End the thread."""
-        self._closed = True
+        self._closing.set()
         os.write(self._wake_write, b"x")
         self._thread.join()
         self._epoll.close()
@@ -81,13 +84,14 @@ class Watcher:
     def _serve(self) -> None:
         while True:
             events = self._epoll.poll()
-            if self._closed:
+            if self._closing.is_set():
                 return
             for descriptor, _ in events:
                 if descriptor == self._inotify:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._inotify, _EVENTS_BYTES)
             self._changed()
+            self._closing.wait(_REST_S)
 
 
 def _inotify(folders: Iterable[Path]) -> int:

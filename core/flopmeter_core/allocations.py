@@ -29,6 +29,9 @@ Its sum is exact, and it is unattributed."""
 RUN_PREFIX = "run:"
 """An explicit handle: the agent's settings, the scenario or the recording named the run."""
 
+CGROUP_PREFIX = "cgroup:"
+"""A process that no scheduler started, as far as its cgroup shows."""
+
 _EXEC_PREFIX = "run.exec:"
 _SHARED_PREFIX = "shared:"
 _MEANS_OF = {"run": "exec", "slurm": "pids", "pod": "pids"}
@@ -130,7 +133,7 @@ def cgroup(digest: str) -> str:
     Raises:
         DataError: no hash.
     """
-    return "cgroup:" + _part(digest, required=True)
+    return CGROUP_PREFIX + _part(digest, required=True)
 
 
 def check_name(name: str, *, what: str) -> None:

@@ -1,6 +1,7 @@
-"""What every allocation source offers: what was said of devices, and whose a process is.
+"""What every allocation source offers, and what the loop asks of all of them together.
 
-Owns: the Source protocol, and the shape of a statement and of a privilege that doctor shows.
+Owns: the protocols of a source and of the users of devices, and the shape of a statement and of a
+privilege that doctor shows.
 May touch: nothing; definitions only.
 Called by allocations.table; implemented by one module a source, listed there.
 A source never calls the driver and never waits: what may block it does in a thread of its own,
@@ -9,11 +10,12 @@ and answers what it knew last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from flopmeter_agent.procfs import ProcessFacts
+from flopmeter_core.readings import DeviceProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,21 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of what it holds."""
+
+
+class Users(Protocol):
+    """Who uses devices, as the loop asks it."""
+
+    def look(self) -> None:
+        """Take in what is said of devices; called before a reading."""
+
+    def settle(
+        self, devices: Iterable[str], processes: Mapping[str, Sequence[DeviceProcess]]
+    ) -> None:
+        """Take in which devices were read, and the processes the driver listed on each GPU."""
+
+    def of(self, device: str) -> str:
+        """The allocation of a device at the reading settled last."""
+
+    def stated(self, device: str) -> str:
+        """What was stated of a device that cannot be read; ``none`` where nothing was."""

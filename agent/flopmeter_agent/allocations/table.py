@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
 
 from flopmeter_agent.allocations.base import Source, SourceCounters, Statement
 from flopmeter_agent.allocations.explicit import ExplicitSource
 from flopmeter_agent.procfs import Processes, ProcessFacts
-from flopmeter_core.allocations import NONE, shared, user_of
+from flopmeter_core.allocations import CGROUP_PREFIX, NONE, shared, user_of
 from flopmeter_core.errors import DataError
 from flopmeter_core.readings import DeviceProcess
 from flopmeter_core.registers import INSTANCE_MARK
@@ -37,24 +36,6 @@ SOURCES: Mapping[str, str] = {
 
 _MPS_SERVER = "nvidia-cuda-mps"
 """Of /proc/<pid>/comm, cut to 15 characters by the kernel: the server holds the context of all."""
-
-
-class Users(Protocol):
-    """Who uses devices, as the loop asks it."""
-
-    def look(self) -> None:
-        """Take in what is said of devices; called before a reading."""
-
-    def settle(
-        self, devices: Iterable[str], processes: Mapping[str, Sequence[DeviceProcess]]
-    ) -> None:
-        """Take in which devices were read, and the processes the driver listed on each GPU."""
-
-    def of(self, device: str) -> str:
-        """The allocation of a device at the reading settled last."""
-
-    def stated(self, device: str) -> str:
-        """What was stated of a device that cannot be read; ``none`` where nothing was."""
 
 
 class AllocationTable:
@@ -210,6 +191,11 @@ class AllocationTable:
         if len(stated) == 1 and not stated[0].aliases and _same_kind(seen, stated[0].allocation):
             # Its scheduler cannot say how its processes look, and gave the device to one only.
             return [stated[0].allocation]
+        if seen.startswith(CGROUP_PREFIX):
+            # No scheduler made its cgroup, such as a container's that a job had a daemon start.
+            mine = [each for each in stated if each.user is not None and each.user == facts.user]
+            if len(mine) == 1:
+                return self._claimed(mine, hidden=True)
         return [seen]
 
     def _seen(self, facts: ProcessFacts) -> str | None:

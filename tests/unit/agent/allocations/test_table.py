@@ -139,6 +139,20 @@ def test_process_goes_before_statement(node: Node) -> None:
     assert "user-1001" not in node.user(20)
 
 
+def test_container_that_a_job_had_started(node: Node) -> None:
+    """A process outside all jobs is its user's job's, where that user alone has the device."""
+    node.slurm.say(GPU, "slurm job=7 uid=1001")
+    assert node.user(20) == "slurm:c1/7"
+    node.slurm.say(GPU, "slurm job=7 uid=1002")
+    assert node.user(20).startswith("cgroup:")
+    node.slurm.say(GPU, "slurm job=7 uid=1001", "slurm job=8 uid=1001")
+    assert node.user(20).startswith("cgroup:")
+    node.slurm.say(GPU, "slurm job=7 uid=1001", "slurm job=8 uid=1002")
+    assert node.user(20) == "slurm:c1/7"
+    # In a job's own cgroup it is that job's, whoever's the device is.
+    assert node.user(10) == "slurm.pids:c1/4242"
+
+
 def test_two_users(node: Node) -> None:
     """Several users at once are one shared allocation that names them."""
     name = node.user(10, 20)
