@@ -151,7 +151,13 @@ def _driver() -> Finding:
     try:
         import pynvml
 
-        from flopmeter_agent.sensors.nvml.driver import DriverError, ask, close_driver, open_driver
+        from flopmeter_agent.sensors.nvml.driver import (
+            DriverError,
+            Query,
+            ask,
+            close_driver,
+            open_driver,
+        )
         from flopmeter_agent.sensors.nvml.processes import ProcessList
     except ModuleNotFoundError as error:
         return Finding("driver", needs, None, f"the module {error.name} is not installed", lost)
@@ -161,10 +167,11 @@ def _driver() -> Finding:
         return Finding("driver", needs, None, str(error), lost)
     try:
         count = ask(pynvml.nvmlDeviceGetCount)
-        lists = [
-            ProcessList(ask(pynvml.nvmlDeviceGetHandleByIndex, place)).read()
-            for place in range(count)
-        ]
+        lists = []
+        for place in range(count):
+            handle = ask(pynvml.nvmlDeviceGetHandleByIndex, place)
+            mode = Query(pynvml.nvmlDeviceGetMigMode, handle)()
+            lists.append(ProcessList(handle).read(mig=bool(mode and mode[0])))
     except DriverError as error:
         return Finding("driver", needs, False, str(error), lost)
     finally:

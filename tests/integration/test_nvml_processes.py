@@ -62,6 +62,8 @@ def test_contexts(node: Node) -> None:
 
 def test_mps(node: Node) -> None:
     """Clients are marked, and one in both lists is one client."""
+    node.listed()
+    assert node.driver.calls(MPS) == 0  # without a context there is no server
     node.driver.update({"gpu0.processes": "10 11", "gpu0.mps": "11 12"})
     assert node.listed() == (
         DeviceProcess(10),
@@ -106,8 +108,7 @@ def test_driver_that_does_not_tell(node: Node) -> None:
     """A refusal costs the list and not the reading, and may end."""
     node.driver.update({f"gpu0.error.{call}": NO_PERMISSION for call in (COMPUTE, MPS)})
     assert node.listed() is None
-    node.driver.set(f"gpu0.error.{MPS}", None)
-    node.driver.set("gpu0.mps", "12")
+    node.driver.update({f"gpu0.error.{MPS}": None, "gpu0.mps": "12"})
     assert node.listed() == (DeviceProcess(12, mps=True),)
 
 

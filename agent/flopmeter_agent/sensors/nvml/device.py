@@ -217,7 +217,7 @@ class NvmlDevice:
         self._counted = cycles
         self._read_ns = sampled.monotonic_ns
         self._remember(evidence, sampled.remark)
-        self.processes = self._listed.read() if self.ask_processes else None
+        self.processes = self._listed.read(mig=self.slices.on) if self.ask_processes else None
         return Reading(
             device=self.record.device,
             evidence=evidence,

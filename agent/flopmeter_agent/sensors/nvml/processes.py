@@ -35,20 +35,24 @@ class ProcessList:
         self._handle = handle
         self._compute = Query(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, handle)
         self._mps = Query(pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3, handle)
-        self._mode = Query(pynvml.nvmlDeviceGetMigMode, handle)
         self._places = Query(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle)
         self._seen_us = 0
 
-    def read(self) -> tuple[DeviceProcess, ...] | None:
+    def read(self, *, mig: bool) -> tuple[DeviceProcess, ...] | None:
         """The processes now; None where the driver does not tell.
+
+        Args:
+            mig: whether the device is in MIG mode.
 
         Raises:
             DriverError: the device is gone.
         """
-        mode = self._mode()
-        if mode is not None and mode[0]:
+        if mig:
             return self._of_instances()
-        owners, clients = self._compute(), self._mps()
+        owners = self._compute()
+        if owners is not None and not owners:
+            return ()  # no context, so no server of MPS has one either: a call is saved
+        clients = self._mps()
         if owners is None and clients is None:
             return None
         found = _merged(owners or (), clients or ())

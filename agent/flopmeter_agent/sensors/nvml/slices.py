@@ -125,6 +125,11 @@ class Slices:
         self.note = ""
 
     @property
+    def on(self) -> bool:
+        """Whether the device was in MIG mode when it was looked at last."""
+        return bool(self._on)
+
+    @property
     def records(self) -> tuple[DeviceRecord, ...]:
         """The instances there are now."""
         return tuple(each.record for each in self._slices.copy().values())
