@@ -22,6 +22,7 @@ from flopmeter_core.toml_fields import (
     count_of,
     date_of,
     only,
+    parsed_by_id,
     table,
     tables_of,
     text_of,
@@ -156,13 +157,7 @@ def parse_calendars(files: Mapping[str, str]) -> Mapping[str, Calendar]:
     Raises:
         DataError: as `parse_calendar`, or a doubled id.
     """
-    calendars: dict[str, Calendar] = {}
-    for name, text in files.items():
-        calendar = parse_calendar(text, name=name)
-        if calendar.id in calendars:
-            raise DataError(f"two calendars have the id {calendar.id}; rename that of {name}")
-        calendars[calendar.id] = calendar
-    return calendars
+    return parsed_by_id(files, parse_calendar, what="calendars")
 
 
 def parse_calendar(text: str, *, name: str) -> Calendar:

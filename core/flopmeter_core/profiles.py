@@ -28,6 +28,7 @@ from flopmeter_core.toml_fields import (
     date_of,
     member,
     only,
+    parsed_by_id,
     required,
     table,
     tables_of,
@@ -55,15 +56,7 @@ def parse_profiles(files: Mapping[str, str]) -> Mapping[str, Profile]:
     Raises:
         DataError: as `parse_profile`, or a doubled id.
     """
-    profiles: dict[str, Profile] = {}
-    for name, text in files.items():
-        profile = parse_profile(text, name=name)
-        if profile.id in profiles:
-            raise DataError(
-                f"two counting profiles have the id {profile.id}; rename that of {name}"
-            )
-        profiles[profile.id] = profile
-    return dict(sorted(profiles.items()))
+    return dict(sorted(parsed_by_id(files, parse_profile, what="counting profiles").items()))
 
 
 def parse_profile(text: str, *, name: str) -> Profile:

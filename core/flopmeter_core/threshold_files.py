@@ -31,6 +31,7 @@ from flopmeter_core.toml_fields import (
     date_of,
     member,
     only,
+    parsed_by_id,
     required,
     table,
     tables_of,
@@ -49,15 +50,7 @@ def parse_catalogue(files: Mapping[str, str]) -> tuple[Threshold, ...]:
     Raises:
         DataError: as `parse_threshold`, or a doubled id.
     """
-    rows: dict[str, Threshold] = {}
-    for name, text in files.items():
-        threshold = parse_threshold(text, name=name)
-        if threshold.id in rows:
-            raise DataError(
-                f"two threshold files have the id {threshold.id}; rename that of {name}"
-            )
-        rows[threshold.id] = threshold
-    return in_order(rows.values())
+    return in_order(parsed_by_id(files, parse_threshold, what="threshold files").values())
 
 
 def in_order(rows: Iterable[Threshold]) -> tuple[Threshold, ...]:

@@ -11,7 +11,7 @@ import datetime
 import enum
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flopmeter_core.errors import DataError
 
@@ -106,3 +106,45 @@ def count_of(fields: Mapping[str, Any], field: str, *, where: str) -> int:
     if type(content) is not int or content < 1:
         raise DataError(f"{where}: {field} must be a whole number from 1, not {content!r}")
     return content
+
+
+class Named(Protocol):
+    """What a file makes: something with an id."""
+
+    @property
+    def id(self) -> str:
+        """Its name among its kind."""
+        ...
+
+
+_Thing = TypeVar("_Thing", bound=Named, covariant=True)
+
+
+class Parser(Protocol[_Thing]):
+    """Reads one file."""
+
+    def __call__(self, text: str, *, name: str) -> _Thing:
+        """Make a thing of a text; `name` is the file's, for an error."""
+        ...
+
+
+def parsed_by_id(
+    files: Mapping[str, str], parse: Parser[_Thing], *, what: str
+) -> dict[str, _Thing]:
+    """Read files; two of one id would make the law depend on their order.
+
+    Args:
+        files: file name -> text.
+        parse: reads one.
+        what: what they are, in the plural.
+
+    Raises:
+        DataError: as `parse`, or a doubled id.
+    """
+    things: dict[str, _Thing] = {}
+    for name, text in files.items():
+        thing = parse(text, name=name)
+        if thing.id in things:
+            raise DataError(f"two {what} have the id {thing.id}; rename that of {name}")
+        things[thing.id] = thing
+    return things
