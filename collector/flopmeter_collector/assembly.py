@@ -111,7 +111,10 @@ class Assembly:
         sums = self.sums[run]
         standing = self.book.attribution
         boundary = self.boundaries.of((run,))
-        account = account_of(sums, simulated=self.simulated, boundary=boundary, charge=charge)
+        labelled = sums.by_label()
+        account = account_of(
+            sums, simulated=self.simulated, boundary=boundary, charge=charge, labelled=labelled
+        )
         declaration = self.book.own_declaration(run)
         totals = RunTotals(
             run=run,
@@ -119,19 +122,21 @@ class Assembly:
             account=account,
             split=_split_figures(sums, declaration.spans),
             name=standing.names.get(run, run),
-            parts=run_parts(run, sums, declaration, charge=charge, boundary=boundary),
+            parts=run_parts(run, labelled, declaration, charge=charge, boundary=boundary),
+            warnings=tuple(sums.warnings),
             merged=standing.merged_into(run),
             waiting_label_count=self.book.approvals.waiting_count(run),
         )
+        if not claimed:
+            return totals
         metered = account.figures.total
         found = tuple(
             reconcile(each, metered, factor=totals.factor, bound=self.claim_bound)
             for each in claimed
         )
-        warnings = sums.warnings
-        for agreement in sorted({each.agreement for each in found if each.agreement.alerts}):
-            warnings.append(_CONTRADICTIONS[agreement])
-        return replace(totals, warnings=tuple(warnings), claims=found)
+        contradictions = sorted({each.agreement for each in found if each.agreement.alerts})
+        warnings = (*totals.warnings, *(_CONTRADICTIONS[each] for each in contradictions))
+        return replace(totals, warnings=warnings, claims=found)
 
 
 def _split_figures(sums: Sums, spans: Iterable[Part]) -> SplitFigures | None:

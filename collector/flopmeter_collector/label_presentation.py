@@ -7,16 +7,20 @@ Called by presentation, which makes the documents; docs/api.md describes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.model_statements import External, Planned
+from flopmeter_collector.modifications import lines_of
 from flopmeter_collector.snapshot import ModelTotals, Modification
 from flopmeter_collector.spans import time_text
 from flopmeter_core.activities import WorkLabel
+from flopmeter_core.catalogue import Threshold
 from flopmeter_core.counting import WorkPart
 from flopmeter_core.interval import Interval
+from flopmeter_core.profiles import builtin_profiles
+from flopmeter_core.ratio import Ratio
 
 Json = dict[str, object]
 
@@ -43,8 +47,16 @@ def parts_json(parts: Iterable[WorkPart]) -> list[Json]:
     ]
 
 
-def model_json(model: ModelTotals) -> Json:
-    """What a model's total is made of, and what stands beside it."""
+def model_json(
+    model: ModelTotals, by_name: Mapping[str, ModelTotals], lines: Sequence[Threshold]
+) -> Json:
+    """What a model's total is made of, and what stands beside it.
+
+    Args:
+        model: the model.
+        by_name: all models.
+        lines: rows of the day that modifications are held against.
+    """
     return {
         "parents": [{"model": name, "edge": edge.value} for name, edge in model.parents],
         "inherited_runs": list(model.inherited),
@@ -61,7 +73,10 @@ def model_json(model: ModelTotals) -> Json:
             "declaration": model.completeness.sequence,
         },
         "planned": None if model.planned is None else _planned(model.planned),
-        "modifications": [_modification(each) for each in model.modifications],
+        "modifications": [
+            _modification(model, each, by_name[each.original], lines)
+            for each in model.modifications
+        ],
         # Of a model of its own runs alone their parts say it all: 100,000 of them are read at once.
         "parts": parts_json(model.parts)
         if any(part.origin.inherited or part.origin.external for part in model.parts)
@@ -121,22 +136,40 @@ def _planned(plan: Planned) -> Json:
     }
 
 
-def _modification(modification: Modification) -> Json:
-    """Own work over the original's: exact fractions, and the same as numbers."""
-    ratio = modification.ratio
-    if ratio is None:
-        return {
-            "original": modification.original,
-            "edge": modification.edge.value,
-            "original_known": False,
-            "ratio": None,
-            "ratio_str": None,
-        }
-    bounds: dict[str, Fraction | None] = {bound: getattr(ratio, bound) for bound in BOUNDS}
+def _modification(
+    model: ModelTotals,
+    modification: Modification,
+    original: ModelTotals,
+    lines: Sequence[Threshold],
+) -> Json:
+    """Own work over the original's: exact fractions, the same as numbers, and the lines for it."""
     return {
         "original": modification.original,
         "edge": modification.edge.value,
-        "original_known": True,
+        "original_known": modification.ratio is not None,
+        **_ratio(modification.ratio),
+        "lines": [
+            {
+                "id": line.threshold.id,
+                "value": line.threshold.value_text,
+                "unit": line.threshold.unit.value,
+                "counting_profile": line.threshold.counting_profile,
+                "own_flop_str": bounds_text(line.own),
+                **_ratio(line.ratio),
+                "number_met": line.met,
+                "decided": line.decided,
+                "other_conditions": [each.text for each in line.threshold.required_conditions],
+            }
+            for line in lines_of(model, modification, original, lines, builtin_profiles())
+        ],
+    }
+
+
+def _ratio(ratio: Ratio | None) -> Json:
+    if ratio is None:
+        return {"ratio": None, "ratio_str": None}
+    bounds: dict[str, Fraction | None] = {bound: getattr(ratio, bound) for bound in BOUNDS}
+    return {
         "ratio": {name: None if at is None else float(at) for name, at in bounds.items()},
         "ratio_str": {name: None if at is None else str(at) for name, at in bounds.items()},
     }

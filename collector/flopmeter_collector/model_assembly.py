@@ -18,7 +18,7 @@ from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.residual import NO_CHARGE, Charge
 from flopmeter_collector.snapshot import ModelTotals, Modification, RunTotals
-from flopmeter_collector.sums import NO_BOUNDARY, Sums
+from flopmeter_collector.sums import NO_BOUNDARY
 from flopmeter_core.activities import UNLABELLED, Edge, WorkLabel
 from flopmeter_core.counting import OWN, Origin, WorkPart
 from flopmeter_core.interval import NO_FIGURES, Figures, sum_figures
@@ -86,9 +86,11 @@ class ModelAssembly:
         external = [self._entered(name, ways, model) for name, ways in reached.items()]
         entered = [part for each in external for part in each]
         figures = sum_figures(part.figures for part in (*parts, *entered))
-        mine = sum_figures(
-            part.figures for part in (*parts, *entered) if OWN_WAY in part.origin.ways
-        )
+        mine = figures
+        if len(reached) > 1:
+            mine = sum_figures(
+                part.figures for part in (*parts, *entered) if OWN_WAY in part.origin.ways
+            )
         return ModelTotals(
             model=model,
             runs=tuple(run.run for run in members if run.run in runs),
@@ -122,7 +124,11 @@ class ModelAssembly:
             group = [run for run in members if model_of[run.run] in names]
             for run in group:
                 origin = _origin(ways, model_of[run.run])
-                parts += [replace(part, origin=origin) for part in run.parts if part.run]
+                parts += [
+                    part if origin is OWN else replace(part, origin=origin)
+                    for part in run.parts
+                    if part.run
+                ]
             counted += [run.run for run in group]
             now = self.boundaries.of(counted)
             addend = Figures(
@@ -177,7 +183,7 @@ class ModelAssembly:
 
 def run_parts(
     run: str,
-    sums: Sums,
+    labelled: Mapping[tuple[str, WorkLabel], Figures],
     declared: RunDeclaration,
     *,
     charge: Charge = NO_CHARGE,
@@ -187,14 +193,14 @@ def run_parts(
 
     Args:
         run: its name.
-        sums: what its keys add up to.
+        labelled: what its keys add up to, by evidence level and label.
         declared: what was declared of it.
         charge: the residual time charged to it.
         boundary: what periods that may be of other runs too could hold, in FLOP; a part of its
             own, of no run, because a model of several runs counts each period once.
     """
     labels: dict[WorkLabel, Figures] = {}
-    for (_, label), figures in sums.by_label().items():
+    for (_, label), figures in labelled.items():
         labels[label] = labels.get(label, NO_FIGURES) + figures
     sole = next(iter(labels)) if len(labels) == 1 else declared.whole_label.label
     rest = sole if len(labels) < 2 else UNLABELLED

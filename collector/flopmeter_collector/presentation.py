@@ -24,6 +24,7 @@ from flopmeter_collector.label_presentation import (
     model_json,
     parts_json,
 )
+from flopmeter_collector.modifications import modification_rows
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.spans import time_text
@@ -52,7 +53,10 @@ def totals_document(
             simulated figures.
         law_as_of_ns: Unix time in ns whose law applies; that of the snapshot when None.
     """
-    rows = held_at(thresholds, snapshot.as_of_ns if law_as_of_ns is None else law_as_of_ns)
+    catalogue = tuple(thresholds)
+    law_ns = snapshot.as_of_ns if law_as_of_ns is None else law_as_of_ns
+    rows, lines = held_at(catalogue, law_ns), modification_rows(catalogue, law_ns)
+    by_name = {model.model: model for model in snapshot.models}
     position = snapshot.position
     return {
         "schema": SCHEMA,
@@ -68,7 +72,9 @@ def totals_document(
             "commit_number": position.commit_number,
         },
         "runs": [_run(run, rows) for run in snapshot.runs],
-        "models": [_model(model, rows) for model in snapshot.models],
+        "models": [
+            _model(model, rows, model_json(model, by_name, lines)) for model in snapshot.models
+        ],
         "unattributed": {
             **_account(snapshot.unattributed),
             "could_add_up_to_flop_str": str(snapshot.unattributed.figures.total.upper),
@@ -272,14 +278,14 @@ def _claim_totals(totals: ClaimTotals) -> Json:
     }
 
 
-def _model(model: ModelTotals, thresholds: tuple[Threshold, ...]) -> Json:
+def _model(model: ModelTotals, thresholds: tuple[Threshold, ...], made_of: Json) -> Json:
     return {
         "model": model.model,
         "runs": list(model.runs),
         "simulated": model.simulated,
         "quantity": "executed",
         **_figures(model.figures),
-        **model_json(model),
+        **made_of,
         "coverage": COVERAGE,
         "thresholds": [
             {

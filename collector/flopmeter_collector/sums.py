@@ -288,6 +288,7 @@ def account_of(
     simulated: bool,
     boundary: tuple[int, int, int] = NO_BOUNDARY,
     charge: Charge = NO_CHARGE,
+    labelled: Mapping[tuple[str, WorkLabel], Figures] | None = None,
 ) -> Account:
     """Copy sums into an account that no later update changes.
 
@@ -296,9 +297,10 @@ def account_of(
         simulated: whether everything in the ledger is simulated.
         boundary: as in `with_addends`.
         charge: the residual time charged to them.
+        labelled: their `by_label`, where the caller has it.
     """
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
-    by_label = sums.by_label()
+    by_label = sums.by_label() if labelled is None else labelled
     best: dict[str, int] = {}
     for (level, _), figures in by_label.items():
         best[level] = best.get(level, 0) + figures.observed.best

@@ -62,6 +62,14 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
         )
     for row in model["modifications"]:
         yield escape(_modification(row))
+        for line in row["lines"]:
+            met = {True: "met", False: "not met", None: "not known"}[line["number_met"]]
+            doubt = "" if line["decided"] else ", the likely range leaves a doubt"
+            others = " and ".join(line["other_conditions"])
+            yield escape(
+                f"  {line['id']} ({line['value']} {line['unit']}): number {met}{doubt}"
+                + (f"; it asks as well that {others}" if others else "")
+            )
     if model["planned"]:
         plan = model["planned"]
         yield escape(f"planned until {plan['until'][:10]}: " + _range(plan["compute_flop_str"]))
