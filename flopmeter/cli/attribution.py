@@ -194,7 +194,7 @@ def _print_preview(document: Any) -> None:
 
     out = console()
     count = document["allocation_count"]
-    out.print(f"would touch {count} allocation{'' if count == 1 else 's'}; nothing is written")
+    out.print(f"would move {count} allocation{'' if count == 1 else 's'}; nothing is written")
     for row in document["allocations"]:
         best = round_flop(int(row["compute_flop_str"]["best"]))
         out.print(f"  {row['allocation']}  {best} FLOP")

@@ -70,24 +70,26 @@ def preview(
     Args and Raises: as `attach`.
 
     Returns:
-        The allocations it touches, and the figures of each run and of the remainder before and
-        after.
+        The allocations that would move, and the figures of each run and of the remainder before
+        and after.
     """
     site, row = _attachment(url, run, body, stands=stands)
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         totals = load_totals(ledger)
         now_ns = clock.wall_ns()
         before = totals.snapshot(now_ns, None)
-        touched = _touched(site, body)
-        first = {name: totals.allocation_flop(name) for name in touched[:MAXIMUM_NAMED]}
+        whose = totals.book.attribution
+        owned = {name: whose.segments(name, 0) for name in _touched(site, body)}
         totals.apply(row)
         read_unread(totals, ledger)
+        moved = [name for name, was in owned.items() if whose.segments(name, 0) != was]
+        first = {name: totals.allocation_flop(name) for name in moved[:MAXIMUM_NAMED]}
         after = totals.snapshot(now_ns, None)
     return {
         "schema": 1,
         "dry_run": True,
         "run": row.subject,
-        "allocation_count": len(touched),
+        "allocation_count": len(moved),
         "allocations": [
             {"allocation": name, "compute_flop_str": bounds_text(figures.total)}
             for name, figures in first.items()

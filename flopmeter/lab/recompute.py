@@ -91,6 +91,7 @@ def recompute(
     }
     content = json.dumps({"before": before, "after": answer}, sort_keys=True)
     row = backends.audit(url, AuditRow(0, clock.wall_ns(), author, reason, ACTION, content))
+    told = _told(before["runs"]), _told(answer["runs"])
     return {
         "schema": 1,
         "audit": row.sequence,
@@ -104,7 +105,7 @@ def recompute(
                 "run": run,
                 "before": before["runs"].get(run),
                 "after": answer["runs"].get(run),
-                "changed": before["runs"].get(run) != answer["runs"].get(run),
+                "changed": told[0].get(run) != told[1].get(run),
             }
             for run in sorted(before["runs"].keys() | answer["runs"].keys())
         ],
@@ -140,7 +141,19 @@ def _answer(ledger: Ledger, up_to: int) -> dict[str, Any]:
 def _same(row: AuditRow, answer: Mapping[str, Any]) -> bool:
     """Whether an earlier answer rests on the same, and says the same."""
     after = json.loads(row.content)["after"]
-    return all(after[name] == answer[name] for name in (*_BASIS, "runs"))
+    same_basis = all(after[name] == answer[name] for name in _BASIS)
+    return same_basis and _told(after["runs"]) == _told(answer["runs"])
+
+
+def _told(runs: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says of runs, without fields that nobody declared: older ones knew fewer."""
+    return {
+        run: {
+            **said,
+            "declared": {name: text for name, text in said["declared"].items() if text is not None},
+        }
+        for run, said in runs.items()
+    }
 
 
 Row = StoredVector | HourlyVector

@@ -19,6 +19,7 @@ from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
 from support.collector import running
 from support.ingest import RECORD, hourly, key, report, stream, vector
+from support.ledgers import KINDS, new_ledger
 
 HOURS = 10
 SECONDS = 3_000
@@ -52,9 +53,9 @@ async def fed(address: str) -> None:
 class Desk:
     """The command line on one ledger."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """Take the folder's ledger."""
-        self._ledger, self._capsys = str(folder / "ledger.db"), capsys
+    def __init__(self, ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """Take the ledger."""
+        self._ledger, self._capsys = ledger, capsys
 
     def __call__(self, *words: str) -> int:
         """Serve one command; what it printed is forgotten."""
@@ -85,15 +86,17 @@ async def best(app: CollectorApp) -> dict[str | None, int]:
     return {run: flop // hour for run, flop in found.items()}
 
 
-def test_attached_late(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_attached_late(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By rule with a preview, by hand, merged and split; restarted, offline and as of before."""
-    desk = Desk(tmp_path, capsys)
+    ledger = new_ledger(kind, tmp_path)
+    desk = Desk(ledger, capsys)
 
     async def say(*words: str) -> None:
         assert await asyncio.to_thread(desk, *words) == 0
 
     async def scenario() -> None:
-        async with running(tmp_path) as app:
+        async with running(tmp_path, ledger=ledger) as app:
             await fed(app.grpc_address)
             assert await best(app) == {None: 30}
             seen = desk.json("run", "attach", "alpha", "--match", "slurm:c1/*", "--dry-run")
@@ -111,10 +114,10 @@ def test_attached_late(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
             assert await best(app) == {None: 6, "alpha": 14, "tail": 6, "gamma": 4}
             published = await app.evaluate_now()
             served = totals_document(published.snapshot, app.thresholds)
-        async with running(tmp_path) as again:
+        async with running(tmp_path, ledger=ledger) as again:
             assert again.published is not None
             assert again.published.snapshot.runs == published.snapshot.runs
-        offline = ledger_totals(str(tmp_path / "ledger.db"), app.thresholds, SystemClock())
+        offline = ledger_totals(ledger, app.thresholds, SystemClock())
         assert offline["runs"] == served["runs"]
         assert offline["unattributed"] == served["unattributed"]
 
@@ -139,7 +142,7 @@ def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             await fed(app.grpc_address)
 
     asyncio.run(scenario())
-    desk = Desk(tmp_path, capsys)
+    desk = Desk(str(tmp_path / "ledger.db"), capsys)
     assert desk("run", "attach", "alpha", "--allocation", JOBS[0]) == 0
     early = ("--from", "1969-12-31T00:00:00Z")
     for words, sentence in (

@@ -17,6 +17,7 @@ from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
 from support.collector import running
 from support.ingest import RECORD, key, report, stream, vector
+from support.ledgers import KINDS, new_ledger
 
 RUNS = ("base", "data", "chat")
 
@@ -32,12 +33,12 @@ async def fed(address: str) -> None:
         await sender.close()
 
 
-def served(tmp_path: Path, *commands: list[str]) -> dict[str, Any]:
+def served(tmp_path: Path, url: str, *commands: list[str]) -> dict[str, Any]:
     """The totals a collector serves after these commands; the same offline and rebuilt."""
-    ledger = ["--ledger", str(tmp_path / "ledger.db")]
+    ledger = ["--ledger", url]
 
     async def scenario() -> Any:
-        async with running(tmp_path) as app:
+        async with running(tmp_path, ledger=url) as app:
             await fed(app.grpc_address)
             await app.evaluate_now()
             for words in commands:
@@ -46,7 +47,7 @@ def served(tmp_path: Path, *commands: list[str]) -> dict[str, Any]:
             return totals_document(published.snapshot, app.thresholds), app.thresholds
 
     document, thresholds = asyncio.run(scenario())
-    offline = ledger_totals(str(tmp_path / "ledger.db"), thresholds, SystemClock())
+    offline = ledger_totals(url, thresholds, SystemClock())
     for field in ("runs", "models", "lowerings", "unattributed"):
         assert offline[field] == document[field]
     assert main(["ledger", "rebuild", *ledger]) == 0
@@ -60,12 +61,17 @@ def by(document: dict[str, Any], kind: str) -> dict[str, Any]:
     return {row[kind]: row for row in document[f"{kind}s"]}
 
 
-def test_a_model_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_from_another(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Own, inherited and entered compute, each once, and what stands beside them."""
     source = tmp_path / "invoice.txt"
     source.write_text("100,000 device hours")
+    url = new_ledger(kind, tmp_path)
     document = served(
         tmp_path,
+        url,
         ["run", "declare", "data", "--model", "base"],
         ["model", "add-parent", "chat", "--parent", "base"],
         [
@@ -91,7 +97,7 @@ def test_a_model_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     whole = 2 * one + 2 * 10**18
     assert held["ratio"]["best"] == pytest.approx(one / whole)
     capsys.readouterr()
-    ledger = ["--ledger", str(tmp_path / "ledger.db")]
+    ledger = ["--ledger", url]
     assert main(["model", "show", "chat", *ledger]) == 0
     said = capsys.readouterr().out
     for told in ("came from base (weights)", "own work over that of base", "complete: no"):
@@ -112,11 +118,14 @@ def test_a_model_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert sentence in said and said.count("\n") == 1
 
 
-def test_a_lowering_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lowering_label(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It waits, is shown, and holds once two people stand behind it; as of before it did not."""
     who = ("--reason", "seen", "--author")
+    url = new_ledger(kind, tmp_path)
     document = served(
         tmp_path,
+        url,
         ["run", "label", "data", "--activity", "evaluation", *who, "zoe"],
         ["role", "grant", "ada", "--role", "owner", *who, "ada"],
         ["role", "grant", "ben", "--role", "compliance", *who, "ada"],
@@ -128,7 +137,7 @@ def test_a_lowering_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert (run["waiting_labels"], run["parts"][0]["activity"]) == (1, "unlabelled")
     (lowering,) = document["lowerings"]
     assert (lowering["state"], lowering["author"]) == ("pending", "zoe")
-    ledger = ["--ledger", str(tmp_path / "ledger.db")]
+    ledger = ["--ledger", url]
     assert main(["approve", "give", "1", *who, "ben", *ledger]) == 65
     assert "another person has to approve it" in capsys.readouterr().err
     assert main(["approve", "give", "1", *who, "eva", *ledger]) == 0

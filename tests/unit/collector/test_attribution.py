@@ -127,7 +127,14 @@ merges = st.builds(
 phases = st.builds(
     lambda run, state: row("split", run, into="p1", phase="1", state=state), runs, states
 )
+labels = st.builds(
+    lambda run, since, until, activity: row(
+        "run", run, activity=activity, **_place(since, until)
+    ),
+    runs, times, times, st.sampled_from(["pretraining", "finetuning", "rl_update"]),
+)  # fmt: skip
 statements = st.one_of(
+    labels,
     st.builds(
         lambda run, user, since, until, state: row(
             "attach", run, allocation=user, state=state, **_place(since, until)
@@ -260,6 +267,25 @@ def test_merge_and_split() -> None:
     site.declare(row("split", "a", into="p", phase="1", state="undone"))
     site.declare(row("merge", "b", into="a", state="undone"))
     assert site.snapshot.runs == before.runs
+
+
+def test_labels_cut_at_hours() -> None:
+    """A label from an hour on: each part has its own, and the hour of the cut is unlabelled."""
+    site = Site()
+    site.work("slurm:c/1", 6)
+    site.declare(
+        row("attach", "a", allocation="slurm:c/1"),
+        row("run", "a", activity="pretraining"),
+        row("run", "a", activity="finetuning", from_=at(2.5)),
+    )
+    (run,) = site.snapshot.runs
+    hours = {part.label.activity: part.figures.observed.best for part in run.parts}
+    one = sum(hours.values()) // 6
+    assert hours == {"pretraining": 2 * one, "finetuning": 3 * one, "unlabelled": one}
+    assert sum_figures(part.figures for part in run.parts) == run.account.figures
+    site.declare(row("run", "a", activity="pretraining", from_=at(2.5)))
+    (run,) = site.snapshot.runs
+    assert {part.label.activity for part in run.parts} == {"pretraining"}, "the same is no cut"
 
 
 def test_declared_formats_follow_the_work() -> None:
