@@ -57,6 +57,7 @@ class EventKind(enum.StrEnum):
 
 STATUS_AFTER = {
     EventKind.PROPOSED: Status.PROPOSED,
+    EventKind.PASSED: Status.PROPOSED,
     EventKind.ADOPTED: Status.ADOPTED,
     EventKind.APPLIES: Status.IN_FORCE,
     EventKind.GUIDANCE_ISSUED: Status.GUIDANCE,
@@ -166,11 +167,18 @@ def check_order(events: Iterable[Event], *, where: str) -> None:
     """Refuse a history that cannot have happened.
 
     Raises:
-        DataError: no event with a day; days out of order; anything after the end but another end.
+        DataError: no event with a day; a first one without status; days out of order; anything
+            after the end but another end.
     """
     days: list[datetime.date] = []
     ended = False
-    for event in events:
+    history = tuple(events)
+    if history and history[0].kind not in STATUS_AFTER:
+        raise DataError(
+            f"{where}: a history cannot begin with {history[0].kind}, which says of no status; "
+            "put what came before it first"
+        )
+    for event in history:
         if event.counts_from is not None:
             days.append(event.counts_from)
         if ended and event.kind not in ENDS:

@@ -151,3 +151,23 @@ def test_every_status_can_come_about() -> None:
     """Each status has an event that leads to it, and each end is a status."""
     assert set(STATUS_AFTER.values()) == set(Status)
     assert all(kind in STATUS_AFTER for kind in ENDS)
+
+
+@given(DAYS, st.sampled_from(sorted(ROWS)))
+def test_a_row_has_a_status_from_its_first_event_on(day: datetime.date, name: str) -> None:
+    """Whoever asks for a day on which a law was known of, finds it: passed, not yet signed."""
+    known_days = [event.counts_from for event in ROWS[name].events if event.counts_from]
+    if known_days:
+        assert (ROWS[name].status_on(day) is None) == (day < known_days[0])
+
+
+def test_passed_and_not_signed() -> None:
+    """A law that a legislature passed is proposed until it is signed."""
+    assert ROWS["il-sb315"].status_on(datetime.date(2026, 6, 1)) is Status.PROPOSED
+    assert ROWS["il-sb315"].status_on(datetime.date(2026, 7, 6)) is Status.ADOPTED
+
+
+def test_a_history_begins_with_a_status() -> None:
+    """What happened first has to say how the rule stood."""
+    with pytest.raises(DataError, match="cannot begin with published"):
+        check_order([known(EventKind.PUBLISHED, "2026-01-01")], where="row")
