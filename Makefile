@@ -86,6 +86,10 @@ e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debi
 bench: venv-dev ## Measure the budgets beside their peers, in one run; writes build/bench.json
 	@$(BIN)/python tests/bench/run.py
 
+.PHONY: bench-quick
+bench-quick: venv-dev ## Measure in under a minute what must not slip, and fail on ratios; writes build/bench.json
+	@$(BIN)/python tests/bench/quick.py
+
 .PHONY: shared-ledger
 shared-ledger: venv-dev ## What 1, 2 and 4 collectors commit to one PostgreSQL ledger; writes its part of docs/scaling.md
 	@$(BIN)/python tests/bench/shared_ledger.py

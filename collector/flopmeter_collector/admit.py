@@ -78,13 +78,7 @@ def refusal(
     # A doubted period keeps its work where only the work's smallness is doubted (core.suspicion).
     # Time nobody measured can hold work too: a counter that runs on gives it when its device
     # comes back.
-    read_in = (
-        Component.BUSY_NS,
-        Component.IDLE_NS,
-        Component.SUSPECT_NS,
-        Component.UNOBSERVED_NS,
-    )
-    observed_ns = sum(vector[component] for component in read_in)
+    observed_ns = total_ns - vector[Component.SUSPENDED_NS]
     if boundary:
         observed_ns += LONGEST_GAP_NS
         total_ns += LONGEST_GAP_NS
@@ -99,13 +93,13 @@ def _cycle_refusal(vector: Vector, record: DeviceRecord, observed_ns: int) -> st
     devices = max(1, record.device_count)  # 0 of a MIG instance, which has SMs all the same
     cycles = clock_mhz * observed_ns * devices * (PPM + JITTER_PPM) // (PPM * 1_000)
     limit = cycles * sm_count // CYCLES_PER_MEGACYCLE + ROUNDING_MEGACYCLES
-    for component in SM_CYCLE_COMPONENTS:
-        if vector[component] > limit:
-            return (
-                f"{component.name.lower()} is {vector[component]}, above the {limit} that "
-                f"{sm_count} SMs at {clock_mhz} MHz can make in the observed "
-                f"{_seconds(observed_ns)} s; check the device with its vendor's tool"
-            )
+    if max(vector[: len(SM_CYCLE_COMPONENTS)]) > limit:
+        component = next(each for each in SM_CYCLE_COMPONENTS if vector[each] > limit)
+        return (
+            f"{component.name.lower()} is {vector[component]}, above the {limit} that "
+            f"{sm_count} SMs at {clock_mhz} MHz can make in the observed "
+            f"{_seconds(observed_ns)} s; check the device with its vendor's tool"
+        )
     # Busy megacycles come from the clock as it was read, which no agent holds against a maximum.
     greatest = max(clock_mhz, GREATEST_SM_CLOCK_MHZ) * cycles // clock_mhz
     busy_limit = greatest // CYCLES_PER_MEGACYCLE + ROUNDING_MEGACYCLES

@@ -41,8 +41,8 @@ Branches = tuple[StoredVector, ...]
 """All branches of one key, numbered from 0; one unless the key was forked."""
 
 
-class Outcome(enum.Enum):
-    """What became of one vector."""
+class Outcome(enum.StrEnum):
+    """What became of one vector; texts, because they are counted for each and hash fast."""
 
     NEW = "new"
     ADVANCED = "advanced"
@@ -302,7 +302,7 @@ class RegisterTable:
     def _note_fork(self, key: Key, branches: Branches) -> None:
         if len(branches) > 1:
             self._forked.add(key)
-        else:
+        elif self._forked:
             self._forked.discard(key)
 
     def _take_record(self, record_id: str, record: DeviceRecord) -> None:

@@ -50,13 +50,9 @@ COMPONENT_COUNT = len(Component)
 SM_CYCLE_COMPONENTS = tuple(Component)[: Component.BUSY_MEGACYCLES]
 """The components counted in mega-SM-cycles: each is at most SMs x maximum clock x time."""
 
-TIME_COMPONENTS = (
-    Component.BUSY_NS,
-    Component.IDLE_NS,
-    Component.SUSPENDED_NS,
-    Component.UNOBSERVED_NS,
-    Component.SUSPECT_NS,
-)
+_TIME = slice(int(Component.BUSY_NS), Component.SUSPECT_NS + 1)
+
+TIME_COMPONENTS = tuple(Component)[_TIME]
 """The components that classify time: every nanosecond a key covers is in exactly one of them."""
 
 # Sub-units: an increment is an integer number of these, so that nothing is rounded on the way.
@@ -143,6 +139,28 @@ class Key:
     phase: int
     evidence: Evidence
     record: str
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Asked for about ten times of each vector that comes in, so it is computed once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self._identity()))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Key], tuple[object, ...]]:
+        # Built anew where it is read: the hash of a text is another in every process.
+        return Key, self._identity()
+
+    def _identity(self) -> tuple[str, str, str, int, Evidence, str]:
+        return (
+            self.device,
+            self.incarnation,
+            self.allocation,
+            self.phase,
+            self.evidence,
+            self.record,
+        )
 
 
 @dataclass(slots=True)
@@ -185,4 +203,4 @@ class Register:
 
 def covered_ns(vector: Sequence[int]) -> int:
     """Time a vector classifies, in ns of its device's (or node's) time."""
-    return sum(vector[component] for component in TIME_COMPONENTS)
+    return sum(vector[_TIME])

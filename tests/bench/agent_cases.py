@@ -8,12 +8,14 @@ Called by run.
 from __future__ import annotations
 
 import contextlib
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from bench.result import Result, processor_us, repeated
+from bench.result import Result, paired, processor_us, repeated
 from flopmeter.sdk.execute import leave
 from flopmeter_agent.allocations.base import Source
 from flopmeter_agent.allocations.cgroup import CgroupSource
@@ -29,17 +31,22 @@ from flopmeter_agent.scenario import ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.simulated import SimulatedSensor
 from flopmeter_agent.site_key import SiteKey
 from flopmeter_core.readings import DeviceProcess
+from flopmeter_core.registers import COMPONENT_COUNT
 from flopmeter_core.run_file import RunFile
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 
-LIBRARIES = "grpc, google.protobuf, psutil, prometheus_client, pynvml"
+AGENT = "flopmeter_agent.app, flopmeter_agent.exposition, flopmeter_agent.sensors.nvml.sensor"
+"""What a started agent with NVIDIA's driver has loaded."""
+
+LIBRARIES = "grpc.aio, google.protobuf.timestamp_pb2, psutil, prometheus_client, pynvml"
+"""What it needs of others; a timestamp is the least that loads the runtime of messages."""
 
 _SCRIPT = """
 import time
-started = time.perf_counter()
-{statement}
-took = time.perf_counter() - started
+started = time.process_time()
+import {modules}
+took = time.process_time() - started
 status = open("/proc/self/status").read()
 print(took * 1e3, int(status.split("VmRSS:")[1].split()[0]) / 1024)
 """
@@ -65,31 +72,39 @@ power_w = 650
 """
 
 
-def imported(statement: str) -> tuple[float, float]:
-    """Time in ms and memory in MiB of an import in a fresh process."""
-    script = _SCRIPT.format(statement=statement)
+def imported(modules: str, bytecode: str) -> tuple[float, float]:
+    """Processor time in ms and memory in MiB of an import in a fresh process.
+
+    Args:
+        modules: what is imported.
+        bytecode: folder of compiled modules: pip compiles what it installs, but no checkout.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-c", _SCRIPT.format(modules=modules)]
     printed = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        command, capture_output=True, text=True, check=True, env=environment
     ).stdout.split()
     return float(printed[0]), float(printed[1])
 
 
-def footprint() -> list[Result]:
+def footprint(times: int = 7) -> list[Result]:
     """Import time and resident memory of the agent against its bare libraries."""
-    ours = sorted(imported("import flopmeter_agent.app") for _ in range(5))
-    bare = sorted(imported(f"import {LIBRARIES}") for _ in range(5))
-    memory = [sorted(row[1] for row in rows)[2] for rows in (ours, bare)]
+    memory: dict[str, list[float]] = {AGENT: [], LIBRARIES: []}
+    with tempfile.TemporaryDirectory() as bytecode:
+
+        def taken(modules: str) -> float:
+            took_ms, memory_mib = imported(modules, bytecode)
+            memory[modules].append(memory_mib)
+            return took_ms
+
+        imported(AGENT, bytecode)
+        imported(LIBRARIES, bytecode)
+        pair = paired(lambda: taken(AGENT), lambda: taken(LIBRARIES), times)
+    ours, bare = (statistics.median(memory[modules]) for modules in (AGENT, LIBRARIES))
+    name = "its bare libraries"
     return [
-        Result(
-            "agent: import",
-            ours[2][0],
-            "ms",
-            bare[2][0],
-            "its bare libraries",
-            150,
-            ours[-1][0] - ours[0][0],
-        ),
-        Result("agent: memory after import", memory[0], "MiB", memory[1], "its bare libraries", 45),
+        Result("agent: import", pair.ours, "ms", pair.limit, name, 150, pair.spread),
+        Result("agent: memory after import", ours, "MiB", bare, name, 45),
     ]
 
 
@@ -131,19 +146,16 @@ def sampling() -> list[Result]:
             loop.sample()
 
         sample()
-        ours, spread = repeated(lambda: processor_us(sample, 300), 3)
-        block = b"x" * 4096
-        with (Path(folder) / "plain").open("wb", buffering=0) as plain:
-
-            def write() -> None:
-                plain.seek(0)
-                plain.write(block)
-
-            limit, _ = repeated(lambda: processor_us(write, 2_000), 3)
+        pair = paired(lambda: processor_us(sample, 200), lambda: processor_us(plain_sums, 200), 5)
     # 0.1 % of a core at 1 Hz is 1 ms a sample; the driver's own calls come on top.
-    return [
-        Result("agent: one sample of 8 devices", ours, "us", limit, "write of 4 KiB", 1_000, spread)
-    ]
+    name = "agent: one sample of 8 devices"
+    peer = "pure Python: 8 x 18 sums"
+    return [Result(name, pair.ours, "us", pair.limit, peer, 1_000, pair.spread)]
+
+
+def plain_sums() -> list[list[int]]:
+    """The least a sample does in pure Python: one product and one sum for each register."""
+    return [[place * 1_980 + NS_PER_S for place in range(COMPONENT_COUNT)] for _ in range(8)]
 
 
 def users() -> list[Result]:

@@ -1,8 +1,8 @@
-"""What a report costs the collector, and what a scrape does.
+"""What a report costs the collector.
 
-Owns: parse and merge of a report, the streamed report end to end, totals and exposition.
+Owns: parse and merge of a report, and the streamed report end to end, by live keys a device.
 May touch: child processes and sockets on loopback, a temporary folder.
-Called by run.
+Called by run and quick.
 """
 
 from __future__ import annotations
@@ -15,33 +15,31 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from bench.result import Result, processor_us, repeated
+from bench.result import Result, paired, processor_us
 from flopmeter_collector.admit import refusal
-from flopmeter_collector.declarations import parse_run_declaration
-from flopmeter_collector.http.metrics import exposition
-from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.registers import RegisterTable
-from flopmeter_collector.totals import Totals
 from flopmeter_core.reports import Hello, KeyedVector, Report
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import StreamReader, StreamWriter
-from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table, thresholds
+from support.totals import AS_OF_NS, busy_vector, h100, key_of
 
 DEVICES = 8
 STREAMS = 100
 SECONDS = 4.0
-RUNS = 1_000
+LIVE_KEYS = (1, 4, 20)
+"""Keys of a device that change between two reports: users and phases of it."""
 
 # Figures of 6 counters and one key a device, interpreted: 20 us; this vector has 18 components.
 MERGE_BUDGET_US = 2 * 20 * 3
+STREAMED_BUDGET_US = 250
 
 _ECHO = """
 import asyncio, sys, grpc, grpc.aio
@@ -65,7 +63,10 @@ from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_proto.daemon.clock import SystemClock
 async def main():
-    config = CollectorConfig(ledger=sys.argv[1], grpc_listen="127.0.0.1:0", http_listen="")
+    config = CollectorConfig(
+        ledger=sys.argv[1], grpc_listen="127.0.0.1:0", http_listen="",
+        maximum_work_per_node_s=0, maximum_work_per_address_s=0,
+    )
     app = CollectorApp(config, SystemClock())
     await app.start()
     print(app.grpc_address.rpartition(":")[2], flush=True)
@@ -74,39 +75,79 @@ asyncio.run(main())
 """
 
 
-def report(node: str, second: int) -> Report:
-    """One report of eight devices, `second` seconds into a run."""
-    records = [h100(f"{node}-{number}", node=node) for number in range(DEVICES)]
-    vectors = tuple(KeyedVector(key_of(record), second, busy_vector(second)) for record in records)
-    return Report(
-        {record.record_id: record for record in records},
-        vectors,
-        boot_ns=(second + 1) * NS_PER_S,
-        wall_ns=AS_OF_NS,
-    )
+class Node:
+    """Eight devices of one node, each with some live keys."""
+
+    def __init__(self, node: str, live_keys: int) -> None:
+        """Name the devices and their keys."""
+        records = [h100(f"{node}-{number}", node=node) for number in range(DEVICES)]
+        self._records = {record.record_id: record for record in records}
+        self._keys = [
+            key_of(record, f"run:r{live}") for record in records for live in range(live_keys)
+        ]
+
+    def report(self, second: int) -> Report:
+        """The report `second` seconds into the runs, every key changed."""
+        vector = busy_vector(second)
+        boot_ns = (second + 1) * NS_PER_S
+        vectors = tuple(KeyedVector(key, second, vector, boot_ns) for key in self._keys)
+        return Report(self._records, vectors, boot_ns=boot_ns, wall_ns=AS_OF_NS)
 
 
-def parse_and_merge() -> list[Result]:
-    """Processor time to read, admit and merge a report, against parsing its bytes alone."""
-    writer, reader, merged = StreamWriter(), StreamReader(), RegisterTable()
-    rounds = 500
-    messages = [
-        writer.report(report("n", second)).SerializeToString() for second in range(1, rounds + 1)
-    ]
-    waiting = iter(messages)
+def messages(live_keys: int, count: int) -> list[bytes]:
+    """The reports of one stream, one after the other."""
+    writer, node = StreamWriter(), Node("n", live_keys)
+    return [writer.report(node.report(at)).SerializeToString() for at in range(1, count + 1)]
+
+
+def _ours(raws: list[bytes]) -> float:
+    """Processor time in us to read, admit and merge one of these."""
+    reader, merged, waiting = StreamReader(), RegisterTable(), iter(raws)
 
     def take() -> None:
-        request = pb.StreamReportsRequest.FromString(next(waiting))
-        taken = reader.report(request)
+        taken = reader.report(pb.StreamReportsRequest.FromString(next(waiting)))
         for keyed in taken.vectors:
             record = taken.records[keyed.key.record]
-            if not refusal(keyed.vector, record, boot_ns=taken.boot_ns):
+            if not refusal(keyed.vector, record, boot_ns=keyed.boot_ns):
                 merged.merge(keyed, record)
 
-    ours = processor_us(take, rounds)
-    parse = processor_us(lambda: pb.StreamReportsRequest.FromString(messages[-1]), 5_000)
-    name = "collector: parse, admit and merge a report of 8 devices"
-    return [Result(name, ours, "us", parse, "protobuf parse alone", MERGE_BUDGET_US)]
+    return processor_us(take, len(raws))
+
+
+def _plain(raws: list[bytes]) -> float:
+    """The least a collector does in pure Python: the newest of each key in a dict, unchecked."""
+    newest: dict[int, tuple[int, tuple[int, ...]]] = {}
+    waiting = iter(raws)
+
+    def take() -> None:
+        for vector in pb.StreamReportsRequest.FromString(next(waiting)).vectors:
+            number = vector.key_number
+            came = (vector.sequence, tuple(vector.component_values))
+            held = newest.get(number)
+            if held is None or held < came:
+                newest[number] = came
+
+    return processor_us(take, len(raws))
+
+
+def taken_in(live_keys: tuple[int, ...] = LIVE_KEYS, times: int = 5) -> list[Result]:
+    """Processor time to read, admit and merge a report, against the least in pure Python."""
+    results = []
+    for live in live_keys:
+        raws = messages(live, 400 // live)
+        pair = paired(lambda raws=raws: _ours(raws), lambda raws=raws: _plain(raws), times)  # type: ignore[misc]
+        results.append(
+            Result(
+                f"collector: parse, admit and merge a report of 8 devices, live keys: {live}",
+                pair.ours,
+                "us",
+                pair.limit,
+                "pure Python: newest in a dict",
+                MERGE_BUDGET_US * live,
+                pair.spread,
+            )
+        )
+    return results
 
 
 @contextmanager
@@ -130,10 +171,19 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def stream(port: int, node: str, until: float, waits_ms: list[float]) -> int:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How a server is kept busy: streams of one report in flight each, for a time."""
+
+    streams: int = STREAMS
+    period_s: float = SECONDS
+    live_keys: int = 1
+
+
+async def stream(port: int, name: str, live_keys: int, until: float, waits_ms: list[float]) -> int:
     """Send reports over one stream, one in flight, until a time; count the answers."""
-    writer = StreamWriter()
-    hello = Hello(node=node, incarnation="0" * 32, simulated=False)
+    writer, node = StreamWriter(), Node(name, live_keys)
+    hello = Hello(node=name, incarnation="0" * 32, simulated=False)
     answers = 0
     async with grpc.aio.insecure_channel(
         f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
@@ -144,7 +194,7 @@ async def stream(port: int, node: str, until: float, waits_ms: list[float]) -> i
         await call.write(writer.hello(hello).SerializeToString())
         await call.read()
         while time.monotonic() < until:
-            raw = writer.report(report(node, answers + 1)).SerializeToString()
+            raw = writer.report(node.report(answers + 1)).SerializeToString()
             sent = time.monotonic()
             await call.write(raw)
             await call.read()
@@ -154,75 +204,84 @@ async def stream(port: int, node: str, until: float, waits_ms: list[float]) -> i
     return answers
 
 
-def streamed(script: str, *arguments: str) -> tuple[float, float, float]:
-    """Server processor time a report in us, reports a second, and p99 of the answer in ms."""
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What a load did: processor time of the server, time between reports, p99 of the answer."""
 
-    async def load(port: int) -> tuple[int, list[float]]:
+    report_us: float
+    between_us: float
+    p99_ms: float
+
+
+def streamed(load: Load, script: str, *arguments: str) -> Streamed:
+    """Keep a server busy."""
+
+    async def keep_busy(port: int) -> tuple[int, list[float]]:
         waits: list[float] = []
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + load.period_s
         counts = await asyncio.gather(
-            *(stream(port, f"n{number}", until, waits) for number in range(STREAMS))
+            *(
+                stream(port, f"n{number}", load.live_keys, until, waits)
+                for number in range(load.streams)
+            )
         )
         return sum(counts), waits
 
     with served(script, *arguments) as (pid, port):
         before = processor_s(pid)
-        reports, waits = asyncio.run(load(port))
+        reports, waits = asyncio.run(keep_busy(port))
         spent = processor_s(pid) - before
-    return spent / reports * 1e6, reports / SECONDS, sorted(waits)[len(waits) * 99 // 100]
+    p99_ms = sorted(waits)[len(waits) * 99 // 100]
+    return Streamed(spent / reports * 1e6, load.period_s / reports * 1e6, p99_ms)
 
 
-def end_to_end() -> list[Result]:
-    """A streamed report from bytes to acknowledgement, against an echo of the same bytes."""
+def collected(load: Load) -> Streamed:
+    """The collector under a load, with a ledger of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        ours, rate, p99 = streamed(_COLLECTOR, f"{folder}/ledger.sqlite")
-    echo, echo_rate, echo_p99 = streamed(_ECHO)
-    detail = f"{STREAMS} streams of 8 devices, saturated"
-    return [
-        Result(f"collector: processor time a report ({detail})", ours, "us", echo, "echo", 250),
-        Result(
-            f"collector: time between reports ({detail})",
-            1e6 / rate,
-            "us",
-            1e6 / echo_rate,
-            "echo",
-            1e6 / 3_000,
-        ),
-        Result(f"collector: p99 of the answer ({detail})", p99, "ms", echo_p99, "echo", 50),
-    ]
+        return streamed(load, _COLLECTOR, f"{folder}/ledger.sqlite")
 
 
-def scrape() -> list[Result]:
-    """Rendering the metrics of 1,000 runs, against prometheus_client with as many series."""
-    totals = Totals(table())
-    record = h100()
-    for number in range(RUNS):
-        feed(totals, key_of(record, f"run:r{number}"), record, busy_vector(100 + number))
-        totals.declare(parse_run_declaration(f"r{number}", {"format": "bf16"}))
-    snapshot = totals.snapshot(AS_OF_NS, POSITION)
-    laws = thresholds()
-    series = exposition(snapshot, laws, ServiceStatus()).count("\n")
-    ours, spread = repeated(
-        lambda: processor_us(lambda: exposition(snapshot, laws, ServiceStatus()), 1), 5
-    )
-    registry = CollectorRegistry()
-    gauge = Gauge("flopmeter_bench", "As many series.", ["run", "simulated"], registry=registry)
-    for number in range(series):
-        gauge.labels(f"r{number}", "false").set(number)
-    peer, _ = repeated(lambda: processor_us(lambda: generate_latest(registry), 1), 3)
-    return [
-        Result(
-            f"collector: scrape, per 100,000 series ({series} rendered)",
-            ours / series * 100_000 / 1e6,
-            "s",
-            peer / series * 100_000 / 1e6,
-            "prometheus_client",
-            0.05,
-            spread / series * 100_000 / 1e6,
-        )
-    ]
+def echoed(load: Load) -> Streamed:
+    """A bare gRPC server that reads the same bytes and answers with none."""
+    return streamed(load, _ECHO)
+
+
+def end_to_end(live_keys: tuple[int, ...] = LIVE_KEYS) -> list[Result]:
+    """A streamed report from bytes to acknowledgement, against an echo of the same bytes."""
+    results = []
+    for live in live_keys:
+        load = Load(live_keys=live)
+        ours, echo = collected(load), echoed(load)
+        detail = f"{STREAMS} streams of 8 devices, saturated, live keys: {live}"
+        results += [
+            Result(
+                f"collector: processor time a report ({detail})",
+                ours.report_us,
+                "us",
+                echo.report_us,
+                "echo",
+                STREAMED_BUDGET_US * live,
+            ),
+            Result(
+                f"collector: time between reports ({detail})",
+                ours.between_us,
+                "us",
+                echo.between_us,
+                "echo",
+                1e6 / 3_000 * live,
+            ),
+            Result(
+                f"collector: p99 of the answer ({detail})",
+                ours.p99_ms,
+                "ms",
+                echo.p99_ms,
+                "echo",
+                50,
+            ),
+        ]
+    return results
 
 
 def cases() -> list[Result]:
     """All lines about the collector."""
-    return [*parse_and_merge(), *end_to_end(), *scrape()]
+    return [*taken_in(), *end_to_end()]

@@ -48,7 +48,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The line as plain values."""
-        return {**asdict(self), "ratio": self.ratio, "ok": self.ok}
+        plain = asdict(self)
+        del plain["spread"]
+        return {**plain, "ratio": self.ratio, "ok": self.ok}
 
 
 def table(results: Sequence[Result]) -> str:
@@ -69,6 +71,28 @@ def repeated(measure: Callable[[], float], times: int) -> tuple[float, float]:
     """Median and spread of some repetitions of a measurement."""
     values = [measure() for _ in range(times)]
     return statistics.median(values), max(values) - min(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Our figure and its limit, taken in turn: a slow moment of the machine meets both."""
+
+    ours: float
+    limit: float
+    spread: float
+
+
+def paired(ours: Callable[[], float], limit: Callable[[], float], times: int) -> Pair:
+    """Medians of two measurements taken A B A B, so that their ratio means something.
+
+    Args:
+        ours: measures our figure once.
+        limit: measures its limit or peer once, in the same unit.
+        times: how often each is measured.
+    """
+    taken = [(ours(), limit()) for _ in range(times)]
+    mine, theirs = zip(*taken, strict=True)
+    return Pair(statistics.median(mine), statistics.median(theirs), max(mine) - min(mine))
 
 
 def processor_us(work: Callable[[], object], rounds: int) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-from bench import agent_cases, collector_cases, relay_cases  # noqa: E402
+from bench import agent_cases, collector_cases, relay_cases, scrape_cases  # noqa: E402
 from bench.result import table  # noqa: E402
 
 PAGE = """# Performance
@@ -46,7 +46,12 @@ def processor() -> str:
 def main() -> int:
     """Measure, print, write."""
     load = os.getloadavg()[0]
-    results = [*agent_cases.cases(), *collector_cases.cases(), *relay_cases.cases()]
+    results = [
+        *agent_cases.cases(),
+        *collector_cases.cases(),
+        *scrape_cases.cases(),
+        *relay_cases.cases(),
+    ]
     page = PAGE.format(
         day=datetime.datetime.now(datetime.UTC).date(),
         cores=os.cpu_count(),

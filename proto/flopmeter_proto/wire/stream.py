@@ -183,17 +183,19 @@ class StreamReader:
             commit_number=position.commit_number,
         )
         durable = Durability.AT_ROOT if at_root else Durability.HERE
+        usual = DURABILITIES[durable]
         for keyed in report.vectors:
-            reason = refused.get(keyed.key, "")
-            found = Durability.REFUSED if reason else durable
-            if keyed.key in held:
-                reason, found = held[keyed.key], Durability.QUARANTINED
-            response.acknowledgements.add(
+            acknowledgement = response.acknowledgements.add(
                 key_number=self._stated.number(keyed.key),
                 sequence=keyed.sequence,
-                durability=DURABILITIES[found],
-                reason=reason,
+                durability=usual,
             )
+            if keyed.key in held:
+                acknowledgement.durability = DURABILITIES[Durability.QUARANTINED]
+                acknowledgement.reason = held[keyed.key]
+            elif reason := refused.get(keyed.key):
+                acknowledgement.durability = DURABILITIES[Durability.REFUSED]
+                acknowledgement.reason = reason
         for key, sequence in (rooted or {}).items():
             response.acknowledgements.add(
                 key_number=self._stated.number(key),

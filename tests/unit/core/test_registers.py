@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +19,7 @@ from flopmeter_core.registers import (
     TIME_COMPONENTS,
     Component,
     Evidence,
+    Key,
     Register,
     covered_ns,
 )
@@ -147,3 +152,25 @@ def test_evidence() -> None:
     assert [e.level for e in Evidence] == (
         ["cycles", "gpm", "dcgm", "energy", "energy", "busy", "allocation"]
     )
+
+
+KEY = Key("GPU-0", "0" * 32, "run:alpha", 0, Evidence.GPM, "record")
+
+
+def test_keys_are_their_fields() -> None:
+    """Keys of the same fields are one key of a table, a changed one is another."""
+    same = Key(KEY.device, KEY.incarnation, KEY.allocation, KEY.phase, KEY.evidence, KEY.record)
+    later = replace(KEY, phase=1)
+    assert {KEY: 1}[same] == 1
+    assert later not in {KEY}
+    assert later > KEY
+    assert "_hash" not in repr(KEY)
+
+
+def test_keys_travel_without_their_hash() -> None:
+    """A key that comes from another process has this one's hash: that of a text is salted."""
+    of_another = copy.copy(KEY)
+    object.__setattr__(of_another, "_hash", hash(KEY) + 1)
+    for came in (pickle.loads(pickle.dumps(of_another)), copy.deepcopy(of_another)):
+        assert came == KEY
+        assert came in {KEY}
