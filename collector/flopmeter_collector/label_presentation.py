@@ -74,7 +74,7 @@ def model_json(
         },
         "planned": None if model.planned is None else _planned(model.planned),
         "modifications": [
-            _modification(model, each, by_name[each.original], lines)
+            _modification(model, each, by_name.get(each.original), lines)
             for each in model.modifications
         ],
         # Of a model of its own runs alone their parts say it all: 100,000 of them are read at once.
@@ -139,7 +139,7 @@ def _planned(plan: Planned) -> Json:
 def _modification(
     model: ModelTotals,
     modification: Modification,
-    original: ModelTotals,
+    original: ModelTotals | None,
     lines: Sequence[Threshold],
 ) -> Json:
     """Own work over the original's: exact fractions, the same as numbers, and the lines for it."""

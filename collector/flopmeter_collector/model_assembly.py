@@ -45,7 +45,10 @@ class ModelAssembly:
     kept: KeptTotals
 
     def models(self, runs: Sequence[RunTotals]) -> tuple[ModelTotals, ...]:
-        """All models, in the order of their names; those that nothing was metered of included.
+        """All models of which something is known, in the order of their names.
+
+        A planned one has figures of 0, because nothing was done; of one that is named as a parent
+        only nothing is known, and nothing is not 0: it is left out.
 
         Args:
             runs: all runs.
@@ -61,6 +64,8 @@ class ModelAssembly:
             reached = lineage.ways(model) if lineage.has_parents(model) else _alone(model)
             names = [run for name in reached for run in sorted(own.get(name, ()))]
             members = tuple(by_run[run] for run in names)
+            if not members and not self.book.models.tells_of(model, reached):
+                continue
             make = functools.partial(self._made, reached=reached, own=own)
             found.append(self.kept.model(model, members, make))
         return tuple(found)

@@ -8,7 +8,7 @@ Explained in docs/runs-and-models.md and docs/adr/0021-attribution.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from flopmeter_collector.ledger.base import Declaration
@@ -64,6 +64,16 @@ class ModelBook:
             DataError: it cannot be read, or contradicts what stands; nothing is changed.
         """
         self._take[row.kind](row)
+
+    def tells_of(self, model: str, reached: Iterable[str]) -> bool:
+        """Whether anything but its place in a lineage was said of a model.
+
+        Args:
+            model: its name.
+            reached: every model whose work counts in it.
+        """
+        said = model in self.plans or model in self.parties or model in self.completeness
+        return said or any(name in self.externals for name in reached)
 
     def externals_of(self, model: str) -> Mapping[str, External]:
         """A model's external entries, in the order of their names."""

@@ -67,7 +67,7 @@ def modification_rows(thresholds: Iterable[Threshold], unix_ns: int) -> tuple[Th
 def lines_of(
     model: ModelTotals,
     modification: Modification,
-    original: ModelTotals,
+    original: ModelTotals | None,
     rows: Iterable[Threshold],
     profiles: Mapping[str, Profile],
 ) -> Iterator[Line]:
@@ -76,7 +76,7 @@ def lines_of(
     Args:
         model: the modified model.
         modification: of which earlier model.
-        original: that one's totals.
+        original: that one's totals; None where nothing is known of it.
         rows: from `modification_rows`.
         profiles: counting profiles by id; a row of one that is not there is left out.
     """
@@ -87,7 +87,7 @@ def lines_of(
         if profile is None or (stands_in and modification.ratio is not None):
             continue
         own = count(mine, profile).everything.total
-        if row.unit is Unit.RATIO and modification.ratio is not None:
+        if row.unit is Unit.RATIO and modification.ratio is not None and original is not None:
             ratio = ratio_of(own, count(original.parts, profile).everything.total)
             yield _line(row, own, ratio, (ratio.lower, ratio.best, ratio.upper))
         elif row.unit is Unit.FLOP:

@@ -38,7 +38,9 @@ def lines(*rows: Declaration) -> dict[str, Line]:
     models = {each.model: each for each in totals.snapshot(AS_OF_NS, POSITION).models}
     (modification,) = models["tuned"].modifications
     of_the_day = modification_rows(ROWS, AS_OF_NS)
-    found = lines_of(models["tuned"], modification, models["base"], of_the_day, builtin_profiles())
+    found = lines_of(
+        models["tuned"], modification, models.get("base"), of_the_day, builtin_profiles()
+    )
     return {line.threshold.id: line for line in found}
 
 
