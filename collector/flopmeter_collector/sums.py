@@ -36,6 +36,23 @@ Part = FormatSpan | str | None
 """Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
 
 _BUSY_PLACE = TIME_COMPONENTS.index(Component.BUSY_NS)
+_IDLE_PLACE = TIME_COMPONENTS.index(Component.IDLE_NS)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """Device time of one kind of accelerator.
+
+    Attributes:
+        product: what the devices call themselves.
+        device_count: distinct devices.
+        busy_ns, observed_ns: device time in ns with work, and with any measurement.
+    """
+
+    product: str
+    device_count: int
+    busy_ns: int
+    observed_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class Account:
         simulated: whether any reading was made up.
         residual_ns: device time in ns that no agent classified.
         residual_flop: what that time could hold at most; in `figures` as unobserved.
+        uses: device time by kind of accelerator, in the order of their names.
     """
 
     figures: Figures
@@ -73,6 +91,7 @@ class Account:
     simulated: bool
     residual_ns: int = 0
     residual_flop: int = 0
+    uses: tuple[DeviceUse, ...] = ()
 
     @property
     def unmeasured_ns(self) -> int:
@@ -145,6 +164,7 @@ class _Members:
 
     counts: dict[str, int] = field(default_factory=dict)
     records: dict[str, tuple[DeviceRecord, bool]] = field(default_factory=dict)
+    times_ns: dict[str, list[int]] = field(default_factory=dict)
     told: tuple[int, int, tuple[str, ...], bool] | None = None
 
     def enter(self, identity: str, record: DeviceRecord, known: bool) -> None:
@@ -152,13 +172,14 @@ class _Members:
         self.counts[identity] = self.counts.get(identity, 0) + 1
         if self.counts[identity] == 1:
             self.records[identity] = (record, known)
+            self.times_ns[identity] = [0] * len(TIME_COMPONENTS)
             self.told = None
 
     def leave(self, identity: str) -> None:
         """One piece of work less."""
         self.counts[identity] -= 1
         if not self.counts[identity]:
-            del self.counts[identity], self.records[identity]
+            del self.counts[identity], self.records[identity], self.times_ns[identity]
             self.told = None
 
     def tell(self) -> tuple[int, int, tuple[str, ...], bool]:
@@ -174,6 +195,25 @@ class _Members:
                     unknown.add(record.product_name or "unnamed device")
             self.told = (len(nodes), sum(devices.values()), tuple(sorted(unknown)), simulated)
         return self.told
+
+    def uses(self) -> tuple[DeviceUse, ...]:
+        """Device time by what the devices call themselves."""
+        found: dict[str, tuple[dict[str, int], list[int]]] = {}
+        for identity, (record, _) in self.records.items():
+            product = record.product_name or record.part or "unnamed device"
+            devices, times_ns = found.setdefault(product, ({}, [0] * len(TIME_COMPONENTS)))
+            devices[record.device] = max(devices.get(record.device, 0), record.device_count)
+            for place, ns in enumerate(self.times_ns[identity]):
+                times_ns[place] += ns
+        return tuple(
+            DeviceUse(
+                product=product,
+                device_count=sum(devices.values()),
+                busy_ns=times_ns[_BUSY_PLACE],
+                observed_ns=times_ns[_BUSY_PLACE] + times_ns[_IDLE_PLACE],
+            )
+            for product, (devices, times_ns) in sorted(found.items())
+        )
 
 
 @dataclass(slots=True)
@@ -211,24 +251,24 @@ class Sums:
         if not self.columns[place].piece_count:
             del self.columns[place]
 
-    def replace(
-        self, level: str, scope: EnergyScope, slot: Slot, new: Amounts, old: Amounts
-    ) -> None:
+    def replace(self, key: Key, scope: EnergyScope, slot: Slot, new: Amounts, old: Amounts) -> None:
         """Add the difference between what a piece says now and what it said before.
 
         Args:
-            level: the key's evidence level.
+            key: whose register.
             scope: what the key's energy covers.
             slot: which column.
             new: its amounts now.
             old: its amounts before.
         """
-        column = self.columns[level, slot.label, slot.part]
+        column = self.columns[key.evidence.level, slot.label, slot.part]
         flop = column.flop
         for place, (now, before) in enumerate(zip(new.flop, old.flop, strict=True)):
             flop[place] += now - before
+        of_record = self.members.times_ns[key.record]
         for place, (now, before) in enumerate(zip(new.times_ns, old.times_ns, strict=True)):
             self.times_ns[place] += now - before
+            of_record[place] += now - before
         self.energy_mj[scope] = self.energy_mj.get(scope, 0) + new.energy_mj - old.energy_mj
         column.busy_ns += new.times_ns[_BUSY_PLACE] - old.times_ns[_BUSY_PLACE]
         if new.set_aside != old.set_aside:
@@ -325,6 +365,7 @@ def account_of(
         simulated=simulated or made_up or charge.simulated,
         residual_ns=charge.residual_ns,
         residual_flop=charge.flop,
+        uses=sums.members.uses(),
     )
 
 

@@ -432,7 +432,7 @@ class Totals:
 
     def _change(self, key: Key, entry: Entry, slot: Slot, new: Amounts, old: Amounts) -> None:
         for sums in self._sums_of(key, slot):
-            sums.replace(key.evidence.level, entry.record.energy_scope, slot, new, old)
+            sums.replace(key, entry.record.energy_scope, slot, new, old)
         if slot.run is not None:
             self._kept.forget((slot.run,))
         if slot.ends:

@@ -53,6 +53,7 @@ COMMANDS = {
     ),
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
     "model": Entry("model", "Say what a model is made of, and show it.", ("collector",)),
+    "report": Entry("report", "Report a model's compute as a law asks for it.", ("collector",)),
     "role": Entry("role", "Give and list the roles that decide on labels.", ("collector",)),
     "approve": Entry("approve", "Decide on labels that lower a legal total.", ("collector",)),
     "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -230,3 +231,22 @@ def _seal(
         print_json({"schema": 1, "sequence": written.sequence, "run": name, "state": state})
     else:
         click.echo(f"declaration {written.sequence}: run {name} is {state}")
+
+
+@command.command("hints")
+@click.option("--ledger", metavar="URL", required=True, help="Ledger to read.")
+@json_option
+def hints(ledger: str, as_json: bool) -> None:
+    """List runs that may be one run, with their joint total; evidence, never a verdict."""
+    from flopmeter.lab.hinting import hinted
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    document: Any = hinted(ledger, clock=SystemClock())
+    if as_json:
+        print_json(document)
+        return
+    for hint in document["hints"]:
+        click.echo(f"{', '.join(hint['runs'])}: together {hint['joint']} FLOP")
+        click.echo(f"  {'; '.join(hint['likenesses'])}")
+    told = document["note"] if document["hints"] else "no runs look like one run"
+    click.echo(told)

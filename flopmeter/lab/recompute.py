@@ -11,19 +11,18 @@ as no register has grown since; the audit row keeps the hash of all registers, w
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flopmeter.lab.ledger_totals import load_totals
+from flopmeter.lab.registers_digest import Digest
 from flopmeter_collector import backends
 from flopmeter_collector.label_presentation import Json
-from flopmeter_collector.ledger.base import AuditRow, Ledger, StoredVector
+from flopmeter_collector.ledger.base import AuditRow, Ledger
 from flopmeter_collector.presentation import totals_document
 from flopmeter_core.errors import UsageError
 from flopmeter_core.estimate import METHOD_VERSION
-from flopmeter_core.reports import HourlyVector
 from flopmeter_proto.daemon.clock import Clock
 
 ACTION = "recompute"
@@ -114,7 +113,7 @@ def recompute(
 
 def _answer(ledger: Ledger, up_to: int) -> dict[str, Any]:
     """The figures under the declarations up to one, and what they rest on."""
-    digest = _Digest()
+    digest = Digest()
     totals = load_totals(ledger, up_to=up_to, seen=digest.add)
     position = ledger.position()
     document: Any = totals_document(totals.snapshot(0, position), ())
@@ -154,38 +153,3 @@ def _told(runs: Mapping[str, Any]) -> dict[str, Any]:
         }
         for run, said in runs.items()
     }
-
-
-Row = StoredVector | HourlyVector
-
-
-def _line(row: Row) -> str:
-    """A row as one line of JSON, without the zeros at its end: an older flopmeter lacked them."""
-    of = row.key
-    key = [of.device, of.incarnation, of.allocation, of.phase, int(of.evidence), of.record]
-    if isinstance(row, StoredVector):
-        place = [row.branch, row.sequence]
-    else:
-        place = [row.sequence, row.first_hour, row.boot_ns, row.wall_ns]
-    vector = list(row.vector)
-    while vector and not vector[-1]:
-        vector.pop()
-    return json.dumps([key, place, vector]) + "\n"
-
-
-class _Digest:
-    """The hash of all registers and hours that an answer was made of, as they were read."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def add(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Pass rows through and hash them."""
-        for row in rows:
-            self._hash.update(_line(row).encode())
-            yield row
-
-    @property
-    def text(self) -> str:
-        """64 hexadecimal digits."""
-        return self._hash.hexdigest()

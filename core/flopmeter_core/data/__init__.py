@@ -43,3 +43,8 @@ def _folder(name: str) -> dict[str, str]:
     folder = resources.files(__name__) / name
     files = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return {f.name: f.read_text(encoding="utf-8") for f in files if f.name.endswith(".toml")}
+
+
+def builtin_filing_texts() -> dict[str, str]:
+    """The built-in filing forms: file name -> text."""
+    return _folder("filings")

@@ -1,0 +1,179 @@
+"""All models on one page: how far each is from each line, and what comes next.
+
+Owns: headroom, the order of lines and dates, and the page's words.
+May touch: nothing; pure functions.
+Called by the lab's reporting; rendered as reports are.
+Explained in docs/filings.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flopmeter_collector.filings.blocks import Block, Heading, Paragraph, Table
+from flopmeter_collector.filings.document import DRAFT, SCHEMA
+from flopmeter_collector.filings.facts import StandingFacts
+from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_core.catalogue import Threshold
+from flopmeter_core.interval import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRow:
+    """One model: its executed FLOP and how it stands to each line."""
+
+    model: str
+    executed: Interval
+    simulated: bool
+    standings: tuple[StandingFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Everything the page says.
+
+    Attributes:
+        measured_to, law_as_of: two of a report's three times, as text and as a day.
+        rows: in the order of the models' names.
+        upcoming: (day, threshold, what happens), from the catalogue, soonest first.
+        unattributed_upper_flop: what work of no known run could add at most.
+    """
+
+    measured_to: str
+    law_as_of: datetime.date
+    rows: tuple[BoardRow, ...]
+    upcoming: tuple[tuple[datetime.date, str, str], ...]
+    unattributed_upper_flop: int
+
+
+def upcoming_dates(
+    thresholds: Iterable[Threshold], after: datetime.date
+) -> tuple[tuple[datetime.date, str, str], ...]:
+    """Dates of the catalogue that lie ahead.
+
+    Args:
+        thresholds: the catalogue.
+        after: the day whose law is applied.
+    """
+    words = (
+        ("in_force_from", "applies"),
+        ("enforceable_from", "can be enforced"),
+        ("transition_until", "transition ends"),
+    )
+    found = [
+        (date, row.id, word)
+        for row in thresholds
+        for name, word in words
+        if isinstance(date := getattr(row.dates, name), datetime.date) and date > after
+    ]
+    return tuple(sorted(found))
+
+
+def headroom_flop(facts: StandingFacts) -> int:
+    """What may still be computed before the line is reached, most likely; 0 beyond it."""
+    return max(0, facts.standing.threshold.value_flop - facts.counted.total.best)
+
+
+def document(board: Board) -> Json:
+    """The page as plain values."""
+    return {
+        "schema": SCHEMA,
+        "standing_words": DRAFT,
+        "measured_to": board.measured_to,
+        "law_as_of": board.law_as_of.isoformat(),
+        "simulated": any(row.simulated for row in board.rows),
+        "models": [_row(row) for row in board.rows],
+        "upcoming": [
+            {"date": date.isoformat(), "threshold": threshold, "what": what}
+            for date, threshold, what in board.upcoming
+        ],
+        "unattributed_could_add": str(
+            round_flop(board.unattributed_upper_flop, rounding=Rounding.UP)
+        ),
+        "unattributed_could_add_flop_str": str(board.unattributed_upper_flop),
+    }
+
+
+def _row(row: BoardRow) -> Json:
+    return {
+        "model": row.model,
+        "executed": str(round_flop(row.executed.best)),
+        "executed_flop_str": str(row.executed.best),
+        "simulated": row.simulated,
+        "lines": [_line(standing) for standing in row.standings],
+    }
+
+
+def _line(facts: StandingFacts) -> Json:
+    held = facts.standing
+    threshold, counted = held.threshold, facts.counted.total
+    return {
+        "threshold": threshold.id,
+        "status": facts.status,
+        "state": held.state.value,
+        "other_conditions_unknown": list(facts.undecided_conditions),
+        "counted": str(round_flop(counted.best, thresholds=[threshold.value_flop])),
+        "counted_flop_str": str(counted.best),
+        "reached": percent_text(counted.best, threshold.value_flop),
+        "headroom": str(round_flop(headroom_flop(facts), rounding=Rounding.DOWN)),
+        "headroom_flop_str": str(headroom_flop(facts)),
+        "due": facts.due.isoformat() if facts.due is not None else None,
+    }
+
+
+def blocks(told: Json) -> Sequence[Block]:
+    """The page block by block.
+
+    Args:
+        told: as `document` makes it.
+    """
+    page: Any = told
+    shown: list[Block] = [Heading(1, "Every model against every line")]
+    if page["simulated"]:
+        shown.append(Paragraph("SIMULATED: figures marked so are made up.", notice=True))
+    shown.append(Paragraph("Draft for counsel, not legal advice.", notice=True))
+    shown.append(Paragraph(f"Measured to {page['measured_to']}; law as of {page['law_as_of']}."))
+    shown.append(
+        Table(
+            ("model", "line", "counted", "reached", "left", "state", "due"),
+            tuple(
+                (
+                    model["model"] + (" (SIMULATED)" if model["simulated"] else ""),
+                    line["threshold"],
+                    line["counted"],
+                    line["reached"],
+                    line["headroom"],
+                    _state(line),
+                    line["due"] or "-",
+                )
+                for model in page["models"]
+                for line in model["lines"]
+            ),
+        )
+    )
+    shown.append(
+        Paragraph(
+            "Work that no run is known to have done could add up to "
+            f"{page['unattributed_could_add']} FLOP; it is in no figure above."
+        )
+    )
+    shown.append(Heading(2, "What comes next"))
+    shown.append(
+        Table(
+            ("date", "line", "what"),
+            tuple((row["date"], row["threshold"], row["what"]) for row in page["upcoming"]),
+        )
+        if page["upcoming"]
+        else Paragraph("No date of the catalogue lies ahead.")
+    )
+    return shown
+
+
+def _state(line: Any) -> str:
+    if line["other_conditions_unknown"] and line["state"] == "above":
+        return "compute test met, other conditions unknown"
+    return str(line["state"]).replace("_", " ")

@@ -1,0 +1,174 @@
+"""What a report rests on, gathered once: figures, time, energy, lineage, doubts and their sources.
+
+Owns: the values that every page of a report is made of.
+May touch: nothing; frozen data.
+Made by the lab's reporting from a ledger; read by the other modules of this folder.
+Explained in docs/filings.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from flopmeter_core.catalogue import Standing
+from flopmeter_core.claims import Agreement
+from flopmeter_core.counting import Counted, Profile
+from flopmeter_core.devices import EnergyScope
+from flopmeter_core.interval import Figures, Interval
+from flopmeter_core.reports import LedgerPosition
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareUse:
+    """Device time of one kind of accelerator.
+
+    Attributes:
+        part: the device table's name; the product's own where the table does not know it.
+        device_count: distinct devices.
+        busy_ns, observed_ns: device time in ns with work, and with any measurement.
+    """
+
+    part: str
+    device_count: int
+    busy_ns: int
+    observed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One run of the model, as far as a report tells it.
+
+    Attributes:
+        run: its id, which is also the subject of its declarations.
+        activity: what was done, in words; several where it changed.
+        number_format: the declared mix; ``undeclared`` where nobody declared one.
+        figures: executed FLOP.
+        evidence: level -> share of the best figure, as (amount, whole).
+        first_ns, last_ns: Unix time in ns of its first and last recorded hour; None without one.
+        register_count: rows of the ledger its figure is made of.
+        origin: ``own``, or how it came to the model.
+    """
+
+    run: str
+    activity: str
+    number_format: str
+    figures: Figures
+    evidence: Mapping[str, tuple[int, int]]
+    first_ns: int | None
+    last_ns: int | None
+    register_count: int
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalFacts:
+    """Compute that no agent saw, entered by a person with its source."""
+
+    name: str
+    interval: Interval
+    activity: str
+    period: str
+    party: str
+    source: str
+    source_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMethod:
+    """The same work by another method: what the training scripts claim."""
+
+    run: str
+    quantity: str
+    claimed_flop: int
+    metered: Interval
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class StandingFacts:
+    """How the model stands to one threshold, under that threshold's own profile.
+
+    Attributes:
+        standing: the comparison.
+        counted: what was held against it.
+        status: of the row on the day of the law; None before its first event.
+        undecided_conditions: what else the law asks for that no meter sees.
+        due: latest day to tell somebody, where a review is open; None otherwise.
+    """
+
+    standing: Standing
+    counted: Figures
+    status: str | None
+    undecided_conditions: tuple[str, ...] = ()
+    due: datetime.date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The three times of a report, and what makes it the same report again.
+
+    Attributes:
+        measured_to_ns: Unix time in ns; work after it is in no figure.
+        law_as_of: the day whose law is applied.
+        known_at: sequence of the last declaration that counts.
+        position: the ledger's.
+        registers_sha256: hash of every register and hour that was read.
+    """
+
+    measured_to_ns: int
+    law_as_of: datetime.date
+    known_at: int
+    position: LedgerPosition
+    registers_sha256: str
+    method_version: str
+    device_table_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One model, ready to be told.
+
+    Attributes:
+        counted: profile id -> the model's work under it.
+        profiles: profile id -> the rules themselves.
+        executed: all executed FLOP of the model's parts, counted by nobody's rule.
+        energy_mj: energy by what its measurement covers, in mJ.
+        observed_share: share of the device time that was measured, from 0 to 1.
+        dependencies: (parent model, edge) in order.
+        completeness: what its owner says of what is missing; empty where nothing was said.
+        unattributed_upper_flop: what work of no known run could add at most.
+        assumptions: one sentence each.
+        lowering: declarations that make a legal total smaller, one sentence each.
+    """
+
+    model: str
+    simulated: bool
+    basis: Basis
+    counted: Mapping[str, Counted]
+    profiles: Mapping[str, Profile]
+    executed: Figures
+    runs: tuple[RunFacts, ...]
+    hardware: tuple[HardwareUse, ...]
+    energy_mj: Mapping[EnergyScope, int]
+    observed_share: Fraction
+    standings: tuple[StandingFacts, ...]
+    dependencies: tuple[tuple[str, str], ...] = ()
+    externals: tuple[ExternalFacts, ...] = ()
+    other_methods: tuple[OtherMethod, ...] = ()
+    completeness: str = ""
+    unattributed_upper_flop: int = 0
+    assumptions: tuple[str, ...] = ()
+    lowering: tuple[str, ...] = ()
+
+    @property
+    def first_ns(self) -> int | None:
+        """Unix time in ns of the first recorded hour of any run; None without one."""
+        return min((run.first_ns for run in self.runs if run.first_ns is not None), default=None)
+
+    @property
+    def last_ns(self) -> int | None:
+        """Unix time in ns of the end of the last recorded hour; None without one."""
+        return max((run.last_ns for run in self.runs if run.last_ns is not None), default=None)

@@ -1,0 +1,241 @@
+"""Reports through the command line: from a ledger, at three times, filed and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flopmeter.cli import main
+from flopmeter_core.registers import Vector
+from flopmeter_core.reports import KeyedVector
+from support.collector import running
+from support.ingest import RECORD, hourly, key, report, stream, vector
+
+HOURS = 10
+SECONDS = 3_000
+RUNS = ("base-a", "base-b", "eval")
+
+
+def work(seconds: int) -> Vector:
+    """So many busy seconds, half of all cycles in tensor cores."""
+    return vector(seconds, HMMA_MEGACYCLES=132 * 1980 * seconds // 2)
+
+
+async def fed(address: str) -> None:
+    """Ten hours of each run one after the other, beginning at Unix time 0."""
+    async with stream(address) as sender:
+        await sender.greet()
+        for number, run in enumerate(RUNS):
+            allocation = f"run:{run}"
+            rows = [
+                hourly(
+                    hour,
+                    number * HOURS + hour + 1,
+                    work((hour + 1) * SECONDS),
+                    allocation=allocation,
+                )
+                for hour in range(HOURS)
+            ]
+            keyed = KeyedVector(
+                key(allocation=allocation), (number + 1) * HOURS, work(HOURS * SECONDS)
+            )
+            answer = await sender.exchange(
+                sender.writer.report(report([keyed], [RECORD], hours=rows))
+            )
+            assert not [ack.reason for ack in answer.acknowledgements if ack.reason]
+        await sender.close()
+
+
+async def made(folder: Path) -> None:
+    """A ledger that was reported to."""
+    async with running(folder) as app:
+        await fed(app.grpc_address)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> str:
+    """Three runs, two of them declared to make up one model."""
+    asyncio.run(made(tmp_path))
+    url = str(tmp_path / "ledger.db")
+    for run, activity in (("base-a", "pretraining"), ("base-b", "finetuning")):
+        words = ["--model", "base", "--activity", activity, "--format", "bf16"]
+        assert main(["run", "declare", run, *words, "--ledger", url]) == 0
+    return url
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(ledger: str, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Serve a command on the ledger and read the JSON it prints."""
+
+    def asked(*words: str) -> Any:
+        capsys.readouterr()
+        assert main([*words, "--ledger", ledger, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return asked
+
+
+def section(document: Any, field: str) -> Any:
+    """One field of a report."""
+    return next(s["content"] for s in document["sections"] if s["field"] == field)
+
+
+def best(document: Any, profile: str = "eu-cumulative") -> int:
+    """The headline figure, exactly."""
+    rows = section(document, "compute")["profiles"]
+    (row,) = (each for each in rows if each["profile"] == profile)
+    return int(row["everything"]["best_flop_str"])
+
+
+def test_the_report_is_the_totals(ask: Ask) -> None:
+    """The headline is the model's total, to the FLOP, and leads back to its registers."""
+    totals = ask("totals")
+    (model,) = (each for each in totals["models"] if each["model"] == "base")
+    document = ask("report", "--model", "base")
+    assert best(document) == int(model["compute_flop_str"]["best"])
+    evidence = section(document, "evidence")
+    assert [(run["run"], run["register_count"]) for run in evidence["runs"]] == [
+        ("base-a", 1),
+        ("base-b", 1),
+    ]
+    assert evidence["ledger"]["commit_number"] == totals["ledger"]["commit_number"]
+    assert len(evidence["ledger"]["registers_sha256"]) == 64
+    assert document["standing_words"] == "draft for counsel, not legal advice"
+
+
+def test_measured_to_a_time(ask: Ask) -> None:
+    """At the end of the fourth hour four tenths are in; half an hour later the same, surely."""
+    whole = best(ask("report", "--model", "base"))
+    at_four = ask("report", "--model", "base", "--measured-to", "1970-01-01T04:00:00Z")
+    half_past = ask("report", "--model", "base", "--measured-to", "1970-01-01T04:30:00Z")
+    assert best(at_four) * 10 == pytest.approx(whole * 4, rel=1e-12)
+    assert best(half_past) == best(at_four)
+    uppers = [
+        int(section(each, "compute")["profiles"][0]["everything"]["ceiling_flop_str"])
+        for each in (at_four, half_past)
+    ]
+    assert uppers[1] > uppers[0]
+    assert section(half_past, "training_time")["wall_clock_days"] == "0.17"
+
+
+def test_known_at_a_declaration(ask: Ask) -> None:
+    """Before the second declaration the model had one run."""
+    first = ask("report", "--model", "base", "--known-at", "1")
+    assert [run["run"] for run in section(first, "evidence")["runs"]] == ["base-a"]
+    assert first["known_at"] == 1
+
+
+def test_law_as_of_a_day(ask: Ask) -> None:
+    """The same figures under the law of another day."""
+    states = {
+        day: [
+            (line["threshold"], line["status"])
+            for line in section(ask("report", "--model", "base", "--law-as-of", day), "standing")[
+                "lines"
+            ]
+        ]
+        for day in ("2023-12-01", "2025-01-15", "2025-08-02")
+    }
+    assert ("eu-ai-act-51-2", None) in states["2023-12-01"]
+    assert ("eu-ai-act-51-2", "adopted") in states["2025-01-15"]
+    assert ("eu-ai-act-51-2", "in_force") in states["2025-08-02"]
+
+
+def test_filed_and_compared(ask: Ask, ledger: str) -> None:
+    """What was filed comes back as it was; a later declaration shows as a difference."""
+    filed = ask(
+        *("report", "file", "--model", "base", "--recipient", "ai-office"),
+        *("--signed-by", "Ada Example", "--reason", "notification"),
+        *("--placed-on-market", "2026-12-01"),
+    )
+    shown = ask("report", "show", str(filed["declaration"]))
+    assert shown == filed["document"]
+    assert shown["standing_words"].startswith("signed off by Ada Example")
+    (row,) = ask("report", "filed")["filed"]
+    assert (row["version"], row["kept_until"]) == (1, "2036-12-01")
+    unchanged = ask("report", "--model", "base")["since_filed"]
+    assert {each["difference_flop_str"] for each in unchanged["figures"]} == {"0"}
+    assert main(["run", "declare", "eval", "--model", "base", "--ledger", ledger]) == 0
+    changed = ask("report", "--model", "base")["since_filed"]
+    moved = [row for row in changed["figures"] if row["bound"] == "best"]
+    assert all(int(row["difference_flop_str"]) > 0 for row in moved)
+    assert changed["basis"]["known_at"] == {"filed": 2, "now": 4}
+
+
+def test_the_ledger_still_verifies(ask: Ask, ledger: str) -> None:
+    """A filed version moves no total and breaks no audit chain."""
+    before = ask("totals")["models"]
+    ask("report", "file", "--model", "base", "--signed-by", "Ada", "--reason", "x")
+    assert ask("totals")["models"] == before
+    assert main(["ledger", "verify", "--ledger", ledger]) == 0
+
+
+def test_every_model_on_one_page(ask: Ask, ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Headroom is value less figure; the page says what comes next."""
+    page = ask("report", "--all-models", "--law-as-of", "2026-11-30")
+    assert [row["model"] for row in page["models"]] == ["base", "eval"]
+    for line in page["models"][0]["lines"]:
+        if line["threshold"] == "eu-ai-act-51-2":
+            assert int(line["headroom_flop_str"]) == 10**25 - int(line["counted_flop_str"])
+    assert ["2027-01-01", "ny-raise-2026"] in [
+        [row["date"], row["threshold"]] for row in page["upcoming"]
+    ]
+    assert main(["report", "--all-models", "--ledger", ledger]) == 0
+    assert "# Every model against every line" in capsys.readouterr().out
+
+
+def test_html_is_one_file(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page loads nothing."""
+    capsys.readouterr()
+    assert main(["report", "--model", "base", "--html", "--ledger", ledger]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("<!doctype html>")
+    assert "<script" not in page and "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model", "nobody"], "no model 'nobody'"),
+        (["--model", "base", "--profile", "mars"], "no form 'mars'; there are"),
+        (["--model", "base", "--recipient", "press"], "no recipient 'press'"),
+        (["--model", "base", "--known-at", "99"], "none with sequence 99"),
+        (["--model", "base", "--measured-to", "2999-01-01T00:00:00Z"], "lies ahead"),
+        (["--model", "base", "--measured-to", "yesterday"], "is no time"),
+        (["--model", "base", "--law-as-of", "soon"], "is no date"),
+        (
+            ["--model", "base", "--as-of", "1970-01-01T01:00:00Z", "--law-as-of", "2026-01-01"],
+            "sets",
+        ),
+        (
+            ["--model", "base", "--measured-to", "1969-01-01T00:00:00Z"],
+            "nothing of model 'base' was recorded",
+        ),
+        ([], "--all-models"),
+    ],
+)
+def test_one_sentence(
+    words: list[str], sentence: str, ledger: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong question gets one sentence that says what to do."""
+    capsys.readouterr()
+    assert main(["report", *words, "--ledger", ledger]) != 0
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_hints(ask: Ask) -> None:
+    """Runs side by side on as many devices at one cadence are listed with their joint total."""
+    totals = {run["run"]: int(run["compute_flop_str"]["best"]) for run in ask("totals")["runs"]}
+    (hint,) = ask("run", "hints")["hints"]
+    assert set(hint["runs"]) <= set(totals)
+    assert int(hint["joint_flop_str"]) == sum(totals[run] for run in hint["runs"])

@@ -1,0 +1,102 @@
+"""Markdown and HTML say the same as the document, and no name can change their structure."""
+
+from __future__ import annotations
+
+import html.parser
+from dataclasses import replace
+
+from flopmeter_collector.filings import html as html_page
+from flopmeter_collector.filings import markdown
+from flopmeter_collector.filings.blocks import Heading, Table, blocks
+from flopmeter_collector.filings.document import build
+from flopmeter_core.filings import builtin_forms
+from support.filings import model_facts, simulated
+from support.totals import AS_OF_NS
+
+EU = builtin_forms()["eu-ai-act"]
+HOSTILE = '<script>alert(1)</script> | # x\n\n## [a](http://b) *c* "d"'
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects the tags and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        """Read it."""
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """Note a tag."""
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        self.text += data
+
+
+def document(name: str = "atlas", recipient: str = "internal") -> dict[str, object]:
+    """A report of a model of this name."""
+    return build(model_facts(name=name), EU, recipient=recipient, made_at_ns=AS_OF_NS)
+
+
+def test_every_recipient_gets_every_heading() -> None:
+    """What is withheld keeps its place, so that nobody wonders whether it was forgotten."""
+    for recipient in EU.readers:
+        told = blocks(document(recipient=recipient))
+        assert sum(isinstance(block, Heading) for block in told) == 1 + len(EU.fields)
+
+
+def test_tables_are_whole() -> None:
+    """Each row has as many cells as the head."""
+    for block in blocks(document()):
+        if isinstance(block, Table):
+            assert {len(row) for row in block.rows} <= {len(block.head)}
+
+
+def test_same_words() -> None:
+    """Every cell of the blocks is on the page and in the Markdown."""
+    told = blocks(document())
+    page = Reader(html_page.render(told, title="t", simulated=False))
+    text = markdown.render(told).replace("\\", "")
+    for block in told:
+        if isinstance(block, Table):
+            for cell in (cell for row in block.rows for cell in row):
+                assert cell in page.text
+                assert " ".join(cell.split()) in text
+
+
+def test_hostile_name() -> None:
+    """A model's name makes no tag, heading, link or cell."""
+    clean, hostile = document(), document(HOSTILE)
+    pages = [
+        Reader(html_page.render(blocks(each), title=str(each["model"]), simulated=False))
+        for each in (clean, hostile)
+    ]
+    assert pages[0].tags == pages[1].tags
+    texts = [markdown.render(blocks(each)) for each in (clean, hostile)]
+    shapes = [[line.count(" | ") for line in text.splitlines()] for text in texts]
+    assert shapes[0] == shapes[1]
+    assert "](" not in texts[1].replace("\\](", "")
+    assert sum(line.startswith("#") for line in texts[1].splitlines()) == 1 + len(EU.fields)
+
+
+def test_draft_and_simulated_stand_on_the_page() -> None:
+    """Both words are seen before any figure."""
+    facts = simulated(model_facts())
+    told = blocks(build(facts, EU, recipient="internal", made_at_ns=AS_OF_NS))
+    page = html_page.render(told, title="t", simulated=True)
+    assert page.index("SIMULATED") < page.index("Draft for counsel") < page.index("7.1e24")
+
+
+def test_conditions_unknown_are_never_above_alone() -> None:
+    """A met number with other conditions open says so."""
+    facts = model_facts(best=2 * 10**25)
+    standing = replace(facts.standings[0], undecided_conditions=("modality",))
+    facts = replace(facts, standings=(standing,))
+    text = markdown.render(
+        blocks(build(facts, EU, recipient="internal", made_at_ns=AS_OF_NS))
+    ).replace("\\", "")
+    assert "compute test met, other conditions unknown" in text
+    assert "| above |" not in text
