@@ -20,7 +20,8 @@ from typing import Protocol
 import grpc
 
 from flopmeter_collector import backends
-from flopmeter_collector.alerts.alertmanager import AlertSender
+from flopmeter_collector.alerts.sender import AlertSender
+from flopmeter_collector.alerts.table import receivers_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
@@ -31,6 +32,7 @@ from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.identity import Identities
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.interpreter import prefer_answers
+from flopmeter_collector.judge import Judge
 from flopmeter_collector.ledger.base import (
     Coverage,
     Declaration,
@@ -39,6 +41,7 @@ from flopmeter_collector.ledger.base import (
     QuarantinedVector,
     StoredVector,
 )
+from flopmeter_collector.legal_view import NO_LEGAL_VIEW
 from flopmeter_collector.limits import HourCounts, KeyLimits, Pace, Places
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
@@ -373,13 +376,20 @@ class CollectorApp:
         self._committer.start()
         self._teardown.push_async_callback(self._committer.stop)
         self._failed = self._committer.failed
+        judge = Judge(self.thresholds, horizon_ns=self._config.forecast_days * 24 * NS_PER_HOUR)
         self._alerts = AlertSender(
-            self._config.alertmanager,
+            receivers_of(
+                self._config.alertmanager,
+                self._config.webhooks,
+                secret_file=self._config.webhook_secret,
+                ledger_id=content.ledger_id,
+                simulated=ledger.simulated,
+                allow_off_loopback=self._config.alert_off_loopback,
+            ),
+            judge.alerts,
             thresholds=self.thresholds,
             clock=self._clock,
-            delivered=lambda sequences: self._committer.durable(delivered=sequences),
-            simulated=ledger.simulated,
-            allow_off_loopback=self._config.alert_off_loopback,
+            delivered=lambda rows, taken: self._committer.durable(deliveries=rows, delivered=taken),
         )
         self._teardown.push_async_callback(self._alerts.stop)
         totals = Totals(
@@ -395,8 +405,8 @@ class CollectorApp:
             totals=totals,
             committer=self._committer,
             clock=self._clock,
-            thresholds=self.thresholds,
-            on_transitions=self._alerts.submit,
+            judge=judge,
+            teller=self._alerts,
             give_way=self._turns.give_way,
         )
         self._teardown.push_async_callback(self._publisher.finish)
@@ -410,6 +420,7 @@ class CollectorApp:
             not_ready=self._not_ready,
             following=self._following,
             thresholds=self.thresholds,
+            legal=lambda: self.published.legal if self.published else NO_LEGAL_VIEW,
             nodes=lambda: self.intake.nodes,
             site=(
                 "Site view: these totals are of what reports here; the collector "
@@ -550,6 +561,7 @@ async def _serve(app: CollectorApp) -> None:
 class _Content:
     """Everything a ledger holds."""
 
+    ledger_id: str
     records: Mapping[str, DeviceRecord]
     vectors: Sequence[StoredVector]
     declarations: Sequence[Declaration]
@@ -561,6 +573,7 @@ class _Content:
 def _read_all(ledger: Ledger) -> _Content:
     with ledger.consistent():
         return _Content(
+            ledger.position().ledger_id,
             ledger.records(),
             list(ledger.vectors()),
             list(ledger.declarations()),

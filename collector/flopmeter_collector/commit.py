@@ -24,6 +24,7 @@ from flopmeter_collector.ledger.base import (
     Batch,
     Coverage,
     Declaration,
+    Delivery,
     Ledger,
     LedgerBusyError,
     LedgerWentBackError,
@@ -54,6 +55,7 @@ class Committer:
         self._waiters: list[asyncio.Future[LedgerPosition]] = []
         self._declarations: list[Declaration] = []
         self._delivered: list[int] = []
+        self._deliveries: list[Delivery] = []
         self._coverage: list[Coverage] = []
         self._relay: RelayChanges | None = None
         self.known_coverage: Callable[[], Sequence[Coverage]] = tuple
@@ -100,6 +102,7 @@ class Committer:
         *,
         declarations: Sequence[Declaration] = (),
         delivered: Sequence[int] = (),
+        deliveries: Sequence[Delivery] = (),
         coverage: Sequence[Coverage] = (),
         relay: RelayChanges | None = None,
     ) -> asyncio.Future[LedgerPosition]:
@@ -117,6 +120,7 @@ class Committer:
             return future
         self._declarations += declarations
         self._delivered += delivered
+        self._deliveries += deliveries
         self._coverage += coverage
         if relay is not None:
             invariant(self._relay is None, "a forwarder waits for each of its commits")
@@ -193,13 +197,15 @@ class Committer:
             vectors=tuple(v for branches in changes.branches.values() for v in branches),
             declarations=tuple(self._declarations),
             delivered_transitions=tuple(self._delivered),
+            deliveries=tuple(self._deliveries),
             hours=tuple(changes.hours),
             claims=self._table.claims.take_uncommitted(),
             quarantined=self._table.quarantine.take_uncommitted(),
             coverage=tuple(self._coverage),
             relay=self._relay or (RelayChanges() if self.forwarded and changes.hours else None),
         )
-        self._declarations, self._delivered, self._coverage, self._relay = [], [], [], None
+        self._declarations, self._delivered, self._deliveries = [], [], []
+        self._coverage, self._relay = [], None
         return batch
 
     def _whole(self, batch: Batch) -> Batch:

@@ -21,6 +21,9 @@ SHORTEST_EVALUATE_PERIOD_S = 0.05
 
 LARGEST_CLAIM_BOUND = 1_000
 
+LONGEST_FORECAST_DAYS = 3_650
+"""Ten years, as far as any forecast goes."""
+
 SHORTEST_SILENCE_S = 1
 LONGEST_SILENCE_S = 86_400
 """A day: what is silent for longer is missing, whatever a report period is."""
@@ -57,6 +60,13 @@ class CollectorConfig:
         THRESHOLDS_FOLDER, description="folder of threshold files added to the built-in ones"
     )
     alertmanager: tuple[str, ...] = setting((), description="URLs of the Alertmanagers to tell")
+    webhooks: tuple[str, ...] = setting((), description="URLs that are told each alert by a POST")
+    webhook_secret: Path | None = setting(
+        None, description="file whose content signs what webhooks are told"
+    )
+    forecast_days: int = setting(
+        90, description="days ahead within which a crossing counts as foreseen"
+    )
     alert_off_loopback: bool = setting(
         False, description="allow alerts of simulated readings to be sent to another host"
     )
@@ -130,6 +140,12 @@ class CollectorConfig:
             raise UsageError(
                 f"silence_s is {self.silence_s}; give {SHORTEST_SILENCE_S} to {LONGEST_SILENCE_S}"
             )
+        if not 1 <= self.forecast_days <= LONGEST_FORECAST_DAYS:
+            raise UsageError(
+                f"forecast_days is {self.forecast_days}; give 1 to {LONGEST_FORECAST_DAYS}"
+            )
+        if self.webhook_secret is not None and not self.webhooks:
+            raise UsageError("webhook_secret is given without webhooks; give an address as well")
         if self.hourly_days < 0:
             raise UsageError(f"hourly_days is {self.hourly_days}; give 0 or more")
         self._check_limits()
@@ -155,10 +171,10 @@ class CollectorConfig:
                 "a relay keeps its ledger in a file of its own; name one with --ledger, and let "
                 "the upstream collector keep the database"
             )
-        if self.alertmanager:
+        if self.alertmanager or self.webhooks:
             raise UsageError(
-                "a relay sees one site and raises no alert of its own; give --alertmanager to the "
-                "upstream collector"
+                "a relay sees one site and raises no alert of its own; give --alertmanager and "
+                "--webhooks to the upstream collector"
             )
         if self.forward_period_s < SHORTEST_EVALUATE_PERIOD_S:
             raise UsageError(

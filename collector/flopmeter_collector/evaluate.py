@@ -2,31 +2,42 @@
 
 Owns: which thresholds a figure is held against, and the rule for what is a transition.
 May touch: nothing; pure functions of a snapshot, the catalogue and the states recorded before.
-Called by the collector's app after each snapshot, by presentation and by the lab's replay.
+Called by judge in each round, by presentation and by the lab's replay.
 The tool compares figures; whether a law is met is a determination a named person records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from flopmeter_collector.held import held_at
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold, stand
+from flopmeter_core.counting import count
 from flopmeter_core.interval import Figures
+from flopmeter_core.profiles import builtin_profiles
 
-Previous = Mapping[tuple[str, str], State]
-"""(model, threshold id) -> the state last recorded."""
+Subject = tuple[str, str]
+"""(model, threshold id)."""
+
+Previous = Mapping[Subject, State]
+"""The state last recorded; nothing is recorded of who has always been below."""
+
+Held = tuple[tuple[Standing, Figures], ...]
+"""A model's standings, each with the figures that were counted for it."""
+
+QUIET = (State.BELOW, State.UNKNOWN)
+"""First states nobody needs to be told of, and that a restart finds again by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The standings of all models, and the transitions nobody recorded yet."""
 
-    standings: Mapping[str, tuple[Standing, ...]]
-    transitions: tuple[Transition, ...]
+    standings: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
+    transitions: tuple[Transition, ...] = ()
 
 
 def applicable(thresholds: Iterable[Threshold], *, simulated: bool) -> tuple[Threshold, ...]:
@@ -45,9 +56,52 @@ def standings_of(
     return tuple(stand(figures, t) for t in applicable(thresholds, simulated=simulated))
 
 
-def previous_states(transitions: Iterable[Transition]) -> dict[tuple[str, str], State]:
+def model_standings(model: ModelTotals, thresholds: Iterable[Threshold]) -> Held:
+    """Hold a model against every applicable threshold, each under its own counting profile.
+
+    Returns:
+        Each standing with the figures that were counted for it.
+    """
+    by_profile: dict[str, Figures] = {}
+    held = []
+    for threshold in applicable(thresholds, simulated=model.simulated):
+        profile = profile_of(threshold)
+        if profile not in by_profile:
+            by_profile[profile] = counted(model, profile)
+        held.append((stand(by_profile[profile], threshold), by_profile[profile]))
+    return tuple(held)
+
+
+def counted(model: ModelTotals, profile_id: str) -> Figures:
+    """What a counting profile counts of a model: all but what it excludes.
+
+    What a law only permits to leave out is counted, and so is everything where the profile is not
+    one of those flopmeter ships.
+    """
+    profile = builtin_profiles().get(profile_id)
+    if profile is None or not model.parts:
+        return model.figures
+    return count(model.parts, profile).everything
+
+
+def profile_of(threshold: Threshold) -> str:
+    """The counting profile of a threshold."""
+    return threshold.counting_profile
+
+
+def conditional(threshold: Threshold) -> str:
+    """What a threshold asks for beside compute, in words; empty where the number alone decides.
+
+    No meter sees it, so that compute alone never meets such a row.
+    """
+    return "; ".join(condition.text for condition in threshold.required_conditions)
+
+
+def previous_states(transitions: Iterable[Transition]) -> dict[Subject, State]:
     """Read the states last recorded from a ledger's transitions, oldest first."""
-    return {(row.model, row.threshold): State(row.after) for row in transitions}
+    return {
+        (row.model, row.threshold): State(row.after) for row in transitions if not row.foresight
+    }
 
 
 def evaluate(
@@ -59,8 +113,9 @@ def evaluate(
 ) -> Evaluation:
     """Compute all standings, and a new row for each state that differs from the recorded one.
 
-    A model seen for the first time leaves `unknown`: its first state is recorded once, so that
-    a restart repeats nothing. A model without any figure yet has nothing to record.
+    A model of which nothing is recorded is below, or has no figure yet: its first state is
+    recorded where it is another one, as one that leaves `unknown`. So a thousand new runs write
+    nothing, and a restart repeats nothing.
 
     Args:
         snapshot: the totals.
@@ -69,28 +124,62 @@ def evaluate(
         law_as_of_ns: Unix time in ns whose law applies; that of the snapshot when None.
     """
     rows = held_at(thresholds, snapshot.as_of_ns if law_as_of_ns is None else law_as_of_ns)
-    standings: dict[str, tuple[Standing, ...]] = {}
-    transitions: list[Transition] = []
-    for model in snapshot.models:
-        held = standings_of(model.figures, rows, simulated=model.simulated)
-        standings[model.model] = held
-        for standing in held:
-            before = previous.get((model.model, standing.threshold.id), State.UNKNOWN)
-            if standing.state != before:
-                transitions.append(_transition(snapshot, model, standing, before))
-    return Evaluation(standings, tuple(transitions))
+    held = {model.model: model_standings(model, rows) for model in snapshot.models}
+    return Evaluation(
+        {name: tuple(standing for standing, _ in each) for name, each in held.items()},
+        tuple(
+            row
+            for model in snapshot.models
+            for row in changes(snapshot, model, held[model.model], previous)
+        ),
+    )
 
 
-def _transition(
-    snapshot: TotalsSnapshot, model: ModelTotals, standing: Standing, before: State
+def changes(
+    snapshot: TotalsSnapshot, model: ModelTotals, held: Held, previous: Previous
+) -> Iterator[Transition]:
+    """The new rows of one model; see `evaluate`."""
+    for standing, figures in held:
+        before = previous.get((model.model, standing.threshold.id))
+        if standing.state != before and not (before is None and standing.state in QUIET):
+            yield transition(
+                snapshot,
+                model,
+                standing,
+                figures,
+                before=before or State.UNKNOWN,
+                after=standing.state,
+            )
+
+
+def transition(
+    snapshot: TotalsSnapshot,
+    model: ModelTotals,
+    standing: Standing,
+    figures: Figures,
+    *,
+    before: str,
+    after: str,
+    more: Mapping[str, str] | None = None,
 ) -> Transition:
-    total = model.figures.total
+    """Write down a change, with all that it rests on.
+
+    Args:
+        snapshot: the totals that caused it.
+        model: the model.
+        standing: how it stands to the threshold.
+        figures: what was counted for that.
+        before: the state or outlook it left.
+        after: the one it entered.
+        more: what else belongs to it.
+    """
+    total, threshold = figures.total, standing.threshold
     return Transition(
         sequence=0,
         model=model.model,
-        threshold=standing.threshold.id,
+        threshold=threshold.id,
         before=before,
-        after=standing.state,
+        after=after,
         decided=standing.decided,
         occurred_at_ns=snapshot.as_of_ns,
         commit_number=snapshot.position.commit_number if snapshot.position else 0,
@@ -100,10 +189,12 @@ def _transition(
             "best": str(total.best),
             "upper": str(total.upper),
             "ceiling": str(total.ceiling),
-            "unobserved_ceiling": str(model.figures.unobserved_ceiling),
-            "threshold_value": str(standing.threshold.value_flop),
+            "unobserved_ceiling": str(figures.unobserved_ceiling),
+            "unattributed_upper": str(snapshot.unattributed.figures.total.upper),
+            "threshold_value": str(threshold.value_flop),
             "method_version": snapshot.method_version,
             "device_table_version": snapshot.table_version,
             "simulated": "true" if model.simulated else "false",
+            **(more or {}),
         },
     )

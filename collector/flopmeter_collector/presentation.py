@@ -13,7 +13,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.evaluate import applicable, model_standings
 from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.label_presentation import (
@@ -24,6 +24,12 @@ from flopmeter_collector.label_presentation import (
     model_json,
     parts_json,
 )
+from flopmeter_collector.legal_presentation import (
+    alert_document,
+    forecast_document,
+    review_document,
+)
+from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.modifications import modification_rows
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
@@ -42,6 +48,7 @@ SCHEMA = 1
 def totals_document(
     snapshot: TotalsSnapshot,
     thresholds: Iterable[Threshold],
+    legal: LegalView = NO_LEGAL_VIEW,
     *,
     law_as_of_ns: int | None = None,
 ) -> Json:
@@ -51,6 +58,7 @@ def totals_document(
         snapshot: the totals.
         thresholds: the catalogue; of it the rows of the day, the demonstration's only against
             simulated figures.
+        legal: forecasts, alerts and reviews.
         law_as_of_ns: Unix time in ns whose law applies; that of the snapshot when None.
     """
     catalogue = tuple(thresholds)
@@ -73,12 +81,15 @@ def totals_document(
         },
         "runs": [_run(run, rows) for run in snapshot.runs],
         "models": [
-            _model(model, rows, model_json(model, by_name, lines)) for model in snapshot.models
+            _model(model, rows, model_json(model, by_name, lines), legal)
+            for model in snapshot.models
         ],
         "unattributed": {
             **_account(snapshot.unattributed),
             "could_add_up_to_flop_str": str(snapshot.unattributed.figures.total.upper),
         },
+        "alerts": [alert_document(alert) for alert in legal.alerts],
+        "reviews": [review_document(review) for review in legal.reviews],
         "overflow": _overflow(snapshot.overflow),
         "enrolled": _enrolled(snapshot.residual),
         "lowerings": [lowering_json(each) for each in snapshot.lowerings],
@@ -278,7 +289,9 @@ def _claim_totals(totals: ClaimTotals) -> Json:
     }
 
 
-def _model(model: ModelTotals, thresholds: tuple[Threshold, ...], made_of: Json) -> Json:
+def _model(
+    model: ModelTotals, thresholds: tuple[Threshold, ...], made_of: Json, legal: LegalView
+) -> Json:
     return {
         "model": model.model,
         "runs": list(model.runs),
@@ -295,8 +308,13 @@ def _model(model: ModelTotals, thresholds: tuple[Threshold, ...], made_of: Json)
                 "state": standing.state.value,
                 "decided": standing.decided,
                 "ratio": _ratio(standing),
+                "counting_profile": standing.threshold.counting_profile,
+                "counted_flop_str": bounds_text(figures.total),
+                "conditions": [c.text for c in standing.threshold.required_conditions],
+                "may_alert": standing.threshold.may_alert,
+                "forecast": forecast_document(legal, (model.model, standing.threshold.id)),
             }
-            for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
+            for standing, figures in model_standings(model, thresholds)
         ],
     }
 

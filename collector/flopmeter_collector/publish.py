@@ -7,7 +7,8 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 A round: ask who leads, and what other collectors of a shared ledger committed; read new
 declarations; give the changed keys to the totals; wait until a commit holds them; take the snapshot
-at that commit; hold it against the thresholds; commit the transitions; and only then publish. So a
+at that commit; let the judge hold it against the thresholds; commit what it found, transitions and
+history in one transaction; and only then publish. So a
 reader never sees a figure or a state that a power cut could undo. Who does not lead publishes
 nothing, but keeps its sums as new as the leader's (docs/adr/0014-postgresql-ledger.md).
 """
@@ -16,8 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
@@ -28,16 +30,26 @@ from flopmeter_collector.custody import (
     Custody,
     parse_release,
 )
-from flopmeter_collector.evaluate import Evaluation, evaluate, previous_states
-from flopmeter_collector.ledger.base import Batch, Declaration, Foreign, Ledger, Transition
+from flopmeter_collector.judge import Judge, Judgement
+from flopmeter_collector.ledger.base import (
+    Batch,
+    Declaration,
+    Delivery,
+    Foreign,
+    HistoryRow,
+    Ledger,
+    Transition,
+)
+from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
+from flopmeter_core.pace import WINDOW_H
 from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -51,8 +63,8 @@ HOURS_SLICE = 500
 """Hours looked at before reports have their turn: about 0.5 ms, as most are of no split run."""
 
 RECORDED_AT_ONCE = 200
-"""Transitions in one commit, so that reports are committed in between. A crash between two leaves
-states that are not recorded yet: the next round finds them again."""
+"""Rows in one commit, so that reports are committed in between. A crash between two leaves states
+that are not recorded yet: the next round finds them again."""
 
 MANY_RUNS = 500
 """Above so many runs a snapshot is taken beside the event loop; below, the way there costs more."""
@@ -67,7 +79,29 @@ class Published:
     """What readers are shown; immutable."""
 
     snapshot: TotalsSnapshot
-    evaluation: Evaluation
+    legal: LegalView
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a collector that begins to lead reads of what was recorded."""
+
+    transitions: tuple[Transition, ...]
+    history: tuple[HistoryRow, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+class Teller(Protocol):
+    """Tells receivers of alerts; only the collector that leads does."""
+
+    def lead(self, deliveries: Iterable[Delivery]) -> None:
+        """Begin; these were accepted before."""
+
+    def follow(self) -> None:
+        """Cease: another collector leads."""
+
+    def wake(self) -> None:
+        """Alerts may have changed."""
 
 
 class Publisher:
@@ -80,8 +114,8 @@ class Publisher:
         totals: Totals,
         committer: Committer,
         clock: Clock,
-        thresholds: Sequence[Threshold],
-        on_transitions: Callable[[Sequence[Transition]], None],
+        judge: Judge,
+        teller: Teller,
         give_way: Callable[[], Awaitable[None]],
     ) -> None:
         """Prepare; nothing is published before the first round.
@@ -91,20 +125,20 @@ class Publisher:
             totals: adds them up.
             committer: makes them and the transitions durable.
             clock: stamps the snapshot.
-            thresholds: what models are held against.
-            on_transitions: is told the committed transitions that no receiver accepted yet.
+            judge: holds each snapshot against the law.
+            teller: tells receivers of alerts.
             give_way: lets agents that can be answered at once go first.
         """
         self._table = table
         self._totals = totals
         self._committer = committer
         self._clock = clock
-        self._thresholds = tuple(thresholds)
-        self._on_transitions = on_transitions
+        self._judge = judge
+        self._teller = teller
         self._give_way = give_way
-        self._previous: dict[tuple[str, str], State] = {}
         self._last_declaration = 0
         self._last_transition = 0
+        self._corrected = False
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
         self.custody = Custody(totals.book.attribution)
@@ -132,6 +166,7 @@ class Publisher:
     def step_down(self) -> None:
         """Show nothing any more: another collector of a shared ledger may lead by now."""
         self.leads, self.published = False, None
+        self._teller.follow()
 
     async def round(self) -> Published | None:
         """Run one round and publish its snapshot.
@@ -165,15 +200,17 @@ class Publisher:
             if not self.leads:
                 return None
             # Of a shared ledger everything up to here is in, and of this collector's a little more.
-            snapshot, evaluation = await self._evaluate(known_to or position)
+            snapshot, found = await self._evaluate(known_to or position)
             await self._note_agreements(snapshot)
             self._weigh_quarantine()
-            if evaluation.transitions:
+            if found.transitions or found.history:
                 # Whoever cancels a round may not cut it between the commit and its note: the next
                 # round would record the same transitions again.
-                self._recording = asyncio.create_task(self._record(evaluation.transitions))
+                self._recording = asyncio.create_task(self._record(found))
                 await asyncio.shield(self._recording)
-            before, self.published = self.published, Published(snapshot, evaluation)
+            self._corrected = False
+            legal = self._judge.view(found, snapshot.as_of_ns)
+            before, self.published = self.published, Published(snapshot, legal)
             if before is not None and len(before.snapshot.runs) > MANY_RUNS:
                 gone: list[RunTotals | ModelTotals] = [
                     *before.snapshot.runs,
@@ -243,12 +280,14 @@ class Publisher:
             if not recording.cancelled():
                 recording.exception()
 
-    async def _evaluate(self, position: LedgerPosition) -> tuple[TotalsSnapshot, Evaluation]:
-        """Take a snapshot and hold it against the thresholds."""
+    async def _evaluate(self, position: LedgerPosition) -> tuple[TotalsSnapshot, Judgement]:
+        """Take a snapshot and hold it against the law."""
 
-        def evaluated() -> tuple[TotalsSnapshot, Evaluation]:
+        def evaluated() -> tuple[TotalsSnapshot, Judgement]:
             snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
-            return snapshot, evaluate(snapshot, self._thresholds, self._previous)
+            return snapshot, self._judge.judge(
+                snapshot, declared_to=self._last_declaration, corrected=self._corrected
+            )
 
         if self._totals.run_count <= MANY_RUNS:
             return evaluated()
@@ -265,25 +304,34 @@ class Publisher:
 
         def ask(
             ledger: Ledger,
-        ) -> tuple[bool, Sequence[Transition] | None, Foreign | None]:
+        ) -> tuple[bool, _Past | None, Foreign | None]:
             leads = ledger.lead()
-            recorded = list(ledger.transitions()) if leads and not before else None
             # After it is known who leads: who led before may have committed until then.
-            return leads, recorded, ledger.foreign() if ledger.shared else None
+            past = self._read_past(ledger) if leads and not before else None
+            return leads, past, ledger.foreign() if ledger.shared else None
 
-        leads, recorded, foreign = await self._committer.read(ask)
+        leads, past, foreign = await self._committer.read(ask)
         if not leads:
             self.step_down()
         self.leads = leads
-        if recorded is not None:
+        if past is not None:
             # Whoever led before has recorded what it saw: nothing is recorded twice.
-            self._previous = previous_states(recorded)
-            self._hand_on(recorded)
+            self._judge.restore(past.transitions, past.history)
+            self._last_transition = max((row.sequence for row in past.transitions), default=0)
+            self._teller.lead(past.deliveries)
         if foreign is None:
             return None
         self._table.absorb(foreign)
         self._totals.residuals.restore(foreign.coverage)
         return foreign.position
+
+    def _read_past(self, ledger: Ledger) -> _Past:
+        since_ns = self._clock.wall_ns() - (WINDOW_H + 24) * NS_PER_HOUR
+        return _Past(
+            tuple(ledger.transitions()),
+            tuple(ledger.history(since_ns=since_ns)),
+            tuple(ledger.deliveries()),
+        )
 
     async def _read_hours(self) -> None:
         """Read the hours of work that a declaration cuts since, all of them committed."""
@@ -295,30 +343,26 @@ class Publisher:
 
             await self._committer.read(fold)
 
-    def _hand_on(self, recorded: Sequence[Transition]) -> None:
-        """Tell the recorded transitions that no receiver accepted yet, and note how far they go."""
-        if recorded:
-            self._last_transition = recorded[-1].sequence
-        self._on_transitions([row for row in recorded if not row.delivered])
-
-    async def _record(self, transitions: Sequence[Transition]) -> None:
-        for start in range(0, len(transitions), RECORDED_AT_ONCE):
-            rows = tuple(transitions[start : start + RECORDED_AT_ONCE])
-            await self._committer.alone(Batch(transitions=rows))
-            self._previous.update(previous_states(rows))
-            # Read back: the ledger gave them their sequences.
-            self._hand_on(
-                await self._committer.read(
+    async def _record(self, found: Judgement) -> None:
+        """Make durable what a round found, and take it from there."""
+        transitions, history = found.transitions, found.history
+        for start in range(0, max(len(transitions), len(history)), RECORDED_AT_ONCE):
+            end = start + RECORDED_AT_ONCE
+            rows, points = transitions[start:end], history[start:end]
+            await self._committer.alone(Batch(transitions=rows, history=points))
+            self._judge.written(points)
+            if rows:
+                # Read back: the ledger gave them their sequences.
+                recorded = await self._committer.read(
                     lambda ledger: list(ledger.transitions(after=self._last_transition))
                 )
-            )
+                self._last_transition = recorded[-1].sequence
+                self._judge.recorded(recorded)
+        self._teller.wake()
         for number, row in enumerate(transitions, start=1):
             if number % SLICE == 0:
                 await self._give_way()
-            # That a new model is below a line is no news to anybody.
-            first = row.before == State.UNKNOWN and row.after == State.BELOW
-            logger.log(
-                logging.DEBUG if first else logging.WARNING,
+            logger.warning(
                 "a model changed its state against a threshold",
                 extra=fields(
                     model=row.model, threshold=row.threshold, before=row.before, after=row.after
@@ -366,6 +410,10 @@ class Publisher:
                 )
 
     def _apply(self, declaration: Declaration) -> None:
+        if self._judge.apply(declaration):
+            self._teller.wake()
+            return
+        self._corrected = True
         self.custody.apply(declaration)
         if declaration.kind in (HOLD_KIND, SEAL_KIND):
             return

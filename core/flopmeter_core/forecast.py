@@ -147,3 +147,43 @@ def _date(now_ns: int, hours: float) -> int | None:
     """A date so many hours from now, to the second."""
     ahead_ns = round(hours * 3_600) * NS_PER_S
     return now_ns + ahead_ns if ahead_ns <= 2 * LONGEST_FORECAST_NS else None
+
+
+class Outlook(enum.StrEnum):
+    """Whether it is foreseen that a line will be met."""
+
+    FORESEEN = "foreseen"
+    NOT_FORESEEN = "not_foreseen"
+
+
+LEAVES_AT = 1.5
+"""A line that was foreseen is so until its date lies so many horizons away: a date that wanders
+about the horizon changes nothing."""
+
+
+def outlook(
+    pace: Crossing | None,
+    plan: Crossing | None,
+    *,
+    now_ns: int,
+    horizon_ns: int,
+    before: Outlook = Outlook.NOT_FORESEEN,
+) -> Outlook:
+    """Say whether it is foreseen that a line will be met.
+
+    It is where the plan's most likely amount meets it, whenever that is, and where the likely date
+    by the pace lies within the horizon.
+
+    Args:
+        pace: the dates at the present pace; None where there is none.
+        plan: the dates by the declared plan; None without one.
+        now_ns: Unix time in ns.
+        horizon_ns: how far ahead a date counts as foreseen.
+        before: what was said before; leaving it takes more than entering it.
+    """
+    if plan is not None and plan.likely_ns is not None:
+        return Outlook.FORESEEN
+    if pace is None or pace.likely_ns is None:
+        return Outlook.NOT_FORESEEN
+    reach_ns = round(horizon_ns * LEAVES_AT) if before is Outlook.FORESEEN else horizon_ns
+    return Outlook.FORESEEN if pace.likely_ns - now_ns <= reach_ns else Outlook.NOT_FORESEEN

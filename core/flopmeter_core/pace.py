@@ -105,13 +105,42 @@ def pace_of(points: Sequence[Point], *, now_ns: int) -> Pace | None:
     worked = sum(hours) + round(usual * USUAL_WORKING_SHARE)
     recent = levels[-max(2, len(levels) // 3) :]
     return Pace(
-        likely_flop_per_h=level * worked // (sum(full) + usual),
+        # No more than all of the time: a leap that no standstill explains is not repeated.
+        likely_flop_per_h=min(level, level * worked // (sum(full) + usual)),
         level_flop_per_h=level,
         day_deviation=statistics.pstdev(shares) if len(shares) > 1 else 1 - USUAL_WORKING_SHARE,
         growth=max(0.0, math.log(level / min(recent))),
         history_h=len(hours),
         stopped_h=stopped,
     )
+
+
+def first_reached_ns(points: Sequence[Point], flop: int) -> int | None:
+    """Say when a figure may first have reached an amount, as Unix time in ns.
+
+    With a correction the past is counted as now, so that a date may lie before the day it was
+    found out. What arrived at once after a standstill may have been done at its beginning.
+
+    Args:
+        points: as in `pace_of`.
+        flop: the amount.
+
+    Returns:
+        The earliest time the history allows; None where it was not reached.
+    """
+    before: Point | None = None
+    for point in _without_corrections(points) if points else ():
+        if point.best_flop >= flop:
+            if before is None or point.at_ns == before.at_ns:
+                return point.at_ns
+            if point.at_ns - before.at_ns > NS_PER_HOUR:
+                return before.at_ns
+            share = (point.at_ns - before.at_ns) * (flop - before.best_flop)
+            return before.at_ns + share // (point.best_flop - before.best_flop)
+        if before is None or point.best_flop > before.best_flop:
+            # Of a standstill its beginning: what follows may have been done in it.
+            before = point
+    return None
 
 
 def _worked_hours(points: Sequence[Point], now_ns: int) -> list[int]:

@@ -46,6 +46,15 @@ COMMANDS = {
     "exec": Entry("execute", "Tell the node's agent which run COMMAND is, and become COMMAND."),
     "demo": Entry("demo", "Watch a simulated training run cross a line.", ("agent", "collector")),
     "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
+    "forecast": Entry(
+        "forecast", "Show when each model will be above each threshold.", ("collector",)
+    ),
+    "alert": Entry(
+        "alert", "Show alerts, and acknowledge, silence or resolve them.", ("collector",)
+    ),
+    "review": Entry(
+        "review", "Show reviews, and record what a named person determines.", ("collector",)
+    ),
     "doctor": Entry(
         "doctor",
         "Say whether the storage of a ledger, or of an agent, gives what flopmeter promises.",

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
+from flopmeter.cli.sources import COLLECTOR_URL, totals_of
 from flopmeter.cli.thresholds_options import folder_option
-from flopmeter.cli.totals import COLLECTOR_URL, totals_of
 from flopmeter_core.errors import UsageError
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])

@@ -39,6 +39,12 @@ def range_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
     return f"{lower}..{upper}"
 
 
+def counted_of(model: Document, row: Document) -> dict[str, int]:
+    """What a threshold counts of a model, exactly; everything where the document says no more."""
+    told = row.get("counted_flop_str") or model["compute_flop"]
+    return {bound: int(told[bound]) for bound in ("lower", "best", "upper")}
+
+
 def has_readings(account: Document) -> bool:
     """Whether any device reported for it: without one there is no figure, not even 0."""
     return bool(account["devices"])
@@ -51,8 +57,16 @@ def percent_range_text(compute_flop: Document, value_flop: int) -> str:
     return f"{lower.removesuffix(' %')}..{upper}"
 
 
-def state_text(state: str, *, decided: bool) -> str:
-    """How the best figure stands, and whether the likely range leaves a doubt."""
+def state_text(state: str, *, decided: bool, conditional: bool = False) -> str:
+    """How the best figure stands, and whether the likely range leaves a doubt.
+
+    Args:
+        state: of the best figure.
+        decided: whether the whole likely range says the same.
+        conditional: whether the law asks for more than compute.
+    """
+    if state == State.ABOVE and conditional:
+        return f"compute test met{'' if decided else ', range reaches below'}, rest unknown"
     if state == State.ABOVE:
         return "ABOVE" if decided else "ABOVE, range reaches below"
     if state == State.ABOVE_BY_UNOBSERVED_ONLY:

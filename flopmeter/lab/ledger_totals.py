@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flopmeter.lab.ledger_legal import ledger_legal
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
@@ -63,8 +64,9 @@ def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Js
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        totals = load_totals(ledger)
-        return totals_document(totals.snapshot(clock.wall_ns(), ledger.position()), thresholds)
+        rows = tuple(thresholds)
+        snapshot = load_totals(ledger).snapshot(clock.wall_ns(), ledger.position())
+        return totals_document(snapshot, rows, ledger_legal(ledger, snapshot, rows))
 
 
 def load_totals(

@@ -17,6 +17,7 @@ from rich.text import Text
 from flopmeter.lab.figure_text import (
     Document,
     best_text,
+    counted_of,
     energy_text,
     evidence_text,
     format_text,
@@ -26,6 +27,7 @@ from flopmeter.lab.figure_text import (
     range_text,
     state_text,
 )
+from flopmeter.lab.legal_view_text import forecast_text
 from flopmeter_collector.alike import name_of, put_together
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_core.catalogue import State
@@ -49,7 +51,11 @@ def totals_view(document: Document, *, columns: int) -> RenderableType:
     parts: list[RenderableType] = [head, Text(), runs_table(document, columns=columns)]
     parts += overflow_line(document)
     if document["models"]:
-        parts += [Text(), models_table(document), *beside_lines(document)]
+        parts += [
+            Text(),
+            models_table(document, columns=columns),
+            *beside_lines(document),
+        ]
     if any(run.get("claims") for run in document["runs"]):
         parts += [Text(), claims_table(document)]
     return Group(*parts, *warnings(document))
@@ -134,7 +140,7 @@ def beside_lines(document: Document) -> list[RenderableType]:
     return lines
 
 
-def models_table(document: Document) -> Table:
+def models_table(document: Document, *, columns: int = 0) -> Table:
     """One row a model and threshold, thresholds in the order of their values."""
     table = _table()
     # Names are cut and states wrap where a line is short; figures stand whole.
@@ -144,10 +150,16 @@ def models_table(document: Document) -> Table:
     table.add_column("reached", justify="right", no_wrap=True)
     table.add_column("likely range", no_wrap=True)
     table.add_column("state", overflow="fold", min_width=10)
+    foreseen = columns >= WIDE_COLUMNS and any(
+        row.get("forecast") for model in document["models"] for row in model["thresholds"]
+    )
+    if foreseen:
+        table.add_column("above from (90 %)", overflow="fold")
     for model in document["models"]:
         name = Text(model["model"], style="bold")
         for rows in standings_alike(model):
-            table.add_row(name, *_standing(model, rows))
+            cells = _standing(model, rows)
+            table.add_row(name, *cells, *([forecast_text(rows[0])] if foreseen else []))
             name = Text()
     return table
 
@@ -221,20 +233,31 @@ def standings_alike(model: Document) -> list[list[Document]]:
     """The rows of a model, those that say the same put together."""
     return put_together(
         model["thresholds"],
-        lambda row: (row["value_flop"], row["state"], row["decided"], str(row.get("ratio"))),
+        lambda row: (
+            row["value_flop"],
+            row["state"],
+            row["decided"],
+            str(row.get("ratio")),
+            bool(row.get("conditions")),
+            str(row.get("forecast")),
+        ),
     )
 
 
 def _standing(model: Document, rows: list[Document]) -> list[Text | str]:
     row = rows[0]
     value_flop = row["value_flop"]
-    style = state_style(row["state"], decided=row["decided"])
+    conditional = bool(row.get("conditions"))
+    style = "yellow" if conditional else state_style(row["state"], decided=row["decided"])
+    counted = counted_of(model, row)
     return [
         name_of([row["id"] for row in rows]),
         f"{value_flop:.1e}".replace("e+", "e").replace(".0e", "e"),
-        Text(percent_text(model["compute_flop"]["best"], value_flop), style="bold"),
-        percent_range_text(model["compute_flop"], value_flop),
-        Text(state_text(row["state"], decided=row["decided"]), style=style),
+        Text(percent_text(counted["best"], value_flop), style="bold"),
+        percent_range_text(counted, value_flop),
+        Text(
+            state_text(row["state"], decided=row["decided"], conditional=conditional), style=style
+        ),
     ]
 
 

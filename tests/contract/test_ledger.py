@@ -20,6 +20,8 @@ from flopmeter_collector.ledger.base import (
     Batch,
     Coverage,
     Declaration,
+    Delivery,
+    HistoryRow,
     Ledger,
     QuarantinedVector,
     StoredVector,
@@ -273,6 +275,29 @@ def test_transitions_are_delivered_once(place: Place) -> None:
     ledger = place.open()
     assert [(t.model, t.delivered) for t in ledger.transitions()] == [("a", False), ("b", True)]
     assert [t.model for t in ledger.transitions(after=1)] == ["b"]
+
+
+def test_history_is_added(place: Place) -> None:
+    """Published totals are kept as they were written, oldest first, and read from a time on."""
+    first = place.open()
+    late = HistoryRow("m", 7_200, {"": 10**27, "eu": 3}, revalued=True, basis="3/t")
+    early = HistoryRow("m", 3_600, {"": 10**26})
+    first.commit(Batch(history=(late,)))
+    first.commit(Batch(history=(early,)))
+    first.close()
+    ledger = place.open()
+    assert list(ledger.history()) == [early, late]
+    assert list(ledger.history(since_ns=3_601)) == [late]
+
+
+def test_deliveries_are_noted_once(place: Place) -> None:
+    """What a receiver accepted is kept; accepting it again changes nothing."""
+    first = place.open()
+    first.commit(Batch(deliveries=(Delivery("1/1/fires", "aa", 5), Delivery("1/1/fires", "bb", 6))))
+    first.commit(Batch(deliveries=(Delivery("1/1/fires", "aa", 9),)))
+    first.close()
+    found = sorted(place.open().deliveries(), key=lambda row: row.receiver)
+    assert found == [Delivery("1/1/fires", "aa", 5), Delivery("1/1/fires", "bb", 6)]
 
 
 def test_claims(place: Place) -> None:

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from flopmeter_collector.alerts.transitions import ALERT_NAME, alert_of, alerts
+from flopmeter_collector.alerts.transitions import (
+    ALERT_NAME,
+    FORECAST_NAME,
+    alerts,
+    words_of,
+)
 from flopmeter_collector.evaluate import evaluate
 from support.requirements import ROOT, require
 from support.totals import scenario, thresholds
@@ -80,15 +85,16 @@ def test_every_alert_is_held_from_both_sides(tmp_path: Path, planted: str) -> No
     assert failures(tmp_path, planted) == {rule["alert"] for rule in alert_rules(rules())}
 
 
-def test_the_crossing_is_the_collectors_own_alert() -> None:
-    """Rule and collector give a crossing the same name and labels, so that both make one alert."""
+@pytest.mark.parametrize("name", [ALERT_NAME, FORECAST_NAME])
+def test_a_legal_alert_is_the_collectors_own(name: str) -> None:
+    """Rule and collector give an alert the same name and labels, so that both make one alert."""
     catalogue = {row.id: row for row in thresholds()}
     crossed = next(row for row in evaluate(scenario(), thresholds(), {}).transitions if alerts(row))
     expected = [
         alert["exp_labels"]
         for test in yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
         for alert_test in test["alert_rule_test"]
-        if alert_test["alertname"] == ALERT_NAME
+        if alert_test["alertname"] == name
         for alert in alert_test["exp_alerts"]
     ]
     assert {labels.get("simulated") for labels in expected} == {"true", None}
@@ -100,9 +106,10 @@ def test_the_crossing_is_the_collectors_own_alert() -> None:
                 model=labels["model"],
                 threshold=labels["threshold"],
                 decided=decided,
+                after="above" if name == ALERT_NAME else "foreseen",
                 figures={**crossed.figures, "simulated": mark},
             )
-            assert alert_of(transition, catalogue).labels == {"alertname": ALERT_NAME, **labels}
+            assert words_of(transition, catalogue).labels == {"alertname": name, **labels}
 
 
 def test_no_label_is_added_to_an_alert() -> None:
@@ -117,6 +124,8 @@ def test_no_label_is_added_to_an_alert() -> None:
         (["alertname=FlopmeterThresholdCrossed", "simulated=true"], "simulated"),
         (["alertname=FlopmeterNodeSilent", "simulated=true"], "simulated"),
         (["alertname=FlopmeterThresholdCrossed"], "compliance"),
+        (["alertname=FlopmeterThresholdForeseen"], "compliance"),
+        (["alertname=FlopmeterReviewDue"], "compliance"),
         (["alertname=FlopmeterNodeSilent"], "meter"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A crossing reaches a person: totals, ledger row, a real Alertmanager, a webhook.
+"""A crossing reaches a person once: totals, ledger row, a real Alertmanager, webhooks, kill -9.
 
 The Alertmanager is Debian's package prometheus-alertmanager, on free ports of 127.0.0.1.
 """
@@ -7,37 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import http.client
 import json
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flopmeter.cli import main
 from flopmeter_collector import backends
-from flopmeter_collector.alerts.alertmanager import AlertSender, post_body
+from flopmeter_collector.alerts.alertmanager import API_PATH
+from flopmeter_collector.alerts.receivers import post_json
 from flopmeter_collector.alerts.transitions import alerts
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
-from flopmeter_collector.evaluate import evaluate
-from flopmeter_collector.ledger.base import Transition
+from flopmeter_collector.ledger.base import Batch, Declaration, Delivery, StoredVector, Transition
 from flopmeter_core.errors import UnreachableError
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
+from support.collector import child
 from support.processes import free_port, serving
 from support.requirements import require
-from support.totals import busy_vector, h100, key_of, scenario, thresholds
+from support.totals import busy_vector, h100, key_of
+from support.webhook import ARRIVAL_LIMIT_S, Webhook
 
 pytestmark = pytest.mark.needs_server
 
-ARRIVAL_LIMIT_S = 20.0
 QUIET_S = 2.5
 """Longer than two group intervals: a second notification would have come by then."""
+
+CROSSED_S, BACK_S = 400_000, 0
+RECORD = h100(simulated=True)
 
 CONFIG = """
 route:
@@ -52,42 +56,6 @@ receivers:
       - url: http://127.0.0.1:{port}/
         send_resolved: true
 """
-
-
-class Webhook:
-    """A receiver that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                length = int(self.headers["Content-Length"])
-                outer.bodies.append(json.loads(self.rfile.read(length)))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def wait(self, count: int) -> None:
-        """Wait until so many notifications came."""
-        deadline = time.monotonic() + ARRIVAL_LIMIT_S
-        while len(self.bodies) < count:
-            assert time.monotonic() < deadline, f"{len(self.bodies)} of {count} notifications"
-            time.sleep(0.02)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -113,122 +81,61 @@ def alertmanager(tmp_path: Path, webhook: Webhook, port: int) -> Any:
     return serving(command, port, tmp_path / "alertmanager.log")
 
 
-def crossing() -> list[Transition]:
-    """All transitions of the fixed scenario, numbered as a ledger would; one of them alerts."""
-    clock = SystemClock()
-    shot = replace(scenario(), as_of_ns=clock.wall_ns())
-    rows = evaluate(shot, thresholds(), {}).transitions
-    return [replace(row, sequence=number) for number, row in enumerate(rows, start=1)]
+def told(webhook: Webhook) -> list[tuple[str, str, str]]:
+    """What an Alertmanager notified: (status, name, threshold) of each alert of each group."""
+    return [
+        (alert["status"], alert["labels"]["alertname"], alert["labels"]["threshold"])
+        for body in webhook.bodies
+        for alert in body["alerts"]
+    ]
 
 
-async def deliver(url: str, rows: Sequence[Transition], *, limit_s: float) -> list[int]:
-    """Send until everything is marked; returns the marked sequences."""
-    marked: list[int] = []
-    done = asyncio.Event()
-
-    async def mark(sequences: Sequence[int]) -> None:
-        marked.extend(sequences)
-        done.set()
-
-    sender = AlertSender(
-        [url],
-        thresholds=thresholds(),
-        clock=SystemClock(),
-        delivered=mark,
-        simulated=True,
-        allow_off_loopback=False,
-        sleep=lambda _: asyncio.sleep(0.05),
-    )
-    sender.submit(rows)
-    sender.start()
-    try:
-        await asyncio.wait_for(done.wait(), limit_s)
-    finally:
-        await sender.stop()
-    return marked
+FIRING = ("firing", "FlopmeterThresholdCrossed", "demo-line")
+RESOLVED = ("resolved", "FlopmeterThresholdCrossed", "demo-line")
 
 
-def test_crossing_arrives_once(tmp_path: Path, webhook: Webhook) -> None:
-    """The crossing arrives with its labels, once, although it is sent twice."""
-    port = free_port()
-    rows = crossing()
-    with alertmanager(tmp_path, webhook, port):
-        url = f"http://127.0.0.1:{port}"
-        marked = asyncio.run(deliver(url, rows, limit_s=ARRIVAL_LIMIT_S))
-        webhook.wait(1)
-        # As after a crash between the post and its mark in the ledger.
-        assert asyncio.run(deliver(url, rows, limit_s=ARRIVAL_LIMIT_S)) == marked
-        time.sleep(QUIET_S)
-    assert [row.threshold for row in rows if row.sequence in marked] == ["demo-line"]
-    assert len(webhook.bodies) == 1
-    (alert,) = webhook.bodies[0]["alerts"]
-    assert alert["status"] == "firing"
-    assert alert["labels"] == {
-        "alertname": "FlopmeterThresholdCrossed",
-        "model": "atlas",
-        "threshold": "demo-line",
-        "jurisdiction": "none, demonstration only",
-        "severity": "critical",
-        "simulated": "true",
-    }
-    assert alert["annotations"]["summary"].startswith("SIMULATED: model atlas")
-    assert alert["annotations"]["note"] == "draft for counsel, not legal advice"
+class Collector:
+    """A simulated collector in this process whose register is set by hand."""
 
+    def __init__(self, ledger: Path, **settings: Any) -> None:
+        self.ledger = ledger
+        config = CollectorConfig(
+            ledger=str(ledger),
+            simulated=True,
+            grpc_listen="127.0.0.1:0",
+            http_listen="",
+            evaluate_period_s=0.1,
+            **settings,
+        )
+        self.app = CollectorApp(config, SystemClock())
 
-def test_waits_for_an_alertmanager_that_starts_late(tmp_path: Path, webhook: Webhook) -> None:
-    """An alert that finds nobody is sent again until an Alertmanager is there."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    async def __aenter__(self) -> Collector:
+        await self.app.start()
+        return self
 
-    async def scene() -> list[int]:
-        delivery = asyncio.create_task(deliver(url, crossing(), limit_s=ARRIVAL_LIMIT_S))
-        await asyncio.sleep(0.3)
-        assert not delivery.done()
-        with alertmanager(tmp_path, webhook, port):
-            marked = await delivery
-            await asyncio.to_thread(webhook.wait, 1)
-            return marked
+    async def __aexit__(self, *_: object) -> None:
+        await self.app.stop()
 
-    assert len(asyncio.run(scene())) == 1
+    async def cross(self) -> None:
+        """Take a register that is above the line."""
+        vector = KeyedVector(key_of(RECORD), 1, busy_vector(CROSSED_S))
+        self.app.table.merge(vector, RECORD)
+        await self.app.evaluate_now()
 
-
-def test_refusal_is_told(tmp_path: Path, webhook: Webhook) -> None:
-    """A body the Alertmanager refuses, and a server that is none, are errors that say so."""
-    port = free_port()
-    with alertmanager(tmp_path, webhook, port):
-        with pytest.raises(UnreachableError, match=r"answered 4.*labels"):
-            post_body(f"http://127.0.0.1:{port}", b"[{}]")
-        # The proof that the address is right and the body was wrong.
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/api/v2/status")
-        assert connection.getresponse().status == 200
-        connection.close()
-    with pytest.raises(UnreachableError, match="cannot be reached"):
-        post_body(f"http://127.0.0.1:{port}", b"[]")
-
-
-async def collector(path: Path, url: str, vectors: Sequence[KeyedVector]) -> list[Transition]:
-    """Be a simulated collector that merges these vectors and alerts; returns the ledger's rows."""
-    config = CollectorConfig(
-        ledger=str(path),
-        simulated=True,
-        grpc_listen="127.0.0.1:0",
-        http_listen="",
-        alertmanager=(url,),
-    )
-    app = CollectorApp(config, SystemClock())
-    await app.start()
-    try:
-        for keyed in vectors:
-            app.table.merge(keyed, h100(simulated=True))
-        await app.evaluate_now()
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds."""
         deadline = time.monotonic() + ARRIVAL_LIMIT_S
-        while any(alerts(row) and not row.delivered for row in rows_of(path)):
-            assert time.monotonic() < deadline, "the ledger never said delivered"
+        while not holds():
+            assert time.monotonic() < deadline, what
             await asyncio.sleep(0.05)
-    finally:
-        await app.stop()
-    return rows_of(path)
+
+    async def delivered(self) -> None:
+        """Wait until every receiver has everything."""
+        await self.until(
+            lambda: all(row.delivered for row in rows_of(self.ledger) if alerts(row)),
+            "the ledger never said delivered",
+        )
+        await self.until(lambda: self.app._alerts.pending_count == 0, "something stayed pending")
 
 
 def rows_of(path: Path) -> list[Transition]:
@@ -237,20 +144,263 @@ def rows_of(path: Path) -> list[Transition]:
         return list(ledger.transitions())
 
 
-def test_whole_collector(tmp_path: Path, webhook: Webhook) -> None:
-    """A register that crosses a line becomes one row and one alert, also over a restart."""
+def deliveries_of(path: Path) -> list[Delivery]:
+    """What receivers accepted, as the ledger has it."""
+    with contextlib.closing(backends.read(str(path))) as ledger:
+        return list(ledger.deliveries())
+
+
+def acts(path: Path, *arguments: str) -> int:
+    """Do something about an alert or a review, as a person does."""
+    who = ["--ledger", str(path), "--author", "ada", "--reason", "seen"]
+    return main([*arguments, *who])
+
+
+def test_crossing_arrives_once(tmp_path: Path, webhook: Webhook) -> None:
+    """One row, one notification with its labels; a restart and its second telling add nothing."""
     port = free_port()
-    record = h100(simulated=True)
-    vector = KeyedVector(key_of(record), 1, busy_vector(400_000))
-    with alertmanager(tmp_path, webhook, port):
+    path = tmp_path / "ledger.db"
+
+    async def scene() -> None:
         url = f"http://127.0.0.1:{port}"
-        rows = asyncio.run(collector(tmp_path / "ledger.db", url, [vector]))
-        webhook.wait(1)
-        assert asyncio.run(collector(tmp_path / "ledger.db", url, [vector])) == rows
-        time.sleep(QUIET_S)
-    crossed = [row for row in rows if alerts(row)]
-    assert [(row.model, row.threshold, row.delivered) for row in crossed] == [
-        ("alpha", "demo-line", True)
+        async with Collector(path, alertmanager=(url,)) as collector:
+            await collector.cross()
+            await collector.delivered()
+        await asyncio.to_thread(webhook.wait, 1)
+        # Started again it tells what fires once more: an Alertmanager may have forgotten.
+        async with Collector(path, alertmanager=(url,)) as collector:
+            await collector.app.evaluate_now()
+            await asyncio.sleep(QUIET_S)
+
+    with alertmanager(tmp_path, webhook, port):
+        asyncio.run(scene())
+    assert told(webhook) == [FIRING]
+    assert len(deliveries_of(path)) == 1
+    (alert,) = webhook.bodies[0]["alerts"]
+    assert alert["labels"] == {
+        "alertname": "FlopmeterThresholdCrossed",
+        "model": "alpha",
+        "threshold": "demo-line",
+        "jurisdiction": "none, demonstration only",
+        "severity": "critical",
+        "simulated": "true",
+    }
+    assert alert["annotations"]["summary"].startswith("SIMULATED: model alpha")
+    assert alert["annotations"]["note"] == "draft for counsel, not legal advice"
+
+
+def test_waits_for_an_alertmanager_that_starts_late(tmp_path: Path, webhook: Webhook) -> None:
+    """An alert that finds nobody is sent again until an Alertmanager is there."""
+    port = free_port()
+
+    async def scene() -> None:
+        async with Collector(
+            tmp_path / "ledger.db", alertmanager=(f"http://127.0.0.1:{port}",)
+        ) as collector:
+            await collector.cross()
+            await asyncio.sleep(0.5)
+            assert collector.app._alerts.pending_count == 1
+            with alertmanager(tmp_path, webhook, port):
+                await collector.delivered()
+                await asyncio.to_thread(webhook.wait, 1)
+
+    asyncio.run(scene())
+    assert told(webhook) == [FIRING]
+
+
+def test_refusal_is_told(tmp_path: Path, webhook: Webhook) -> None:
+    """A body the Alertmanager refuses, and a server that is none, are errors that say so."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with alertmanager(tmp_path, webhook, port):
+        with pytest.raises(UnreachableError, match=r"answered 4.*labels"):
+            post_json(url, API_PATH, b"[{}]", {}, what="an Alertmanager")
+        # The proof that the address is right and the body was wrong.
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/api/v2/status")
+        assert connection.getresponse().status == 200
+        connection.close()
+    with pytest.raises(UnreachableError, match="cannot be reached"):
+        post_json(url, API_PATH, b"[]", {}, what="an Alertmanager")
+
+
+@pytest.mark.parametrize(
+    ("command", "ends"),
+    [
+        (["alert", "acknowledge", "1"], "acknowledged by ada: seen"),
+        (["alert", "resolve", "1"], "resolved by ada: seen"),
+    ],
+)
+def test_a_person_takes_it(tmp_path: Path, webhook: Webhook, command: list[str], ends: str) -> None:
+    """What a person takes is resolved at every receiver, and stays so over a restart."""
+    port, hook = free_port(), Webhook()
+    path = tmp_path / "ledger.db"
+    settings = {"alertmanager": (f"http://127.0.0.1:{port}",), "webhooks": (hook.url,)}
+
+    async def scene() -> None:
+        async with Collector(path, **settings) as collector:
+            await collector.cross()
+            await collector.delivered()
+            await asyncio.to_thread(webhook.wait, 1)
+            assert await asyncio.to_thread(acts, path, *command) == 0
+            await asyncio.to_thread(webhook.wait, 2)
+            await collector.until(lambda: len(hook.bodies) == 2, "the webhook heard no end")
+        async with Collector(path, **settings) as collector:
+            await collector.app.evaluate_now()
+            await asyncio.sleep(QUIET_S)
+        assert await asyncio.to_thread(acts, path, *command) == 64
+
+    with alertmanager(tmp_path, webhook, port):
+        asyncio.run(scene())
+    hook.close()
+    assert told(webhook) == [FIRING, RESOLVED]
+    assert [(body["status"], body["why"]) for body in hook.bodies] == [
+        ("firing", None),
+        ("resolved", ends),
     ]
-    assert [alert["labels"]["model"] for alert in webhook.bodies[0]["alerts"]] == ["alpha"]
-    assert len(webhook.bodies) == 1
+
+
+def test_silence_and_going_back(tmp_path: Path, webhook: Webhook) -> None:
+    """A silence ends by itself; a correction that takes the crossing back resolves it."""
+    port = free_port()
+    path = tmp_path / "ledger.db"
+
+    async def scene() -> None:
+        async with Collector(path, alertmanager=(f"http://127.0.0.1:{port}",)) as collector:
+            await collector.cross()
+            await asyncio.to_thread(webhook.wait, 1)
+            ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+            silence = ["alert", "silence", "1", "--until", ends]
+            assert await asyncio.to_thread(acts, path, *silence) == 0
+            await asyncio.to_thread(webhook.wait, 2)
+            await asyncio.sleep(max(0.0, 5 - time.time() % 1))
+            collector.app._alerts.wake()
+            await asyncio.to_thread(webhook.wait, 3)
+            # A format of one FLOP a cycle, declared late, takes the crossing back.
+            body = {"format": "fp64=1", "model": "alpha"}
+            await collector.app.declare("alpha", body, author="ada", source="cli")
+            await asyncio.to_thread(webhook.wait, 4)
+
+    with alertmanager(tmp_path, webhook, port):
+        asyncio.run(scene())
+    assert told(webhook) == [FIRING, RESOLVED, FIRING, RESOLVED]
+    assert [row.after for row in rows_of(path)] == ["above", "below"]
+
+
+def test_signed_webhooks(tmp_path: Path) -> None:
+    """Each body has its key, and a signature the receiver can check; a 500 is tried again."""
+    hook, secret = Webhook(), tmp_path / "secret"
+    secret.write_text("0123456789abcdef0123\n")
+    hook.status = 500
+
+    async def scene() -> None:
+        settings = {"webhooks": (hook.url,), "webhook_secret": secret}
+        async with Collector(tmp_path / "ledger.db", **settings) as collector:
+            await collector.cross()
+            await asyncio.to_thread(hook.wait, 2)
+            assert deliveries_of(tmp_path / "ledger.db") == []
+            hook.status = 204
+            await collector.delivered()
+
+    asyncio.run(scene())
+    hook.close()
+    assert {headers["Idempotency-Key"] for headers in hook.headers} == {hook.bodies[0]["key"]}
+    assert len(set(hook.raw)) == 1
+    fields = dict(part.split("=") for part in hook.headers[-1]["Flopmeter-Signature"].split(","))
+    signed = f"{fields['t']}.".encode() + hook.raw[-1]
+    expected = hmac.new(b"0123456789abcdef0123", signed, hashlib.sha256).hexdigest()
+    assert fields["v1"] == expected
+
+
+def crossed_ledger(path: Path) -> None:
+    """A ledger that holds a crossing no collector has evaluated yet."""
+    ledger = backends.collect(str(path), simulated=True)
+    key = key_of(RECORD)
+    ledger.commit(
+        Batch(
+            records={RECORD.record_id: RECORD},
+            vectors=(StoredVector(key, 0, 1, busy_vector(CROSSED_S)),),
+            declarations=(Declaration(0, 1, "ada", "cli", "run", "alpha", {"model": "atlas"}),),
+        )
+    )
+    ledger.close()
+
+
+def test_kill_9_in_the_middle_of_a_delivery(tmp_path: Path) -> None:
+    """Killed after the receiver took it and before the ledger noted it: told again, same key.
+
+    Then killed again once it is noted, and started a third time: nothing more is told.
+    """
+    path, hook = tmp_path / "ledger.db", Webhook(hangs=True)
+    crossed_ledger(path)
+    flags = ["--simulated", "--webhooks", hook.url]
+    with child(path, *flags) as collector:
+        hook.wait(1)
+        collector.kill()
+    assert deliveries_of(path) == []
+    assert [row.after for row in rows_of(path)] == ["above"]
+    hook.answers.set()
+    with child(path, *flags) as collector:
+        hook.wait(2)
+        deadline = time.monotonic() + ARRIVAL_LIMIT_S
+        while not deliveries_of(path):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        collector.kill()
+    with child(path, *flags):
+        time.sleep(QUIET_S)
+    hook.close()
+    assert len(hook.bodies) == 2
+    assert hook.raw[0] == hook.raw[1]
+    assert hook.headers[0]["Idempotency-Key"] == hook.headers[1]["Idempotency-Key"]
+    assert len(rows_of(path)) == 1
+
+
+def test_kill_9_before_anybody_is_there(tmp_path: Path, webhook: Webhook) -> None:
+    """Killed while the Alertmanager is away, started when it is there: one notification."""
+    path, port = tmp_path / "ledger.db", free_port()
+    crossed_ledger(path)
+    flags = ["--simulated", "--alertmanager", f"http://127.0.0.1:{port}"]
+    for _ in range(2):
+        with child(path, *flags) as collector:
+            collector.kill()
+    with alertmanager(tmp_path, webhook, port):
+        with child(path, *flags) as collector:
+            webhook.wait(1)
+            collector.kill()
+        with child(path, *flags):
+            time.sleep(QUIET_S)
+    assert told(webhook) == [FIRING]
+    assert len(rows_of(path)) == 1
+
+
+def test_a_restarted_alertmanager_hears_again(tmp_path: Path, webhook: Webhook) -> None:
+    """An Alertmanager that lost its alerts is told again, and notifies nobody twice."""
+    path, port = tmp_path / "ledger.db", free_port()
+
+    async def scene() -> None:
+        async with Collector(path, alertmanager=(f"http://127.0.0.1:{port}",)) as collector:
+            with alertmanager(tmp_path, webhook, port):
+                await collector.cross()
+                await collector.delivered()
+                await asyncio.to_thread(webhook.wait, 1)
+            with alertmanager(tmp_path, webhook, port):
+                assert shown_by(port) == []
+                # As after the period at which what fires is told again.
+                for line in collector.app._alerts._lines:
+                    line.sent_ns.clear()
+                collector.app._alerts.wake()
+                await collector.until(lambda: shown_by(port) != [], "it was not told again")
+                await asyncio.sleep(QUIET_S)
+
+    asyncio.run(scene())
+    assert told(webhook) == [FIRING]
+
+
+def shown_by(port: int) -> list[str]:
+    """The names of the alerts an Alertmanager holds."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/api/v2/alerts")
+    rows = json.loads(connection.getresponse().read())
+    connection.close()
+    return [row["labels"]["alertname"] for row in rows]

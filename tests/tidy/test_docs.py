@@ -286,8 +286,8 @@ def alert_findings(text: str) -> list[str]:
             "method_version": "1", "simulated": "true",
         },
     )  # fmt: skip
-    alert = transitions.alert_of(row, {})
-    told = sections(text)["Alerts"].first_codes()
+    alert = transitions.words_of(row, {})
+    told = sections(text)["Labels and annotations"].first_codes()
     return differences([*alert.labels, *alert.annotations], told, where="docs/alerts.md")
 
 

@@ -1,9 +1,9 @@
 """Which transitions alert, and what the alert says.
 
-Owns: the rule, the alert's name and labels, and its words.
+Owns: the rule, the alerts' names and labels, and their words.
 May touch: nothing; pure functions of ledger rows and the catalogue.
-Called by alerts.alertmanager; the shipped Prometheus rule uses the same name and labels, so that
-both make one alert. docs/alerts.md explains each label.
+Called by alerts.lifecycle and alerts.sender; the shipped Prometheus rules use the same names and
+labels, so that both make one alert. docs/alerts.md explains each label.
 An alert says what was measured. It never says that a law is met: that is for a person.
 """
 
@@ -13,49 +13,60 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.ledger.base import Transition
-from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.spans import time_text
 from flopmeter_core.catalogue import State, Threshold
+from flopmeter_core.forecast import Outlook
 from flopmeter_core.units import NS_PER_S
 
 ALERT_NAME = "FlopmeterThresholdCrossed"
+FORECAST_NAME = "FlopmeterThresholdForeseen"
 
 SEVERITY = "critical"
-"""Constant: a label is identity, and whether the likely range decides a crossing changes while it
+FORECAST_SEVERITY = "warning"
+"""Constants: a label is identity, and whether the likely range decides a crossing changes while it
 stands; the description says which it was."""
-
-FIRING_PERIOD_S = 14 * 24 * 3_600
-"""How long a receiver shows the alert unless a person silences it: the two weeks in which the
-EU wants to be told (Regulation (EU) 2024/1689, Article 52(1))."""
 
 DISCLAIMER = "draft for counsel, not legal advice"
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert, free of any receiver's encoding.
+class Words:
+    """One alert in words, free of any receiver's encoding.
 
     Attributes:
         labels: identity; the same transition always has the same ones.
         annotations: text for people.
-        started_at_ns: Unix time in ns of the totals that crossed.
     """
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    started_at_ns: int
 
 
 def alerts(transition: Transition) -> bool:
-    """Tell whether a transition alerts.
+    """Tell whether a transition opens an alert.
 
-    Only the most likely figure going above a threshold does. A crossing that rests on time
-    nobody measured starts nothing, and neither does the first look at a model that is below.
+    Only the most likely figure going above a threshold, and the forecast that it will, do. A
+    crossing that rests on time nobody measured starts nothing, neither does the first look at a
+    model that is below, nor a threshold whose source nobody has verified.
     """
-    return transition.after == State.ABOVE
+    opens = transition.after in (State.ABOVE, Outlook.FORESEEN)
+    return opens and transition.figures.get("may_alert", "true") == "true"
 
 
-def alert_of(transition: Transition, thresholds: Mapping[str, Threshold]) -> Alert:
+def closes(transition: Transition) -> tuple[bool, ...]:
+    """Which open alerts of its model and threshold a transition closes.
+
+    Returns:
+        False for the alert of the crossing, True for that of the forecast: what was foreseen and
+        has come is foreseen no more.
+    """
+    if transition.foresight:
+        return () if transition.after == Outlook.FORESEEN else (True,)
+    return (True,) if transition.after == State.ABOVE else (False,)
+
+
+def words_of(transition: Transition, thresholds: Mapping[str, Threshold]) -> Words:
     """Put a transition into words.
 
     Args:
@@ -63,57 +74,94 @@ def alert_of(transition: Transition, thresholds: Mapping[str, Threshold]) -> Ale
         thresholds: the catalogue by id; a row that has left it is told by its id alone.
     """
     threshold = thresholds.get(transition.threshold)
-    figures = transition.figures
-    simulated = figures.get("simulated") == "true"
+    simulated = transition.figures.get("simulated") == "true"
     labels = {
-        "alertname": ALERT_NAME,
+        "alertname": FORECAST_NAME if transition.foresight else ALERT_NAME,
         "model": transition.model,
         "threshold": transition.threshold,
         "jurisdiction": threshold.jurisdiction if threshold else "unknown",
-        "severity": SEVERITY,
+        "severity": FORECAST_SEVERITY if transition.foresight else SEVERITY,
     }
     if simulated:
         labels["simulated"] = "true"
-    return Alert(labels, _annotations(transition, threshold, simulated), transition.occurred_at_ns)
+    return Words(labels, _annotations(transition, threshold, simulated))
 
 
 def _annotations(
     transition: Transition, threshold: Threshold | None, simulated: bool
 ) -> dict[str, str]:
     figures = transition.figures
+    mark = "SIMULATED: " if simulated else ""
+    law = threshold.instrument if threshold else transition.threshold
+    told = {
+        "compute_flop": figures["best"],
+        "compute_lower_flop": figures["lower"],
+        "compute_upper_flop": figures["upper"],
+        "threshold_flop": figures["threshold_value"],
+        "as_of": _utc(transition.occurred_at_ns),
+        "ledger_commit": str(transition.commit_number),
+        "alert_number": str(transition.sequence),
+        "note": DISCLAIMER,
+    }
+    for name in ("review_earliest", "review_due_on", "conditions"):
+        if figures.get(name):
+            told[name] = figures[name]
+    say = _foreseen if transition.foresight else _crossed
+    summary, description = say(transition, law)
+    return {"summary": mark + summary, "description": mark + description, **told}
+
+
+def _crossed(transition: Transition, law: str) -> tuple[str, str]:
+    """Summary and description of a crossing."""
+    figures = transition.figures
     value_flop = int(figures["threshold_value"])
     exact = {name: int(figures[name]) for name in ("lower", "best", "upper")}
     best = str(round_flop(exact["best"], thresholds=[value_flop]))
     lower = str(round_flop(exact["lower"], thresholds=[value_flop], rounding=Rounding.DOWN))
     upper = str(round_flop(exact["upper"], thresholds=[value_flop], rounding=Rounding.UP))
-    mark = "SIMULATED: " if simulated else ""
-    law = threshold.instrument if threshold else transition.threshold
     doubt = (
         "The whole likely range lies above it."
         if transition.decided
         else "The likely range reaches below it."
     )
-    return {
-        "summary": (
-            f"{mark}model {transition.model} has most likely used {best} FLOP, "
-            f"above the {round_flop(value_flop)} of {transition.threshold}"
-        ),
-        "description": (
-            f"{mark}{best} FLOP executed (likely {lower} to {upper}), "
-            f"{percent_text(exact['best'], value_flop)} of {law}. {doubt} "
-            f"Figures as of {utc_text(transition.occurred_at_ns)}, "
-            f"ledger commit {transition.commit_number}, method {figures['method_version']}."
-        ),
-        "compute_flop": figures["best"],
-        "compute_lower_flop": figures["lower"],
-        "compute_upper_flop": figures["upper"],
-        "threshold_flop": figures["threshold_value"],
-        "as_of": utc_text(transition.occurred_at_ns),
-        "ledger_commit": str(transition.commit_number),
-        "note": DISCLAIMER,
-    }
+    return (
+        f"model {transition.model} has most likely used {best} FLOP, "
+        f"above the {round_flop(value_flop)} of {transition.threshold}",
+        f"{best} FLOP (likely {lower} to {upper}), {percent_text(exact['best'], value_flop)} of "
+        f"{law}. {doubt}{_conditions(figures)} {_basis(transition)}",
+    )
 
 
-def ends_at_ns(now_ns: int) -> int:
-    """Until when a receiver that is told now shows the alert, as Unix time in ns."""
-    return now_ns + FIRING_PERIOD_S * NS_PER_S
+def _foreseen(transition: Transition, law: str) -> tuple[str, str]:
+    """Summary and description of a forecast."""
+    figures = transition.figures
+    value_flop = int(figures["threshold_value"])
+    best = round_flop(int(figures["best"]), thresholds=[value_flop])
+    day = figures.get("likely_date", "")[:10]
+    basis = "its plan" if figures.get("forecast_basis") == "plan" else "its pace"
+    dates = [figures.get(name, "")[:10] or "open" for name in ("earliest_date", "latest_date")]
+    return (
+        f"by {basis}, model {transition.model} will most likely be above the "
+        f"{round_flop(value_flop)} of {transition.threshold} on {day}",
+        f"{best} FLOP so far, {percent_text(int(figures['best']), value_flop)} of {law}; the line "
+        f"is reached between {dates[0]} and {dates[1]}.{_conditions(figures)} {_basis(transition)}",
+    )
+
+
+def _conditions(figures: Mapping[str, str]) -> str:
+    """What else the law asks for, which no meter sees."""
+    if not figures.get("conditions"):
+        return ""
+    return f" Compute test only; other conditions unknown: {figures['conditions']}."
+
+
+def _basis(transition: Transition) -> str:
+    return (
+        f"Figures as of {_utc(transition.occurred_at_ns)}, "
+        f"ledger commit {transition.commit_number}, method {transition.figures['method_version']}."
+    )
+
+
+def _utc(at_ns: int) -> str:
+    """A time to the second."""
+    return time_text(at_ns // NS_PER_S * NS_PER_S)

@@ -27,6 +27,7 @@ from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.presentation import nodes_document, totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_core.catalogue import Threshold
@@ -52,6 +53,7 @@ class Sources:
         snapshot: the newest published totals; None before the first.
         status: the collector itself.
         not_ready: why nothing can be relied on, in one sentence; empty when ready.
+        legal: forecasts, alerts and reviews of the same round.
         site: what the totals are of, where they are not the fleet's, in one sentence.
         following: why this collector shows no fleet totals though it is ready; else empty.
         thresholds: the catalogue.
@@ -64,6 +66,7 @@ class Sources:
     thresholds: Sequence[Threshold]
     nodes: Callable[[], Mapping[str, NodeStatus]]
     following: Callable[[], str] = str
+    legal: Callable[[], LegalView] = LegalView
     site: str = ""
 
 
@@ -100,7 +103,11 @@ class _Handlers:
             return _not_ready(self._sources.not_ready())
         # In a thread: a large page must not hold up the reports on the event loop.
         html = await asyncio.to_thread(
-            render_page, snapshot, self._sources.thresholds, self._sources.site
+            render_page,
+            snapshot,
+            self._sources.thresholds,
+            self._sources.site,
+            self._sources.legal(),
         )
         return HTMLResponse(html, headers=_HEADERS)
 
@@ -108,7 +115,11 @@ class _Handlers:
         """Prometheus text; before the first totals only the collector itself."""
         sources = self._sources
         text = await asyncio.to_thread(
-            exposition, sources.snapshot(), sources.thresholds, sources.status()
+            exposition,
+            sources.snapshot(),
+            sources.thresholds,
+            sources.status(),
+            sources.legal(),
         )
         return Response(text, headers=_HEADERS, media_type=CONTENT_TYPE)
 
@@ -132,7 +143,9 @@ class _Handlers:
         if snapshot is None:
             reason = self._sources.following() or _waiting(self._sources.not_ready())
             return _json({"error": reason}, status_code=503)
-        document = await asyncio.to_thread(totals_document, snapshot, self._sources.thresholds)
+        document = await asyncio.to_thread(
+            totals_document, snapshot, self._sources.thresholds, self._sources.legal()
+        )
         if self._sources.site:
             document["site_view"] = self._sources.site
         return _json(document)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flopmeter_collector.evaluate import standings_of
+from flopmeter_collector.evaluate import model_standings, standings_of
 from flopmeter_collector.held import held_at
 from flopmeter_collector.http.claims import claim_families
+from flopmeter_collector.http.legal import legal_families
 from flopmeter_collector.http.relay import relay_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
+from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
@@ -46,7 +48,10 @@ class _Row:
 
 
 def exposition(
-    snapshot: TotalsSnapshot | None, thresholds: Iterable[Threshold], status: ServiceStatus
+    snapshot: TotalsSnapshot | None,
+    thresholds: Iterable[Threshold],
+    status: ServiceStatus,
+    legal: LegalView = NO_LEGAL_VIEW,
 ) -> str:
     """The whole text.
 
@@ -54,13 +59,14 @@ def exposition(
         snapshot: the totals; None before the first one, when only the collector itself is shown.
         thresholds: the catalogue.
         status: the collector itself.
+        legal: forecasts, alerts and reviews.
     """
     families: list[Family] = []
     if snapshot is not None:
         rows = held_at(thresholds, snapshot.as_of_ns)
         families += [
             *_run_families(snapshot, rows),
-            *_model_families(snapshot.models, rows),
+            *_model_families(snapshot.models, rows, legal),
             *_unattributed_families(snapshot),
             *_enrolment_families(snapshot),
             *_threshold_families(rows),
@@ -120,18 +126,19 @@ def _run_families(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> 
 
 
 def _model_families(
-    models: Sequence[ModelTotals], thresholds: Sequence[Threshold]
+    models: Sequence[ModelTotals], thresholds: Sequence[Threshold], legal: LegalView
 ) -> Iterator[Family]:
     kept, rest = _capped(models, lambda model: model.figures, lambda model: model.model)
     rows = [
         _Row(labels(model=m.model, simulated=_mark(m.simulated)), m.figures, (), False)
         for m in kept
     ]
-    standings = [
-        (_at(row.labels, standing), standing)
+    held = [
+        (_at(row.labels, standing), model.model, standing)
         for row, model in zip(rows, kept, strict=True)
-        for standing in standings_of(model.figures, thresholds, simulated=model.simulated)
+        for standing, _ in model_standings(model, thresholds)
     ]
+    standings = [(rendered, standing) for rendered, _, standing in held]
     if rest:
         rendered = labels(model=OTHER, simulated=_mark(any(m.simulated for m in rest)))
         rows.append(_Row(rendered, sum_figures(m.figures for m in rest), (), False))
@@ -153,6 +160,7 @@ def _model_families(
         "1 where the whole likely range of a model lies on one side of a threshold.",
         [(rendered, str(int(standing.decided))) for rendered, standing in standings],
     )
+    yield from legal_families(legal, held)
 
 
 def _unattributed_families(snapshot: TotalsSnapshot) -> Iterator[Family]:

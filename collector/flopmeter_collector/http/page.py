@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from html import escape
 
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.evaluate import applicable, standings_of
+from flopmeter_collector.evaluate import applicable, conditional, model_standings
 from flopmeter_collector.held import held_at, local_date
 from flopmeter_collector.http.axis import axis, figure_html, range_html
+from flopmeter_collector.http.page_legal import could_add, forecast_cell, legal_sections
 from flopmeter_collector.http.page_style import STYLE
+from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.presentation import (
     energy_scope_text,
     shares,
@@ -28,6 +30,7 @@ from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.claims import Reconciliation
+from flopmeter_core.interval import Figures
 from flopmeter_core.units import J_PER_KWH, MJ_PER_J, NS_PER_S
 
 REFRESH_S = 15
@@ -47,13 +50,19 @@ _SIMULATED_BANNER = (
 )
 
 
-def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], site: str = "") -> str:
+def render_page(
+    snapshot: TotalsSnapshot,
+    thresholds: Sequence[Threshold],
+    site: str = "",
+    legal: LegalView = NO_LEGAL_VIEW,
+) -> str:
     """The whole page as HTML.
 
     Args:
         snapshot: the totals.
         thresholds: the catalogue.
         site: what the totals are of, where they are not the fleet's, in one sentence.
+        legal: forecasts, alerts and reviews.
     """
     rows = held_at(thresholds, snapshot.as_of_ns)
     held = applicable(rows, simulated=snapshot.simulated)
@@ -64,7 +73,8 @@ def render_page(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], site:
         f'<p class="notice">{escape(site)}</p>' if site else "",
         _notices(snapshot),
         _stale(held, snapshot),
-        _models(snapshot.models, held),
+        _models(snapshot, held, legal),
+        legal_sections(legal),
         _runs(snapshot, held),
         _thresholds(held),
         "</main>",
@@ -123,9 +133,11 @@ def _stale(thresholds: Sequence[Threshold], snapshot: TotalsSnapshot) -> str:
     return f'<p class="notice">{escape(sentence)}.</p>' if sentence else ""
 
 
-def _models(models: Sequence[ModelTotals], thresholds: Sequence[Threshold]) -> str:
+def _models(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], legal: LegalView) -> str:
+    models = snapshot.models
+    beside = could_add(snapshot, [threshold.value_flop for threshold in thresholds])
     largest = sorted(models, key=lambda m: (-m.figures.total.best, m.model))
-    cards = [_model(model, thresholds) for model in largest[:MAXIMUM_MODELS]]
+    cards = [_model(model, thresholds, legal, beside) for model in largest[:MAXIMUM_MODELS]]
     if not cards:
         cards = ['<p class="soft">No run has reported yet.</p>']
     legend = (
@@ -139,7 +151,9 @@ def _models(models: Sequence[ModelTotals], thresholds: Sequence[Threshold]) -> s
     return f"<h2>Models against thresholds</h2>{legend}{''.join(cards)}{rest}"
 
 
-def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
+def _model(
+    model: ModelTotals, thresholds: Sequence[Threshold], legal: LegalView, beside: str
+) -> str:
     values = [threshold.value_flop for threshold in thresholds]
     total = model.figures.total
     runs = f"{len(model.runs)} run{'s' if len(model.runs) != 1 else ''}: {_some(model.runs)}"
@@ -151,9 +165,9 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
         else _NO_READING
     )
     rows = "".join(
-        _standing(model, standings)
-        for standings in put_together(
-            standings_of(model.figures, thresholds, simulated=model.simulated), _said
+        _standing(model, rows, legal)
+        for rows in put_together(
+            model_standings(model, thresholds), lambda row: _said(model, row, legal)
         )
     )
     return (
@@ -165,22 +179,36 @@ def _model(model: ModelTotals, thresholds: Sequence[Threshold]) -> str:
         '<div class="scroll"><table><thead><tr><th>Threshold</th><th>Jurisdiction</th>'
         '<th class="n">Value (FLOP)</th>'
         '<th class="n">Reached</th><th class="n">Likely range</th><th class="after">State</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
+        "<th>Above from (90 % of cases)</th>"
+        f"</tr></thead><tbody>{rows}</tbody></table></div>{beside}</section>"
     )
 
 
-def _said(standing: Standing) -> tuple[object, ...]:
+def _said(
+    model: ModelTotals, row: tuple[Standing, Figures], legal: LegalView
+) -> tuple[object, ...]:
     """All that a line of the table says but whose law it is."""
-    ratios = (standing.ratio_lower, standing.ratio_best, standing.ratio_upper)
-    return (standing.threshold.value_flop, standing.state, standing.decided, ratios)
+    standing, figures = row
+    threshold = standing.threshold
+    return (
+        threshold.value_flop,
+        standing.state,
+        standing.decided,
+        figures.total,
+        conditional(threshold),
+        threshold.may_alert,
+        forecast_cell(legal, (model.model, threshold.id)),
+    )
 
 
-def _standing(model: ModelTotals, standings: Sequence[Standing]) -> str:
-    standing = standings[0]
-    threshold, total = standing.threshold, model.figures.total
-    names = name_of([each.threshold.id for each in standings])
-    places = name_of([each.threshold.jurisdiction for each in standings])
-    every = ", ".join(each.threshold.id for each in standings)
+def _standing(
+    model: ModelTotals, rows: Sequence[tuple[Standing, Figures]], legal: LegalView
+) -> str:
+    standing, figures = rows[0]
+    threshold, total = standing.threshold, figures.total
+    names = name_of([each.threshold.id for each, _ in rows])
+    places = name_of([each.threshold.jurisdiction for each, _ in rows])
+    every = ", ".join(each.threshold.id for each, _ in rows)
     value = threshold.value_flop
     ends = (percent_text(total.lower, value), percent_text(total.upper, value))
     likely = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
@@ -188,12 +216,29 @@ def _standing(model: ModelTotals, standings: Sequence[Standing]) -> str:
         f'<tr><td title="{escape(every)}">{escape(names)}</td><td>{escape(places)}</td>'
         f'<td class="n">{figure_html(value, ())}</td>'
         f'<td class="n"><b>{percent_text(total.best, value)}</b></td>'
-        f'<td class="n">{likely}</td><td class="after">{_state(standing)}</td></tr>'
+        f'<td class="n">{likely}</td><td class="after">{_state(standing)}{_notes(standing)}</td>'
+        f"{forecast_cell(legal, (model.model, threshold.id))}</tr>"
     )
+
+
+def _notes(standing: Standing) -> str:
+    """What a state does not say: other conditions, and a source nobody has verified."""
+    threshold = standing.threshold
+    notes = []
+    if conditional(threshold) and standing.state is not State.ABOVE:
+        notes.append(f"compute is one test of several: {conditional(threshold)}")
+    elif conditional(threshold):
+        notes.append(conditional(threshold))
+    if not threshold.may_alert:
+        notes.append("unverified source: a note, no alert")
+    return "".join(f'<br><span class="soft">{escape(note)}</span>' for note in notes)
 
 
 def _state(standing: Standing) -> str:
     """The state as a word; green only where the whole likely range is below."""
+    if standing.state is State.ABOVE and conditional(standing.threshold):
+        doubt = "" if standing.decided else ", range reaches below"
+        return f'<span class="state open">compute test met{doubt}, other conditions unknown</span>'
     kind, text = {
         State.ABOVE: ("above", "ABOVE" if standing.decided else "ABOVE, range reaches below"),
         State.BELOW: ("below", "below") if standing.decided else ("open", "below, range above"),

@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import StorageError
+from flopmeter_core.forecast import Outlook
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import HourlyVector, LedgerPosition
 
@@ -158,12 +159,12 @@ class Transition:
         model: the model's name.
         threshold: the threshold's id.
         before: the state it left.
-        after: the state it entered.
+        after: the state it entered: one of `core.catalogue.State`, or of `core.forecast.Outlook`.
         decided: whether lower..upper lay on one side.
         occurred_at_ns: Unix time in ns at which the totals were computed.
         commit_number: the commit that held the totals.
         figures: decimal strings of the bounds, and the method version.
-        delivered: whether a receiver accepted the alert.
+        delivered: whether every receiver accepted the alert.
     """
 
     sequence: int
@@ -176,6 +177,48 @@ class Transition:
     commit_number: int
     figures: Mapping[str, str] = field(default_factory=dict)
     delivered: bool = False
+
+    @property
+    def foresight(self) -> bool:
+        """Whether it is about the forecast; otherwise about the figure itself."""
+        return self.after in _OUTLOOKS
+
+
+_OUTLOOKS = frozenset(Outlook)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """What a model's published totals were at one time.
+
+    Attributes:
+        model: the model's name.
+        at_ns: Unix time in ns.
+        totals: counting profile -> most likely FLOP; a profile that is missing has that of ``""``.
+        revalued: whether the step to here is a correction and no work.
+        basis: versions of the method and the device table the totals rest on.
+    """
+
+    model: str
+    at_ns: int
+    totals: Mapping[str, int]
+    revalued: bool = False
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event of an alert that a receiver accepted.
+
+    Attributes:
+        event: the event's name, from `alerts.lifecycle`.
+        receiver: digest of the receiver's address.
+        accepted_at_ns: Unix time in ns: a label.
+    """
+
+    event: str
+    receiver: str
+    accepted_at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +316,9 @@ class Batch:
         vectors: every branch of each key that is named; branches left out are removed.
         declarations: get the next sequences, whatever they carry.
         transitions: get the next sequences; a commit number of 0 becomes that of this commit.
-        delivered_transitions: sequences of transitions a receiver has accepted.
+        delivered_transitions: sequences of transitions every receiver has accepted.
+        deliveries: what single receivers accepted; one that is there already stays.
+        history: rows that are added.
         hours: vectors at the ends of hours; of one key and hour the highest sequence stays.
         claims: newest counts of claim registers; they take the place of what is there.
         quarantined: one row a key, which takes the place of what is there.
@@ -290,6 +335,8 @@ class Batch:
     declarations: tuple[Declaration, ...] = ()
     transitions: tuple[Transition, ...] = ()
     delivered_transitions: tuple[int, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    history: tuple[HistoryRow, ...] = ()
     hours: tuple[HourlyVector, ...] = ()
     claims: tuple[Claim, ...] = ()
     quarantined: tuple[QuarantinedVector, ...] = ()
@@ -359,8 +406,8 @@ class Ledger(Protocol):
         """Make a batch durable (synced) and return the position that holds it.
 
         On a shared ledger a row that another collector wrote is merged with, never replaced by,
-        what the batch says of it; and a transition is recorded by the leader only (else
-        NotLeadingError, and nothing of the batch is).
+        what the batch says of it; and transitions and history are recorded by the leader only
+        (else NotLeadingError, and nothing of the batch is).
         """
 
     def lead(self) -> bool:
@@ -410,6 +457,12 @@ class Ledger(Protocol):
 
     def transitions(self, *, after: int = 0) -> Iterable[Transition]:
         """Recorded transitions with a sequence above `after`, oldest first."""
+
+    def history(self, *, since_ns: int = 0) -> Iterable[HistoryRow]:
+        """Published totals of models from a time on, oldest first."""
+
+    def deliveries(self) -> Iterable[Delivery]:
+        """Everything a receiver accepted."""
 
     def damage(self) -> Iterable[str]:
         """What the storage itself finds damaged, in one sentence each; empty when nothing is."""

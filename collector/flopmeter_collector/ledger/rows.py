@@ -16,7 +16,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flopmeter_collector.ledger.base import Coverage, Declaration, QuarantinedVector, Transition
+from flopmeter_collector.ledger.base import (
+    Coverage,
+    Declaration,
+    HistoryRow,
+    QuarantinedVector,
+    Transition,
+)
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, UsageError
@@ -180,6 +186,29 @@ def transition_of(row: Row, ledger: str) -> Transition:
         figures=_texts(figures, ledger),
         delivered=bool(delivered),
     )
+
+
+HISTORY_COLUMNS = "model, at_ns, totals, revalued, basis"
+
+
+def history_row(row: HistoryRow) -> tuple[object, ...]:
+    """The columns of a model's totals at one time; FLOP pass 2^63, so they are digits."""
+    totals = {profile: str(flop) for profile, flop in row.totals.items()}
+    return (row.model, row.at_ns, json.dumps(totals, sort_keys=True), int(row.revalued), row.basis)
+
+
+def history_of(row: Row, ledger: str) -> HistoryRow:
+    """The totals of their columns.
+
+    Raises:
+        DataError: its text is damaged.
+    """
+    model, at_ns, totals, revalued, basis = row
+    try:
+        told = {profile: int(text) for profile, text in _texts(totals, ledger).items()}
+    except ValueError as error:
+        raise DataError(f"the ledger {ledger} is damaged; restore it from a backup") from error
+    return HistoryRow(model, at_ns, told, bool(revalued), basis)
 
 
 def claim_key_row(key: ClaimKey) -> tuple[Any, ...]:

@@ -19,7 +19,9 @@ from flopmeter_collector.ledger.base import (
     Batch,
     Coverage,
     Declaration,
+    Delivery,
     Foreign,
+    HistoryRow,
     QuarantinedVector,
     StoredVector,
     Transition,
@@ -229,6 +231,24 @@ class SqlTables(abc.ABC):
             ).fetchall()
         return [rows.transition_of(row, self._name) for row in found]
 
+    def history(self, *, since_ns: int = 0) -> Iterable[HistoryRow]:
+        """Published totals of models from a time on, oldest first."""
+        with self._guard("read") as connection:
+            found = connection.execute(
+                f"SELECT {rows.HISTORY_COLUMNS} FROM total_history WHERE at_ns >= ?"
+                " ORDER BY at_ns, revalued, model",
+                (since_ns,),
+            ).fetchall()
+        return [rows.history_of(row, self._name) for row in found]
+
+    def deliveries(self) -> Iterable[Delivery]:
+        """Everything a receiver accepted."""
+        with self._guard("read") as connection:
+            found = connection.execute(
+                "SELECT event, receiver, accepted_at_ns FROM alert_delivery"
+            ).fetchall()
+        return [Delivery(*row) for row in found]
+
     # --- adding ----------------------------------------------------------------------------------
 
     def append_declaration(
@@ -349,6 +369,18 @@ class SqlTables(abc.ABC):
         connection.executemany(
             "UPDATE transition SET delivered = 1 WHERE sequence = ?",
             [(sequence,) for sequence in batch.delivered_transitions],
+        )
+
+    def _write_history(self, connection: Connection, batch: Batch) -> None:
+        """Add what models stood at, and what receivers accepted."""
+        connection.executemany(
+            f"INSERT INTO total_history ({rows.HISTORY_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
+            [rows.history_row(row) for row in batch.history],
+        )
+        connection.executemany(
+            "INSERT INTO alert_delivery (event, receiver, accepted_at_ns) VALUES (?, ?, ?)"
+            " ON CONFLICT (event, receiver) DO NOTHING",
+            [(row.event, row.receiver, row.accepted_at_ns) for row in batch.deliveries],
         )
 
     def _write_records(

@@ -176,6 +176,9 @@ def test_forks_are_listed(ledger: str, capsys: pytest.CaptureFixture[str]) -> No
     )
 
 
+REST = "1, 1800000000, 1, '{}', 1"
+"""The last columns of a made-up transition."""
+
 TAMPERED = {
     "links": ("UPDATE vector SET key = 999 WHERE branch = 1", "does not exist"),
     "dominance": ("UPDATE hour_vector SET sequence = 7", "above its register"),
@@ -204,9 +207,8 @@ TAMPERED = {
         "declaration 1 is missing",
     ),
     "transition": (
-        "UPDATE transition SET state_before = 'above' WHERE sequence = 1;"
-        " INSERT INTO transition SELECT 99, model, threshold, 'above', state_after, decided,"
-        " occurred_at_ns, commit_number, figures, delivered FROM transition WHERE sequence = 1",
+        f"INSERT INTO transition VALUES (1, 'm', 'line', 'unknown', 'above', {REST});"
+        f" INSERT INTO transition VALUES (2, 'm', 'line', 'below', 'above', {REST})",
         "leaves state",
     ),
     "release": ("UPDATE quarantine SET released = 77", "which is no release"),
@@ -244,7 +246,8 @@ def test_rebuild(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Totals come out the same both ways round; a state that was tampered with is found."""
     assert said(capsys, "rebuild", "--ledger", ledger) == "totals and states come out the same\n"
     with opened(ledger) as connection:
-        connection.execute("UPDATE transition SET state_after = 'above' WHERE sequence = 1")
+        row = f"(1, 'a', 'eu-ai-act-51-2', 'unknown', 'above', {REST})"
+        connection.execute(f"INSERT INTO transition VALUES {row}")
     (finding,) = document(capsys, "rebuild", "--ledger", ledger, code=1)["findings"]
     assert "is recorded as above and comes out as below" in finding
 

@@ -17,7 +17,7 @@ from flopmeter_collector.ledger.base import Batch
 from flopmeter_core.errors import StorageError
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from support.collector import child, running
-from support.ingest import key, report, stream, vector
+from support.ingest import SIMULATED_RECORD, key, report, stream, vector
 
 FILE_LIMIT_BYTES = 300_000
 
@@ -134,10 +134,9 @@ def test_a_cancelled_round_records_nothing_twice(tmp_path: Path) -> None:
     """A round cancelled after its transitions were committed is not repeated by the next."""
 
     async def scenario() -> list[tuple[str, str]]:
-        async with running(tmp_path, evaluate_period_s=3_600) as app:
-            async with stream(app.grpc_address) as sender:
-                await sender.greet()
-                await sender.send(1, vector(100))
+        async with running(tmp_path, evaluate_period_s=3_600, simulated=True) as app:
+            keyed = KeyedVector(key(SIMULATED_RECORD), 1, vector(9_000_000))
+            app.table.merge(keyed, SIMULATED_RECORD)
             committed, go_on = asyncio.Event(), asyncio.Event()
             alone = app._committer.alone
 

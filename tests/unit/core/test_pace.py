@@ -82,9 +82,10 @@ def test_work_that_arrives_late_is_the_same_as_work_in_time() -> None:
 
 
 def test_an_hour_cannot_hold_more_than_its_standstill() -> None:
-    """A leap that no standstill explains is no late arrival: it stays where it is."""
+    """A leap that no standstill explains is no late arrival, and no pace: it is not repeated."""
     leap = [HOUR_FLOP] * 300 + [0] * 2 + [100 * HOUR_FLOP] + [HOUR_FLOP] * 100
     assert pace(leap).day_deviation > 0.5
+    assert pace(leap).likely_flop_per_h <= HOUR_FLOP
 
 
 @given(st.integers(2, 9), st.integers(30, 200))

@@ -31,6 +31,7 @@ _FILES = (
     "0009_relay.sql",
     "0010_long_names.sql",
     "0011_no_gaps.sql",
+    "0012_history_and_deliveries.sql",
 )
 
 

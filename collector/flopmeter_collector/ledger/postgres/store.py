@@ -102,7 +102,7 @@ class PostgresLedger(SqlTables):
             LedgerBusyError: try the same batch again; where the connection broke during the
                 commit, nobody knows whether it happened, and the same again does no harm.
             LedgerWentBackError: try again with everything that is known.
-            NotLeadingError: it holds transitions, and another collector leads.
+            NotLeadingError: it holds transitions or history, and another collector leads.
             StorageError: it was not stored and will not be.
         """
         invariant(self._server.access is Access.COLLECT, "only a collector commits")
@@ -116,7 +116,7 @@ class PostgresLedger(SqlTables):
                 raise LedgerWentBackError(
                     f"the ledger {self._name} went back; everything is stored there again"
                 )
-            if batch.transitions and not self._leading:
+            if (batch.transitions or batch.history) and not self._leading:
                 raise NotLeadingError("another collector leads; nothing was recorded")
             position = self._advance(connection)
             records = self._write_records(connection, batch.records)
@@ -124,6 +124,7 @@ class PostgresLedger(SqlTables):
             for declaration in batch.declarations:
                 self._write_declaration(connection, declaration)
             self._write_transitions(connection, batch, position.commit_number)
+            self._write_history(connection, batch)
         self._record_ids.update(records)
         self._key_ids.update(keys)
         self._newest = position

@@ -82,6 +82,7 @@ class SqliteLedger(SqlTables):
                 for declaration in batch.declarations:
                     self._write_declaration(connection, declaration)
                 self._write_transitions(connection, batch, position.commit_number)
+                self._write_history(connection, batch)
                 if batch.relay is not None:
                     relaying.write_relay(connection, batch, ChainMap(keys, self._key_ids))
         except LedgerBusyError:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from flopmeter_collector.alerts.transitions import alert_of, alerts, ends_at_ns
+from flopmeter_collector.alerts.transitions import alerts, closes, words_of
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_core.catalogue import State
+from flopmeter_core.forecast import Outlook
 from support.totals import AS_OF_NS, thresholds
 
 CATALOGUE = {row.id: row for row in thresholds()}
@@ -44,31 +45,31 @@ def test_only_above_alerts(state: State, before: State) -> None:
 
 def test_labels() -> None:
     """The labels identify the alert and hold no figure, so that they stay the same."""
-    assert alert_of(CROSSED, CATALOGUE).labels == {
+    assert words_of(CROSSED, CATALOGUE).labels == {
         "alertname": "FlopmeterThresholdCrossed",
         "model": "atlas",
         "threshold": "eu-ai-act-51-2",
         "jurisdiction": "European Union",
         "severity": "critical",
     }
-    decided = alert_of(replace(CROSSED, decided=True), CATALOGUE)
-    assert decided.labels == alert_of(CROSSED, CATALOGUE).labels
+    decided = words_of(replace(CROSSED, decided=True), CATALOGUE)
+    assert decided.labels == words_of(CROSSED, CATALOGUE).labels
     assert "The whole likely range lies above it." in decided.annotations["description"]
 
 
 def test_simulated_is_marked() -> None:
     """A simulated crossing is marked in its labels and in every sentence."""
     figures = {**CROSSED.figures, "simulated": "true"}
-    alert = alert_of(replace(CROSSED, figures=figures), CATALOGUE)
+    alert = words_of(replace(CROSSED, figures=figures), CATALOGUE)
     assert alert.labels["simulated"] == "true"
     assert alert.annotations["summary"].startswith("SIMULATED: ")
     assert alert.annotations["description"].startswith("SIMULATED: ")
-    assert "simulated" not in alert_of(CROSSED, CATALOGUE).labels
+    assert "simulated" not in words_of(CROSSED, CATALOGUE).labels
 
 
 def test_annotations() -> None:
     """Figures are text, rounded so that they stay on their side of the line, and exact beside."""
-    annotations = alert_of(CROSSED, CATALOGUE).annotations
+    annotations = words_of(CROSSED, CATALOGUE).annotations
     assert "1." + "0" * 24 + "1e25 FLOP" in annotations["summary"]
     assert "(likely 8.0e24 to 1.4e25)" in annotations["description"]
     assert "The likely range reaches below it." in annotations["description"]
@@ -80,11 +81,54 @@ def test_annotations() -> None:
 
 def test_threshold_that_left_the_catalogue() -> None:
     """An old row is still told, by its id and its recorded value."""
-    alert = alert_of(CROSSED, {})
+    alert = words_of(CROSSED, {})
     assert alert.labels["jurisdiction"] == "unknown"
     assert "eu-ai-act-51-2" in alert.annotations["summary"]
 
 
-def test_end_lies_ahead() -> None:
-    """An alert is shown for two weeks from the attempt, however old the crossing is."""
-    assert ends_at_ns(10**18) - 10**18 == 14 * 86_400 * 10**9
+FORESEEN = replace(
+    CROSSED,
+    before="not_foreseen",
+    after="foreseen",
+    figures={
+        **CROSSED.figures,
+        "best": str(5 * 10**24),
+        "earliest_date": "2026-12-10T00:00:00Z",
+        "likely_date": "2026-12-20T00:00:00Z",
+        "forecast_basis": "pace",
+    },
+)
+
+
+def test_a_forecast_alerts_under_a_name_of_its_own() -> None:
+    """Foreseen and crossed are two alerts; an open end of the dates is said as open."""
+    words = words_of(FORESEEN, CATALOGUE)
+    assert words.labels["alertname"] == "FlopmeterThresholdForeseen"
+    assert words.labels["severity"] == "warning"
+    assert "on 2026-12-20" in words.annotations["summary"]
+    assert "between 2026-12-10 and open" in words.annotations["description"]
+    assert alerts(FORESEEN)
+    assert not alerts(replace(FORESEEN, before="foreseen", after="not_foreseen"))
+    planned = replace(FORESEEN, figures={**FORESEEN.figures, "forecast_basis": "plan"})
+    assert words_of(planned, CATALOGUE).annotations["summary"].startswith("by its plan")
+
+
+def test_a_source_nobody_verified_never_alerts() -> None:
+    """A transition against an unverified row is recorded, and alerts nobody."""
+    for row in (CROSSED, FORESEEN):
+        assert not alerts(replace(row, figures={**row.figures, "may_alert": "false"}))
+
+
+def test_conditions_are_said_to_be_unknown() -> None:
+    """Where a law asks for more than compute, the alert says that nobody knows of that."""
+    figures = {**CROSSED.figures, "conditions": "state-of-the-art technology"}
+    text = words_of(replace(CROSSED, figures=figures), CATALOGUE).annotations["description"]
+    assert "Compute test only; other conditions unknown: state-of-the-art technology." in text
+
+
+def test_what_closes_what() -> None:
+    """Going back closes the crossing; crossing, and foreseen no more, close the forecast."""
+    assert closes(replace(CROSSED, after=State.BELOW)) == (False,)
+    assert closes(CROSSED) == (True,)
+    assert closes(replace(FORESEEN, after=Outlook.NOT_FORESEEN)) == (True,)
+    assert closes(FORESEEN) == ()

@@ -1,0 +1,96 @@
+"""The collector's Prometheus families of forecasts, alerts and reviews.
+
+Owns: their names, and which models have them.
+May touch: nothing; pure functions of an immutable legal view.
+Called by http.metrics; docs/metrics.md lists the families.
+A date that does not exist has no sample: a missing forecast is not the year 1970.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+
+from flopmeter_collector.legal_view import LegalView
+from flopmeter_core.catalogue import Standing
+from flopmeter_core.forecast import Crossing, Outlook
+from flopmeter_core.kernels.render import Family, decimal, labels
+
+Held = Sequence[tuple[str, str, Standing]]
+"""Rendered labels, model and standing of every model that is shown by itself."""
+
+_DATES: Sequence[tuple[str, Callable[[Crossing], int | None]]] = (
+    ("earliest", lambda crossing: crossing.earliest_ns),
+    ("likely", lambda crossing: crossing.likely_ns),
+    ("latest", lambda crossing: crossing.latest_ns),
+)
+
+
+def legal_families(legal: LegalView, held: Held) -> Iterator[Family]:
+    """What the law makes of the models.
+
+    Args:
+        legal: forecasts, alerts and reviews.
+        held: the models that have series of their own.
+    """
+    firing = legal.firing
+    for name, forecast, text in (
+        ("crossed", False, "1 while the alert of the crossing fires: nobody has taken it yet."),
+        ("foreseen", True, "1 while the alert of the forecast fires: nobody has taken it yet."),
+    ):
+        yield Family(
+            f"flopmeter_model_threshold_{name}_alert",
+            "gauge",
+            text,
+            [
+                (rendered, str(int((model, standing.threshold.id, forecast) in firing)))
+                for rendered, model, standing in held
+            ],
+        )
+    found = [
+        (rendered, legal.forecasts.get((model, standing.threshold.id)))
+        for rendered, model, standing in held
+    ]
+    known = [(rendered, forecast) for rendered, forecast in found if forecast is not None]
+    for name, date in _DATES:
+        dates = [(rendered, date(f.shown)) for rendered, f in known if f.shown is not None]
+        yield Family(
+            f"flopmeter_model_threshold_{name}_crossing_timestamp_seconds",
+            "gauge",
+            f"Unix time of the {name} crossing by pace, or by plan; none where it is not crossed.",
+            [
+                (rendered, decimal(at_ns, digits=9))
+                for rendered, at_ns in dates
+                if at_ns is not None
+            ],
+        )
+    yield Family(
+        "flopmeter_model_threshold_foreseen",
+        "gauge",
+        "1 where it is foreseen that a model will be above a threshold.",
+        [(rendered, str(int(f.outlook is Outlook.FORESEEN))) for rendered, f in known],
+    )
+    yield from _review_families(legal)
+
+
+def _review_families(legal: LegalView) -> Iterator[Family]:
+    waiting = [review for review in legal.reviews if review.open]
+    yield Family(
+        "flopmeter_reviews_open",
+        "gauge",
+        "Reviews that wait for a named person's determination.",
+        [("", str(len(waiting)))],
+    )
+    yield Family(
+        "flopmeter_review_due_timestamp_seconds",
+        "gauge",
+        "Unix time until which notice is in time, of open reviews that a law sets one for.",
+        [
+            (
+                labels(review=str(review.number), model=review.model, threshold=review.threshold),
+                str(int(datetime.datetime.fromisoformat(review.due).timestamp())),
+            )
+            for review in waiting
+            if review.due
+        ],
+    )

@@ -1,0 +1,145 @@
+"""The page's parts about time and duty: forecasts, alerts, reviews, and what no run has.
+
+Owns: their words and mark-up.
+May touch: nothing; pure functions of an immutable legal view. Every text is escaped.
+Called by http.page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from flopmeter_collector.evaluate import Subject
+from flopmeter_collector.http.axis import figure_html
+from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
+from flopmeter_collector.outlook import Forecast
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.spans import time_text
+from flopmeter_core.forecast import Crossing, Outlook
+from flopmeter_core.units import NS_PER_S
+
+MAXIMUM_ROWS = 100
+"""More alerts or reviews would make the page slow; the rest is complete in the JSON."""
+
+
+def forecast_cell(legal: LegalView, subject: Subject) -> str:
+    """When a model will be above a line: the likely day and its interval."""
+    found = legal.forecasts.get(subject)
+    if found is None:
+        return '<td class="soft">-</td>'
+    shown = found.shown
+    if shown is None:
+        return '<td class="soft">no day of history yet</td>'
+    if shown.likely_ns is None:
+        kept = f"<br>{_open_end(shown)}" if shown.earliest_ns is not None else ""
+        return f'<td>not {_by(found)}<span class="soft">{kept}{_beside(found)}</span></td>'
+    mark = "<b>" if found.outlook is Outlook.FORESEEN else "<span>"
+    end = "</b>" if found.outlook is Outlook.FORESEEN else "</span>"
+    return (
+        f"<td>{mark}{_day(shown.likely_ns)}{end}<br>"
+        f'<span class="soft">{_day(shown.earliest_ns)} to {_day(shown.latest_ns)}, '
+        f"{_by(found)}{_beside(found)}</span></td>"
+    )
+
+
+def could_add(snapshot: TotalsSnapshot, values: Sequence[int]) -> str:
+    """What work of no run could add to any model: said beside every verdict."""
+    upper = snapshot.unattributed.figures.total.upper
+    if not upper:
+        return '<p class="soft">No work is unattributed.</p>'
+    return (
+        f'<p class="soft">Unattributed work could add up to {figure_html(upper, values)} FLOP to '
+        "any of these.</p>"
+    )
+
+
+def legal_sections(legal: LegalView) -> str:
+    """Reviews that are open, alerts that fire, and how many more there were."""
+    return _reviews(legal.reviews) + _alerts(legal.alerts)
+
+
+def _reviews(reviews: Sequence[ReviewView]) -> str:
+    if not reviews:
+        return ""
+    ordered = sorted(reviews, key=_urgency)
+    rows = "".join(
+        f"<tr><td>{review.number}</td><td>{escape(review.model)}</td>"
+        f"<td>{escape(review.threshold)}</td><td>{escape(_minute(review.earliest))}</td>"
+        f"<td>{escape(review.due_on) or 'none set'}</td><td>{_determined(review)}</td></tr>"
+        for review in ordered[:MAXIMUM_ROWS]
+    )
+    return (
+        '<h2>Reviews</h2><p class="soft">A person determines, not the meter: '
+        "<code>flopmeter review determine NUMBER</code>.</p>"
+        '<div class="card scroll"><table><thead><tr><th>Number</th><th>Model</th>'
+        "<th>Threshold</th><th>Earliest arguable (UTC)</th><th>Due by the end of</th>"
+        f"<th>Determination</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{_more(len(reviews), 'reviews')}"
+    )
+
+
+def _urgency(review: ReviewView) -> tuple[bool, bool, str, int]:
+    """Open ones first, and of these the one that is due soonest."""
+    return (not review.open, not review.due, review.due, review.number)
+
+
+def _determined(review: ReviewView) -> str:
+    determined = review.determination
+    if determined is None:
+        return '<span class="state open">open</span>'
+    return (
+        f"{escape(determined.finding.value.replace('_', ' '))} on {determined.on.isoformat()}<br>"
+        f'<span class="soft">{escape(determined.author)}: {escape(determined.reason)}</span>'
+    )
+
+
+def _alerts(alerts: Sequence[AlertView]) -> str:
+    if not alerts:
+        return ""
+    newest = sorted(alerts, key=lambda alert: (not alert.fires, -alert.number))
+    rows = "".join(
+        f"<tr><td>{alert.number}</td><td>{escape(alert.name)}</td>"
+        f"<td>{escape(alert.model)}</td><td>{escape(alert.threshold)}</td>"
+        f"<td>{_minute(time_text(alert.opened_ns))}</td>"
+        f'<td><span class="state {"above" if alert.fires else "unknown"}">{alert.status}</span>'
+        f'<br><span class="soft">{escape(alert.why)}</span></td></tr>'
+        for alert in newest[:MAXIMUM_ROWS]
+    )
+    return (
+        '<h2>Alerts</h2><div class="card scroll"><table><thead><tr><th>Number</th><th>Alert</th>'
+        "<th>Model</th><th>Threshold</th><th>Since (UTC)</th><th>Now</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>{_more(len(alerts), 'alerts')}"
+    )
+
+
+def _more(count: int, what: str) -> str:
+    more = count - MAXIMUM_ROWS
+    return f'<p class="soft">{more} more {what} are in /api/v1/totals.</p>' if more > 0 else ""
+
+
+def _by(found: Forecast) -> str:
+    return "at this pace" if found.by_pace is not None else "by its plan"
+
+
+def _beside(found: Forecast) -> str:
+    """What the plan says where the pace is shown."""
+    if found.by_pace is None or found.by_plan is None:
+        return ""
+    if found.by_plan.likely_ns is None:
+        return "; its plan ends below"
+    return f"; by its plan {_day(found.by_plan.likely_ns)}"
+
+
+def _open_end(shown: Crossing) -> str:
+    return f"at the most {_day(shown.earliest_ns)}"
+
+
+def _day(at_ns: int | None) -> str:
+    """A date in UTC; a sooner one than a day from now would need the hour, which a page shows."""
+    return "open" if at_ns is None else time_text(at_ns // NS_PER_S * NS_PER_S)[:10]
+
+
+def _minute(text: str) -> str:
+    """A time to the minute, as people read it."""
+    return text[:16].replace("T", " ")

@@ -1,0 +1,235 @@
+"""Forecasts, alerts and reviews as tables for people.
+
+Owns: which columns there are, and their words.
+May touch: nothing; makes rich tables of a totals document, or of a review.
+Called by the commands forecast, alert, review and totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flopmeter.lab.figure_text import Document, counted_of
+from flopmeter_collector.reviews import Review
+from flopmeter_collector.rounding import percent_text, round_flop
+
+_SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
+
+
+def forecast_text(row: Document) -> str:
+    """When a model will be above a line, in one phrase; empty where it is above already."""
+    found = row.get("forecast")
+    if not found:
+        return ""
+    shown = found["by_pace"] or found["by_plan"]
+    if shown is None:
+        return "no day of history yet"
+    by = "at this pace" if found["by_pace"] else "by its plan"
+    if not shown["crosses"]:
+        return f"not {by}"
+    return f"{_day(shown['likely'])} ({_day(shown['earliest'])} to {_day(shown['latest'])})"
+
+
+def forecast_view(document: Document, models: Sequence[Document]) -> RenderableType:
+    """When each model will be above each line, and on what that rests."""
+    table = _table("model", "threshold", "reached", "earliest", "likely", "latest", "rests on")
+    for model in models:
+        name = Text(model["model"], style="bold")
+        for row in model["thresholds"]:
+            table.add_row(
+                name,
+                row["id"],
+                percent_text(counted_of(model, row)["best"], row["value_flop"]),
+                *_dates(row),
+            )
+            name = Text()
+    return Group(*_head(document), table, Text(_coverage(document), style="dim"))
+
+
+def _dates(row: Document) -> tuple[str, str, str, str]:
+    """Earliest, likely and latest, and what they rest on."""
+    found = row.get("forecast")
+    if not found:
+        return ("", "above" if row["state"] == "above" else "-", "", "")
+    told = []
+    for by, word in (("by_pace", "pace"), ("by_plan", "plan")):
+        dates = found[by]
+        if dates is not None:
+            told.append((dates, word))
+    if not told:
+        return ("", "-", "", "no day of history yet, and no plan")
+    dates, word = told[0]
+    rests = _pace_words(found) if word == "pace" else _plan_words(found)
+    if len(told) == 2:
+        other = told[1][0]
+        rests += f"; by its plan {_day(other['likely']) if other['crosses'] else 'never'}"
+    if not dates["crosses"]:
+        return (_day(dates["earliest"], "-"), f"not at this {word}", "", rests)
+    return (_day(dates["earliest"]), _day(dates["likely"]), _day(dates["latest"]), rests)
+
+
+def _pace_words(found: Document) -> str:
+    pace = found["pace"]
+    per_day = round_flop(24 * int(pace["flop_per_hour_str"]))
+    standing = pace["standing_hours"]
+    stopped = f", standing still for {standing} h" if standing else ""
+    return f"{per_day} FLOP a day over {pace['history_hours']} h{stopped}"
+
+
+def _plan_words(found: Document) -> str:
+    plan = found["plan"]
+    planned = round_flop(int(plan["compute_flop_str"]["best"]))
+    return f"plan of {planned} FLOP until {_day(plan['end'])}"
+
+
+def alerts_view(document: Document, rows: Sequence[Document]) -> RenderableType:
+    """One row an alert."""
+    if not rows:
+        return Group(*_head(document), Text("no alert fires or waits"))
+    table = _table("number", "alert", "model", "threshold", "since (UTC)", "now", "")
+    for row in rows:
+        style = "bold red" if row["status"] == "firing" else ""
+        table.add_row(
+            str(row["number"]),
+            row["name"],
+            row["model"],
+            row["threshold"],
+            _minute(row["opened"]),
+            Text(row["status"], style=style),
+            row["why"] or "",
+        )
+    return Group(*_head(document), table)
+
+
+def reviews_view(document: Document, rows: Sequence[Document]) -> RenderableType:
+    """One row a review."""
+    if not rows:
+        return Group(*_head(document), Text("no review is open"))
+    table = _table(
+        "number",
+        "model",
+        "threshold",
+        "earliest arguable (UTC)",
+        "due by the end of",
+        "determination",
+    )
+    for row in rows:
+        determined = row["determination"]
+        table.add_row(
+            str(row["number"]),
+            row["model"],
+            row["threshold"],
+            _minute(row["earliest_arguable"]),
+            row["due_on"] or "none set",
+            Text("open", style="bold red")
+            if determined is None
+            else f"{determined['determination']} on {determined['date']} by {determined['author']}",
+        )
+    note = "A person determines, not the meter; dates are a draft for counsel, not legal advice."
+    return Group(*_head(document), table, Text(note, style="dim"))
+
+
+def review_details(review: Review) -> dict[str, Any]:
+    """Everything about one review."""
+    return {
+        "number": review.number,
+        "model": review.model,
+        "threshold": review.threshold,
+        "open": review.open,
+        "earliest_arguable": review.earliest,
+        "due": review.due or None,
+        "due_on": review.due_on or None,
+        "transitions": [
+            {
+                "number": row.sequence,
+                "before": row.before,
+                "after": row.after,
+                "decided": row.decided,
+                "occurred_at_ns": row.occurred_at_ns,
+                "ledger_commit": row.commit_number,
+                "figures": dict(row.figures),
+            }
+            for row in review.transitions
+        ],
+        "determinations": [
+            {
+                "determination": each.finding.value,
+                "date": each.on.isoformat(),
+                "author": each.author,
+                "reason": each.reason,
+                "evidence": each.evidence or None,
+                "declaration": each.sequence,
+            }
+            for each in review.determinations
+        ],
+    }
+
+
+def review_text(details: Mapping[str, Any]) -> RenderableType:
+    """One review as text."""
+    lines: list[RenderableType] = [
+        Text(
+            f"review {details['number']}: model {details['model']} against {details['threshold']}",
+            style="bold",
+        ),
+        Text(
+            f"earliest arguable {details['earliest_arguable']}, due by the end of "
+            f"{details['due_on'] or '(no period is set)'}"
+        ),
+    ]
+    table = _table("change", "from", "to", "best FLOP", "likely range", "ledger commit")
+    for row in details["transitions"]:
+        figures = row["figures"]
+        bounds = [str(round_flop(int(figures[name]))) for name in ("best", "lower", "upper")]
+        table.add_row(
+            str(row["number"]),
+            row["before"],
+            row["after"],
+            bounds[0],
+            f"{bounds[1]}..{bounds[2]}",
+            str(row["ledger_commit"]),
+        )
+    lines.append(table)
+    for each in details["determinations"]:
+        lines.append(
+            Text(
+                f"{each['determination']} on {each['date']}, by {each['author']}: "
+                f"{each['reason']}"
+                + (f" (evidence: {each['evidence']})" if each["evidence"] else "")
+            )
+        )
+    if details["open"]:
+        lines.append(Text("open: no person has determined anything yet", style="bold red"))
+    return Group(*lines)
+
+
+def _coverage(document: Document) -> str:
+    could = round_flop(int(document["unattributed"]["compute_flop_str"]["upper"]))
+    return (
+        "Earliest to latest holds the date in 90 % of cases, by pace; by plan it is as good as the "
+        f"plan. Unattributed work could add up to {could} FLOP to any model."
+    )
+
+
+def _head(document: Document) -> list[RenderableType]:
+    return [_SIMULATED] if document["simulated"] else []
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _day(text: str | None, missing: str = "open") -> str:
+    return missing if text is None else text[:10]
+
+
+def _minute(text: str) -> str:
+    return text[:16].replace("T", " ")

@@ -1,0 +1,137 @@
+"""Receivers: which addresses may be told, and how an alert is written for each kind."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+
+from flopmeter_collector.alerts import webhook
+from flopmeter_collector.alerts.alertmanager import AlertmanagerReceiver, encode
+from flopmeter_collector.alerts.lifecycle import Event
+from flopmeter_collector.alerts.receivers import Message, check_receiver, digest, shown
+from flopmeter_collector.alerts.table import receivers_of
+from flopmeter_collector.alerts.transitions import Words
+from flopmeter_collector.alerts.webhook import WebhookReceiver, signature
+from flopmeter_core.errors import NotPermittedError, UsageError
+from support.totals import AS_OF_NS
+
+FIRST, SECOND = "http://127.0.0.1:9093", "http://localhost:9094/am/"
+WORDS = Words({"alertname": "A"}, {"summary": "é"})
+FIRES = Message(Event(7, 1, True, 1_234_567), WORDS, 1_234_567)
+ENDS = Message(Event(7, 1, False, 2_234_567, "resolved by ada: seen"), WORDS, 1_234_567)
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("ftp://127.0.0.1", UsageError),
+        ("127.0.0.1:9093", UsageError),
+        ("http://", UsageError),
+        ("http://user:secret@127.0.0.1:9093", UsageError),
+        ("http://127.0.0.1:99999", UsageError),
+        ("http://[::1", UsageError),
+        ("http://alerts.example:9093", NotPermittedError),
+        ("https://192.0.2.7", NotPermittedError),
+    ],
+)
+def test_receivers_refused(url: str, error: type[Exception]) -> None:
+    """An address that cannot be used, and another host for simulated alerts, are refused."""
+    with pytest.raises(error):
+        check_receiver(url, what="webhook", simulated=True, allow_off_loopback=False)
+
+
+@pytest.mark.parametrize("url", [FIRST, SECOND, "http://[::1]:9093"])
+def test_loopback_receivers(url: str) -> None:
+    """This host is always allowed."""
+    check_receiver(url, what="webhook", simulated=True, allow_off_loopback=False)
+
+
+def test_other_hosts_when_allowed_or_real() -> None:
+    """Another host may be told of measured figures, and of simulated ones on request."""
+    for simulated, allowed in ((False, False), (True, True)):
+        check_receiver(
+            "http://alerts.example", what="x", simulated=simulated, allow_off_loopback=allowed
+        )
+
+
+def test_an_address_may_hold_a_secret() -> None:
+    """Logs, messages and the ledger have no path and no query of it."""
+    url = "https://hooks.example/services/SECRET?token=SECRET"
+    assert shown(url) == "https://hooks.example"
+    assert "SECRET" not in digest(url)
+    assert digest(url) != digest(url + "2")
+    with pytest.raises(NotPermittedError) as refused:
+        check_receiver(url, what="webhook", simulated=True, allow_off_loopback=False)
+    assert "SECRET" not in str(refused.value)
+
+
+def test_alertmanager_encoding() -> None:
+    """What fires ends a day ahead of the attempt, what is over ends at the attempt."""
+    first, second = json.loads(encode([FIRES, ENDS], now_ns=AS_OF_NS))
+    assert first == {
+        "labels": {"alertname": "A"},
+        "annotations": {"summary": "é"},
+        "startsAt": "1970-01-01T00:00:00.001234Z",
+        "endsAt": "2026-09-22T14:13:20.000000Z",
+    }
+    assert second == {**first, "endsAt": "2026-09-21T14:13:20.000000Z"}
+
+
+def test_webhook_encoding() -> None:
+    """Each event is one body, the same every time, with a key and a word for what it is."""
+    assert json.loads(webhook.encode(FIRES, key="id/7/1/fires")) == {
+        "schema": 1,
+        "key": "id/7/1/fires",
+        "alert": 7,
+        "status": "firing",
+        "labels": {"alertname": "A"},
+        "annotations": {"summary": "é"},
+        "starts_at": "1970-01-01T00:00:00.001234Z",
+        "ends_at": None,
+        "why": None,
+    }
+    ended = json.loads(webhook.encode(ENDS, key="k"))
+    assert (ended["status"], ended["why"]) == ("resolved", "resolved by ada: seen")
+    assert ended["ends_at"] == "1970-01-01T00:00:00.002234Z"
+
+
+def test_signature() -> None:
+    """Time and body are signed together, so that neither can be changed or played again."""
+    told = signature(b"secret", b"body", now_s=99)
+    assert told == "t=99,v1=" + hmac.new(b"secret", b"99.body", hashlib.sha256).hexdigest()
+    assert signature(b"secret", b"body", now_s=98) != told
+
+
+def made(
+    *webhooks: str, alertmanagers: tuple[str, ...] = (), secret: Path | None = None
+) -> list[object]:
+    """The receivers of settings."""
+    return list(
+        receivers_of(
+            alertmanagers,
+            webhooks,
+            secret_file=secret,
+            ledger_id="id",
+            simulated=False,
+            allow_off_loopback=False,
+        )
+    )
+
+
+def test_settings_make_receivers(tmp_path: Path) -> None:
+    """One receiver an address; an address twice and a weak secret are refused."""
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    found = made(SECOND, alertmanagers=(FIRST,), secret=secret)
+    assert [type(each) for each in found] == [AlertmanagerReceiver, WebhookReceiver]
+    with pytest.raises(UsageError, match="given twice"):
+        made(FIRST, FIRST)
+    secret.write_text("short")
+    with pytest.raises(UsageError, match="holds 5 bytes"):
+        made(FIRST, secret=secret)
+    with pytest.raises(UsageError, match="cannot be read"):
+        made(FIRST, secret=tmp_path / "none")
