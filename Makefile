@@ -128,6 +128,10 @@ backtest: venv ## Score the forecast on 200 simulated runs whose future is known
 coverage: venv-dev ## Run the suite and count lines and branches of every module; writes docs/coverage.md (TESTS=tests/unit: a part)
 	@$(BIN)/python tests/mutants/branches.py $(TESTS)
 
+.PHONY: page-budget
+page-budget: venv-dev ## Play healthy weeks of 500 nodes against the shipped alert rules, and count who is woken
+	@PYTHONPATH=tests $(BIN)/python -m support.healthy_week
+
 .PHONY: score
 score: venv ## Score the estimator on the committed recordings; writes docs/scoreboard.md
 	@$(BIN)/python -m flopmeter.lab.scoreboard

@@ -120,6 +120,7 @@ class Residual:
         enrolled_device_count: devices whose enrolled time goes on.
         doubled_device_count: devices that two agents measured at the same time.
         doubled_ns: that time, counted once, in ns.
+        down: devices and nodes that are declared down now, by name.
     """
 
     charges: Mapping[str | None, Charge]
@@ -128,6 +129,7 @@ class Residual:
     enrolled_device_count: int
     doubled_device_count: int
     doubled_ns: int
+    down: frozenset[str] = frozenset()
 
 
 NO_RESIDUAL = Residual({}, 0, 0, 0, 0, 0)
@@ -308,7 +310,10 @@ class ResidualAccounts:
                     * (device.ceiling_flop_per_ns or device.declared_ceiling_flop_per_ns),
                     device.simulated,
                 )
-        return Residual(charges, down_ns, silent, enrolled, doubled, doubled_ns)
+        now_down = frozenset(
+            down.subject for down in self._downs if down.from_ns <= as_of_ns < down.until_ns
+        )
+        return Residual(charges, down_ns, silent, enrolled, doubled, doubled_ns, now_down)
 
     def enrolled(self, as_of_ns: int) -> list[Enrolled]:
         """Every device that is or was enrolled, by name; `take_doubled` comes before."""

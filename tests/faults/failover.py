@@ -13,9 +13,11 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import psycopg
 
@@ -27,6 +29,7 @@ from flopmeter_core.reports import Answer, Durability, Hello, KeyedVector, Repor
 from flopmeter_proto.link import Link
 from support.collector import child
 from support.ingest import RECORD, key, report, vector
+from support.low_line import low_line
 
 LONGEST_GAP_S = 40.0
 
@@ -186,7 +189,9 @@ def measure(nodes: int = 1_000, period_s: float = 5.0, after_s: float = 45.0) ->
         with psycopg.connect(servers.url("postgres"), autocommit=True) as connection:
             connection.execute("CREATE DATABASE ledger")
         url = servers.url("ledger")
-        addresses = [stack.enter_context(child(url)).address for _ in range(2)]
+        lines = str(low_line(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        flags = ("--thresholds-dir", lines)
+        addresses = [stack.enter_context(child(url, *flags)).address for _ in range(2)]
         primary = servers.wait_synchronous()
 
         async def scenario() -> tuple[Fleet, int, float]:

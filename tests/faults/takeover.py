@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
 from support.collector import Child, child
 from support.ingest import stream, vector
+from support.low_line import low_line
 from support.postgres import serving
 
 LONGEST_S = 30.0
@@ -63,8 +66,9 @@ class Takeover:
 
 def measure() -> Takeover:
     """Kill the leader of two, then stop the leader of two."""
-    flags = ("--http-listen", "127.0.0.1:0")
-    with serving() as server:
+    with tempfile.TemporaryDirectory() as folder, serving() as server:
+        lines = str(low_line(Path(folder)))
+        flags = ("--http-listen", "127.0.0.1:0", "--thresholds-dir", lines)
         url = server.create("ledger")
         with child(url, *flags) as first:
             asyncio.run(_report(first))

@@ -75,7 +75,7 @@ def exposition(
     return render(
         [
             *families,
-            *node_families(status),
+            *node_families(status, snapshot.residual.down if snapshot else frozenset()),
             *service_families(status),
             *relay_families(status.relay),
         ]

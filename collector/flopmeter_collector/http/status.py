@@ -71,8 +71,13 @@ class ServiceStatus:
     relay: RelayStatus | None = None
 
 
-def node_families(status: ServiceStatus) -> Iterator[Family]:
-    """When each node last reported, the longest silent first."""
+def node_families(status: ServiceStatus, down: frozenset[str] = frozenset()) -> Iterator[Family]:
+    """When each node last reported, the longest silent first.
+
+    Args:
+        status: the collector itself.
+        down: nodes (and devices) that are declared down now.
+    """
     silent_first = sorted(status.last_report_ns.items(), key=lambda entry: (entry[1], entry[0]))
     yield Family(
         "flopmeter_nodes",
@@ -88,6 +93,12 @@ def node_families(status: ServiceStatus) -> Iterator[Family]:
             (labels(node=node), decimal(at_ns, digits=9))
             for node, at_ns in silent_first[:MAXIMUM_NODE_SERIES]
         ],
+    )
+    yield Family(
+        "flopmeter_node_declared_down",
+        "gauge",
+        "1 for a node that reported and is declared down now; its silence is expected.",
+        [(labels(node=node), "1") for node in sorted(down & status.last_report_ns.keys())],
     )
 
 

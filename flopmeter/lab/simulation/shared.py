@@ -199,7 +199,7 @@ class Session:
             return self._newest
         if self._went_back and not batch.whole:
             raise LedgerWentBackError("the simulated server went back")
-        if batch.transitions and server.leader is not self:
+        if (batch.transitions or batch.history) and server.leader is not self:
             raise NotLeadingError("another collector leads; nothing was recorded")
         position = server.commit(batch, self)
         if server.loses_answer:

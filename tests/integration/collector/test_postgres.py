@@ -42,8 +42,10 @@ from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.wire import MAXIMUM_TEXT_LENGTH
 from support.collector import Child, child, running
 from support.ingest import RECORD, hourly, key, stream, vector
+from support.low_line import low_line
 from support.postgres import PASSWORD, PostgresServer, serving, shared_server
 from support.processes import free_port
+from support.webhook import Webhook
 
 TAKEOVER_LIMIT_S = 30.0
 
@@ -331,8 +333,13 @@ async def crossing(address: str, phase: int, seconds: int) -> None:
 
 @pytest.mark.slow
 def test_takeover(url: str, tmp_path: Path) -> None:
-    """After kill -9 of the leader another exports the totals; no transition stands twice."""
-    flags = ("--http-listen", "127.0.0.1:0", "--evaluate-period-s", "0.5")
+    """After kill -9 of the leader another exports the totals; nothing is recorded or told twice."""
+    hook = Webhook()
+    lines = str(low_line(tmp_path))
+    flags = (
+        *("--http-listen", "127.0.0.1:0", "--evaluate-period-s", "0.5"),
+        *("--thresholds-dir", lines, "--webhooks", hook.url),
+    )
     with child(url, *flags) as first, child(url, *flags) as second:
         wait_for(lambda: exports(first) or exports(second))
         leader, other = (first, second) if exports(first) else (second, first)
@@ -358,6 +365,20 @@ def test_takeover(url: str, tmp_path: Path) -> None:
         wait_for(lambda: run_flop(other) != both)
         assert ask(url, "SELECT model, threshold, state_after FROM transition") == rows
         assert len(set(rows)) == len(rows)
+        # Whoever leads now tells nothing that was told before, and nothing was lost.
+        wait_for(lambda: len(ask(url, "SELECT 1 FROM alert_delivery")) == len(rows))
+    hook.close()
+    keys = [headers["Idempotency-Key"] for headers in hook.headers]
+    assert sorted(set(keys)) == sorted(
+        f"{ledger_id(url)}/{n}/1/fires" for n, _ in enumerate(rows, 1)
+    )
+    assert len(set(hook.raw)) == len(set(keys))
+
+
+def ledger_id(url: str) -> str:
+    """The identity of a ledger."""
+    with contextlib.closing(backends.read(url)) as ledger:
+        return ledger.position().ledger_id
 
 
 def run_flop(collector: Child) -> str:
