@@ -56,7 +56,7 @@ $(VENV)/.dev-done: requirements/dev.txt $(VENV)/.runtime-done
 lock: ## Pin the newest versions of requirements/*.in, with hashes and without addresses
 	@"$(PYTHON)" -m venv $(BUILD)/lock
 	@$(BUILD)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@for name in runtime dev mutants; do \
+	@for name in runtime dev mutants bench; do \
 	  $(BUILD)/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 \
 	    --no-header --no-annotate requirements/$$name.in --output-file requirements/$$name.txt \
 	    --no-emit-index-url; \
@@ -83,8 +83,17 @@ e2e: venv-dev ## Build the image and run docker-compose.yml for real (root, Debi
 	@tests/e2e/run
 
 .PHONY: bench
-bench: venv-dev ## Measure the budgets beside their peers, in one run; writes build/bench.json
-	@$(BIN)/python tests/bench/run.py
+bench: $(BUILD)/bench/.venv-done ## Measure the budgets beside their peers, in one run; writes docs/performance.md
+	@$(BUILD)/bench/venv/bin/python tests/bench/run.py
+
+$(BUILD)/bench/.venv-done: requirements/runtime.txt requirements/dev.txt requirements/bench.txt | $(BIN)/python
+	@rm -rf $(BUILD)/bench/venv
+	@"$(PYTHON)" -m venv $(BUILD)/bench/venv
+	@$(BUILD)/bench/venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
+	  -r requirements/runtime.txt -r requirements/dev.txt -r requirements/bench.txt
+	@$(BUILD)/bench/venv/bin/python -m pip install -qq --disable-pip-version-check \
+	  --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
 
 .PHONY: bench-quick
 bench-quick: venv-dev ## Measure in under a minute what must not slip, and fail on ratios; writes build/bench.json

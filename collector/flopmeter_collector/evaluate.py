@@ -53,7 +53,8 @@ def standings_of(
     figures: Figures, thresholds: Iterable[Threshold], *, simulated: bool
 ) -> tuple[Standing, ...]:
     """Hold figures against every applicable threshold, in the catalogue's order."""
-    return tuple(stand(figures, t) for t in applicable(thresholds, simulated=simulated))
+    total = figures.total
+    return tuple(stand(figures, t, total) for t in applicable(thresholds, simulated=simulated))
 
 
 def model_standings(model: ModelTotals, thresholds: Iterable[Threshold]) -> Held:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.errors import invariant
-from flopmeter_core.interval import Figures
+from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.legal_status import Dates, Event, Status, dates_of, status_on
 from flopmeter_core.verification import Verification
 
@@ -258,14 +258,19 @@ class Standing:
     ratio_upper: float
 
 
-def stand(figures: Figures, threshold: Threshold) -> Standing:
+def stand(figures: Figures, threshold: Threshold, total: Interval | None = None) -> Standing:
     """Hold figures against a threshold.
 
     A best figure is never raised by time nobody measured; when only the unobserved addend
     carries upper over the line, the state says so and nothing else follows from it.
+
+    Args:
+        figures: what is held.
+        threshold: the line.
+        total: `figures.total`, of who holds the same figures against many lines.
     """
     met = threshold.operator.met
-    total, value = figures.total, threshold.value_flop
+    total, value = figures.total if total is None else total, threshold.value_flop
     if met(total.best, value):
         state = State.ABOVE
     elif met(total.upper, value) and not met(figures.without_unobserved.upper, value):

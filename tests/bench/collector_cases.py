@@ -180,28 +180,46 @@ class Load:
     live_keys: int = 1
 
 
-async def stream(port: int, name: str, live_keys: int, until: float, waits_ms: list[float]) -> int:
-    """Send reports over one stream, one in flight, until a time; count the answers."""
-    writer, node = StreamWriter(), Node(name, live_keys)
-    hello = Hello(node=name, incarnation="0" * 32, simulated=False)
-    answers = 0
-    async with grpc.aio.insecure_channel(
-        f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
-    ) as channel:
-        call: grpc.aio.StreamStreamCall[Any, Any] = channel.stream_stream(
+class Stream:
+    """One stream with one report in flight; its keys are stated before anything is counted."""
+
+    def __init__(self, port: int, name: str, live_keys: int) -> None:
+        """Prepare."""
+        self.waits_ms: list[float] = []
+        self._writer, self._node = StreamWriter(), Node(name, live_keys)
+        self._hello = Hello(node=name, incarnation="0" * 32, simulated=False)
+        self._channel = grpc.aio.insecure_channel(
+            f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
+        )
+        self._call: grpc.aio.StreamStreamCall[Any, Any] = self._channel.stream_stream(
             "/flopmeter.ingest.v1.IngestService/StreamReports"
         )()
-        await call.write(writer.hello(hello).SerializeToString())
-        await call.read()
+        self._second = 0
+
+    async def open(self) -> None:
+        """Say hello and state every key."""
+        await self._call.write(self._writer.hello(self._hello).SerializeToString())
+        await self._call.read()
+        await self._send()
+
+    async def keep_busy(self, until: float) -> None:
+        """Send report after report until a time."""
         while time.monotonic() < until:
-            raw = writer.report(node.report(answers + 1)).SerializeToString()
-            sent = time.monotonic()
-            await call.write(raw)
-            await call.read()
-            waits_ms.append((time.monotonic() - sent) * 1e3)
-            answers += 1
-        await call.done_writing()
-    return answers
+            self.waits_ms.append(await self._send())
+
+    async def close(self) -> None:
+        """End the stream."""
+        await self._call.done_writing()
+        await self._channel.close()
+
+    async def _send(self) -> float:
+        """Send the next report; gives the time to its answer in ms."""
+        self._second += 1
+        raw = self._writer.report(self._node.report(self._second)).SerializeToString()
+        sent = time.monotonic()
+        await self._call.write(raw)
+        await self._call.read()
+        return (time.monotonic() - sent) * 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,23 +234,22 @@ class Streamed:
 def streamed(load: Load, script: str, *arguments: str) -> Streamed:
     """Keep a server busy."""
 
-    async def keep_busy(port: int) -> tuple[int, list[float]]:
-        waits: list[float] = []
-        until = time.monotonic() + load.period_s
-        counts = await asyncio.gather(
-            *(
-                stream(port, f"n{number}", load.live_keys, until, waits)
-                for number in range(load.streams)
-            )
-        )
-        return sum(counts), waits
+    async def keep_busy(pid: int, port: int) -> Streamed:
+        streams = [Stream(port, f"n{number}", load.live_keys) for number in range(load.streams)]
+        await asyncio.gather(*(stream.open() for stream in streams))
+        before, began = processor_s(pid), time.monotonic()
+        until = began + load.period_s
+        await asyncio.gather(*(stream.keep_busy(until) for stream in streams))
+        spent_s, took_s = processor_s(pid) - before, time.monotonic() - began
+        for stream in streams:
+            await stream.close()
+        waits_ms = sorted(wait for stream in streams for wait in stream.waits_ms)
+        reports = len(waits_ms)
+        p99_ms = waits_ms[reports * 99 // 100]
+        return Streamed(spent_s / reports * 1e6, took_s / reports * 1e6, p99_ms)
 
     with served(script, *arguments) as (pid, port):
-        before = processor_s(pid)
-        reports, waits = asyncio.run(keep_busy(port))
-        spent = processor_s(pid) - before
-    p99_ms = sorted(waits)[len(waits) * 99 // 100]
-    return Streamed(spent / reports * 1e6, load.period_s / reports * 1e6, p99_ms)
+        return asyncio.run(keep_busy(pid, port))
 
 
 def collected(load: Load) -> Streamed:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from flopmeter_collector.catalogue_view import thresholds_document
 from flopmeter_collector.held import local_date
-from flopmeter_collector.http.metrics import exposition
+from flopmeter_collector.http.metrics import Kept, exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import NodeStatus
@@ -91,6 +91,7 @@ class _Handlers:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self._kept = Kept()
 
     async def page(self, _request: Request) -> Response:
         """The page for people."""
@@ -120,6 +121,7 @@ class _Handlers:
             sources.thresholds,
             sources.status(),
             sources.legal(),
+            self._kept,
         )
         return Response(text, headers=_HEADERS, media_type=CONTENT_TYPE)
 

@@ -17,12 +17,11 @@ ClaimRow = tuple[str, Sequence[RunTotals]]
 """The rendered labels of a run (or of the rest) and the runs behind them."""
 
 
-def claim_families(rows: Sequence[ClaimRow], *, unmatched_count: int) -> Iterator[Family]:
+def claim_families(rows: Sequence[ClaimRow]) -> Iterator[Family]:
     """What training processes claim, beside the metered families.
 
     Args:
         rows: the runs shown one by one, and the rest.
-        unmatched_count: runs that are claimed and were never metered.
     """
     yield from _model_families(rows)
     yield from _claimed_families(rows)
@@ -47,6 +46,10 @@ def claim_families(rows: Sequence[ClaimRow], *, unmatched_count: int) -> Iterato
         "1 where claims and meter contradict each other beyond the set bound.",
         [(labels, str(int(any(c.agreement.alerts for c in found)))) for labels, found in claimed],
     )
+
+
+def unmatched_families(unmatched_count: int) -> Iterator[Family]:
+    """How many runs are claimed and were never metered."""
     yield Family(
         "flopmeter_unmatched_claims",
         "gauge",

@@ -12,12 +12,11 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from flopmeter_collector.legal_view import LegalView
-from flopmeter_core.catalogue import Standing
 from flopmeter_core.forecast import Crossing, Outlook
 from flopmeter_core.kernels.render import Family, decimal, labels
 
-Held = Sequence[tuple[str, str, Standing]]
-"""Rendered labels, model and standing of every model that is shown by itself."""
+Held = Sequence[tuple[str, str, str]]
+"""Rendered labels, model and threshold's id of every model that is shown by itself."""
 
 _DATES: Sequence[tuple[str, Callable[[Crossing], int | None]]] = (
     ("earliest", lambda crossing: crossing.earliest_ns),
@@ -43,13 +42,12 @@ def legal_families(legal: LegalView, held: Held) -> Iterator[Family]:
             "gauge",
             text,
             [
-                (rendered, str(int((model, standing.threshold.id, forecast) in firing)))
-                for rendered, model, standing in held
+                (rendered, str(int((model, threshold, forecast) in firing)))
+                for rendered, model, threshold in held
             ],
         )
     found = [
-        (rendered, legal.forecasts.get((model, standing.threshold.id)))
-        for rendered, model, standing in held
+        (rendered, legal.forecasts.get((model, threshold))) for rendered, model, threshold in held
     ]
     known = [(rendered, forecast) for rendered, forecast in found if forecast is not None]
     for name, date in _DATES:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flopmeter_collector.evaluate import model_standings, standings_of
+from flopmeter_collector.evaluate import applicable, model_standings, standings_of
 from flopmeter_collector.held import held_at
-from flopmeter_collector.http.claims import claim_families
+from flopmeter_collector.http.claims import claim_families, unmatched_families
+from flopmeter_collector.http.kept import KeptBlocks, joined
 from flopmeter_collector.http.legal import legal_families
 from flopmeter_collector.http.relay import relay_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
@@ -43,8 +44,22 @@ class _Row:
 
     labels: str
     figures: Figures
-    accounts: Sequence[Account]
-    undeclared: bool
+    runs: Sequence[RunTotals]
+    alone: bool = True
+
+    @property
+    def accounts(self) -> Sequence[Account]:
+        """What the runs add up to."""
+        return [run.account for run in self.runs]
+
+
+class Kept:
+    """What a reader of metrics may keep between two scrapes."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.runs: KeptBlocks[RunTotals] = KeptBlocks()
+        self.models: KeptBlocks[ModelTotals] = KeptBlocks()
 
 
 def exposition(
@@ -52,6 +67,7 @@ def exposition(
     thresholds: Iterable[Threshold],
     status: ServiceStatus,
     legal: LegalView = NO_LEGAL_VIEW,
+    kept: Kept | None = None,
 ) -> str:
     """The whole text.
 
@@ -60,13 +76,16 @@ def exposition(
         thresholds: the catalogue.
         status: the collector itself.
         legal: forecasts, alerts and reviews.
+        kept: what the last scrape left, which spares what did not change.
     """
     families: list[Family] = []
+    kept = kept or Kept()
     if snapshot is not None:
         rows = held_at(thresholds, snapshot.as_of_ns)
         families += [
-            *_run_families(snapshot, rows),
-            *_model_families(snapshot.models, rows, legal),
+            *_run_families(snapshot, rows, kept.runs),
+            *unmatched_families(len(snapshot.unmatched_claims)),
+            *_model_families(snapshot.models, rows, legal, kept.models),
             *_unattributed_families(snapshot),
             *_enrolment_families(snapshot),
             *_threshold_families(rows),
@@ -82,66 +101,92 @@ def exposition(
     )
 
 
-def _run_families(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> Iterator[Family]:
-    kept, rest = _capped(snapshot.runs, lambda run: run.account.figures, lambda run: run.run)
-    named = [
-        _Row(
-            labels(run=run.run, simulated=_mark(run.account.simulated)),
-            run.account.figures,
-            (run.account,),
-            run.declaration.formats is None,
-        )
-        for run in kept
-    ]
-    rows = list(named)
-    if rest:
-        accounts = [run.account for run in rest]
-        rows.append(
+def _run_families(
+    snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], kept: KeptBlocks[RunTotals]
+) -> Iterator[Family]:
+    shown, rest = _capped(snapshot.runs, lambda run: run.account.figures, lambda run: run.run)
+
+    def named(runs: Iterable[RunTotals]) -> list[_Row]:
+        return [
             _Row(
-                labels(run=OTHER, simulated=_mark(any(a.simulated for a in accounts))),
-                sum_figures(account.figures for account in accounts),
-                accounts,
-                any(run.declaration.formats is None for run in rest),
+                labels(run=run.run, simulated=_mark(run.account.simulated)),
+                run.account.figures,
+                (run,),
             )
-        )
+            for run in runs
+        ]
+
+    fresh, blocks = kept.split(
+        shown, thresholds, lambda run: _families_of_runs(named([run]), thresholds)
+    )
+    rows = named(fresh)
+    if rest:
+        simulated = any(run.account.simulated for run in rest)
+        figures = sum_figures(run.account.figures for run in rest)
+        marked = labels(run=OTHER, simulated=_mark(simulated))
+        rows.append(_Row(marked, figures, rest, alone=False))
+    return joined(_families_of_runs(rows, thresholds), blocks)
+
+
+def _families_of_runs(rows: Sequence[_Row], thresholds: Sequence[Threshold]) -> Iterator[Family]:
     yield from _compute_families("run", rows)
-    yield from _account_families("run", rows)
+    yield from _account_families("run", [(row.labels, row.accounts) for row in rows])
     yield Family(
         "flopmeter_run_format_undeclared",
         "gauge",
         "1 where nobody declared the number format, which widens the interval most.",
-        [(row.labels, str(int(row.undeclared))) for row in rows],
+        [
+            (row.labels, str(int(any(run.declaration.formats is None for run in row.runs))))
+            for row in rows
+        ],
     )
-    behind: list[Sequence[RunTotals]] = [[run] for run in kept]
-    yield from claim_families(
-        [(row.labels, runs) for row, runs in zip(rows, [*behind, rest], strict=False)],
-        unmatched_count=len(snapshot.unmatched_claims),
-    )
+    yield from claim_families([(row.labels, row.runs) for row in rows])
     standings = [
-        (_at(row.labels, standing), standing)
-        for row in named
-        for standing in standings_of(row.figures, thresholds, simulated=row.accounts[0].simulated)
+        (_at(row.labels, standing.threshold), standing)
+        for row in rows
+        if row.alone
+        for standing in standings_of(
+            row.figures, thresholds, simulated=row.runs[0].account.simulated
+        )
     ]
     yield from _ratio_families("run", standings)
 
 
 def _model_families(
-    models: Sequence[ModelTotals], thresholds: Sequence[Threshold], legal: LegalView
+    models: Sequence[ModelTotals],
+    thresholds: Sequence[Threshold],
+    legal: LegalView,
+    kept: KeptBlocks[ModelTotals],
 ) -> Iterator[Family]:
-    kept, rest = _capped(models, lambda model: model.figures, lambda model: model.model)
-    rows = [
-        _Row(labels(model=m.model, simulated=_mark(m.simulated)), m.figures, (), False)
-        for m in kept
-    ]
+    shown, rest = _capped(models, lambda model: model.figures, lambda model: model.model)
+    fresh, blocks = kept.split(
+        shown, thresholds, lambda model: _families_of_models([model], [], thresholds)
+    )
+    yield from joined(_families_of_models(fresh, rest, thresholds), blocks)
     held = [
-        (_at(row.labels, standing), model.model, standing)
-        for row, model in zip(rows, kept, strict=True)
+        (_at(_marked(model), threshold), model.model, threshold.id)
+        for model in shown
+        for threshold in applicable(thresholds, simulated=model.simulated)
+    ]
+    yield from legal_families(legal, held)
+
+
+def _marked(model: ModelTotals) -> str:
+    return labels(model=model.model, simulated=_mark(model.simulated))
+
+
+def _families_of_models(
+    shown: Sequence[ModelTotals], rest: Sequence[ModelTotals], thresholds: Sequence[Threshold]
+) -> Iterator[Family]:
+    rows = [_Row(_marked(model), model.figures, ()) for model in shown]
+    standings = [
+        (_at(row.labels, standing.threshold), standing)
+        for row, model in zip(rows, shown, strict=True)
         for standing, _ in model_standings(model, thresholds)
     ]
-    standings = [(rendered, standing) for rendered, _, standing in held]
     if rest:
-        rendered = labels(model=OTHER, simulated=_mark(any(m.simulated for m in rest)))
-        rows.append(_Row(rendered, sum_figures(m.figures for m in rest), (), False))
+        marked = labels(model=OTHER, simulated=_mark(any(m.simulated for m in rest)))
+        rows.append(_Row(marked, sum_figures(m.figures for m in rest), (), alone=False))
     yield from _compute_families("model", rows)
     yield from _ratio_families("model", standings)
     yield Family(
@@ -160,14 +205,13 @@ def _model_families(
         "1 where the whole likely range of a model lies on one side of a threshold.",
         [(rendered, str(int(standing.decided))) for rendered, standing in standings],
     )
-    yield from legal_families(legal, held)
 
 
 def _unattributed_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
     account = snapshot.unattributed
-    row = _Row(labels(simulated=_mark(account.simulated)), account.figures, (account,), False)
+    row = _Row(labels(simulated=_mark(account.simulated)), account.figures, ())
     yield from _compute_families("unattributed", [row])
-    yield from _account_families("unattributed", [row])
+    yield from _account_families("unattributed", [(row.labels, [account])])
     overflow = snapshot.overflow
     marked = labels(simulated=_mark(overflow.simulated))
     for name, help_text, value in (
@@ -265,23 +309,25 @@ _TIMES: Sequence[tuple[str, str, Callable[[Account], int]]] = (
 )
 
 
-def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
+def _account_families(
+    subject: str, rows: Sequence[tuple[str, Sequence[Account]]]
+) -> Iterator[Family]:
     """Device time, energy, evidence and forks of runs or of the remainder."""
     for name, help_text, amount in _TIMES:
         yield Family(
             f"flopmeter_{subject}_{name}_device_seconds",
             "gauge",
             help_text,
-            [(r.labels, decimal(sum(map(amount, r.accounts)), digits=9)) for r in rows],
+            [(marked, decimal(sum(map(amount, found)), digits=9)) for marked, found in rows],
         )
     yield Family(
         f"flopmeter_{subject}_energy_joules",
         "gauge",
         "Energy measured so far, by what the measurement covers.",
         [
-            (with_label(row.labels, "scope", scope), decimal(millijoules, digits=3))
-            for row in rows
-            for scope, millijoules in _added(a.energy_mj for a in row.accounts).items()
+            (with_label(marked, "scope", scope), decimal(millijoules, digits=3))
+            for marked, found in rows
+            for scope, millijoules in _added(a.energy_mj for a in found).items()
         ],
     )
     yield Family(
@@ -289,24 +335,24 @@ def _account_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
         "gauge",
         "Most likely FLOP executed so far, by how the time was measured.",
         [
-            (with_label(row.labels, "level", level), str(best))
-            for row in rows
-            for level, best in _added(a.best_flop_by_level for a in row.accounts).items()
+            (with_label(marked, "level", level), str(best))
+            for marked, found in rows
+            for level, best in _added(a.best_flop_by_level for a in found).items()
         ],
     )
     yield Family(
         f"flopmeter_{subject}_forked_registers",
         "gauge",
         "Registers of which two contradicting histories exist; a person has to look.",
-        [(row.labels, str(sum(a.fork_count for a in row.accounts))) for row in rows],
+        [(marked, str(sum(a.fork_count for a in found))) for marked, found in rows],
     )
     yield Family(
         f"flopmeter_{subject}_unknown_parts",
         "gauge",
         "Kinds of accelerator that the device table lacks; counted at a stated ceiling.",
         [
-            (row.labels, str(len({part for a in row.accounts for part in a.unknown_parts})))
-            for row in rows
+            (marked, str(len({part for a in found for part in a.unknown_parts})))
+            for marked, found in rows
         ],
     )
 
@@ -395,8 +441,8 @@ def _capped(
     return kept, [s for s in subjects if name(s) not in largest]
 
 
-def _at(rendered: str, standing: Standing) -> str:
-    return with_label(rendered, "threshold", standing.threshold.id)
+def _at(rendered: str, threshold: Threshold) -> str:
+    return with_label(rendered, "threshold", threshold.id)
 
 
 def _added(tables: Iterable[Mapping[_Name, int]]) -> dict[_Name, int]:

@@ -9,26 +9,27 @@ Labels are rendered once and shared by every family of a run: that is most of a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric family.
+class Family(NamedTuple):
+    """One metric family; a tuple, because a scrape makes tens of thousands.
 
     Attributes:
         name: the full metric name.
         kind: ``gauge`` or ``counter``.
         help_text: one sentence.
         samples: labels as `labels` renders them (empty for none) and the number's text.
+        text: samples that are lines already, as `lines_of` makes them; they come first.
     """
 
     name: str
     kind: str
     help_text: str
     samples: Iterable[tuple[str, str]]
+    text: str = ""
 
 
 def labels(**values: str) -> str:
@@ -62,14 +63,19 @@ def decimal(amount: int, *, digits: int) -> str:
     return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
 
 
+def lines_of(family: Family) -> str:
+    """The samples of a family as lines."""
+    name = family.name
+    lines = [f"{name}{rendered} {number}\n" for rendered, number in family.samples]
+    return family.text + "".join(lines)
+
+
 def render(families: Iterable[Family]) -> str:
     """The exposition text; families without a sample are left out."""
     lines: list[str] = []
     for family in families:
-        name = family.name
-        samples = [f"{name}{rendered} {number}\n" for rendered, number in family.samples]
-        if samples:
+        name, text = family.name, lines_of(family)
+        if text:
             help_text = family.help_text.replace("\\", "\\\\").replace("\n", "\\n")
-            lines.append(f"# HELP {name} {help_text}\n# TYPE {name} {family.kind}\n")
-            lines += samples
+            lines.append(f"# HELP {name} {help_text}\n# TYPE {name} {family.kind}\n{text}")
     return "".join(lines)

@@ -13,7 +13,6 @@ default is required.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import math
 import tomllib
@@ -261,6 +260,8 @@ def _read_file(file: Path | None, must_exist: bool) -> Mapping[str, object]:
 
 
 def _suggestion(key: str, known: Mapping[str, SettingField]) -> str:
+    import difflib  # For a mistake alone: no start waits for it.
+
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"

@@ -1,0 +1,76 @@
+"""What is kept between two scrapes shows nothing that a first scrape would not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flopmeter_collector.declarations import parse_run_declaration
+from flopmeter_collector.evaluate import standings_of
+from flopmeter_collector.http import metrics
+from flopmeter_collector.http.metrics import Kept, exposition
+from flopmeter_collector.http.status import ServiceStatus
+from flopmeter_collector.totals import Totals
+from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table, thresholds
+
+STATUS = ServiceStatus()
+
+
+def site() -> Totals:
+    """Five runs of one device each."""
+    totals = Totals(table())
+    for number in range(5):
+        record = h100(f"GPU-{number}")
+        feed(totals, key_of(record, f"run:r{number}"), record, busy_vector(number + 1))
+    return totals
+
+
+def families(text: str) -> list[set[str]]:
+    """The lines of each family, which come in any order within it."""
+    return [set(family.splitlines()) for family in text.split("# HELP ")]
+
+
+def test_after_changes_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever changed (work, a declaration, law, the cap), the text is that of a new reader."""
+    totals, kept, laws = site(), Kept(), thresholds()
+
+    def read() -> str:
+        snapshot = totals.snapshot(AS_OF_NS, POSITION)
+        text = exposition(snapshot, laws, STATUS, kept=kept)
+        assert families(text) == families(exposition(snapshot, laws, STATUS))
+        return text
+
+    seen = {read(), read(), read()}
+    record = h100("GPU-1")
+    feed(totals, key_of(record, "run:r1"), record, busy_vector(500))
+    seen.add(read())
+    totals.declare(parse_run_declaration("r2", {"format": "bf16=1", "model": "atlas"}))
+    seen.add(read())
+    laws = laws[1:]
+    seen.add(read())
+    laws = (replace(laws[0], id="another"), *laws[1:])
+    seen.add(read())
+    monkeypatch.setattr(metrics, "MAXIMUM_RUN_SERIES", 3)
+    seen.add(read())
+    assert len(seen) == 6
+    assert read() in seen
+
+
+def test_unchanged_runs_are_not_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five runs that came again, the one that changes is rendered again, no other."""
+    totals, kept = site(), Kept()
+    held: list[object] = []
+
+    def counting(*given: object, **named: object) -> object:
+        held.append(given)
+        return standings_of(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(metrics, "standings_of", counting)
+    for _ in range(4):
+        exposition(totals.snapshot(AS_OF_NS, POSITION), thresholds(), STATUS, kept=kept)
+    assert len(held) == 10
+    record = h100("GPU-1")
+    feed(totals, key_of(record, "run:r1"), record, busy_vector(500))
+    exposition(totals.snapshot(AS_OF_NS, POSITION), thresholds(), STATUS, kept=kept)
+    assert len(held) == 11
