@@ -131,9 +131,10 @@ def _sequence_findings(ledger: Ledger) -> Iterator[str]:
             if sequence != place:
                 yield f"{what} {place} is missing; somebody removed it"
                 break
-    states: dict[tuple[str, str], str] = {}
+    states: dict[tuple[str, str, bool], str] = {}
     for row in transitions:
-        subject = (row.model, row.threshold)
+        # What is foreseen and what is the case are two lines of states.
+        subject = (row.model, row.threshold, row.foresight)
         if states.get(subject, row.before) != row.before:
             yield (
                 f"transition {row.sequence} leaves state {row.before}, but the one before it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
@@ -113,6 +114,17 @@ def test_a_review_is_determined(
         "determined"
     )
     assert audit(ledger) == [("Ada Lovelace", "review determine", "counted by Annex A.1")]
+    assert said(capsys, "ledger", "verify", "--ledger", ledger) == "the ledger is whole\n"
+
+
+def test_a_foreseen_crossing_is_no_damage(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A forecast before a crossing and its end after it leave the ledger whole."""
+    with contextlib.closing(backends.collect(ledger, simulated=False)) as opened:
+        (above,) = opened.transitions()
+        foreseen = dataclasses.replace(above, before="not_foreseen", after="foreseen")
+        gone = dataclasses.replace(above, before="foreseen", after="not_foreseen")
+        below = dataclasses.replace(above, before="above", after="below")
+        opened.commit(Batch(transitions=(foreseen, below, gone)))
     assert said(capsys, "ledger", "verify", "--ledger", ledger) == "the ledger is whole\n"
 
 
