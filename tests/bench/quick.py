@@ -75,12 +75,12 @@ def taken_in(live_keys: int) -> Callable[[], Result]:
 
 HELD = (
     Held(lambda: agent_cases.footprint(3)[0], 2.2),
-    Held(lambda: agent_cases.sampling()[0], 85),
+    Held(lambda: agent_cases.sampling()[0], 100),
     Held(taken_in(1), 9),
     Held(taken_in(4), 9),
     Held(taken_in(20), 9),
     Held(streamed, 8),
-    Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.4),
+    Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.5),
     Held(lambda: scrape_cases.cases(RUNS, 3)[1], 0.05),
 )
 
