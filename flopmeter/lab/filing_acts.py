@@ -114,7 +114,7 @@ def _board_rows(reading: Reading, law: LawBook) -> Iterable[BoardRow]:
             model=model.model,
             executed=sum_figures(part.figures for part in parts).total,
             simulated=model.simulated,
-            standings=standings(counted, held, reading),
+            standings=standings(model.model, counted, held, reading),
         )
 
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import cast
 
 from flopmeter.lab.ledger_cut import CutLedger, Side
+from flopmeter.lab.ledger_legal import recorded
 from flopmeter.lab.ledger_totals import load_totals
 from flopmeter.lab.registers_digest import Digest
 from flopmeter.lab.two_sides import between, parts_between
@@ -26,6 +27,7 @@ from flopmeter_collector.filings.facts import (
     HardwareUse,
     ModelFacts,
     OtherMethod,
+    ReviewFacts,
     RunFacts,
     StandingFacts,
 )
@@ -61,6 +63,7 @@ class Reading:
         sure, at_most: the totals of both sides; one and the same where nothing is cut.
         periods: run -> Unix times in ns of its first and last recorded hour.
         register_counts: run -> rows of the ledger that its figure is made of.
+        reviews: (model, threshold) -> the newest review opened by then.
         last_declaration: sequence of the last declaration that counts.
     """
 
@@ -73,6 +76,7 @@ class Reading:
     law_as_of: datetime.date | None
     periods: Mapping[str, tuple[int, int]]
     register_counts: Mapping[str, int]
+    reviews: Mapping[tuple[str, str], ReviewFacts]
 
     def day(self, row: Threshold) -> datetime.date:
         """The day whose law holds: the one asked for, or that of the measurement over there."""
@@ -136,6 +140,7 @@ def read(ledger: Ledger, times: Times, *, now_ns: int) -> Reading:
         )
     digest = Digest()
     position = ledger.position()
+    reviews = _reviews(ledger, known_at, to_ns)
     if times.measured_to_ns is None:
         totals = load_totals(ledger, up_to=known_at, seen=digest.add)
         sure = at_most = totals.snapshot(to_ns, position)
@@ -156,6 +161,7 @@ def read(ledger: Ledger, times: Times, *, now_ns: int) -> Reading:
         law_as_of=times.law_as_of,
         periods=periods,
         register_counts=counts,
+        reviews=reviews,
     )
 
 
@@ -203,7 +209,7 @@ def facts_of(reading: Reading, name: str, form: Form, law: LawBook) -> ModelFact
         hardware=_hardware(runs),
         energy_mj=_energy(runs),
         observed_share=_observed_share(runs),
-        standings=standings(counted, rows, reading),
+        standings=standings(model.model, counted, rows, reading),
         dependencies=tuple((name, edge.value) for name, edge in model.parents),
         externals=_externals(model),
         other_methods=tuple(
@@ -226,11 +232,15 @@ def facts_of(reading: Reading, name: str, form: Form, law: LawBook) -> ModelFact
 
 
 def standings(
-    counted: Mapping[str, Counted], rows: Iterable[Threshold], reading: Reading
+    model: str,
+    counted: Mapping[str, Counted],
+    rows: Iterable[Threshold],
+    reading: Reading,
 ) -> tuple[StandingFacts, ...]:
     """Hold a model against lines, each under its own counting profile.
 
     Args:
+        model: its name.
         counted: profile id -> the model's work under it.
         rows: lines in FLOP.
         reading: says whose law holds.
@@ -245,6 +255,7 @@ def standings(
                 counted=figures,
                 status=None if status is None else status.value,
                 undecided_conditions=tuple(each.text for each in row.required_conditions),
+                review=reading.reviews.get((model, row.id)),
             )
         )
     return tuple(found)
@@ -285,6 +296,25 @@ def _periods(
                 before = periods.get(run, (first_ns, row.wall_ns))
                 periods[run] = (min(before[0], first_ns), max(before[1], row.wall_ns))
     return periods, counts
+
+
+def _reviews(ledger: Ledger, known_at: int, to_ns: int) -> dict[tuple[str, str], ReviewFacts]:
+    """The newest review of each model and line that a transition had opened by then."""
+    found: dict[tuple[str, str], ReviewFacts] = {}
+    for review in recorded(ledger, (), up_to=known_at).reviews.all():
+        if review.transitions[0].occurred_at_ns > to_ns:
+            continue
+        said = review.determinations[-1] if review.determinations else None
+        found[review.model, review.threshold] = ReviewFacts(
+            number=review.number,
+            earliest=review.earliest,
+            due_on=review.due_on or review.due,
+            determination=""
+            if said is None
+            else f"{said.author} determined on {utc_text(said.at_ns)}: "
+            f"{said.finding.value.replace('_', ' ')} from {said.on.isoformat()}: {said.reason}",
+        )
+    return found
 
 
 def _hardware(runs: Iterable[RunTotals]) -> tuple[HardwareUse, ...]:

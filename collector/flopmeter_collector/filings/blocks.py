@@ -294,8 +294,21 @@ def _standing(content: Document) -> list[Block]:
         )
     return [
         Table(("line", "status", "FLOP", "state", "decided", "due"), tuple(rows)),
+        *_reviews(content["lines"]),
         Paragraph(_sentence(content["determination"])),
     ]
+
+
+def _reviews(lines: Sequence[Document]) -> list[Block]:
+    """What is to be determined about a line, or was."""
+    told = tuple(
+        f"Review {line['review']} of {line['threshold']}: met, or known that it will be, "
+        f"arguably from {line['earliest']}; "
+        + (line["determination"] or "nobody has determined anything yet.")
+        for line in lines
+        if line["review"] is not None
+    )
+    return [Points(told)] if told else []
 
 
 def _evidence(content: Document) -> list[Block]:

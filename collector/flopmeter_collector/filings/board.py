@@ -16,6 +16,7 @@ from typing import Any
 from flopmeter_collector.filings.blocks import Block, Heading, Paragraph, Table
 from flopmeter_collector.filings.document import DRAFT, SCHEMA
 from flopmeter_collector.filings.facts import StandingFacts
+from flopmeter_collector.filings.sections import review_json
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_core.catalogue import Threshold
@@ -121,7 +122,7 @@ def _line(facts: StandingFacts) -> Json:
         "reached": percent_text(counted.best, threshold.value_flop),
         "headroom": str(round_flop(headroom_flop(facts), rounding=Rounding.DOWN)),
         "headroom_flop_str": str(headroom_flop(facts)),
-        "due": facts.due.isoformat() if facts.due is not None else None,
+        **review_json(facts),
     }
 
 
@@ -139,7 +140,7 @@ def blocks(told: Json) -> Sequence[Block]:
     shown.append(Paragraph(f"Measured to {page['measured_to']}; law as of {page['law_as_of']}."))
     shown.append(
         Table(
-            ("model", "line", "counted", "reached", "left", "state", "due"),
+            ("model", "line", "counted", "reached", "left", "state", "review", "due"),
             tuple(
                 (
                     model["model"] + (" (SIMULATED)" if model["simulated"] else ""),
@@ -148,6 +149,7 @@ def blocks(told: Json) -> Sequence[Block]:
                     line["reached"],
                     line["headroom"],
                     _state(line),
+                    _review(line),
                     line["due"] or "-",
                 )
                 for model in page["models"]
@@ -177,3 +179,9 @@ def _state(line: Any) -> str:
     if line["other_conditions_unknown"] and line["state"] == "above":
         return "compute test met, other conditions unknown"
     return str(line["state"]).replace("_", " ")
+
+
+def _review(line: Any) -> str:
+    if line["review"] is None:
+        return "-"
+    return f"{line['review']}, " + ("determined" if line["determination"] else "OPEN")

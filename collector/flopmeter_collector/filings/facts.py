@@ -88,6 +88,23 @@ class OtherMethod:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewFacts:
+    """A review item: from when, by when, and what a named person determined.
+
+    Attributes:
+        number: as `flopmeter review` knows it.
+        earliest: the earliest arguable date of "met or known that it will be met", as text.
+        due_on: the last day to tell somebody, with its time zone; empty where no law sets one.
+        determination: what was determined last, in one sentence; empty while it is open.
+    """
+
+    number: int
+    earliest: str
+    due_on: str
+    determination: str
+
+
+@dataclass(frozen=True, slots=True)
 class StandingFacts:
     """How the model stands to one threshold, under that threshold's own profile.
 
@@ -96,14 +113,14 @@ class StandingFacts:
         counted: what was held against it.
         status: of the row on the day of the law; None before its first event.
         undecided_conditions: what else the law asks for that no meter sees.
-        due: latest day to tell somebody, where a review is open; None otherwise.
+        review: the newest review of it; None where no transition opened one.
     """
 
     standing: Standing
     counted: Figures
     status: str | None
     undecided_conditions: tuple[str, ...] = ()
-    due: datetime.date | None = None
+    review: ReviewFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

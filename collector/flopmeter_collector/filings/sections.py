@@ -284,6 +284,17 @@ def _standing(facts: StandingFacts) -> Json:
         "state": held.state.value,
         "decided_by_likely_range": held.decided,
         "other_conditions_unknown": list(facts.undecided_conditions),
-        "due": facts.due.isoformat() if facts.due is not None else None,
+        **review_json(facts),
         "verification": threshold.verification,
+    }
+
+
+def review_json(facts: StandingFacts) -> Json:
+    """The review of a line: its number, both dates, and what was determined."""
+    review = facts.review
+    return {
+        "review": None if review is None else review.number,
+        "earliest": None if review is None else review.earliest,
+        "due": None if review is None else review.due_on or None,
+        "determination": None if review is None else review.determination or None,
     }

@@ -9,6 +9,7 @@ from flopmeter_collector.filings import html as html_page
 from flopmeter_collector.filings import markdown
 from flopmeter_collector.filings.blocks import Heading, Table, blocks
 from flopmeter_collector.filings.document import build
+from flopmeter_collector.filings.facts import ReviewFacts
 from flopmeter_core.filings import builtin_forms
 from support.filings import model_facts, simulated
 from support.totals import AS_OF_NS
@@ -100,3 +101,34 @@ def test_conditions_unknown_are_never_above_alone() -> None:
     ).replace("\\", "")
     assert "compute test met, other conditions unknown" in text
     assert "| above |" not in text
+
+
+def test_an_open_review_shows_both_dates() -> None:
+    """From when and by when stand under the lines, and that nobody has determined anything."""
+    review = ReviewFacts(12, "2026-12-01T10:00:00Z", "2026-12-15 (Europe/Brussels)", "")
+    facts = model_facts(best=2 * 10**25)
+    standing = replace(facts.standings[0], review=review)
+    text = markdown.render(
+        blocks(
+            build(
+                replace(facts, standings=(standing,)),
+                EU,
+                recipient="ai-office",
+                made_at_ns=AS_OF_NS,
+            )
+        )
+    )
+    assert "Review 12 of eu-ai-act-51-2" in text
+    assert "arguably from 2026-12-01T10:00:00Z; nobody has determined anything yet" in text
+    assert "| 2026-12-15 (Europe/Brussels) |" in text
+
+
+def test_a_determined_review_names_the_person() -> None:
+    """What a person determined stands with the name."""
+    review = ReviewFacts(12, "2026-12-01T10:00:00Z", "", "ada determined: met from 2026-12-01")
+    facts = model_facts()
+    standing = replace(facts.standings[0], review=review)
+    document_ = build(
+        replace(facts, standings=(standing,)), EU, recipient="internal", made_at_ns=AS_OF_NS
+    )
+    assert "ada determined: met" in markdown.render(blocks(document_))
