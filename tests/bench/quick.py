@@ -80,8 +80,8 @@ HELD = (
     Held(taken_in(4), 9),
     Held(taken_in(20), 9),
     Held(streamed, 8),
-    Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.5),
-    Held(lambda: scrape_cases.cases(RUNS, 3)[1], 0.05),
+    Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.7),
+    Held(lambda: scrape_cases.cases(RUNS, 3)[1], 0.06),
 )
 
 
