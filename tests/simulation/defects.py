@@ -136,6 +136,11 @@ def a_clone_is_taken_for_the_next_report() -> contextlib.AbstractContextManager[
     return mock.patch.object(registers, "_order", follows)
 
 
+def clones_are_not_told() -> contextlib.AbstractContextManager[object]:
+    """A vector of another process of one incarnation is taken for an own one's past or next."""
+    return mock.patch.object(registers, "_is_anothers", lambda stored, keyed: False)
+
+
 def a_fork_is_not_alerted() -> contextlib.AbstractContextManager[object]:
     """Both branches are kept, and nobody is told."""
     return mock.patch.object(registers.RegisterTable, "forked_key_count", lambda self: 0)
@@ -185,7 +190,10 @@ def others_are_not_read() -> contextlib.AbstractContextManager[object]:
 
 
 CLONED = ("live_clone", "kill_agent", "bad_weather")
-"""Faults that often leave a fork behind."""
+"""Faults under which two processes of one incarnation write and may end."""
+
+FORKED = (*CLONED, "other_version")
+"""Faults that leave a fork behind: of agents that do not say what they sent."""
 
 RELAYED = ("bad_weather", "kill_agent", "kill_collector", "old_backup", "upstream_outage")
 """Faults that a tree of relays has to stand."""
@@ -200,8 +208,9 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "a relay speaks for the root": RELAYED,
     "a relay trusts its root": RELAYED,
     "a relay forwards once": RELAYED,
-    "believe a clone": CLONED,
-    "fork without alert": CLONED,
+    "clones are not told": ("live_clone", "bad_weather"),
+    "believe a clone": FORKED,
+    "fork without alert": FORKED,
 }
 """The faults under which a defect is looked for, where it is not all of them."""
 
@@ -218,6 +227,7 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a sample for any hole": (a_sample_covers_any_hole, "are not what was read of it"),
     "believe a clone": (a_clone_is_taken_for_the_next_report, "which has a clone"),
     "fork without alert": (a_fork_is_not_alerted, "forks are alerted"),
+    "clones are not told": (clones_are_not_told, "hidden, and none crashed"),
     "a relay speaks for the root": (a_relay_speaks_for_the_root, "by site-1 before its commit"),
     "a relay trusts its root": (a_relay_trusts_its_root, "the ledger holds sequence"),
     "a relay forwards once": (a_relay_forwards_once, "the fleet did not converge"),
