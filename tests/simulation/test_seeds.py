@@ -82,7 +82,7 @@ def test_a_write_that_its_process_died_in(seed: int) -> None:
 
 
 def test_live_clones_are_held_to_their_bounds() -> None:
-    """Where two agents of one incarnation write, one goes on under other keys: nothing is hidden."""
+    """Where two agents of one incarnation write, one goes on under other keys."""
     told = 0
     for seed in (2, 27, 33):
         outcome = simulate(plan_for(seed, nodes=2, devices=2, faults=CLONED))
