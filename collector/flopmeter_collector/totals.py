@@ -308,6 +308,24 @@ class Totals:
         """Every allocation that a key names, and the runs whose totals may hold its work."""
         return {name: holder.ends for name, holder in self._holders.items() if holder.keys}
 
+    def runs_of(
+        self, key: Key, from_ns: int | None = None, until_ns: int | None = None
+    ) -> frozenset[str]:
+        """The runs that hold a key's work of a time; of all of it where none is given.
+
+        Args:
+            key: one that was counted.
+            from_ns: Unix time in ns of the first instant; None: since the beginning.
+            until_ns: Unix time in ns of the first instant after it; None: open.
+        """
+        entry = self._entries.get(key)
+        pieces = entry.segments if entry is not None else ()
+        return frozenset(
+            piece.content.run
+            for piece in pieces
+            if piece.content.run is not None and piece.meets(from_ns, until_ns)
+        )
+
     def allocation_flop(self, name: str) -> Figures:
         """What an allocation's registers hold, whose ever they are."""
         holder = self._holders.get(name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from flopmeter.cli.output import console, json_option, print_json
 from flopmeter.cli.thresholds_options import folder_option
@@ -77,6 +78,13 @@ def command(
         raise UsageError("a report is read from a ledger: name it with --ledger")
     if (model is None) == (not all_models):
         raise UsageError("name one model with --model, or give --all-models")
+    chosen = [
+        name
+        for name in ("form", "recipient")
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
+    if all_models and chosen:
+        raise UsageError("--all-models has no form and no recipient; leave out those options")
     if markdown + html + as_json > 1:
         raise UsageError("--markdown, --html and --json are three forms; give one")
     from flopmeter.lab.filing_acts import board, form_named, report
@@ -166,6 +174,11 @@ def filed(model: str | None, form: str | None, ledger: str, as_json: bool) -> No
     if as_json:
         print_json({"schema": 1, "filed": rows})
         return
+    if not rows:
+        click.echo("no version was filed of that")
+        return
+    if any(row["simulated"] for row in rows):
+        click.echo("SIMULATED: some of these versions tell made-up figures")
     from rich.table import Table
 
     table = Table(
@@ -218,7 +231,7 @@ def _print(told: Any, html: bool, as_json: bool, *, board: bool = False) -> None
 def _times(
     measured_to: str | None, law_as_of: str | None, known_at: int | None, as_of: str | None
 ) -> Any:
-    from flopmeter.lab.reporting import Times
+    from flopmeter.lab.report_reading import Times
     from flopmeter_collector.spans import parse_time
 
     if as_of is not None and (measured_to is not None or law_as_of is not None):

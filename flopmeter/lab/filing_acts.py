@@ -13,7 +13,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from flopmeter.lab.reporting import Reading, Times, facts_of, opened, read, standings
+from flopmeter.lab.report_reading import Reading, Times, opened, read
+from flopmeter.lab.reporting import facts_of, standings
 from flopmeter_collector import backends
 from flopmeter_collector.custody import check_reason
 from flopmeter_collector.filings.board import Board, BoardRow, upcoming_dates
@@ -32,7 +33,7 @@ from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.presentation import utc_text
 from flopmeter_core.counting import count
 from flopmeter_core.errors import UsageError
-from flopmeter_core.filings import INTERNAL, Form, builtin_forms
+from flopmeter_core.filings import FULL_READERS, INTERNAL, Form, builtin_forms
 from flopmeter_core.interval import sum_figures
 from flopmeter_core.lawbook import LawBook
 from flopmeter_proto.daemon.clock import Clock
@@ -72,7 +73,7 @@ def report(
         facts = facts_of(reading, model, form, law)
         filed = filed_versions(ledger.declarations(), model=model, form=form.id)
     told = build(facts, form, recipient=recipient, made_at_ns=now_ns)
-    if recipient == INTERNAL:
+    if recipient in FULL_READERS:
         told["since_filed"] = difference(filed[-1], told) if filed else None
     return told
 
@@ -204,6 +205,7 @@ def filed(url: str, *, model: str | None, form: str | None) -> list[Json]:
             "author": each.author,
             "signed_by": each.signed_by,
             "sha256": each.sha256,
+            "simulated": each.document["simulated"],
             "placed_on_market": _text(each.placed_on_market),
             "kept_until": _text(each.kept_until(forms[each.form].retention_years))
             if each.form in forms

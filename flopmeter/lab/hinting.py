@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flopmeter.lab.reporting import Reading, Times, opened, read
+from flopmeter.lab.report_reading import Reading, Times, opened, read
 from flopmeter_collector.hints import RunTraits, hints
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.rounding import round_flop

@@ -15,9 +15,10 @@ import enum
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flopmeter_collector.ledger.base import Ledger, StoredVector
+from flopmeter_collector.ledger.base import Ledger, QuarantinedVector, StoredVector
 from flopmeter_collector.spans import Segment
 from flopmeter_collector.split import Fold, Places
+from flopmeter_core.claims import Claim
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import HourlyVector
 
@@ -66,6 +67,14 @@ class CutLedger:
     def hours(self, allocation: str) -> Iterable[HourlyVector]:
         """Vectors at the ends of hours that lie before the instant."""
         return (row for row in self._ledger.hours(allocation) if row.wall_ns < self._until_ns)
+
+    def quarantined(self) -> Iterable[QuarantinedVector]:
+        """Held vectors; nobody can tell when their work was done, so none of it is sure."""
+        return () if self._side is Side.SURE else self._ledger.quarantined()
+
+    def claims(self) -> Iterable[Claim]:
+        """None: what training scripts claim is not known by the hour."""
+        return ()
 
     def _fresh(self) -> Fold[bool]:
         return Fold(

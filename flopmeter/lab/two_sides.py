@@ -27,7 +27,8 @@ def between(sure: Figures, at_most: Figures) -> Figures:
             upper=upper,
             ceiling=max(upper, at_most.observed.ceiling),
         ),
-        unobserved_ceiling=at_most.unobserved_ceiling,
+        # What was measured later hides earlier gaps on one side only: the greater one is sound.
+        unobserved_ceiling=max(sure.unobserved_ceiling, at_most.unobserved_ceiling),
         boundary_upper=at_most.boundary_upper,
         boundary_ceiling=at_most.boundary_ceiling,
     )

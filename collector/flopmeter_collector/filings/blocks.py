@@ -92,6 +92,7 @@ def blocks(document: Document) -> list[Block]:
             ),
         )
     )
+    told += _since_filed(document.get("since_filed"))
     for section in document["sections"]:
         field = FieldId(section["field"])
         told.append(Heading(2, TITLES[field]))
@@ -133,6 +134,28 @@ def _compute(content: Document) -> list[Block]:
     return told
 
 
+def _since_filed(since: Document | None) -> list[Block]:
+    """What has changed since the newest filed version."""
+    if since is None:
+        return []
+    return [
+        Paragraph(f"Since version {since['version']}, filed by declaration {since['sequence']}:"),
+        Table(
+            ("quantity", "bound", "filed", "now", "difference in FLOP"),
+            tuple(
+                (
+                    f"{row['profile']}, {row['which'].replace('_', ' ')}",
+                    row["bound"],
+                    "-" if row["filed"] is None else row["filed"],
+                    row["now"],
+                    "-" if row["difference_flop_str"] is None else row["difference_flop_str"],
+                )
+                for row in since["figures"]
+            ),
+        ),
+    ]
+
+
 _MARGIN_WORDS = {
     "yes": "The whole likely range lies within {percent} % of the figure.",
     "no": "The training scripts' own count contradicts the figure by more than {percent} %.",
@@ -165,7 +188,7 @@ def _compute_method(content: Document) -> list[Block]:
                         each["run"],
                         each["claimed"],
                         each["quantity"],
-                        each["metered"]["best"],
+                        each["metered"].get("best", "-"),
                         each["agreement"],
                     )
                     for each in content["other_methods"]
@@ -294,9 +317,20 @@ def _standing(content: Document) -> list[Block]:
         )
     return [
         Table(("line", "status", "FLOP", "state", "decided", "due"), tuple(rows)),
+        *_conditions(content["lines"]),
         *_reviews(content["lines"]),
         Paragraph(_sentence(content["determination"])),
     ]
+
+
+def _conditions(lines: Sequence[Document]) -> list[Block]:
+    """What else a law asks for that no meter sees."""
+    told = tuple(
+        f"{line['threshold']} also asks: {condition}"
+        for line in lines
+        for condition in line["other_conditions_unknown"]
+    )
+    return [Points(told)] if told else []
 
 
 def _reviews(lines: Sequence[Document]) -> list[Block]:
@@ -323,7 +357,7 @@ def _evidence(content: Document) -> list[Block]:
                     run["origin"],
                     run["activity"],
                     run["number_format"],
-                    run["executed"]["best"],
+                    run["executed"].get("best", "-"),
                     _range(run["executed"], "lower", "upper"),
                     str(run["register_count"]),
                 )
@@ -357,7 +391,7 @@ _SECTIONS: Mapping[FieldId, Callable[[Document], list[Block]]] = {
 
 
 def _range(figures: Document, lower: str, upper: str) -> str:
-    """Two bounds; an order of magnitude has none."""
+    """Two bounds; an order of magnitude, and what is withheld, has none."""
     return f"{figures[lower]} to {figures[upper]}" if lower in figures else "-"
 
 

@@ -14,7 +14,7 @@ from flopmeter_collector.filings.facts import ModelFacts
 from flopmeter_collector.filings.sections import SECTIONS
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.presentation import utc_text
-from flopmeter_core.filings import Form, Precision
+from flopmeter_core.filings import FieldId, Form, Precision
 
 SCHEMA = 1
 
@@ -50,11 +50,14 @@ def build(
         DataError: a recipient the form does not know.
     """
     basis = facts.basis
+    numbers = _compute_precision(form, recipient)
     sections: list[Json] = []
     for field in form.fields:
         precision = form.precision(field, recipient)
         content = (
-            None if precision is Precision.WITHHELD else SECTIONS[field.id](facts, form, precision)
+            None
+            if precision is Precision.WITHHELD
+            else SECTIONS[field.id](facts, form, precision, numbers)
         )
         sections.append(
             {
@@ -87,3 +90,11 @@ def build(
         },
         "sections": sections,
     }
+
+
+def _compute_precision(form: Form, recipient: str) -> Precision:
+    """How exactly a recipient is told FLOP, wherever they stand."""
+    for field in form.fields:
+        if field.id is FieldId.COMPUTE:
+            return form.precision(field, recipient)
+    return Precision.WITHHELD

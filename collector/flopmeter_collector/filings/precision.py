@@ -47,8 +47,19 @@ def flop_text(
         rounding: which way.
     """
     if precision is Precision.ORDER_OF_MAGNITUDE:
-        return "0" if flop == 0 else f"10^{len(str(flop)) - 1}"
+        return _magnitude(flop, rounding)
     return str(round_flop(flop, thresholds=thresholds, rounding=rounding))
+
+
+def _magnitude(flop: int, rounding: Rounding) -> str:
+    """The two powers of ten a count lies between; of a bound the one on its outer side."""
+    if flop == 0:
+        return "0"
+    below = len(str(flop)) - 1
+    above = below if flop == 10**below else below + 1
+    if rounding is Rounding.NEAREST:
+        return f"10^{below} to 10^{below + 1}"
+    return f"10^{below if rounding is Rounding.DOWN else above}"
 
 
 def interval_json(
@@ -56,8 +67,10 @@ def interval_json(
 ) -> Json:
     """An interval in words, and exactly where the recipient is told everything.
 
-    An order of magnitude is of the best figure alone.
+    An order of magnitude is of the best figure alone; what is withheld is not there at all.
     """
+    if precision is Precision.WITHHELD:
+        return {}
     if precision is Precision.ORDER_OF_MAGNITUDE:
         return {"best": flop_text(interval.best, precision)}
     told: Json = {

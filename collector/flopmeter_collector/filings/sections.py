@@ -25,13 +25,17 @@ from flopmeter_core.filings import FieldId, Form, Precision
 from flopmeter_core.interval import COVERAGE
 from flopmeter_core.units import MJ_PER_KWH
 
-Section = Callable[[ModelFacts, Form, Precision], Json]
+Section = Callable[[ModelFacts, Form, Precision, Precision], Json]
+"""Facts, form, the field's precision, and that of compute: no field tells FLOP more exactly than
+the field whose they are.
+"""
 
 MJ_PER_MWH = MJ_PER_KWH * 1_000
 
 
-def compute(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def compute(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """FLOP under each profile of the form: all, and with the permitted exclusions."""
+    del numbers
     lines = threshold_values(facts)
     return {
         "profiles": [
@@ -92,7 +96,7 @@ def margin(facts: ModelFacts, form: Form) -> Json | None:
     }
 
 
-def compute_method(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def compute_method(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """How the figure came about, and what was taken for granted."""
     del precision
     return {
@@ -111,12 +115,12 @@ def compute_method(facts: ModelFacts, form: Form, precision: Precision) -> Json:
             {
                 "run": other.run,
                 "quantity": other.quantity,
-                "claimed_flop_str": str(other.claimed_flop),
-                "claimed": str(round_flop(other.claimed_flop)),
-                "metered": interval_json(other.metered, Precision.FULL),
+                "claimed": flop_text(other.claimed_flop, numbers),
+                "metered": interval_json(other.metered, numbers),
                 "agreement": other.agreement.value,
             }
             for other in facts.other_methods
+            if numbers is not Precision.WITHHELD
         ],
         "counting_rules": [
             {
@@ -136,9 +140,9 @@ def compute_method(facts: ModelFacts, form: Form, precision: Precision) -> Json:
     }
 
 
-def training_time(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def training_time(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """From the first to the last recorded hour of the model's runs."""
-    del form
+    del form, numbers
     if facts.first_ns is None or facts.last_ns is None:
         return {"range": None, "wall_clock_days": None, "note": "no whole hour is recorded yet"}
     span_ns = facts.last_ns - facts.first_ns
@@ -152,9 +156,9 @@ def training_time(facts: ModelFacts, form: Form, precision: Precision) -> Json:
     return told
 
 
-def hardware_time(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def hardware_time(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """Device time with work, in days, by kind of accelerator."""
-    del form
+    del form, numbers
     digits = 1 if precision is Precision.ONE_FIGURE else 4
     return {
         "devices": [
@@ -169,9 +173,9 @@ def hardware_time(facts: ModelFacts, form: Form, precision: Precision) -> Json:
     }
 
 
-def energy(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def energy(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """Measured energy in MWh, by what the measurement covers."""
-    del form
+    del form, numbers
     digits = 2 if precision is Precision.TWO_FIGURES else 6
     return {
         "measured": [
@@ -183,9 +187,10 @@ def energy(facts: ModelFacts, form: Form, precision: Precision) -> Json:
     }
 
 
-def dependencies(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def dependencies(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """The models this one came from, what was entered by hand, and what is said to be missing."""
     del form, precision
+    externals = () if numbers is Precision.WITHHELD else facts.externals
     return {
         "base_models": [{"model": model, "by": edge} for model, edge in facts.dependencies],
         "external": [
@@ -197,24 +202,24 @@ def dependencies(facts: ModelFacts, form: Form, precision: Precision) -> Json:
                 "source": each.source,
                 "source_sha256": each.source_sha256,
                 "evidence": "declared",
-                **interval_json(each.interval, Precision.FULL),
+                **interval_json(each.interval, numbers),
             }
-            for each in facts.externals
+            for each in externals
         ],
         "completeness": facts.completeness or "nobody has stated what is complete and what is not",
     }
 
 
-def standing(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def standing(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """How the model stands to each line of the form."""
-    del precision
+    del precision, numbers
     return {
         "lines": [_standing(each) for each in facts.standings],
         "determination": "the tool compares figures; a named person decides what follows",
     }
 
 
-def evidence(facts: ModelFacts, form: Form, precision: Precision) -> Json:
+def evidence(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
     """What the figures rest on: each leads back to rows of the ledger."""
     del form, precision
     basis, lines = facts.basis, threshold_values(facts)
@@ -229,12 +234,14 @@ def evidence(facts: ModelFacts, form: Form, precision: Precision) -> Json:
                 "activity": run.activity,
                 "number_format": run.number_format,
                 "register_count": run.register_count,
-                "executed": interval_json(run.figures.total, Precision.FULL, thresholds=lines),
-                "unobserved_could_add_flop_str": str(run.figures.unobserved_ceiling),
+                "executed": interval_json(run.figures.total, numbers, thresholds=lines),
+                "unobserved_could_add": flop_text(
+                    run.figures.unobserved_ceiling, numbers, rounding=Rounding.UP
+                ),
             }
             for run in facts.runs
         ],
-        "executed": interval_json(facts.executed.total, Precision.FULL, thresholds=lines),
+        "executed": interval_json(facts.executed.total, numbers, thresholds=lines),
         "lowering_declarations": list(facts.lowering),
         "ledger": {
             "id": basis.position.ledger_id,

@@ -20,6 +20,7 @@ from typing import Any
 
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.rounding import round_flop
 from flopmeter_core.errors import DataError
 from flopmeter_core.filings import FieldId
 
@@ -181,7 +182,9 @@ def difference(filed: Filed, exact: Json) -> Json:
                 "which": which,
                 "bound": bound,
                 "filed_flop_str": before.get((profile, which, bound)),
+                "filed": _told(before.get((profile, which, bound))),
                 "now_flop_str": now,
+                "now": _told(now),
                 "difference_flop_str": _difference(before.get((profile, which, bound)), now),
             }
             for (profile, which, bound), now in after.items()
@@ -207,3 +210,7 @@ def _figures(exact: Json) -> dict[tuple[str, str, str], str]:
 
 def _difference(filed: str | None, now: str) -> str | None:
     return None if filed is None else str(int(now) - int(filed))
+
+
+def _told(flop: str | None) -> str | None:
+    return None if flop is None else str(round_flop(int(flop)))

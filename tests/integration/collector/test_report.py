@@ -217,7 +217,7 @@ def test_html_is_one_file(ledger: str, capsys: pytest.CaptureFixture[str]) -> No
         ),
         (
             ["--model", "base", "--measured-to", "1969-01-01T00:00:00Z"],
-            "nothing of model 'base' was recorded",
+            "before 1970",
         ),
         ([], "--all-models"),
     ],
@@ -239,3 +239,52 @@ def test_hints(ask: Ask) -> None:
     (hint,) = ask("run", "hints")["hints"]
     assert set(hint["runs"]) <= set(totals)
     assert int(hint["joint_flop_str"]) == sum(totals[run] for run in hint["runs"])
+
+
+def test_what_was_entered_counts_by_its_own_period(ask: Ask, tmp_path: Path) -> None:
+    """An entry that is not over yet is possible and not sure; one that had not begun is neither."""
+    source = tmp_path / "invoice.txt"
+    source.write_text("100 EFLOP")
+    before = ask("report", "--model", "base", "--measured-to", "1970-01-01T05:00:00Z")
+    ask(
+        *("model", "add-external", "base", "--entry", "api"),
+        *("--lower", "1e20", "--best", "1e20", "--upper", "1e20", "--party", "other"),
+        *("--period", "1970-01-01..1970-01-02", "--source", str(source)),
+    )
+    after = ask("report", "--model", "base", "--measured-to", "1970-01-01T05:00:00Z")
+    whole = ask("report", "--model", "base", "--measured-to", "1970-01-03T00:00:00Z")
+    assert best(after) == best(before)
+    ceilings = [
+        int(section(each, "compute")["profiles"][0]["everything"]["ceiling_flop_str"])
+        for each in (before, after)
+    ]
+    assert ceilings[1] - ceilings[0] == 10**20
+    assert best(whole) > 10**20
+
+
+def test_a_part_has_its_own_time_and_devices_are_counted_once(ask: Ask) -> None:
+    """What was split off begins where it was split off; one device of two runs is one device."""
+    document = ask("report", "--model", "base")
+    (use,) = section(document, "hardware_time")["devices"]
+    assert use["device_count"] == 1
+    ask("run", "split", "base-a", "--into", "tail", "--from", "1970-01-01T04:00:00Z")
+    ask("run", "declare", "tail", "--model", "other")
+    told = section(ask("report", "--model", "other"), "training_time")
+    assert told["from"] == "1970-01-01T04:00:00Z"
+
+
+def test_a_parent_nobody_knows_is_said(ask: Ask) -> None:
+    """A slip of the pen in a parent's name does not make a silent zero."""
+    ask("model", "add-parent", "base", "--parent", "nosuch", "--edge", "weights")
+    told = section(ask("report", "--model", "base"), "compute_method")["assumptions"]
+    assert "the compute of nosuch is not known here and counts nothing" in told
+
+
+def test_a_report_tells_the_difference_to_the_filed_version(
+    ask: Ask, ledger: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In Markdown too."""
+    ask("report", "file", "--model", "base", "--signed-by", "Ada", "--reason", "x")
+    capsys.readouterr()
+    assert main(["report", "--model", "base", "--ledger", ledger]) == 0
+    assert "Since version 1, filed by declaration 3" in capsys.readouterr().out

@@ -61,7 +61,9 @@ def test_the_authority_learns_the_order_of_magnitude_and_nothing_else_of_the_com
     """No digit of an exact count is left anywhere in what a national authority gets."""
     facts = model_facts(best=7_123_456_789 * 10**15)
     document = report(facts, "authority")
-    assert content(document, FieldId.COMPUTE)["profiles"][0]["everything"] == {"best": "10^24"}
+    assert content(document, FieldId.COMPUTE)["profiles"][0]["everything"] == {
+        "best": "10^24 to 10^25"
+    }
     assert content(document, FieldId.STANDING) is None
     assert content(document, FieldId.TRAINING_TIME) == {"range": "1 to 3 months"}
     text = json.dumps(document)
@@ -123,3 +125,28 @@ def test_unknown_recipient() -> None:
 def test_simulated_is_marked() -> None:
     """A made-up figure says so in the document."""
     assert report(simulated(model_facts()))["simulated"] is True
+
+
+def test_no_field_tells_more_than_the_compute_field() -> None:
+    """Whoever is told two figures, a magnitude or nothing finds no exact count anywhere."""
+    facts = model_facts(best=7_123_456_789 * 10**15)
+    metered = facts.runs[0].figures.total
+    other = OtherMethod("atlas-pretrain", "executed", metered.best, metered, Agreement.AGREES)
+    facts = replace(facts, other_methods=(other,))
+    entered = replace(facts.externals[0], interval=metered)
+    facts = replace(facts, externals=(entered,))
+    exact = {str(metered.best), str(metered.ceiling)}
+    for recipient in ("ai-office", "authority", "downstream"):
+        text = json.dumps(report(facts, recipient))
+        assert not [digits for digits in exact if digits in text], recipient
+        assert "flop_str" not in text.replace("value_flop_str", "")
+    assert "Example Ltd" not in json.dumps(report(facts, "downstream"))
+    whole = json.dumps(report(facts))
+    assert all(digits in whole for digits in exact)
+
+
+def test_a_bound_is_never_told_too_small() -> None:
+    """What could be added is rounded up, to a power of ten as well."""
+    facts = replace(model_facts(), unattributed_upper_flop=99 * 10**21)
+    told = content(report(facts, "authority"), FieldId.COMPUTE)
+    assert told["unattributed_could_add"] == "10^23"
