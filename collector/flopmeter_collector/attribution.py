@@ -14,8 +14,9 @@ By what means a user was seen makes no difference: names of one user are attache
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flopmeter_collector.spans import Segment, Span, clipped, joined, segments_of
 from flopmeter_core.allocations import is_single, named_run, user_of
@@ -51,6 +52,9 @@ class Use:
 
 
 NOBODY = Use()
+
+LONGEST_ROUTE = 100
+"""So many merges and splits may follow each other; people need a handful."""
 
 
 class Attribution:
@@ -148,7 +152,7 @@ class Attribution:
             raise DataError(
                 f"run {run!r} is merged into {self.merged[run]!r} already; undo that first"
             )
-        self._check_acyclic(run, into)
+        self._check_route(run, into)
         self.merged[run] = into
         self._merged_into.setdefault(into, set()).add(run)
 
@@ -175,7 +179,7 @@ class Attribution:
             raise DataError(
                 f"run {span.run!r} was split off run {origin!r}; name another run for this part"
             )
-        self._check_acyclic(run, span.run)
+        self._check_route(run, span.run)
         held = self.splits.get(run, ())
         for each in held:
             if each.overlaps(span):
@@ -225,12 +229,10 @@ class Attribution:
         """Whose the work of an allocation's phase is, over all time."""
         found: list[Segment[Use]] = []
         for piece in self._first(allocation):
-            pieces = (
-                [Segment(None, None, NOBODY)]
-                if piece.content is None
-                else self._route(piece.content, (piece.content,), phase)
-            )
-            found += clipped(pieces, piece.from_ns, piece.until_ns)
+            if piece.content is None:
+                found.append(Segment(piece.from_ns, piece.until_ns, NOBODY))
+            else:
+                found += self._route(piece.content, (piece.content,), phase, piece)
         return joined(found)
 
     def visited(self, allocation: str) -> tuple[frozenset[str], frozenset[str | None]]:
@@ -292,19 +294,25 @@ class Attribution:
             for each in segments_of(spans, 0)
         ]
 
-    def _route(self, run: str, path: tuple[str, ...], phase: int) -> list[Segment[Use]]:
-        """Where the work of a run goes: to what was split off, and to what it was merged into."""
+    def _route(
+        self, run: str, path: tuple[str, ...], phase: int, within: Segment[Any]
+    ) -> list[Segment[Use]]:
+        """Where the work of a run goes: to what was split off, and to what it was merged into.
+
+        Only the time that comes this way is followed: there are no more routes than pieces of
+        time, however often parts meet again.
+        """
         found: list[Segment[Use]] = []
         into = self.merged.get(run)
-        for piece in segments_of(self.splits.get(run, ()), phase):
+        cut = segments_of(self.splits.get(run, ()), phase)
+        for piece in clipped(cut, within.from_ns, within.until_ns):
             if piece.content is not None and piece.content.run is not None:
                 part = piece.content.run
-                pieces = self._route(part, (part, *path), phase)
+                found += self._route(part, (part, *path), phase, piece)
             elif into is not None:
-                pieces = self._route(into, (*path, into), phase)
+                found += self._route(into, (*path, into), phase, piece)
             else:
-                pieces = [Segment(None, None, Use(run, path))]
-            found += clipped(pieces, piece.from_ns, piece.until_ns)
+                found.append(Segment(piece.from_ns, piece.until_ns, Use(run, path)))
         return found
 
     def _check_free(self, allocation: str, span: RunSpan, held: Iterable[RunSpan]) -> None:
@@ -322,7 +330,8 @@ class Attribution:
                     f"which overlaps {span.text}; detach that first"
                 )
 
-    def _check_acyclic(self, run: str, into: str) -> None:
+    def _check_route(self, run: str, into: str) -> None:
+        """Refuse what would send work in a circle, or over too many runs."""
         waiting, seen = [into], set()
         while waiting:
             at = waiting.pop()
@@ -333,8 +342,29 @@ class Attribution:
                 )
             if at not in seen:
                 seen.add(at)
-                waiting += [span.run for span in self.splits.get(at, ()) if span.run is not None]
-                waiting += [self.merged[at]] if at in self.merged else []
+                waiting += self._next(at)
+        if _longest(run, self._before, {}) + 1 + _longest(into, self._next, {}) > LONGEST_ROUTE:
+            raise DataError(
+                f"with run {run!r} going to run {into!r}, more than {LONGEST_ROUTE} merges and "
+                "splits would follow each other; merge each run into the last one of them at once"
+            )
+
+    def _next(self, run: str) -> list[str]:
+        """The runs that work of a run may go to at once."""
+        onward = [span.run for span in self.splits.get(run, ()) if span.run is not None]
+        return [*onward, self.merged[run]] if run in self.merged else onward
+
+    def _before(self, run: str) -> list[str]:
+        """The runs that work of a run may come from at once."""
+        origin = self._split_from.get(run)
+        return [*self._merged_into.get(run, ()), *([] if origin is None else [origin])]
+
+
+def _longest(run: str, beside: Callable[[str], Iterable[str]], known: dict[str, int]) -> int:
+    """How many steps the longest route from a run has; at most `LONGEST_ROUTE`, as is checked."""
+    if run not in known:
+        known[run] = max((1 + _longest(each, beside, known) for each in beside(run)), default=0)
+    return known[run]
 
 
 def attachable(allocation: str) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from flopmeter_collector.approvals import (
     APPROVAL_KIND,
     APPROVED,
+    REFUSED,
     ROLE_KIND,
     Approvals,
     Lowering,
@@ -63,7 +64,7 @@ class Change:
 
     Attributes:
         runs: every allocation whose work passes one of these.
-        named: a run that is to be shown from now on; nothing of it changed.
+        named: a run that is to be shown from now on, and anew; none of its work changed.
         allocation: this one.
         pattern: every one that fits it.
         models: whether anything was said of a model.
@@ -208,6 +209,12 @@ class Book:
                         f"the external entry {entry!r} of model {model!r} was taken back since"
                     )
                 self.external_labels[model, entry] = label
+                change = Change(models=True)
+        elif decided.state == REFUSED:
+            waiting = self._waiting[decided.sequence]
+            if isinstance(waiting, RunDeclaration):
+                change = Change(named=waiting.run)
+            else:
                 change = Change(models=True)
         self.approvals.settle(decided)
         return change

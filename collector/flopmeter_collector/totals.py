@@ -161,6 +161,7 @@ class Totals:
             touched |= self._by_run.get(run, set())
         if change.named is not None:
             self._place(change.named)
+            self._kept.forget((change.named,))
         if change.allocation is not None:
             touched |= self._by_user.get(user_of(change.allocation), set())
         if change.pattern is not None:
@@ -413,9 +414,10 @@ class Totals:
         self._refold(entry)
         self._entries[key] = entry
         holder = self._holder(name)
-        if not holder.keys and entry.fold is not None:
+        if entry.fold is not None and not holder.dated:
+            # Its first key that is cut, whatever keys came before: nobody kept hours for it so far.
             self._unread.add(name)
-        holder.dated |= entry.fold is not None
+            holder.dated = True
         holder.keys.append(key)
         return entry
 

@@ -62,6 +62,12 @@ class Desk:
         (run,) = self.totals.snapshot(AS_OF_NS, POSITION).runs
         return {part.label.activity.value for part in run.parts}
 
+    @property
+    def waiting_count(self) -> int:
+        """How many labels of the run are shown as waiting."""
+        (run,) = self.totals.snapshot(AS_OF_NS, POSITION).runs
+        return run.waiting_label_count
+
     def lowering(self, number: int) -> Lowering:
         """The label of a declaration."""
         found = {each.sequence: each for each in self.totals.snapshot(AS_OF_NS, POSITION).lowerings}
@@ -111,7 +117,9 @@ def test_refused_and_raised_again() -> None:
     """A refused label stays listed; a label that raises the total again needs nobody."""
     desk = Desk()
     number = desk.label(activity="evaluation")
+    assert desk.waiting_count == 1
     desk.say("eva", "approval", str(number), state="refused", reason="it was training")
+    assert desk.waiting_count == 0
     assert desk.lowering(number).refused_by == ("eva", "it was training")
     with pytest.raises(DataError, match="is refused already"):
         desk.give("ben", number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -62,14 +62,18 @@ class Site:
     hours: dict[str, list[HourlyVector]] = field(default_factory=dict)
 
     def work(self, allocation: str, hours: int, *, phase: int = 0) -> None:
-        """So many hours of work, each with its hourly vector."""
+        """So many hours of work, each with its hourly vector, as a collector hears of it."""
+        self.totals.add_hours(self.store(allocation, hours, phase=phase))
+        self.read()
+
+    def store(self, allocation: str, hours: int, *, phase: int = 0) -> list[HourlyVector]:
+        """The same as it is read from a ledger: registers now, hours when they are asked for."""
         key = key_of(RECORD, allocation, phase=phase)
         held = [each for each in self.hours.get(allocation, []) if each.key != key]
         rows = rows_of(key, hours)
         self.hours[allocation] = held + rows
         feed(self.totals, key, RECORD, busy_vector(hours * SECONDS))
-        self.totals.add_hours(rows)
-        self.read()
+        return rows
 
     def read(self) -> None:
         """Read what the totals ask for, as a collector does each round."""
@@ -125,13 +129,17 @@ merges = st.builds(
     lambda run, into, state: row("merge", run, into=into, state=state), runs, runs, states
 )
 phases = st.builds(
-    lambda run, state: row("split", run, into="p1", phase="1", state=state), runs, states
-)
-labels = st.builds(
-    lambda run, since, until, activity: row(
-        "run", run, activity=activity, **_place(since, until)
+    lambda run, since, until, state: row(
+        "split", run, into="p1", phase="1", state=state, **_place(since, until)
     ),
-    runs, times, times, st.sampled_from(["pretraining", "finetuning", "rl_update"]),
+    runs, times, times, states,
+)  # fmt: skip
+labels = st.builds(
+    lambda run, phase, since, until, activity: row(
+        "run", run, activity=activity, **phase, **_place(since, until)
+    ),
+    runs, st.sampled_from([{}, {"phase": "1"}]), times, times,
+    st.sampled_from(["pretraining", "finetuning", "rl_update"]),
 )  # fmt: skip
 statements = st.one_of(
     labels,
@@ -190,6 +198,108 @@ def test_when_it_was_declared_makes_no_difference(
     expected = late.snapshot
     assert early.snapshot == expected
     assert mixed.snapshot == expected
+    for keys in (list(newest.items()), list(newest.items())[::-1]):
+        assert _loaded(declared, keys).snapshot == expected, "offline, whichever key comes first"
+
+
+cuts = st.builds(
+    lambda kind, phase, since, until: row(
+        "split" if kind == "split" else "run",
+        "a",
+        **({"into": "part"} if kind == "split" else {"format": kind}),
+        **phase, **_place(since, until),
+    ),
+    st.sampled_from(["split", "split", "fp8=1", "bf16=1"]),
+    st.sampled_from([{}, {"phase": "1"}, {"phase": "2"}]), times, times,
+)  # fmt: skip
+few_keys = st.dictionaries(
+    st.tuples(st.sampled_from(["run:a", "slurm:c/1"]), st.integers(0, 2)),
+    st.integers(1, HOURS),
+    min_size=2,
+)
+
+
+@settings(max_examples=150)
+@given(few_keys, st.lists(cuts, min_size=1, max_size=3))
+def test_live_is_offline_in_any_order(
+    newest: dict[tuple[str, int], int], cut: list[Declaration]
+) -> None:
+    """Phases that are cut by time beside whole ones: one figure, live, loaded, and backwards."""
+    declared = [row("attach", "a", allocation="slurm:c/1"), *cut]
+    live, late = Site(), Site()
+    live.declare(*declared)
+    keys = list(newest.items())
+    for (allocation, phase), hours in keys:
+        live.work(allocation, hours, phase=phase)
+    for (allocation, phase), hours in keys[::-1]:
+        late.work(allocation, hours, phase=phase)
+    late.declare(*declared)
+    expected = live.snapshot
+    assert late.snapshot == expected
+    assert _loaded(declared, keys).snapshot == expected
+    assert _loaded(declared, keys[::-1]).snapshot == expected
+
+
+def _loaded(declared: Iterable[Declaration], keys: Iterable[tuple[tuple[str, int], int]]) -> Site:
+    """Totals as they are loaded from a ledger: declarations, registers, then what is asked for."""
+    site = Site()
+    site.declare(*declared)
+    for (allocation, phase), hours in keys:
+        site.store(allocation, hours, phase=phase)
+    site.read()
+    return site
+
+
+@pytest.mark.parametrize("phases_in_order", [(0, 1), (1, 0)])
+def test_a_phase_cut_by_time_is_read_after_a_whole_one(phases_in_order: tuple[int, ...]) -> None:
+    """A later key that is cut has its hours read, though the first one of its run is whole."""
+    split = row("split", "a", into="b", phase="1", from_=at(2))
+    loaded = _loaded([split], [(("run:a", phase), 4) for phase in phases_in_order])
+    assert loaded.best() == {"a": 6, "b": 2}
+
+
+def test_a_new_name_is_shown_at_once() -> None:
+    """A rename is in the next snapshot; the run need not grow first."""
+    site = Site()
+    site.work("run:a", 1)
+    assert site.snapshot.runs[0].name == "a"
+    site.declare(row("rename", "a", name="shiny"))
+    assert site.snapshot.runs[0].name == "shiny"
+
+
+def test_parts_that_meet_again_are_followed_once() -> None:
+    """A part of a day that is split off and merged again, level by level: no more work per level.
+
+    Of every level both ways lead to the next one, so that counting the ways would take 2^40 steps.
+    """
+    book = Book()
+    for level in range(40):
+        book.apply(row("split", f"m{level}", into=f"p{level}", from_=at(1), until=at(2)))
+        book.apply(row("merge", f"p{level}", into=f"m{level + 1}"))
+        book.apply(row("merge", f"m{level}", into=f"m{level + 1}"))
+    before, within, after = book.attribution.segments("run:m0", 0)
+    assert {each.content.run for each in (before, within, after)} == {"m40"}
+    assert (before.until_ns, within.until_ns) == (within.from_ns, after.from_ns)
+    assert before.content == after.content
+    assert "p39" in within.content.path
+    assert "p39" not in before.content.path
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_a_route_of_too_many_runs_is_refused(*, forwards: bool) -> None:
+    """However it is built up, the hundredth step is taken and the next one told off, for good."""
+    book = Book()
+    steps = [row("merge", f"m{n}", into=f"m{n + 1}") for n in range(101)]
+    *good, bad = steps if forwards else steps[::-1]
+    for each in good:
+        book.apply(each)
+    with pytest.raises(DataError, match="more than 100 merges and splits would follow"):
+        book.apply(bad)
+    with pytest.raises(DataError, match="more than 100 merges and splits would follow"):
+        book.apply(row("split", "x", into="m0" if forwards else "m1", phase="1"))
+    book.apply(row("merge", "m50", into="m51", state="undone"))
+    book.apply(bad)
+    assert len(book.attribution.segments("run:m51", 0)[0].content.path) == 51
 
 
 @settings(max_examples=150)
