@@ -26,6 +26,7 @@ def run_view(run: Row, *, could_add: int, lowerings: Iterable[Row]) -> Iterator[
         could_add: FLOP that unattributed work could add.
         lowerings: its labels that lower a legal total.
     """
+    yield from _mark(run)
     name = f" ({run['name']})" if run["name"] != run["run"] else ""
     yield escape(f"run {run['run']}{name}, model {run['model'] or run['run']}")
     yield _figures("executed FLOP", run["compute_flop_str"])
@@ -48,6 +49,7 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
         could_add: FLOP that unattributed work could add.
         lowerings: labels of its external entries that lower a legal total.
     """
+    yield from _mark(model)
     yield escape(f"model {model['model']}: {len(model['runs'])} own runs")
     yield _figures("executed FLOP", model["compute_flop_str"])
     if model["parents"]:
@@ -84,6 +86,11 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
     yield from _parts(model["parts"] or ())
     yield from _lowerings(lowerings)
     yield _remainder(could_add)
+
+
+def _mark(row: Row) -> Iterator[str]:
+    if row["simulated"]:
+        yield "SIMULATED: every figure here is made up"
 
 
 def _parts(parts: Iterable[Row]) -> Iterator[str]:

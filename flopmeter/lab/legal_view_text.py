@@ -62,7 +62,7 @@ def _dates(row: Document) -> tuple[str, str, str, str]:
         if dates is not None:
             told.append((dates, word))
     if not told:
-        return ("", "-", "", "no day of history yet, and no plan")
+        return ("", "-", "", "no day of history yet, and no plan that this law counts")
     dates, word = told[0]
     rests = _pace_words(found) if word == "pace" else _plan_words(found)
     if len(told) == 2:
@@ -172,7 +172,9 @@ def review_details(review: Review) -> dict[str, Any]:
 
 def review_text(details: Mapping[str, Any]) -> RenderableType:
     """One review as text."""
+    made_up = any(row["figures"].get("simulated") == "true" for row in details["transitions"])
     lines: list[RenderableType] = [
+        *([_SIMULATED] if made_up else []),
         Text(
             f"review {details['number']}: model {details['model']} against {details['threshold']}",
             style="bold",
