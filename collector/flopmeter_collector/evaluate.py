@@ -8,7 +8,7 @@ The tool compares figures; whether a law is met is a determination a named perso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from flopmeter_collector.held import held_at
@@ -16,7 +16,8 @@ from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_core.catalogue import Standing, State, Threshold, stand
 from flopmeter_core.counting import count
-from flopmeter_core.interval import Figures
+from flopmeter_core.forecast import Outlook
+from flopmeter_core.interval import NO_FIGURES, Figures
 from flopmeter_core.profiles import builtin_profiles
 
 Subject = tuple[str, str]
@@ -151,6 +152,41 @@ def changes(
                 before=before or State.UNKNOWN,
                 after=standing.state,
             )
+
+
+def departures(
+    snapshot: TotalsSnapshot,
+    present: Set[str],
+    thresholds: Mapping[str, Threshold],
+    states: Previous,
+    outlooks: Mapping[Subject, Outlook],
+) -> Iterator[Transition]:
+    """The rows that end what is recorded of models that are in the totals no more.
+
+    A model leaves when its runs are declared another's, or its plan is given up. Without such a
+    row its alerts would fire for good, and its coming back above would be no change.
+
+    Args:
+        snapshot: the totals.
+        present: the models that are in them.
+        thresholds: the catalogue by id; of a row that has left it nothing is said.
+        states: the states last recorded.
+        outlooks: the outlooks last recorded.
+    """
+    told: list[tuple[Subject, State | Outlook, State | Outlook]] = [
+        *((each, was, State.UNKNOWN) for each, was in states.items() if was not in QUIET),
+        *(
+            (each, was, Outlook.NOT_FORESEEN)
+            for each, was in outlooks.items()
+            if was is Outlook.FORESEEN
+        ),
+    ]
+    for (name, threshold_id), before, after in told:
+        if name in present or threshold_id not in thresholds:
+            continue
+        model = ModelTotals(name, (), NO_FIGURES, snapshot.simulated)
+        standing = stand(NO_FIGURES, thresholds[threshold_id])
+        yield transition(snapshot, model, standing, NO_FIGURES, before=before, after=after)
 
 
 def transition(

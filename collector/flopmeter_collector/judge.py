@@ -12,7 +12,7 @@ what is recorded, so nothing is recorded twice and nothing is forgotten.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flopmeter_collector.alerts.acts import (
@@ -31,9 +31,11 @@ from flopmeter_collector.evaluate import (
     Subject,
     applicable,
     changes,
+    departures,
     model_standings,
     previous_states,
     profile_of,
+    transition,
 )
 from flopmeter_collector.held import held_at
 from flopmeter_collector.ledger.base import Declaration, HistoryRow, Transition
@@ -121,6 +123,7 @@ class Judge:
         self._recorded = rows
         self._trails.restore(history)
         self._held, self._forecasts, self._forecast_ns = {}, {}, {}
+        self._planned = set()
         self._rebuild()
 
     def apply(self, declaration: Declaration) -> bool:
@@ -180,13 +183,15 @@ class Judge:
             corrected: whether one was read in this round.
         """
         now_ns = snapshot.as_of_ns
+        present = {model.model for model in snapshot.models}
+        self._forget_all_but(present)
         self._take_law_of(now_ns)
         moved = [
             model
             for model in snapshot.models
             if model.model in self._unrecorded or self._last(model) is not model
         ]
-        rows: list[Transition] = []
+        rows = list(departures(snapshot, present, self._by_id, self._states, self._outlooks))
         for model in moved:
             held = model_standings(model, self._in_force)
             self._held[model.model] = (model, held)
@@ -210,6 +215,15 @@ class Judge:
         if in_force != self._in_force:
             self._in_force, self._held = in_force, {}
 
+    def _forget_all_but(self, present: Set[str]) -> None:
+        """Keep nothing of models that have left the totals: what is kept of them is shown."""
+        for name in {*self._held, *self._planned, *self._forecast_ns} - present:
+            self._held.pop(name, None)
+            self._planned.discard(name)
+            self._forecast_ns.pop(name, None)
+            for subject in [each for each in self._forecasts if each[0] == name]:
+                del self._forecasts[subject]
+
     def _last(self, model: ModelTotals) -> ModelTotals | None:
         """The totals of a model that were judged last."""
         held = self._held.get(model.model)
@@ -220,7 +234,7 @@ class Judge:
         now_ns = snapshot.as_of_ns
         due = sorted(
             (at_ns, name)
-            for name in {*self._trails.names, *self._planned}
+            for name in {*self._trails.names, *self._planned, *self._spoken_of()}
             for at_ns in (self._forecast_ns.get(name, 0),)
             if now_ns - at_ns >= FORECAST_HOLDS_NS and name in self._held
         )
@@ -229,6 +243,13 @@ class Judge:
             model, held = self._held[name]
             for standing, figures in held:
                 yield from self._forecast(snapshot, model, standing, figures)
+
+    def _spoken_of(self) -> set[str]:
+        """Models of which a forecast is shown or recorded; their plan may have been given up."""
+        shown = {name for name, _ in self._forecasts}
+        return shown | {
+            name for (name, _), outlook in self._outlooks.items() if outlook is Outlook.FORESEEN
+        }
 
     def _forecast(
         self, snapshot: TotalsSnapshot, model: ModelTotals, standing: Standing, figures: Figures
@@ -245,8 +266,13 @@ class Judge:
             horizon_ns=self._horizon_ns,
             before=before,
         )
-        if found is None:
+        if found is None or (found.plan is None and model.model not in self._trails.names):
             self._forecasts.pop(subject, None)
+            # A line that was crossed needs no word: the crossing itself ends its forecast.
+            if before is Outlook.FORESEEN and standing.state is not State.ABOVE:
+                yield transition(
+                    snapshot, model, standing, figures, before=before, after=Outlook.NOT_FORESEEN
+                )
             return
         self._forecasts[subject] = found
         if found.outlook is not before:

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from flopmeter_collector.approvals import APPROVAL_KIND
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.custody import (
@@ -30,6 +31,7 @@ from flopmeter_collector.custody import (
     Custody,
     parse_release,
 )
+from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.ledger.base import (
     Batch,
@@ -41,9 +43,11 @@ from flopmeter_collector.ledger.base import (
     Transition,
 )
 from flopmeter_collector.legal_view import LegalView
+from flopmeter_collector.model_statements import EXTERNAL_KIND, PARENT_KIND
 from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -72,6 +76,21 @@ MANY_RUNS = 500
 
 LET_GO_AT_ONCE = 200
 """Totals freed at a time: about 0.3 ms."""
+
+
+REVALUING_KINDS = frozenset(
+    {
+        RUN_KIND,
+        ATTACH_KIND,
+        MERGE_KIND,
+        SPLIT_KIND,
+        APPROVAL_KIND,
+        PARENT_KIND,
+        EXTERNAL_KIND,
+        QUARANTINE_KIND,
+    }
+)
+"""Declarations after which work that was counted may count differently, or for another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +157,7 @@ class Publisher:
         self._give_way = give_way
         self._last_declaration = 0
         self._last_transition = 0
-        self._corrected = False
+        self.corrected = False
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
         self.custody = Custody(totals.book.attribution)
@@ -151,7 +170,9 @@ class Publisher:
 
     def restore(self, declarations: Sequence[Declaration]) -> None:
         """Take what the ledger says of declarations, before the first round."""
-        self._declare(declarations)
+        self.take(declarations)
+        # What is known already moves nothing now: what grows from here on is work.
+        self.corrected = False
 
     async def catch_up(self) -> None:
         """Take in what other collectors of a shared ledger committed, between two rounds.
@@ -182,7 +203,7 @@ class Publisher:
             await self.finish()
             known_to = await self._look_around()
             after = self._last_declaration
-            self._declare(
+            self.take(
                 await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
             )
             changes = self._table.take_uncounted()
@@ -198,6 +219,8 @@ class Publisher:
             position = await self._committer.durable(coverage=coverage)
             await self._read_hours()
             if not self.leads:
+                # Whoever leads puts its corrections down.
+                self.corrected = False
                 return None
             # Of a shared ledger everything up to here is in, and of this collector's a little more.
             snapshot, found = await self._evaluate(known_to or position)
@@ -208,7 +231,7 @@ class Publisher:
                 # round would record the same transitions again.
                 self._recording = asyncio.create_task(self._record(found))
                 await asyncio.shield(self._recording)
-            self._corrected = False
+            self.corrected = False
             legal = self._judge.view(found, snapshot.as_of_ns)
             before, self.published = self.published, Published(snapshot, legal)
             if before is not None and len(before.snapshot.runs) > MANY_RUNS:
@@ -286,7 +309,7 @@ class Publisher:
         def evaluated() -> tuple[TotalsSnapshot, Judgement]:
             snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
             return snapshot, self._judge.judge(
-                snapshot, declared_to=self._last_declaration, corrected=self._corrected
+                snapshot, declared_to=self._last_declaration, corrected=self.corrected
             )
 
         if self._totals.run_count <= MANY_RUNS:
@@ -396,11 +419,13 @@ class Publisher:
                     extra=fields(run=run.run, before=before, after=now),
                 )
 
-    def _declare(self, declarations: Sequence[Declaration]) -> None:
+    def take(self, declarations: Sequence[Declaration]) -> None:
+        """Take declarations that are new since the last round."""
         for declaration in declarations:
             self._last_declaration = max(self._last_declaration, declaration.sequence)
             try:
                 self._apply(declaration)
+                self.corrected |= declaration.kind in REVALUING_KINDS
             except DataError as error:
                 # The ledger keeps what people said; what cannot be understood moves no figure.
                 self.refused_declarations += 1
@@ -413,7 +438,6 @@ class Publisher:
         if self._judge.apply(declaration):
             self._teller.wake()
             return
-        self._corrected = True
         self.custody.apply(declaration)
         if declaration.kind in (HOLD_KIND, SEAL_KIND):
             return

@@ -21,7 +21,7 @@ import pytest
 from flopmeter.cli import main
 from flopmeter_collector import backends
 from flopmeter_collector.alerts.alertmanager import API_PATH
-from flopmeter_collector.alerts.receivers import post_json
+from flopmeter_collector.alerts.receivers import RefusedError, post_json
 from flopmeter_collector.alerts.transitions import alerts
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
@@ -213,7 +213,7 @@ def test_refusal_is_told(tmp_path: Path, webhook: Webhook) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with alertmanager(tmp_path, webhook, port):
-        with pytest.raises(UnreachableError, match=r"answered 4.*labels"):
+        with pytest.raises(RefusedError, match=r"answered 4.*labels"):
             post_json(url, API_PATH, b"[{}]", {}, what="an Alertmanager")
         # The proof that the address is right and the body was wrong.
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -285,6 +285,19 @@ def test_silence_and_going_back(tmp_path: Path, webhook: Webhook) -> None:
         asyncio.run(scene())
     assert told(webhook) == [FIRING, RESOLVED, FIRING, RESOLVED]
     assert [row.after for row in rows_of(path)] == ["above", "below"]
+
+
+@pytest.mark.parametrize(("status", "refused"), [(400, True), (404, False), (503, False)])
+def test_only_a_fault_of_the_request_is_a_refusal(status: int, refused: bool) -> None:
+    """Who would answer any request so is asked later; who dislikes this one may take another."""
+    hook = Webhook()
+    hook.status = status
+    try:
+        with pytest.raises(UnreachableError) as caught:
+            post_json(hook.url, "/", b"{}", {}, what="an endpoint")
+    finally:
+        hook.close()
+    assert isinstance(caught.value, RefusedError) is refused
 
 
 def test_signed_webhooks(tmp_path: Path) -> None:

@@ -88,24 +88,29 @@ class Alert:
         end = self.end()
         end_ns, why = end if end is not None else (None, "")
         since_ns = self.opening.occurred_at_ns
-        for act in sorted((a for a in self.acts if a.action is Action.SILENCE), key=_start):
-            quiet_ns = max(act.at_ns, self.opening.occurred_at_ns)
+        # By whichever clocks: a silence came after the alert, and after the silences before it in
+        # the ledger; what was told before it stays told.
+        quiet_ns = self.opening.occurred_at_ns + 1
+        for act in (each for each in self.acts if each.action is Action.SILENCE):
+            quiet_ns = max(act.at_ns, quiet_ns)
             if end_ns is not None and quiet_ns >= end_ns:
                 break
             if quiet_ns > since_ns:
                 yield since_ns, quiet_ns, f"silenced by {act.author}: {act.reason}"
-            since_ns = max(since_ns, act.until_ns)
+            since_ns = max(since_ns, quiet_ns, act.until_ns)
         if end_ns is None or since_ns < end_ns:
             yield since_ns, end_ns, why
 
     def events(self, now_ns: int) -> list[Event]:
         """Everything receivers have to be told by now, in its order."""
         told = []
+        taken_ns = self.taken[0] if self.taken is not None else None
         for number, (since_ns, until_ns, why) in enumerate(self.phases(), start=1):
             if since_ns > now_ns:
                 break
             told.append(Event(self.number, number, True, since_ns))
-            if until_ns is not None and until_ns <= now_ns:
+            # What a person took is taken, even where that person's clock is ahead.
+            if until_ns is not None and (until_ns <= now_ns or until_ns == taken_ns):
                 told.append(Event(self.number, number, False, until_ns, why))
         return told
 
@@ -180,7 +185,3 @@ class Alerts:
             for subject, number in self._open.items()
             if self._by_number[number].fires(now_ns)
         )
-
-
-def _start(act: Act) -> int:
-    return act.at_ns

@@ -24,6 +24,13 @@ from flopmeter_proto.daemon.credentials import is_loopback
 TIMEOUT_S = 10.0
 MAXIMUM_ANSWER_BYTES = 4_096
 
+FAULTS = frozenset({400, 409, 413, 414, 415, 422, 431})
+"""Statuses that find fault with one request (RFC 9110 and RFC 6585); others would answer any."""
+
+
+class RefusedError(UnreachableError):
+    """A receiver is there and does not want just these messages; it may take others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -53,7 +60,7 @@ class Receiver(Protocol):
         """Hand over messages.
 
         Raises:
-            UnreachableError: none of them was accepted.
+            UnreachableError: none of them was accepted; a RefusedError, because of what they say.
         """
 
 
@@ -110,6 +117,7 @@ def post_json(url: str, path: str, body: bytes, headers: Mapping[str, str], *, w
 
     Raises:
         UnreachableError: no connection, no answer in time, or an answer that is not 2xx.
+        RefusedError: an answer that finds fault with the request.
     """
     parts = urlsplit(url)
     connection = _connection(parts)
@@ -127,7 +135,8 @@ def post_json(url: str, path: str, body: bytes, headers: Mapping[str, str], *, w
     finally:
         connection.close()
     if not 200 <= answer.status < 300:
-        raise UnreachableError(
+        failure = RefusedError if answer.status in FAULTS else UnreachableError
+        raise failure(
             f"{shown(url)} answered {answer.status} {answer.reason}: {text.strip()[:200]!r}; it "
             f"has to be {what}"
         )

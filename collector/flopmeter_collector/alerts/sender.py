@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from flopmeter_collector.alerts.lifecycle import Alert, Alerts, Event
-from flopmeter_collector.alerts.receivers import Message, Receiver, digest
+from flopmeter_collector.alerts.receivers import Message, Receiver, RefusedError, digest
 from flopmeter_collector.alerts.transitions import Words, words_of
 from flopmeter_collector.ledger.base import Delivery
 from flopmeter_core.catalogue import Threshold
@@ -48,12 +48,26 @@ Delivered = Callable[[Sequence[Delivery], Sequence[int]], Awaitable[object]]
 
 @dataclass(slots=True)
 class _Line:
-    """What is known of one receiver."""
+    """What is known of one receiver.
+
+    Attributes:
+        receiver: the receiver.
+        name: its name in the ledger.
+        accepted: the events it took.
+        sent_ns: alert -> Unix time in ns at which it was told of it last.
+        attempts: how often it was tried.
+        tried: alert -> the attempt it was last part of.
+        singly: whether it refused several at once, so that it is told of each alone.
+        wanted: set when there may be something to tell.
+    """
 
     receiver: Receiver
     name: str
     accepted: set[str] = field(default_factory=set)
     sent_ns: dict[int, int] = field(default_factory=dict)
+    attempts: int = 0
+    tried: dict[int, int] = field(default_factory=dict)
+    singly: bool = False
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -113,12 +127,30 @@ class AlertSender:
         """
         by_name = {line.name: line for line in self._lines}
         for line in self._lines:
-            line.accepted, line.sent_ns = set(), {}
+            line.accepted, line.sent_ns, line.tried = set(), {}, {}
+        noted = set()
         for row in deliveries:
+            noted.add(row.event)
             if row.receiver in by_name:
                 by_name[row.receiver].accepted.add(row.event)
+        self._take_as_told(noted)
         self._leads = True
         self.wake()
+
+    def _take_as_told(self, noted: Set[str]) -> None:
+        """Fire nothing again that was delivered before single deliveries were noted, and is over.
+
+        Args:
+            noted: the events of which a delivery is noted.
+        """
+        for alert in self._alerts.all():
+            told = alert.events(self._clock.wall_ns())
+            if alert.opening.delivered and alert.end() and told and told[0].name not in noted:
+                for event in told:
+                    for line in self._lines:
+                        # An Alertmanager was told that it stands for two weeks: it hears the end.
+                        if event.fires or not line.receiver.keeps_asking:
+                            line.accepted.add(event.name)
 
     def follow(self) -> None:
         """Tell nothing any more: another collector of the ledger leads."""
@@ -177,27 +209,43 @@ class AlertSender:
 
     async def _deliver_to(self, line: _Line) -> bool:
         """Tell one receiver everything that is due; returns whether it took all of it."""
+        refused: set[str] = set()
         while self._leads:
             now_ns = self._clock.wall_ns()
             due = [
                 (alert, event)
                 for alert in self._alerts.all()
                 for event in self._due(line, alert, now_ns)[:1]
-            ][: line.receiver.at_once]
+                if event.name not in refused
+            ]
             if not due:
-                return True
+                line.singly = bool(refused)
+                return not refused
+            # Those that waited longest: one that is never accepted may not keep out the others.
+            due.sort(key=lambda each: line.tried.get(each[0].number, 0))
+            due = due[: 1 if line.singly else line.receiver.at_once]
+            line.attempts += 1
+            line.tried |= {alert.number: line.attempts for alert, _ in due}
             messages = [self._message(alert, event) for alert, event in due]
             try:
                 await asyncio.to_thread(line.receiver.post, messages, now_ns)
             except UnreachableError as error:
-                self.failed_count += 1
-                logger.warning(
-                    "an alert was not accepted and will be sent again",
-                    extra=fields(receiver=line.receiver.shown, alerts=len(due), reason=str(error)),
-                )
-                return False
-            await self._accepted(line, due, now_ns)
+                self._failed(line, len(due), error)
+                line.singly |= len(due) > 1
+                if not isinstance(error, RefusedError):
+                    return False
+                if len(due) == 1:
+                    refused.add(due[0][1].name)
+            else:
+                await self._accepted(line, due, now_ns)
         return True
+
+    def _failed(self, line: _Line, count: int, error: UnreachableError) -> None:
+        self.failed_count += 1
+        logger.warning(
+            "an alert was not accepted and will be sent again",
+            extra=fields(receiver=line.receiver.shown, alerts=count, reason=str(error)),
+        )
 
     async def _accepted(self, line: _Line, due: Sequence[tuple[Alert, Event]], now_ns: int) -> None:
         """Note what a receiver took; what it took before needs no second note."""

@@ -384,6 +384,52 @@ def test_a_plan_is_foreseen_from_its_first_day() -> None:
     assert {row.after for row in ledger.transitions[-2:]} == {Outlook.NOT_FORESEEN}
 
 
+def test_a_model_that_left_crosses_anew_when_it_comes_back() -> None:
+    """Leaving the totals is recorded once and ends the alert; coming back above opens another."""
+    ledger = Ledger()
+    ledger.round(model(3 * EU), model(1, name="other"))
+    opened = {alert.number for alert in ledger.judge.alerts.all()}
+    assert opened
+    ledger.declare("alert", str(min(opened)), action="acknowledge", reason="wrong model")
+    ledger.round(model(1, name="other"), hours=1, fails=True)
+    ledger.round(model(1, name="other"), hours=1)
+    left = ledger.transitions[-1]
+    assert (left.model, left.before, left.after) == ("m", State.ABOVE, State.UNKNOWN)
+    assert not ledger.judge.alerts.firing(ledger.now_ns)
+    assert not ledger.round(model(1, name="other"), hours=1).transitions
+    ledger.round(model(3 * EU), hours=1)
+    assert {alert.number for alert in ledger.judge.alerts.all()} > opened
+    assert ledger.judge.alerts.firing(ledger.now_ns)
+
+
+def test_a_model_that_left_does_not_fire_after_a_restart() -> None:
+    """Whoever leads next ends the alerts of a model that has no work any more."""
+    ledger = Ledger()
+    ledger.round(model(3 * EU))
+    ledger.restart()
+    ledger.round(hours=1)
+    assert not ledger.judge.alerts.firing(ledger.now_ns)
+    ledger.restart()
+    assert not ledger.round(hours=24 * 365).transitions
+    assert not ledger.judge.alerts.firing(ledger.now_ns)
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_plan_that_was_given_up_is_foreseen_no_more(left: bool, restarts: bool) -> None:
+    """Neither a forecast nor its alert outlives the plan, whether or not the model goes on."""
+    ledger = Ledger()
+    ledger.round(planned(0, plan=12 * 10**25))
+    assert ledger.judge.alerts.firing(ledger.now_ns)
+    if restarts:
+        ledger.restart()
+    ledger.round(*([] if left else [model(1)]), hours=1)
+    assert not ledger.view.forecasts
+    assert not ledger.judge.alerts.firing(ledger.now_ns)
+    assert ledger.transitions[-1].after == Outlook.NOT_FORESEEN
+    assert not ledger.round(*([] if left else [model(1)]), hours=24 * 60).transitions
+
+
 def test_each_threshold_counts_by_its_own_profile() -> None:
     """What one law excludes and another counts makes two figures, and two states."""
     label = WorkLabel(Activity.PREPROCESSING)

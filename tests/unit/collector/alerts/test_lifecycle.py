@@ -93,6 +93,30 @@ def test_a_clock_behind_takes_nothing_back() -> None:
     assert only(book(CROSSED, act(Action.SILENCE, 5, 80))).fires(101)
 
 
+def test_a_silence_by_a_clock_behind_fires_again_under_another_name() -> None:
+    """After a silence that seems to be older than the alert, receivers are told again."""
+    alert = only(book(CROSSED))
+    told = names(alert, 200)
+    alert.apply(act(Action.SILENCE, 5, 300))
+    assert names(alert, 250) == [*told, "1/1/ends"]
+    assert names(alert, 300) == [*told, "1/1/ends", "1/2/fires"]
+
+
+def test_a_second_silence_by_an_earlier_clock_renames_nothing() -> None:
+    """Silences count in the ledger's order: what was told keeps its number."""
+    alert = only(book(CROSSED, act(Action.SILENCE, 200, 300)))
+    told = alert.events(350)
+    alert.apply(act(Action.SILENCE, 150, 160))
+    assert alert.events(350) == told
+
+
+def test_an_acknowledgement_by_a_clock_ahead_holds_at_once() -> None:
+    """What a person took does not fire until that person's time has come."""
+    alert = only(book(CROSSED, act(Action.ACKNOWLEDGE, 9_000)))
+    assert (alert.fires(200), alert.status(200)) == (False, "acknowledged")
+    assert alert.events(200) == alert.events(10_000)
+
+
 def test_forecast_and_crossing_are_two_alerts() -> None:
     """What was foreseen and has come is foreseen no more; the crossing fires alone."""
     crossed = replace(CROSSED, sequence=4)

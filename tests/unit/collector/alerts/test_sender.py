@@ -10,7 +10,7 @@ import pytest
 
 from flopmeter_collector.alerts.acts import Act, Action
 from flopmeter_collector.alerts.lifecycle import Alerts
-from flopmeter_collector.alerts.receivers import Message, digest
+from flopmeter_collector.alerts.receivers import Message, RefusedError, digest
 from flopmeter_collector.alerts.sender import (
     LOOK_PERIOD_S,
     REMEMBERED_NS,
@@ -71,9 +71,13 @@ class FakeReceiver:
         self.keeps_asking, self.at_once = forgets, 100 if forgets else 1
         self.failures = failures
         self.posts: list[list[str]] = []
+        self.refuses: set[str] = set()
+        self.refusal: type[UnreachableError] = RefusedError
 
     def post(self, messages: Sequence[Message], now_ns: int) -> None:
         """Accept, or fail."""
+        if self.refuses & {message.words.labels["model"] for message in messages}:
+            raise self.refusal(f"{self.url} wants none of it")
         if self.failures:
             self.failures -= 1
             raise UnreachableError(f"{self.url} is away")
@@ -350,5 +354,69 @@ def test_without_receivers_nothing_waits() -> None:
         world.sender.lead([])
         assert await world.sender.deliver_once()
         assert world.sender.pending_count == 0
+
+    run(scene)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+@pytest.mark.parametrize("refusal", [RefusedError, UnreachableError])
+def test_one_refused_alert_keeps_out_no_other(
+    forgets: bool, refusal: type[UnreachableError]
+) -> None:
+    """Whoever never takes one alert hears of all others, now and later, and is asked again."""
+
+    async def scene() -> None:
+        receiver = FakeReceiver("r", forgets=forgets)
+        receiver.refuses, receiver.refusal = {"bad"}, refusal
+        world = World(receiver)
+        world.record(replace(CROSSED, model="bad"))
+        world.record(*(replace(CROSSED, sequence=n, model=f"good{n}") for n in (2, 3)))
+        world.sender.lead([])
+        for _ in range(3):
+            assert not await world.sender.deliver_once()
+        assert receiver.heard == ["2/1/fires", "3/1/fires"]
+        world.record(replace(CROSSED, sequence=4, model="late"))
+        for _ in range(2):
+            assert not await world.sender.deliver_once()
+        assert receiver.heard[2:] == ["4/1/fires"]
+        receiver.refuses = set()
+        assert await world.sender.deliver_once()
+        assert receiver.heard[3:] == ["1/1/fires"]
+
+    run(scene)
+
+
+def test_many_refused_alerts_hold_up_nothing() -> None:
+    """In one pass all that is accepted is told, however many are refused before it."""
+
+    async def scene() -> None:
+        hook = FakeReceiver("hook", forgets=False)
+        hook.refuses = {"bad"}
+        world = World(hook)
+        world.record(*(replace(CROSSED, sequence=n, model="bad") for n in range(1, 20)))
+        world.record(replace(CROSSED, sequence=20, model="good"))
+        world.sender.lead([])
+        assert not await world.sender.deliver_once()
+        assert (hook.heard, world.sender.failed_count) == (["20/1/fires"], 19)
+
+    run(scene)
+
+
+def test_what_was_told_before_deliveries_were_noted_does_not_fire_again() -> None:
+    """An alert all had taken, and that is over, is no news; an Alertmanager hears its end once."""
+
+    async def scene() -> None:
+        am, hook = FakeReceiver("am", forgets=True), FakeReceiver("hook", forgets=False)
+        world = World(am, hook)
+        world.record(
+            replace(CROSSED, delivered=True), BACK, replace(CROSSED, sequence=91, delivered=True)
+        )
+        world.later(REMEMBERED_NS * 13 // 14)
+        for _ in range(2):
+            world.sender.lead(world.noted)
+            await world.sender.deliver_once()
+        # What still fires is told, better twice than never.
+        assert hook.heard == ["91/1/fires"]
+        assert sorted(am.heard) == ["1/1/ends", "91/1/fires", "91/1/fires"]
 
     run(scene)
