@@ -188,7 +188,8 @@ class AlertSender:
                 retry_s = FIRST_RETRY_S
                 await self._wait(line, LOOK_PERIOD_S)
             else:
-                await self._sleep(retry_s)
+                # Who refused an alert is there: a new one must not wait for the next attempt.
+                await (self._wait(line, retry_s) if line.singly else self._sleep(retry_s))
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
     async def _wait(self, line: _Line, period_s: float) -> None:

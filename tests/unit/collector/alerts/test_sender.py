@@ -402,6 +402,29 @@ def test_many_refused_alerts_hold_up_nothing() -> None:
     run(scene)
 
 
+def test_a_new_alert_does_not_wait_for_a_refused_one() -> None:
+    """While a refused alert waits for its next attempt, a new crossing is told at once."""
+
+    async def scene() -> None:
+        hook = FakeReceiver("hook", forgets=False)
+        hook.refuses = {"bad"}
+        world = World(hook)
+        world.record(replace(CROSSED, model="bad"))
+        world.sender.lead([])
+        world.sender.start()
+        while len(world.slept) <= 200:
+            await asyncio.sleep(0.001)
+        world.record(replace(CROSSED, sequence=2, model="new"))
+        for _ in range(500):
+            await asyncio.sleep(0.001)
+            if hook.heard:
+                break
+        await world.sender.stop()
+        assert hook.heard == ["2/1/fires"]
+
+    run(scene)
+
+
 def test_what_was_told_before_deliveries_were_noted_does_not_fire_again() -> None:
     """An alert all had taken, and that is over, is no news; an Alertmanager hears its end once."""
 
