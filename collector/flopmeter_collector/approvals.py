@@ -8,7 +8,7 @@ Explained in docs/runs-and-models.md and docs/security.md (what a role proves, a
 A label is a claim. One that no built-in profile counts less than what held before holds at once.
 Any other one waits until two people with the role `compliance` stand behind it, each with a
 reason; whoever declared it is one of them where they have the role and gave a reason. Until then
-it moves no total.
+it moves no total. A statement that brings work under such a label waits in the same way.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ REFUSED = "refused"
 
 PENDING = "pending"
 APPROVED = "approved"
+SUPERSEDED = "superseded"
+"""Another label was declared in its place before enough people stood behind it."""
 
 PEOPLE = 2
 """So many people have to stand behind a lowering label."""
@@ -54,7 +56,7 @@ PEOPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A label that lowers a legal total, and who stands behind it.
+    """A label, or work brought under one, that lowers a legal total, and who stands behind it.
 
     Attributes:
         sequence: of the declaration.
@@ -65,9 +67,11 @@ class Lowering:
         author: who declared it.
         reason: why, in that person's words; may be empty.
         profiles: the counting profiles that count less under it.
-        state: ``pending``, ``approved`` or ``refused``.
-        people: who stands behind it, with their reasons, in the order they said so.
+        state: ``pending``, ``approved``, ``refused`` or ``superseded``.
+        people: who stands behind it, with their reasons, in the order they said so; while it waits
+            only who has the role still.
         refused_by: who refused it, and why; empty where nobody did.
+        moved: whether it is about work that is to come under the label, and not the label itself.
     """
 
     sequence: int
@@ -81,6 +85,7 @@ class Lowering:
     state: str = PENDING
     people: tuple[tuple[str, str], ...] = ()
     refused_by: tuple[str, str] = ("", "")
+    moved: bool = False
 
 
 @functools.cache
@@ -163,6 +168,30 @@ class Approvals:
         self._roles[person] = held | {role} if granted else held - {role}
         if not self._roles[person]:
             del self._roles[person]
+        if not granted and role == COMPLIANCE:
+            for each in self._pending():
+                people = tuple(said for said in each.people if said[0] != person)
+                self.lowerings[each.sequence] = replace(each, people=people)
+
+    def _pending(self, subject: str | None = None) -> list[Lowering]:
+        if subject is not None and not self._waiting[subject]:
+            return []
+        return [
+            each
+            for each in self.lowerings.values()
+            if each.state == PENDING and subject in (None, each.subject)
+        ]
+
+    def supersede(self, subject: str, place: str) -> None:
+        """End what waits of a place, because something else was said of it since."""
+        for each in self._pending(subject):
+            if (each.moved, each.place) == (False, place):
+                self.settle(replace(each, state=SUPERSEDED))
+
+    def ask_again(self, run: str) -> None:
+        """Forget who stands behind what waits of a run: it is about other work since."""
+        for each in self._pending(f"run {run}"):
+            self.lowerings[each.sequence] = replace(each, people=())
 
     def wait(self, lowering: Lowering) -> None:
         """Keep a label that lowers a total until enough people stand behind it."""
@@ -198,7 +227,7 @@ class Approvals:
         if not given:
             return replace(waiting, state=REFUSED, refused_by=(row.author, reason))
         behind = {skeleton(person) for person, _ in waiting.people}
-        if skeleton(row.author) in behind | {skeleton(waiting.author)}:
+        if skeleton(row.author) in behind:
             raise DataError(
                 f"{row.author!r} stands behind declaration {sequence} already; another person has "
                 "to approve it"

@@ -125,6 +125,7 @@ class Assembly:
             parts=run_parts(run, labelled, declaration, charge=charge, boundary=boundary),
             warnings=tuple(sums.warnings),
             merged=standing.merged_into(run),
+            sources=standing.sources(run),
             waiting_label_count=self.book.approvals.waiting_count(run),
         )
         if not claimed:

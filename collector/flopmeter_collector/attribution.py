@@ -111,6 +111,13 @@ class Attribution:
         if not kept:
             del self.by_hand[allocation]
 
+    def put_back(self, allocation: str, held: tuple[RunSpan, ...]) -> None:
+        """Have what a hand attached be as it was."""
+        if held:
+            self.by_hand[allocation] = held
+        else:
+            self.by_hand.pop(allocation, None)
+
     def add_rule(self, rule: Rule) -> None:
         """Say that all allocations of a pattern belong to a run, those to come included.
 
@@ -265,6 +272,16 @@ class Attribution:
             parts = self._merged_into.get(waiting.pop(), set())
             found += parts
             waiting += parts
+        return tuple(sorted(found))
+
+    def sources(self, run: str) -> tuple[str, ...]:
+        """The runs whose work may pass a run: those merged into it, and that it was split off."""
+        found: dict[str, None] = {run: None}
+        waiting = [run]
+        while waiting:
+            before = set(self._before(waiting.pop())) - found.keys()
+            waiting += before
+            found |= dict.fromkeys(before)
         return tuple(sorted(found))
 
     def home(self, run: str) -> str:

@@ -13,12 +13,11 @@ The same rows in the same order make the same book, whatever was metered when.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flopmeter_collector.approvals import (
     APPROVAL_KIND,
     APPROVED,
-    REFUSED,
     ROLE_KIND,
     Approvals,
     Lowering,
@@ -28,18 +27,20 @@ from flopmeter_collector.attribution import Attribution, Rule, RunSpan
 from flopmeter_collector.declarations import (
     RUN_KIND,
     FormatSpan,
+    LabelFields,
     RunDeclaration,
     parse_run_declaration,
 )
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.model_book import ModelBook
 from flopmeter_collector.model_statements import EXTERNAL_KIND, MODEL_KINDS, parse_external
-from flopmeter_collector.spans import Segment, joined, overlay, segments_of
+from flopmeter_collector.spans import Segment, Span, joined, overlay, segments_of
 from flopmeter_collector.statements import (
     ATTACH_KIND,
     MERGE_KIND,
     RENAME_KIND,
     SPLIT_KIND,
+    STANDS,
     Attachment,
     Merging,
     Splitting,
@@ -49,6 +50,7 @@ from flopmeter_collector.statements import (
     parse_splitting,
 )
 from flopmeter_core.activities import UNLABELLED, WorkLabel
+from flopmeter_core.allocations import run_allocations, user_of
 from flopmeter_core.errors import DataError
 
 OTHER_KINDS = frozenset({"filing", "review", "condition", "decision"})
@@ -96,6 +98,9 @@ class Piece:
 
 NOBODYS = Piece()
 
+Worn = dict[str, dict[int, tuple[Segment[Piece], ...]]]
+"""What holds for an allocation's work, by phase."""
+
 
 class Book:
     """What stands. Every statement is checked whole before it changes anything."""
@@ -107,13 +112,13 @@ class Book:
         self.models = ModelBook()
         self.approvals = Approvals()
         self.external_labels: dict[tuple[str, str], WorkLabel] = {}
-        self._waiting: dict[int, RunDeclaration | tuple[str, str, WorkLabel]] = {}
+        self._waiting: dict[int, Callable[[], Change]] = {}
         self._layered: dict[tuple[str, ...], RunDeclaration] = {}
         self._take: dict[str, Callable[[Declaration], Change]] = {
             RUN_KIND: self._run,
-            ATTACH_KIND: lambda row: self.attach(parse_attachment(row.subject, row.body)),
-            MERGE_KIND: lambda row: self.merge(parse_merging(row.subject, row.body)),
-            SPLIT_KIND: lambda row: self.split(parse_splitting(row.subject, row.body)),
+            ATTACH_KIND: self._attach,
+            MERGE_KIND: self._merge,
+            SPLIT_KIND: self._split,
             RENAME_KIND: self._rename,
             ROLE_KIND: self._role,
             APPROVAL_KIND: self._approval,
@@ -141,20 +146,19 @@ class Book:
     def _run(self, row: Declaration) -> Change:
         """Take what a run is; a label that lowers a total waits for people, the rest does not."""
         declaration = parse_run_declaration(row.subject, row.body)
-        profiles = lowered(self._relabelled(declaration)) if declaration.labelled else ()
-        if not profiles:
+        if not declaration.labelled:
             return self.declare(declaration)
-        change = self.declare(declaration.without_label())
+        profiles = lowered(self._relabelled(declaration))
+        change = self.declare(declaration.without_label() if profiles else declaration)
         label = declaration.only_label()
         spans = label.labels
-        self._wait(
-            row,
-            f"run {row.subject}",
-            (spans[0].fields if spans else label.whole_label).text,
-            spans[0].text if spans else "",
-            profiles,
-        )
-        self._waiting[row.sequence] = label
+        place = spans[0].text if spans else ""
+        self.approvals.supersede(f"run {row.subject}", place)
+        if not profiles:
+            return change
+        text = (spans[0].fields if spans else label.whole_label).text
+        self._wait(row, f"run {row.subject}", text, place, profiles)
+        self._waiting[row.sequence] = lambda: self.declare(label)
         return change
 
     def _relabelled(self, later: RunDeclaration) -> Iterator[tuple[WorkLabel, WorkLabel]]:
@@ -174,7 +178,14 @@ class Book:
             yield from (segment.content for segment in segments)
 
     def _wait(
-        self, row: Declaration, subject: str, label: str, place: str, profiles: tuple[str, ...]
+        self,
+        row: Declaration,
+        subject: str,
+        label: str,
+        place: str,
+        profiles: tuple[str, ...],
+        *,
+        moved: bool = False,
     ) -> None:
         self.approvals.wait(
             Lowering(
@@ -186,8 +197,127 @@ class Book:
                 author=row.author,
                 reason=row.body.get("reason", ""),
                 profiles=profiles,
+                moved=moved,
             )
         )
+
+    # --- work that is brought elsewhere ----------------------------------------------------------
+
+    def _attach(self, row: Declaration) -> Change:
+        statement = parse_attachment(row.subject, row.body)
+        books, pattern = self.attribution, statement.pattern
+        if pattern is None:
+            assert statement.allocation is not None
+            user = user_of(statement.allocation)
+            held = books.by_hand.get(user, ())
+            return self._bring(
+                row, (user,), lambda: self.attach(statement), lambda: books.put_back(user, held)
+            )
+        if not statement.stands:
+            return self.attach(statement)  # nobody's work has no label: that lowers nothing
+
+        def undo() -> None:
+            books.rules = books.rules[:-1]
+
+        return self._bring(row, (), lambda: self.attach(statement), undo, ruled=statement)
+
+    def _merge(self, row: Declaration) -> Change:
+        statement = parse_merging(row.subject, row.body)
+        undone = replace(statement, stands=not statement.stands)
+        of = self._of(statement.run)
+        return self._bring(row, of, lambda: self.merge(statement), lambda: self._unmerge(undone))
+
+    def _unmerge(self, statement: Merging) -> None:
+        books = self.attribution
+        (books.merge if statement.stands else books.unmerge)(statement.run, statement.into)
+
+    def _split(self, row: Declaration) -> Change:
+        statement = parse_splitting(row.subject, row.body)
+        undone = replace(statement, stands=not statement.stands)
+        of = self._of(statement.run)
+        return self._bring(row, of, lambda: self.split(statement), lambda: self.split(undone))
+
+    def _bring(
+        self,
+        row: Declaration,
+        of: Iterable[str],
+        make: Callable[[], Change],
+        undo: Callable[[], object],
+        *,
+        ruled: Attachment | None = None,
+    ) -> Change:
+        """Take a statement that brings work elsewhere, or let it wait for people.
+
+        Args:
+            row: the statement.
+            of: the allocations whose work it may bring elsewhere.
+            make: takes it.
+            undo: takes it back.
+            ruled: the rule, where it brings nobody's work to a run.
+
+        Raises:
+            DataError: as `make`.
+        """
+        before = self._worn(of)
+        change = make()
+        moved = [*_moved(before, self._worn(of))]
+        if ruled is not None:
+            after = self._worn(run_allocations(ruled.run)[:1])
+            moved = [
+                (NOBODYS, segment.content)
+                for phases in after.values()
+                for segments in phases.values()
+                for segment in segments
+                if segment.meets(ruled.from_ns, ruled.until_ns)
+            ]
+        profiles = lowered((old.label, new.label) for old, new in moved)
+        if not profiles:
+            self._ask_again(moved)
+            return change
+        undo()
+        self._layered.clear()
+        piece = next(new for old, new in moved if lowered([(old.label, new.label)]))
+        said = {name: text for name, text in row.body.items() if name not in ("state", "reason")}
+        place = ", ".join(f"{name} {text}" for name, text in sorted(said.items()))
+        verb = row.kind if row.body.get("state", STANDS) == STANDS else f"undone {row.kind}"
+        worn = piece.label
+        text = LabelFields(worn.activity, worn.disposition, worn.visibility).text
+        self._wait(
+            row, f"run {piece.run}", f"{text}, of more work",
+            f"{verb} of run {row.subject}: {place}", profiles, moved=True,
+        )  # fmt: skip
+
+        def take() -> Change:
+            change = make()
+            self._ask_again(moved)
+            return change
+
+        self._waiting[row.sequence] = take
+        return Change(frozenset({str(piece.run)}))
+
+    def _ask_again(self, moved: Iterable[tuple[Piece, Piece]]) -> None:
+        """Whoever stood behind a waiting label did so before this work came under it."""
+        runs = {new.run for _, new in moved} | {
+            new.declared.run for _, new in moved if new.declared is not None
+        }
+        for run in runs - {None}:
+            self.approvals.ask_again(str(run))
+
+    def _of(self, run: str) -> list[str]:
+        """Names of whose work passes a run."""
+        return [run_allocations(each)[0] for each in self.attribution.sources(run)]
+
+    def _worn(self, allocations: Iterable[str]) -> Worn:
+        """What holds for some work, by phase; -1 stands for every phase that nobody named."""
+        found: Worn = {}
+        for name in allocations:
+            phases = {-1}
+            for run in self.attribution.visited(name)[0]:
+                spans: list[Span] = [*self.attribution.splits.get(run, ())]
+                spans += self.runs[run].labels if run in self.runs else ()
+                phases |= {span.phase for span in spans if span.phase is not None}
+            found[name] = {phase: self.pieces(name, phase) for phase in phases}
+        return found
 
     def _role(self, row: Declaration) -> Change:
         self.approvals.take_role(row)
@@ -198,42 +328,32 @@ class Book:
         decided = self.approvals.decide(row)
         change = Change()
         if decided.state == APPROVED:
-            waiting = self._waiting[decided.sequence]
-            if isinstance(waiting, RunDeclaration):
-                change = self.declare(waiting)
-            else:
-                model, entry, label = waiting
-                held = self.models.externals_of(model).get(entry)
-                if held is None or held.sequence != decided.sequence:
-                    raise DataError(
-                        f"the external entry {entry!r} of model {model!r} was taken back since"
-                    )
-                self.external_labels[model, entry] = label
-                change = Change(models=True)
-        elif decided.state == REFUSED:
-            waiting = self._waiting[decided.sequence]
-            if isinstance(waiting, RunDeclaration):
-                change = Change(named=waiting.run)
-            else:
-                change = Change(models=True)
+            change = self._waiting[decided.sequence]()
         self.approvals.settle(decided)
-        return change
+        of, _, run = decided.subject.partition(" ")
+        runs = change.runs | ({run} if of == "run" else set())
+        return replace(change, runs=runs, models=change.models or of != "run")
 
     def _model(self, row: Declaration) -> Change:
         """Take a statement about a model."""
         self.models.apply(row)
         if row.kind == EXTERNAL_KIND:
             name, entry = parse_external(row.subject, row.body)
+            of = f"external {name} of model {row.subject}"
             self.external_labels.pop((row.subject, name), None)
+            self.approvals.supersede(of, "")
             if entry is not None:
                 label = entry.label.label
                 profiles = lowered([(UNLABELLED, label)])
                 if profiles:
-                    of = f"external {name} of model {row.subject}"
                     self._wait(row, of, entry.label.text, "", profiles)
-                    self._waiting[row.sequence] = (row.subject, name, label)
+                    self._waiting[row.sequence] = lambda: self._external(row.subject, name, label)
                 else:
-                    self.external_labels[row.subject, name] = label
+                    self._external(row.subject, name, label)
+        return Change(models=True)
+
+    def _external(self, model: str, name: str, label: WorkLabel) -> Change:
+        self.external_labels[model, name] = label
         return Change(models=True)
 
     def declare(self, declaration: RunDeclaration) -> Change:
@@ -392,6 +512,18 @@ class Book:
             own = self.runs.get(path[0]) or RunDeclaration(path[0])
             layered = self._layered[path] = own.within(self._within(path[1:]))
         return layered
+
+
+def _moved(before: Worn, after: Worn) -> Iterator[tuple[Piece, Piece]]:
+    """Old and new of what is of another run, or has another label, than before."""
+    for name, phases in after.items():
+        old = before[name]
+        for phase in sorted({*phases, *old}):
+            news = phases.get(phase, phases[-1])
+            for segment in overlay(old.get(phase, old[-1]), news):
+                was, now = segment.content
+                if (was.run, was.label) != (now.run, now.label):
+                    yield was, now
 
 
 def _runs_of(spans: Iterable[Iterable[RunSpan]]) -> frozenset[str]:

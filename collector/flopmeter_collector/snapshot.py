@@ -49,6 +49,8 @@ class RunTotals:
         parts: its work by label; their sum is the account's figures. Time that nobody measured and
             periods that may be of another run have the run's label where it has one only.
         merged: the runs that are parts of it.
+        sources: the runs whose labels may hold for its work: itself, those that are parts of it,
+            and those that it was split off.
         waiting_label_count: labels of it that lower a legal total and wait for people.
     """
 
@@ -61,6 +63,7 @@ class RunTotals:
     name: str = ""
     parts: tuple[WorkPart, ...] = ()
     merged: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     waiting_label_count: int = 0
 
     @property
@@ -173,3 +176,39 @@ class TotalsSnapshot:
     residual: Residual = NO_RESIDUAL
     unmatched_claims: tuple[tuple[str, tuple[ClaimTotals, ...]], ...] = ()
     lowerings: tuple[Lowering, ...] = ()
+
+
+def lowerings_of(snapshot: TotalsSnapshot, model: ModelTotals) -> tuple[Lowering, ...]:
+    """What lowers or would lower a legal total of a model, in the order of the ledger.
+
+    Args:
+        snapshot: all totals.
+        model: one of its models.
+
+    Returns:
+        The labels of its runs and external entries, of those of every model it came from, and of
+        every run that is a part of one of them or that one of them was split off.
+    """
+    members = {*model.runs, *model.inherited}
+    subjects = {f"run {run}" for run in members}
+    subjects |= {
+        f"run {source}" for run in snapshot.runs if run.run in members for source in run.sources
+    }
+    by_name = {each.model: each for each in snapshot.models}
+    seen: set[str] = set()
+    waiting = [model.model]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in by_name:
+            continue
+        seen.add(name)
+        waiting += [parent for parent, _ in by_name[name].parents]
+    return tuple(
+        each
+        for each in snapshot.lowerings
+        if each.subject in subjects
+        or (
+            each.subject.startswith("external ")
+            and any(each.subject.endswith(f" of model {name}") for name in seen)
+        )
+    )

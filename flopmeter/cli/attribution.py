@@ -7,12 +7,15 @@ Called by `flopmeter run`; the work is lab.attributing's. docs/runs-and-models.m
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flopmeter.cli.declaring import declaring, given, ledger_option, say, who
 from flopmeter.cli.output import console, json_option, print_json
+
+if TYPE_CHECKING:
+    from flopmeter_collector.ledger.base import Declaration
 
 _SINCE = click.option("--from", "since", metavar="TIME", help="From this time on (ISO).")
 _UNTIL = click.option("--until", metavar="TIME", help="Until this time, exclusive (ISO).")
@@ -81,7 +84,7 @@ def _attach(
     written = attributing.attach(ledger, run, body, stands=stands, author=by, clock=clock)
     what = allocation or f"every allocation that fits {match}"
     verb = "belongs to" if stands else "does not belong to"
-    say(written, f"{what} {verb} run {written.subject}", as_json=as_json)
+    _say(written, f"{what} {verb} run {written.subject}", ledger, as_json=as_json)
 
 
 @click.command("allocations")
@@ -144,7 +147,8 @@ def merge(
         ledger, run, into, stands=not undo, reason=reason, author=who(author), clock=SystemClock()
     )
     verb = "is a run of its own again, not a part of" if undo else "is a part of"
-    say(written, f"run {written.subject} {verb} run {written.body['into']}", as_json=as_json)
+    told = f"run {written.subject} {verb} run {written.body['into']}"
+    _say(written, told, ledger, as_json=as_json)
 
 
 @click.command("split")
@@ -184,7 +188,18 @@ def split(
         clock=SystemClock(),
     )
     verb = "belongs to it again, not to" if undo else "is"
-    say(written, f"the part of run {written.subject} {verb} run {into}", as_json=as_json)
+    told = f"the part of run {written.subject} {verb} run {into}"
+    _say(written, told, ledger, as_json=as_json)
+
+
+def _say(written: Declaration, sentence: str, ledger: str, *, as_json: bool) -> None:
+    """Tell what was written, and whether it waits for people."""
+    from flopmeter.lab.declaring import waiting_label
+
+    waiting = waiting_label(ledger, written.sequence)
+    if waiting:
+        click.echo(f"flopmeter: {waiting}", err=True)
+    say(written, f"once approved, {sentence}" if waiting else sentence, as_json=as_json)
 
 
 def _print_preview(document: Any) -> None:
@@ -198,6 +213,8 @@ def _print_preview(document: Any) -> None:
     for row in document["allocations"]:
         best = round_flop(int(row["compute_flop_str"]["best"]))
         out.print(f"  {row['allocation']}  {best} FLOP")
+    if document["waits_for_approval"]:
+        out.print("it would bring work under a label that lowers a legal total: it would wait")
     table = Table("run", "before", "after", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in document["changes"]:
         sides = [row[side] and str(round_flop(int(row[side]["best"]))) for side in _SIDES]

@@ -89,6 +89,7 @@ def preview(
         "schema": 1,
         "dry_run": True,
         "run": row.subject,
+        "waits_for_approval": row.sequence in totals.book.approvals.lowerings,
         "allocation_count": len(moved),
         "allocations": [
             {"allocation": name, "compute_flop_str": bounds_text(figures.total)}

@@ -101,12 +101,13 @@ def is_reported(url: str, run: str) -> bool:
 
 
 def waiting_label(url: str, sequence: int) -> str:
-    """What a label waits for that a declaration just gave; empty where it waits for nothing."""
+    """What a declaration just written waits for; empty where it waits for nothing."""
     lowering = look(url).book.approvals.lowerings.get(sequence)
     if lowering is None or lowering.state != PENDING:
         return ""
+    what = "it brings work under a label that" if lowering.moved else "the label"
     return (
-        f"the label lowers what {', '.join(lowering.profiles)} counts, so it waits for "
+        f"{what} lowers what {', '.join(lowering.profiles)} counts, so it waits for "
         f"{PEOPLE - len(lowering.people)} more of {PEOPLE} people with the role {COMPLIANCE} and "
         f"moves no total until then; see `flopmeter approve list`"
     )

@@ -22,7 +22,7 @@ from flopmeter_collector.filings.facts import (
 )
 from flopmeter_collector.held import local_date
 from flopmeter_collector.presentation import utc_text
-from flopmeter_collector.snapshot import ModelTotals, RunTotals
+from flopmeter_collector.snapshot import ModelTotals, RunTotals, lowerings_of
 from flopmeter_core.catalogue import Threshold, stand
 from flopmeter_core.counting import Counted, WorkPart, count
 from flopmeter_core.devices import EnergyScope
@@ -221,13 +221,10 @@ def _assumptions(
 
 def _lowerings(reading: Reading, model: ModelTotals) -> tuple[str, ...]:
     """Labels that make a legal total of the model smaller, and who stands behind each."""
-    subjects = {f"run {run}" for run in (*model.runs, *model.inherited)}
-    subjects |= {f"external {each.entry} of model {model.model}" for each in model.externals}
     return tuple(
         f"declaration {each.sequence} of {each.subject}: {each.label} ({each.state}), by "
         f"{each.author}: {each.reason or 'no reason given'}; less under "
         f"{', '.join(each.profiles)}; approved by "
         + (", ".join(name for name, _ in each.people) or "nobody")
-        for each in reading.at_most.lowerings
-        if each.subject in subjects
+        for each in lowerings_of(reading.at_most, model)
     )

@@ -157,3 +157,36 @@ def test_a_lowering_label(kind: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         declared = next(row["after"]["declared"] for row in rows if row["run"] == "data")
         assert declared["activity"] == activity
     assert main(["ledger", "verify", *ledger]) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_work_moved_under_an_approved_label(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One person cannot move a run's work under an approved label: the split waits for two."""
+    why = ("--reason", "seen", "--author")
+    url = new_ledger(kind, tmp_path)
+    document = served(
+        tmp_path,
+        url,
+        ["role", "grant", "ada", "--role", "owner", *why, "ada"],
+        ["role", "grant", "ben", "--role", "compliance", *why, "ada"],
+        ["role", "grant", "eva", "--role", "compliance", *why, "ada"],
+        ["run", "split", "data", "--into", "ev", "--phase", "9", *why, "mal"],
+        ["run", "label", "ev", "--activity", "evaluation", *why, "ben"],
+        ["approve", "give", "5", *why, "eva"],
+        ["run", "split", "data", "--into", "ev", "--phase", "0", *why, "mal"],
+    )
+    told = capsys.readouterr()
+    assert "brings work under a label that lowers what" in told.err
+    assert "declaration 7: once approved, the part of run data is run ev" in told.out
+    rows = by(document, "run")
+    assert {part["activity"] for part in rows["data"]["parts"]} == {"unlabelled"}
+    assert [each["state"] for each in document["lowerings"]] == ["approved", "pending"]
+    ledger = ["--ledger", url]
+    for person in ("ben", "eva"):
+        assert main(["approve", "give", "7", *why, person, *ledger]) == 0
+    capsys.readouterr()
+    assert main(["run", "show", "ev", "--json", *ledger]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {part["activity"] for part in shown["run"]["parts"]} == {"evaluation"}

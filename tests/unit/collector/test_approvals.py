@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flopmeter_collector.approvals import Lowering, lowered
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.snapshot import lowerings_of
 from flopmeter_collector.totals import Totals
 from flopmeter_core.activities import UNLABELLED, Activity, WorkLabel, every_label
 from flopmeter_core.counting import OWN, Verdict, WorkPart, count
@@ -59,13 +60,20 @@ class Desk:
     @property
     def labels(self) -> set[str]:
         """The activities of the run's parts."""
-        (run,) = self.totals.snapshot(AS_OF_NS, POSITION).runs
+        return self.labels_of("a")
+
+    def labels_of(self, name: str) -> set[str]:
+        """The activities of a run's parts."""
+        (run,) = (
+            each for each in self.totals.snapshot(AS_OF_NS, POSITION).runs if each.run == name
+        )
         return {part.label.activity.value for part in run.parts}
 
-    @property
-    def waiting_count(self) -> int:
-        """How many labels of the run are shown as waiting."""
-        (run,) = self.totals.snapshot(AS_OF_NS, POSITION).runs
+    def waiting(self, name: str) -> int:
+        """How much of a run waits for people, as its totals say."""
+        (run,) = (
+            each for each in self.totals.snapshot(AS_OF_NS, POSITION).runs if each.run == name
+        )
         return run.waiting_label_count
 
     def lowering(self, number: int) -> Lowering:
@@ -117,9 +125,9 @@ def test_refused_and_raised_again() -> None:
     """A refused label stays listed; a label that raises the total again needs nobody."""
     desk = Desk()
     number = desk.label(activity="evaluation")
-    assert desk.waiting_count == 1
+    assert desk.waiting("a") == 1
     desk.say("eva", "approval", str(number), state="refused", reason="it was training")
-    assert desk.waiting_count == 0
+    assert desk.waiting("a") == 0
     assert desk.lowering(number).refused_by == ("eva", "it was training")
     with pytest.raises(DataError, match="is refused already"):
         desk.give("ben", number)
@@ -179,6 +187,166 @@ def test_a_merge_is_no_way_around() -> None:
     feed(desk.totals, key_of(record, "run:b"), record, busy_vector(100))
     with pytest.raises(DataError, match="label them alike"):
         desk.say("zoe", "merge", "b", into="a")
+
+
+def _covered(*before: tuple[str, str, dict[str, str]]) -> Desk:
+    """Run a is pretraining, and an evaluation that two people approved takes work of its own."""
+    desk = Desk()
+    desk.label(activity="pretraining")
+    for kind, subject, body in before:
+        desk.say("zoe", kind, subject, **body)
+    number = desk.say("ben", "run", "ev", activity="evaluation", reason="harness")
+    desk.give("eva", number)
+    return desk
+
+
+ALLOCATION = "slurm:c/1"
+PART = {"into": "ev", "state": "stands"}
+
+
+@pytest.mark.parametrize(
+    ("before", "mover"),
+    [
+        ([("split", "a", PART | {"phase": "9"})], ("split", "a", PART | {"phase": "0"})),
+        ([], ("attach", "ev", {"allocation": ALLOCATION})),
+        ([], ("attach", "ev", {"match": "slurm:c/*"})),
+        (
+            [
+                ("attach", "ev", {"match": "slurm:c/*"}),
+                ("attach", "b", {"allocation": ALLOCATION}),
+            ],
+            ("attach", "b", {"allocation": ALLOCATION, "state": "undone"}),
+        ),
+        (
+            [
+                ("run", "ev", {"activity": "pretraining"}),
+                ("split", "ev", {"into": "b", "phase": "0"}),
+                ("run", "b", {"activity": "pretraining"}),
+            ],
+            ("split", "ev", {"into": "b", "phase": "0", "state": "undone"}),
+        ),
+    ],
+    ids=["split", "attach", "rule", "detach to a rule", "undone split"],
+)  # fmt: skip
+def test_work_brought_under_an_approved_label_waits(
+    before: list[tuple[str, str, dict[str, str]]], mover: tuple[str, str, dict[str, str]]
+) -> None:
+    """Nobody lowers a total alone by moving work: it waits for two people, and then it holds."""
+    desk = _covered(*before)
+    record = h100("GPU-9")
+    feed(desk.totals, key_of(record, ALLOCATION), record, busy_vector(100))
+    for run in ("b", "ev"):
+        feed(desk.totals, key_of(record, f"run:{run}"), record, busy_vector(100))
+
+    def told() -> list[tuple[str, str, int]]:
+        return sorted(
+            (run.run, part.label.activity.value, part.figures.observed.best)
+            for run in desk.totals.snapshot(AS_OF_NS, POSITION).runs
+            for part in run.parts
+            if part.figures.observed.best
+        )
+
+    was = told()
+    number = desk.say("mallory", mover[0], mover[1], **mover[2])
+    assert told() == was
+    assert desk.waiting("ev") == 1
+    assert (desk.lowering(number).state, desk.lowering(number).subject) == ("pending", "run ev")
+    assert "eu-cumulative" in desk.lowering(number).profiles
+    desk.give("ben", number)
+    assert told() == was
+    desk.give("eva", number)
+    assert desk.lowering(number).state == "approved"
+    assert told() != was
+    assert desk.waiting("ev") == 0
+
+
+def test_a_merge_by_the_middle_waits() -> None:
+    """What a run is merged into says nothing itself, but is a part of an approved evaluation."""
+    desk = Desk()
+    desk.say("zoe", "merge", "mid", into="ev")
+    desk.give("eva", desk.say("ben", "run", "ev", activity="evaluation", reason="harness"))
+    number = desk.say("mallory", "merge", "a", into="mid")
+    assert (desk.lowering(number).state, desk.labels) == ("pending", {"unlabelled"})
+    desk.give("ben", number)
+    desk.give("eva", number)
+    assert desk.labels_of("ev") == {"evaluation"}
+
+
+def test_work_under_no_lowering_label_moves_at_once() -> None:
+    """Between runs of one label, and out of an evaluation, work moves on one person's word."""
+    desk = _covered(("split", "a", PART | {"phase": "9"}))
+    count = len(desk.totals.snapshot(AS_OF_NS, POSITION).lowerings)
+    desk.say("zoe", "split", "a", into="more", phase="1")
+    desk.say("zoe", "split", "a", state="undone", **{"into": "ev", "phase": "9"})
+    assert len(desk.totals.snapshot(AS_OF_NS, POSITION).lowerings) == count
+    assert {run.run for run in desk.totals.snapshot(AS_OF_NS, POSITION).runs} >= {"a", "more"}
+
+
+def test_work_under_a_waiting_label_asks_again() -> None:
+    """Who stood behind a label before more work came under it has to say so again."""
+    desk = Desk()
+    desk.label(activity="pretraining")
+    desk.say("zoe", "split", "a", into="ev", phase="9")
+    number = desk.say("ben", "run", "ev", activity="evaluation", reason="harness")
+    desk.say("mallory", "split", "a", into="ev", phase="0")
+    desk.give("eva", number)
+    assert (desk.lowering(number).state, desk.labels_of("ev")) == ("pending", {"pretraining"})
+    desk.give("ben", number)
+    assert desk.labels_of("ev") == {"evaluation"}
+
+
+def test_a_correction_ends_what_waits() -> None:
+    """A later label of the same place supersedes a waiting one; nobody can approve that then."""
+    desk = Desk()
+    elsewhere = desk.label("ben", activity="evaluation", reason="red team", phase="1")
+    number = desk.label("ben", activity="evaluation", reason="red team")
+    desk.label("ben", activity="pretraining", reason="it trained")
+    assert desk.lowering(number).state == "superseded"
+    with pytest.raises(DataError, match="is superseded already"):
+        desk.give("eva", number)
+    assert desk.labels == {"pretraining"}
+    assert desk.lowering(elsewhere).state == "pending"
+    assert desk.totals.snapshot(AS_OF_NS, POSITION).runs[0].waiting_label_count == 1
+
+
+def test_who_lost_the_role_stands_behind_nothing() -> None:
+    """A backer whose role was taken does not count among the two."""
+    desk = Desk()
+    number = desk.label("ben", activity="evaluation", reason="red team")
+    desk.say("ada", "role", "ben", role="compliance", state="revoked", reason="left")
+    assert desk.lowering(number).people == ()
+    desk.give("eva", number)
+    assert (desk.labels, desk.lowering(number).state) == ({"unlabelled"}, "pending")
+    desk.give("ada", number)
+    assert desk.labels == {"evaluation"}
+
+
+def test_a_models_lowerings_are_all_found() -> None:
+    """Those of a merged run, of the run a part was split off, and of an inherited external."""
+    desk = Desk()
+    record = h100("GPU-9")
+    feed(desk.totals, key_of(record, "run:b"), record, busy_vector(100))
+    of = {}
+    for run in ("a", "b"):
+        of[run] = desk.say("ben", "run", run, activity="evaluation", reason="r")
+        desk.give("eva", of[run])
+    desk.say("zoe", "split", "a", into="part", phase="1")
+    desk.say("zoe", "run", "part", model="m")
+    external = desk.say(
+        "ben", "external", "base", entry="e", lower="1", best="2", upper="3", party="p",
+        source="s", sha256="0" * 64, activity="evaluation", reason="r", until="2026-01-02",
+        **{"from": "2026-01-01"},
+    )  # fmt: skip
+    desk.say("zoe", "parent", "m", parent="base", edge="weights")
+    desk.say("zoe", "merge", "b", into="part")
+    snapshot = desk.totals.snapshot(AS_OF_NS, POSITION)
+    found = {
+        model.model: [each.sequence for each in lowerings_of(snapshot, model)]
+        for model in snapshot.models
+    }
+    assert found["m"] == [of["a"], of["b"], external]
+    assert found["base"] == [external]
+    assert found["a"] == [of["a"]]
 
 
 labels = st.sampled_from(every_label())
