@@ -113,7 +113,7 @@ def test_attached_late(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[
             await say("run", "split", "Alpha the first", "--into", "tail", "--from", since)
             assert await best(app) == {None: 6, "alpha": 14, "tail": 6, "gamma": 4}
             published = await app.evaluate_now()
-            served = totals_document(published.snapshot, app.thresholds)
+            served = totals_document(published.snapshot, app.thresholds, published.legal)
         async with running(tmp_path, ledger=ledger) as again:
             assert again.published is not None
             assert again.published.snapshot.runs == published.snapshot.runs

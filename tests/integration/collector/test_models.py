@@ -44,7 +44,9 @@ def served(tmp_path: Path, url: str, *commands: list[str]) -> dict[str, Any]:
             for words in commands:
                 assert await asyncio.to_thread(main, [*words, *ledger]) == 0, words
             published = await app.evaluate_now()
-            return totals_document(published.snapshot, app.thresholds), app.thresholds
+            return totals_document(
+                published.snapshot, app.thresholds, published.legal
+            ), app.thresholds
 
     document, thresholds = asyncio.run(scenario())
     offline = ledger_totals(url, thresholds, SystemClock())

@@ -59,7 +59,7 @@ def test_late_declaration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
             (run,) = published.snapshot.runs
             assert run.account.figures.observed.lower > before.figures.observed.lower
             assert run.account.busy_ns == before.busy_ns
-            served = totals_document(published.snapshot, app.thresholds)
+            served = totals_document(published.snapshot, app.thresholds, published.legal)
         async with running(tmp_path) as again:
             assert again.published is not None
             assert again.published.snapshot.runs == published.snapshot.runs
