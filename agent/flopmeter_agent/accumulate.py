@@ -111,27 +111,14 @@ class Accumulator:
             state.time_elsewhere = state.classified_monotonic_ns > registered_until_ns
         self.devices[state.record.device] = state
 
-    def renew(
-        self,
-        incarnation: str,
-        carries: dict[CarryOwner, list[int]],
-        going_on: Iterable[Key] = (),
-    ) -> None:
+    def renew(self, incarnation: str, carries: dict[CarryOwner, list[int]]) -> None:
         """Begin another incarnation in the same process, from the same baselines.
 
         Args:
             incarnation: 32 random hexadecimal digits.
             carries: what the registers of all that ended hold below one unit.
-            going_on: registers that do not end: they go on, whole, under the new incarnation.
         """
-        kept = {
-            dataclasses.replace(key, incarnation=incarnation): self.registers[key]
-            for key in going_on
-        }
-        # A register that goes on has its fraction with it.
-        owned = {carry_owner(key) for key in kept}
-        self.carries = {owner: carry for owner, carry in carries.items() if owner not in owned}
-        self.incarnation, self.registers = incarnation, kept
+        self.incarnation, self.registers, self.carries = incarnation, {}, carries
 
     def observe(
         self, record: DeviceRecord, reading: Reading, *, allocation: str, phase: int = 0

@@ -3,8 +3,7 @@
 Owns: the acknowledgements of open registers, the ledger's position, and what is offered next.
 May touch: memory only; the loop keeps it in its journal, closed registers keep their own part.
 Called by the loop, under its lock.
-Explained in docs/adr/0005-delivery-and-durability.md, docs/adr/0012-agent-memory.md and
-docs/adr/0030-two-writers-of-one-incarnation.md.
+Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from flopmeter_agent.closed import ClosedRegisters
 from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_core.registers import Key, Register
 from flopmeter_core.reports import (
-    MAXIMUM_SENT_SEQUENCES,
     MAXIMUM_VECTORS_PER_REPORT,
     Acknowledgement,
     Answer,
@@ -47,9 +45,7 @@ class Delivery:
         self._at_root: dict[Key, int] = {}
         # Of all, durable at a relay that forwards it: not sent again, and not let go of either.
         self._at_relay: dict[Key, int] = {}
-        # Of each open register the newest sequence that was acknowledged, and those sent since.
-        self._sent: dict[Key, list[int]] = {}
-        self._anothers: set[Key] = set()
+        self._sent: set[Key] = set()
         # Refused by the collector that is asked now: sent again only by the next agent process.
         self.refused: dict[Key, int] = {}
         self.quarantined = False
@@ -60,13 +56,6 @@ class Delivery:
     def waits_for_root(self) -> bool:
         """Whether a relay has what is not known to be at the root yet."""
         return bool(self._at_relay)
-
-    def contested(self, registers: Registers) -> set[Key]:
-        """Open registers of which a ledger holds what this process never sent.
-
-        Nobody else draws this incarnation: a copy of this process writes under it.
-        """
-        return self._anothers & registers.keys()
 
     def resume(self, old: AgentState) -> None:
         """Take the ledger's position at the newest answer, of the two the journals tell."""
@@ -90,8 +79,6 @@ class Delivery:
     def renew(self) -> None:
         """Forget the open registers: they are closed now."""
         self.quarantined = False
-        for key in self._anothers:
-            self._at_relay.pop(key, None)
         self._at_root.clear()
         self._sent.clear()
 
@@ -107,19 +94,15 @@ class Delivery:
         waiting = (
             keyed
             for keyed in itertools.chain(self._closed.unacknowledged(), self._open(registers))
-            if keyed.key not in self._anothers
-            and keyed.sequence
+            if keyed.sequence
             > max(self.refused.get(keyed.key, 0), self._at_relay.get(keyed.key, 0))
         )
         return list(itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT))
 
-    def mark_sent(self, sequences: Mapping[Key, int]) -> bool:
-        """Note which open registers are shown, and up to where; whether any was not before."""
-        fresh = sequences.keys() - self._sent.keys()
-        for key, sequence in sequences.items():
-            sent = self._sent.setdefault(key, [0])
-            if sequence != sent[-1]:
-                sent.append(sequence)
+    def mark_sent(self, keys: set[Key]) -> bool:
+        """Note which open registers are shown; whether any was not before."""
+        fresh = keys - self._sent
+        self._sent |= fresh
         return bool(fresh)
 
     def take(self, answer: Answer, registers: Registers, *, up_ns: int) -> str:
@@ -129,13 +112,12 @@ class Delivery:
             Why everything has to be sent again; empty where that is not so.
         """
         before, self.position = self.position, answer.position
-        own = [ack for ack in answer.acknowledgements if not self._is_anothers(ack)]
         ledger = (answer.position.ledger_id, answer.position.generation)
         reason = ""
         if before is not None and answer.position.went_back(before):
             reason = "the collector's ledger went back"
         elif ledger != self._distrusted and not all(
-            self._may_have_sent(ack, registers) for ack in own
+            self._may_have_sent(ack, registers) for ack in answer.acknowledgements
         ):
             # Once a ledger: one that goes on like that must not make the agent send for ever.
             self._distrusted = ledger
@@ -145,7 +127,7 @@ class Delivery:
             self._at_relay.clear()
             self.refused.clear()
             self._closed.went_back()
-        for ack in own:
+        for ack in answer.acknowledgements:
             if self._may_have_sent(ack, registers):
                 self._note(ack, registers, up_ns)
         self._closed.save(answer.position)
@@ -157,23 +139,7 @@ class Delivery:
         for key, register in registers.items():
             if register.sequence > self._at_root.get(key, 0):
                 boot_ns = register.boot_ns or None
-                sent = tuple(self._sent.get(key, (0,)))
-                if len(sent) > MAXIMUM_SENT_SEQUENCES:
-                    sent = ()
-                yield KeyedVector(key, register.sequence, register.vector, boot_ns, sent)
-
-    def _is_anothers(self, ack: Acknowledgement) -> bool:
-        """Whether a key is another process' by this answer or an earlier one.
-
-        An answer may be to a message that came late: what was sent since is this process' own.
-        """
-        sent = self._sent.get(ack.key)
-        if ack.durability is Durability.CONTESTED and sent:
-            own = 0 < ack.sequence <= sent[0] or ack.sequence in sent[1:]
-            if not own and ack.key not in self._anothers:
-                _warn("another process writes under this agent's incarnation", ack)
-                self._anothers.add(ack.key)
-        return ack.key in self._anothers or ack.durability is Durability.CONTESTED
+                yield KeyedVector(key, register.sequence, register.vector, boot_ns)
 
     def _may_have_sent(self, ack: Acknowledgement, registers: Registers) -> bool:
         register = registers.get(ack.key)
@@ -186,8 +152,6 @@ class Delivery:
             self.refused[key] = sequence
             _warn("the collector refused a register", ack)
             return
-        if key in self._sent and ack.durability in (Durability.HERE, Durability.AT_ROOT):
-            self._sent[key] = [each for each in self._sent[key] if each >= sequence] or [sequence]
         if ack.durability is Durability.HERE:
             self._at_relay[key] = max(sequence, self._at_relay.get(key, 0))
         elif key in registers:

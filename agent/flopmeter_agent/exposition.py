@@ -82,11 +82,6 @@ class AgentMetrics(Collector):
             "Registers the collector refused.",
             value=counters.refused_vectors,
         )
-        yield CounterMetricFamily(
-            "flopmeter_second_writers",
-            "Incarnations ended because another process wrote under them too.",
-            value=counters.second_writers,
-        )
         yield from self._memory_families()
         suspect = CounterMetricFamily(
             "flopmeter_suspect_readings",

@@ -221,17 +221,6 @@ class Hours:
                 self._recorded.pop(key, None)
             self._write()
 
-    def go_on(self, keys: Iterable[Key], incarnation: str) -> None:
-        """Registers go on whole under another incarnation: its first row tells of all their hours.
-
-        Args:
-            keys: as they were called.
-            incarnation: the one they go on in.
-        """
-        gone = set(keys)
-        self._owed.update({replace(key, incarnation=incarnation): 0 for key in gone})
-        self.forget(gone)
-
     # --- inside -----------------------------------------------------------------------------------
 
     def _close(self, registers: Mapping[Key, Register]) -> None:

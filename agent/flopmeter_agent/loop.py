@@ -304,7 +304,7 @@ class AgentLoop:
             self._offered = self._hours.unsent(self._clock.boottime_ns())
             if not vectors and not self._offered and not self._delivery.waits_for_root:
                 return None
-            self._note_sent({keyed.key: keyed.sequence for keyed in vectors})
+            self._note_sent({keyed.key for keyed in vectors})
             self._sync()
             self._past.show()
             self.counters.reports += 1
@@ -355,7 +355,7 @@ class AgentLoop:
     def device_totals(self) -> dict[str, list[int]]:
         """Registers of this process summed by device, for display."""
         with self._lock:
-            return self._totals(self._accumulator.registers)
+            return self._totals()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -418,26 +418,21 @@ class AgentLoop:
     def renew(self) -> bool:
         """End this incarnation and begin the next one, without a gap.
 
-        Its keys are never written again; what another process has written over goes on, whole,
-        in the next one. Only between two samples: the journal has to hold what
+        Its keys are never written again. Only between two samples: the journal has to hold what
         the registers hold.
 
         Returns:
             Whether it was done; not where the closed ones have no room.
         """
         before = self._accumulator
-        contested = self._delivery.contested(before.registers)
-        ended = {key: each for key, each in before.registers.items() if key not in contested}
-        # Until the next state is written, one that comes back has to be taken over whole.
-        name = f"{before.incarnation}/parted" if contested else before.incarnation
-        if not self._absorb(name, self._delivery.stored(ended), in_this_boot=True):
+        if not self._absorb(
+            before.incarnation, self._delivery.stored(before.registers), in_this_boot=True
+        ):
             return False
         self._hours.close(before.registers)
-        self._ended_totals = self._totals(ended)
+        self._ended_totals = self._totals()
         # Where users were given up, fractions of theirs are in the sum and not in a successor.
-        before.renew(self._past.next_incarnation(), self._closed.carries(), contested)
-        self._hours.go_on(contested, before.incarnation)
-        self.counters.second_writers += bool(contested)
+        before.renew(self._past.next_incarnation(), self._closed.carries())
         for device in list(before.devices.values()):
             before.resume_device(device)
         self._writer = StateWriter()
@@ -455,8 +450,7 @@ class AgentLoop:
         boot_ns = self._clock.boottime_ns()
         if self._ahead_of_journal:
             return
-        doubted = self._delivery.quarantined or self._delivery.contested(accumulator.registers)
-        if doubted and boot_ns >= self._quarantine_renewal_ns:
+        if self._delivery.quarantined and boot_ns >= self._quarantine_renewal_ns:
             # One bad vector must not hold up the work after it.
             self._quarantine_renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
             self.renew()
@@ -480,9 +474,9 @@ class AgentLoop:
             self._hours.forget(gone)
         return gone is not None
 
-    def _totals(self, registers: Mapping[Key, Register]) -> dict[str, list[int]]:
+    def _totals(self) -> dict[str, list[int]]:
         totals = {device: list(total) for device, total in self._ended_totals.items()}
-        for key, register in registers.items():
+        for key, register in self._accumulator.registers.items():
             total = totals.setdefault(key.device, [0] * COMPONENT_COUNT)
             for place, amount in enumerate(register.units):
                 total[place] += amount
@@ -501,15 +495,14 @@ class AgentLoop:
             self.counters.disk_fails = False
             logger.warning("the state is kept again")
 
-    def _note_sent(self, sequences: Mapping[Key, int]) -> None:
+    def _note_sent(self, keys: set[Key]) -> None:
         """Keep durably what a collector may come to know."""
-        opened = sequences.keys() & self._accumulator.registers.keys()
-        if self._delivery.mark_sent({key: sequences[key] for key in opened}):
+        if self._delivery.mark_sent(keys & self._accumulator.registers.keys()):
             # Where this write fails nothing leaves before another one has kept the marks.
             self._past.shown += 1
             self._ahead_of_journal = True
             self._write_journal()
-        self._closed.offer(sequences.keys() - opened)
+        self._closed.offer(keys - self._accumulator.registers.keys())
 
     def _note_gap(self, device: str, boot_ns: int) -> None:
         """Tell the hours since when the work and the time registered next may have been."""

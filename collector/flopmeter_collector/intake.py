@@ -220,8 +220,6 @@ class Intake:
             reason += "; its node has too many quarantined keys already to keep this one"
         else:
             outcome = self._table.merge(keyed, record)
-            if outcome is Outcome.CONTESTED:
-                return outcome
             if outcome is not Outcome.REFUSED_FORK:
                 self._table.sightings.reported.add((keyed.key.incarnation, keyed.key.device))
                 return outcome
@@ -232,11 +230,6 @@ class Intake:
         self.counts.refused_vectors += 1
         refused[keyed.key] = reason
         return None
-
-    def held_beside(self, keyed: KeyedVector) -> int:
-        """The sequence that is held of a contested key; 0 where it is the vector's own."""
-        (stored,) = self._table.branches(keyed.key)
-        return stored.sequence if stored.sequence != keyed.sequence else 0
 
     async def know(self, vectors: Iterable[KeyedVector], hours: Iterable[HourlyVector]) -> None:
         """Take in what another collector of the ledger was told of the keys of these hours.

@@ -50,7 +50,6 @@ class Outcome(enum.StrEnum):
     LATE = "late"
     FORK = "fork"
     REFUSED_FORK = "refused_fork"
-    CONTESTED = "contested"
 
 
 @dataclass(slots=True)
@@ -160,14 +159,11 @@ class RegisterTable:
             record: the device record the key names.
 
         Returns:
-            What became of it. After REFUSED_FORK and CONTESTED nothing changed and it must not be
+            What became of it. After REFUSED_FORK nothing changed and it must not be
             acknowledged; after any other outcome the table held it or one that follows it, and
             of more branches than may be kept the least was let go.
         """
         held = self._branches.get(keyed.key, ())
-        if keyed.sent and len(held) == 1 and _is_anothers(held[0], keyed):
-            self.outcomes[Outcome.CONTESTED] += 1
-            return Outcome.CONTESTED
         outcome, merged = _merge(held, keyed)
         if outcome is Outcome.NEW:
             self._take_record(keyed.key.record, record)
@@ -348,16 +344,6 @@ def _order(keyed: KeyedVector, stored: StoredVector) -> int:
     if keyed.sequence > stored.sequence:
         return ABOVE if relation in (ABOVE, EQUAL) else APART
     return BELOW if relation in (BELOW, EQUAL) else APART
-
-
-def _is_anothers(stored: StoredVector, keyed: KeyedVector) -> bool:
-    """Whether what is held is of another process than a vector that tells what its own sent.
-
-    Sequences up to the one acknowledged to it are its own: a ledger may have gone back.
-    """
-    if stored.sequence == keyed.sequence:
-        return compare(keyed.vector, stored.vector) != EQUAL
-    return stored.sequence > keyed.sent[0] and stored.sequence not in keyed.sent
 
 
 _QUIET = {EQUAL: Outcome.DUPLICATE, BELOW: Outcome.LATE}

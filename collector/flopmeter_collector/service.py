@@ -345,7 +345,6 @@ class IngestService:
         quarantined: Refusals = {}
         strangers = {name: holder.refusal(record.node) for name, record in report.records.items()}
         newest = bool(report.vectors)
-        contested: dict[Key, int] = {}
         for number, keyed in enumerate(report.vectors, start=1):
             if number % SLICE == 0:
                 await self._let_others(large=large)
@@ -361,18 +360,19 @@ class IngestService:
                 stranger=strangers[keyed.key.record],
             )
             newest = newest and outcome in NEWEST
-            if outcome is Outcome.CONTESTED:
-                contested[keyed.key] = intake.held_beside(keyed)
         if newest:
             intake.note_live(hello, report.boot_ns)
         refused_hours = await self._merge_hours(report, hello, strangers, large=large)
         refused_claims = intake.merge_claims(report.claims)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
-        untaken = refused.keys() | quarantined.keys() | contested.keys()
-        taken = [keyed for keyed in report.vectors if keyed.key not in untaken]
-        position = await intake.durable(len(taken))
+        position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
         self._refused.vectors(hello.node, refused, quarantined)
+        taken = [
+            keyed
+            for keyed in report.vectors
+            if keyed.key not in refused and keyed.key not in quarantined
+        ]
         answer = functools.partial(
             reader.answer,
             report,
@@ -380,7 +380,6 @@ class IngestService:
             self._told(position),
             at_root=self._forwarder is None,
             rooted=self._rooted(watch, taken),
-            contested=contested,
             refused_hours=refused_hours,
             refused_claims=refused_claims,
             quarantined=quarantined,

@@ -19,9 +19,6 @@ from flopmeter_core.units import NS_PER_HOUR
 
 PROTOCOL_VERSION = 1
 
-MAXIMUM_SENT_SEQUENCES = 32
-"""Sequences a vector tells as sent; a sender with more of them unanswered tells none."""
-
 MAXIMUM_VECTORS_PER_REPORT = 5_000
 """Vectors in one report: with their keys stated, at about 210 bytes each, far below 4 MiB."""
 
@@ -51,15 +48,12 @@ class KeyedVector:
         vector: cumulative values.
         boot_ns: time since boot, suspend included, up to which it was read, in the boot it was
             read in; it goes with the vector over every way. None where its writer did not say.
-        sent: on the way from its writer only: the newest sequence of the key that was acknowledged
-            to it, 0 for none, and those it sent since; empty where it does not say.
     """
 
     key: Key
     sequence: int
     vector: Vector
     boot_ns: int | None = None
-    sent: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,6 @@ class Durability(enum.Enum):
     AT_ROOT = "durable_at_root"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
-    CONTESTED = "contested"
 
 
 @dataclass(frozen=True, slots=True)

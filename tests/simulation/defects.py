@@ -8,7 +8,7 @@ Called by tests/simulation/test_planted.py.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -133,27 +133,12 @@ def a_clone_is_taken_for_the_next_report() -> contextlib.AbstractContextManager[
         found = order(keyed, stored)
         return ABOVE if found == APART else found
 
-    return both(clones_are_not_told(), mock.patch.object(registers, "_order", follows))
-
-
-@contextlib.contextmanager
-def both(
-    one: contextlib.AbstractContextManager[object], other: contextlib.AbstractContextManager[object]
-) -> Iterator[None]:
-    """Two defects at once: live clones leave a fork behind only where they are not told."""
-    with one, other:
-        yield
-
-
-def clones_are_not_told() -> contextlib.AbstractContextManager[object]:
-    """A vector of another process of one incarnation is taken for an own one's past or next."""
-    return mock.patch.object(registers, "_is_anothers", lambda stored, keyed: False)
+    return mock.patch.object(registers, "_order", follows)
 
 
 def a_fork_is_not_alerted() -> contextlib.AbstractContextManager[object]:
     """Both branches are kept, and nobody is told."""
-    unseen = mock.patch.object(registers.RegisterTable, "forked_key_count", lambda self: 0)
-    return both(clones_are_not_told(), unseen)
+    return mock.patch.object(registers.RegisterTable, "forked_key_count", lambda self: 0)
 
 
 def a_relay_speaks_for_the_root() -> contextlib.AbstractContextManager[object]:
@@ -200,7 +185,7 @@ def others_are_not_read() -> contextlib.AbstractContextManager[object]:
 
 
 CLONED = ("live_clone", "kill_agent", "bad_weather")
-"""Faults under which two processes of one incarnation write and may end."""
+"""Faults that often leave a fork behind."""
 
 RELAYED = ("bad_weather", "kill_agent", "kill_collector", "old_backup", "upstream_outage")
 """Faults that a tree of relays has to stand."""
@@ -215,7 +200,6 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "a relay speaks for the root": RELAYED,
     "a relay trusts its root": RELAYED,
     "a relay forwards once": RELAYED,
-    "clones are not told": ("live_clone", "bad_weather"),
     "believe a clone": CLONED,
     "fork without alert": CLONED,
 }
@@ -234,7 +218,6 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a sample for any hole": (a_sample_covers_any_hole, "are not what was read of it"),
     "believe a clone": (a_clone_is_taken_for_the_next_report, "which has a clone"),
     "fork without alert": (a_fork_is_not_alerted, "forks are alerted"),
-    "clones are not told": (clones_are_not_told, "hidden, and none crashed"),
     "a relay speaks for the root": (a_relay_speaks_for_the_root, "by site-1 before its commit"),
     "a relay trusts its root": (a_relay_trusts_its_root, "the ledger holds sequence"),
     "a relay forwards once": (a_relay_forwards_once, "the fleet did not converge"),

@@ -4,12 +4,10 @@ Owns: what the ledger must hold of such a key, and whether its fork was seen.
 May touch: nothing.
 Called by the world at the end, beside the oracle's comparison of all other keys.
 
-Two writers of one key know nothing of each other until a collector tells the second one, which
-then goes on, whole, under keys of its own. Where neither says what it sent and neither's vector
-follows the other's, the ledger keeps both: lower takes one of them, upper their sum, and an alert
-stands. Where one of them crashed, and did less in every component under a lower sequence, its work
-looks like the other one's past, as that of a disk that was put back does. Such keys are counted as
-hidden; without a crash, or an agent that is of an older version, a hidden one is a violation.
+Two writers of one key know nothing of each other. Where neither's vector follows the other's, the
+ledger keeps both: lower takes one of them, upper their sum, and an alert stands. Where one of them
+did more in every component under a higher sequence, the other's work looks like the first one's
+past; nothing in the vectors tells that from a late message. Such keys are counted as hidden.
 """
 
 from __future__ import annotations
@@ -24,14 +22,10 @@ from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 
 @dataclass(frozen=True, slots=True)
 class Forks:
-    """How many keys of clones the ledger holds with both writers, and how many with one.
-
-    Of `told` ones a writer was told of the other, and went on under another key.
-    """
+    """How many keys of clones the ledger holds with both writers, and how many with one."""
 
     raised: int = 0
     hidden: int = 0
-    told: int = 0
 
 
 def judge(
@@ -39,8 +33,6 @@ def judge(
     kept: Callable[[str, Key], int],
     ledger: Mapping[Key, tuple[StoredVector, ...]],
     violation: Callable[[str], None],
-    *,
-    all_told: bool,
 ) -> Forks:
     """Hold every key with several writers to its bounds.
 
@@ -49,9 +41,8 @@ def judge(
         kept: the newest sequence that a node still has of a key; 0 for none.
         ledger: the root's branches of each key.
         violation: is told what is broken.
-        all_told: whether clones share a collector, and all agents say what they sent.
     """
-    raised = hidden = told = 0
+    raised = hidden = 0
     for key, writers in history.shared.items():
         branches = ledger.get(key, ())
         truths = []
@@ -66,7 +57,6 @@ def judge(
                 for branch in branches
             ):
                 violation(f"work on {key.device} of {node}, which has a clone, is not there")
-        told += len(truths) < len(writers)
         upper = _sum([branch.vector for branch in branches])
         everything = _sum([vector for _, _, vector in history.newest(key)])
         if not all(_within(branch.vector, everything) for branch in branches):
@@ -77,10 +67,7 @@ def judge(
                 violation(f"upper of a forked key of {key.device} is below what its writers did")
         elif len(truths) > 1 and not _within(_sum(truths), upper):
             hidden += 1
-            crashed = any((node, key.incarnation) in history.cut_short for node in writers)
-            if all_told and not crashed:
-                violation(f"work on {key.device} of one of two clones is hidden, and none crashed")
-    return Forks(raised, hidden, told)
+    return Forks(raised, hidden)
 
 
 def _within(vector: Vector, other: Vector) -> bool:

@@ -28,8 +28,6 @@ class History:
         """Begin with nothing."""
         self.shared: dict[Key, list[str]] = {}
         """Keys that more than one node wrote, with those nodes."""
-        self.cut_short: set[tuple[str, str]] = set()
-        """Nodes with the incarnations that a crash of theirs ended."""
         self._first: dict[Key, tuple[str, dict[int, Written]]] = {}
         self._others: dict[tuple[str, Key], dict[int, Written]] = {}
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from flopmeter.lab.simulation.disk import Content
 from flopmeter.lab.simulation.history import History, Written
@@ -149,8 +149,6 @@ class Oracle:
             monotonic_ns: when, on the node's clock.
         """
         watched = self.nodes.get(node)
-        if watched is not None:
-            self.history.cut_short.add((node, watched.incarnation))
         if watched is not None and not watched.unread:
             self._take_off(watched, monotonic_ns)
         if watched is None or not watched.snapshots or watched.unread:
@@ -213,7 +211,6 @@ class Oracle:
         if watched.flight:
             self._land(watched, {reading.device: reading for reading in seen.readings})
         watched.truth.take(seen, self._period_ns)
-        self._follow(watched, loop)
         self._check_sums(node, watched, loop)
         if kept is None:
             return
@@ -259,8 +256,6 @@ class Oracle:
         """
         for ack in answer.acknowledgements:
             key = ack.key
-            if ack.durability is Durability.CONTESTED:
-                continue  # of an honest agent, to a message that came late
             if ack.durability in (Durability.REFUSED, Durability.QUARANTINED):
                 self.violation(f"a true vector of {key.device} was not taken: {ack.reason}")
                 continue
@@ -382,20 +377,6 @@ class Oracle:
                 self._given_up[key] = max(sequence, self._given_up.get(key, 0))
                 self._forgive(key, kept)
         return gone_ns
-
-    def _follow(self, watched: Watched, loop: AgentLoop) -> None:
-        """Registers that a clone wrote over go on under another incarnation."""
-        before = watched.incarnation
-        if not before or before == loop.incarnation:
-            return
-        held = loop.held()
-        for key in [key for key in watched.sequences if key.incarnation == before]:
-            if key not in held and replace(key, incarnation=loop.incarnation) in held:
-                del watched.sequences[key]
-                if key not in self.history.shared:
-                    self.violation(
-                        f"a register of {key.device} was given up, and it had one writer"
-                    )
 
     def _take_off(self, watched: Watched, monotonic_ns: int) -> None:
         """Note what no reading has covered yet: a sampling period at most."""

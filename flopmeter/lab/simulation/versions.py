@@ -52,7 +52,7 @@ def between(message: Any, speaker: Version, listener: Version) -> Any:
             _clear(changed, _HOURS_AND_CLAIMS)
         if version in (Version.BEFORE_HOURS_AND_CLAIMS, Version.BEFORE_BOOT_TIMES):
             for vector in getattr(changed, "vectors", ()):
-                _clear(vector, ("boot_duration_ns", "sent_sequences"))
+                _clear(vector, ("boot_duration_ns",))
     if speaker is Version.LATER:
         for part in _parts(changed):
             part.MergeFromString(_UNKNOWN)

@@ -226,8 +226,7 @@ class World:
             watched = oracle.nodes.get(node)
             return watched.sequences.get(key, 0) if watched is not None else 0
 
-        all_told = not self.counts["other_version"] and not self.counts["second_parent"]
-        forks = judge(oracle.history, kept, ledger, oracle.violation, all_told=all_told)
+        forks = judge(oracle.history, kept, ledger, oracle.violation)
         app = self.site.app
         if app is not None and app.table.forked_key_count() != forks.raised:
             oracle.violation(

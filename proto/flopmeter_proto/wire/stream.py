@@ -15,7 +15,6 @@ from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
-    MAXIMUM_SENT_SEQUENCES,
     Acknowledgement,
     Answer,
     Durability,
@@ -67,7 +66,6 @@ class StreamWriter:
                 sequence=keyed.sequence,
                 component_values=keyed.vector,
                 boot_duration_ns=keyed.boot_ns or 0,
-                sent_sequences=keyed.sent,
             )
         hours_out(message, report.hours, self._numbers, report.records)
         displays_out(message, report.display_flop)
@@ -134,7 +132,6 @@ class StreamReader:
                 sequence=check_sequence(vector.sequence),
                 vector=check_values(tuple(vector.component_values)),
                 boot_ns=check_number(vector.boot_duration_ns, "boot_duration_ns") or None,
-                sent=tuple(vector.sent_sequences[:MAXIMUM_SENT_SEQUENCES]),
             )
             for vector in message.vectors
         )
@@ -165,7 +162,6 @@ class StreamReader:
         refused_hours: Mapping[tuple[Key, int], str] | None = None,
         quarantined: Mapping[Key, str] | None = None,
         rooted: Mapping[Key, int] | None = None,
-        contested: Mapping[Key, int] | None = None,
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -179,8 +175,6 @@ class StreamReader:
             refused_hours: why each refused hourly vector (key, hour) was not taken.
             quarantined: why each quarantined key's vector cannot be true.
             rooted: keys of this stream that are durable at the root since, up to a sequence.
-            contested: keys whose vector was not taken, with the sequence of the one that is held;
-                0 where that has the same sequence and another content.
         """
         held = quarantined or {}
         response = pb.StreamReportsResponse(
@@ -202,9 +196,6 @@ class StreamReader:
             elif reason := refused.get(keyed.key):
                 acknowledgement.durability = DURABILITIES[Durability.REFUSED]
                 acknowledgement.reason = reason
-            elif contested and keyed.key in contested:
-                acknowledgement.durability = DURABILITIES[Durability.CONTESTED]
-                acknowledgement.sequence = contested[keyed.key]
         for key, sequence in (rooted or {}).items():
             response.acknowledgements.add(
                 key_number=self._stated.number(key),

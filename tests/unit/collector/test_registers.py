@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -269,28 +268,3 @@ def test_more_hours_than_the_totals_are_handed(monkeypatch: pytest.MonkeyPatch) 
     changes = table.take_uncounted()
     assert (len(changes.hours), changes.hours_left_out) == (2, True)
     assert len(table.take_uncommitted().hours) == 3
-
-
-@pytest.mark.parametrize(
-    ("sequence", "amount", "sent", "outcome"),
-    [
-        (12, 9, (0,), Outcome.CONTESTED),
-        (12, 9, (8, 9), Outcome.CONTESTED),
-        (9, 3, (8,), Outcome.CONTESTED),
-        (10, 9, (8, 10), Outcome.CONTESTED),
-        (10, 5, (0,), Outcome.DUPLICATE),
-        (12, 9, (8, 10), Outcome.ADVANCED),
-        (12, 9, (11,), Outcome.ADVANCED),
-        (12, 9, (), Outcome.ADVANCED),
-        (9, 3, (), Outcome.LATE),
-    ],
-)
-def test_what_another_process_sent(
-    sequence: int, amount: int, sent: tuple[int, ...], outcome: Outcome
-) -> None:
-    """A vector never takes the place of one that its process, by its own word, has not sent."""
-    table = RegisterTable()
-    table.merge(keyed(10, 5), RECORD)
-    assert table.merge(replace(keyed(sequence, amount), sent=sent), RECORD) is outcome
-    held = amount if outcome is Outcome.ADVANCED else 5
-    assert [stored.vector[0] for stored in table.branches(KEY)] == [held]

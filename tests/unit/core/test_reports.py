@@ -41,7 +41,6 @@ def test_wire_names() -> None:
         "durable_at_root",
         "refused",
         "quarantined",
-        "contested",
     ]
 
 

@@ -18,7 +18,6 @@ class Durability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DURABILITY_AT_ROOT: _ClassVar[Durability]
     DURABILITY_REFUSED: _ClassVar[Durability]
     DURABILITY_QUARANTINED: _ClassVar[Durability]
-    DURABILITY_CONTESTED: _ClassVar[Durability]
 
 class Evidence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,7 +53,6 @@ DURABILITY_HERE: Durability
 DURABILITY_AT_ROOT: Durability
 DURABILITY_REFUSED: Durability
 DURABILITY_QUARANTINED: Durability
-DURABILITY_CONTESTED: Durability
 EVIDENCE_UNSPECIFIED: Evidence
 EVIDENCE_CYCLES: Evidence
 EVIDENCE_GPM: Evidence
@@ -149,18 +147,16 @@ class KeyDescriptor(_message.Message):
     def __init__(self, key_number: _Optional[int] = ..., record_number: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., allocation: _Optional[str] = ..., phase: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ...) -> None: ...
 
 class Vector(_message.Message):
-    __slots__ = ("key_number", "sequence", "component_values", "boot_duration_ns", "sent_sequences")
+    __slots__ = ("key_number", "sequence", "component_values", "boot_duration_ns")
     KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     COMPONENT_VALUES_FIELD_NUMBER: _ClassVar[int]
     BOOT_DURATION_NS_FIELD_NUMBER: _ClassVar[int]
-    SENT_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     key_number: int
     sequence: int
     component_values: _containers.RepeatedScalarFieldContainer[int]
     boot_duration_ns: int
-    sent_sequences: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ..., boot_duration_ns: _Optional[int] = ..., sent_sequences: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ..., boot_duration_ns: _Optional[int] = ...) -> None: ...
 
 class HourlyVector(_message.Message):
     __slots__ = ("key_number", "sequence", "component_values", "first_hour", "boot_duration", "observe_time")
