@@ -14,7 +14,6 @@ from flopmeter.lab.report_reading import Reading
 from flopmeter_collector.filings.facts import (
     Basis,
     ExternalFacts,
-    HardwareUse,
     ModelFacts,
     OtherMethod,
     RunFacts,
@@ -23,6 +22,7 @@ from flopmeter_collector.filings.facts import (
 from flopmeter_collector.held import local_date
 from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, lowerings_of
+from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.catalogue import Threshold, stand
 from flopmeter_core.counting import Counted, WorkPart, count
 from flopmeter_core.devices import EnergyScope
@@ -145,7 +145,7 @@ def _run_facts(reading: Reading, run: RunTotals, parts: Iterable[WorkPart]) -> R
     )
 
 
-def _hardware(reading: Reading, runs: Iterable[RunTotals]) -> tuple[HardwareUse, ...]:
+def _hardware(reading: Reading, runs: Iterable[RunTotals]) -> tuple[DeviceUse, ...]:
     """Device time by product; a device that several runs used is one device."""
     times: dict[str, tuple[int, int]] = {}
     devices: dict[str, dict[str, int]] = {}
@@ -156,7 +156,7 @@ def _hardware(reading: Reading, runs: Iterable[RunTotals]) -> tuple[HardwareUse,
         for (product, device), count_ in reading.devices.get(run.run, {}).items():
             devices.setdefault(product, {})[device] = count_
     return tuple(
-        HardwareUse(product, sum(devices.get(product, {}).values()), *amounts)
+        DeviceUse(product, sum(devices.get(product, {}).values()), *amounts)
         for product, amounts in sorted(times.items())
     )
 

@@ -14,11 +14,11 @@ from fractions import Fraction
 from flopmeter_collector.filings.facts import (
     Basis,
     ExternalFacts,
-    HardwareUse,
     ModelFacts,
     RunFacts,
     StandingFacts,
 )
+from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.activities import Activity, WorkLabel
 from flopmeter_core.catalogue import stand
 from flopmeter_core.counting import OWN, WorkPart, count
@@ -87,7 +87,7 @@ def model_facts(
             )
             for each in parts
         ),
-        hardware=(HardwareUse("h100-sxm5-80gb", 512, 512 * 30 * DAY_NS, 512 * 39 * DAY_NS),),
+        hardware=(DeviceUse("h100-sxm5-80gb", 512, 512 * 30 * DAY_NS, 512 * 39 * DAY_NS),),
         energy_mj={EnergyScope.GPU: 123_456_789 * 3_600_000_000},
         observed_share=Fraction(999, 1000),
         standings=(StandingFacts(held, counted["eu-cumulative"].everything, "in_force"),),

@@ -13,28 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.catalogue import Standing
 from flopmeter_core.claims import Agreement
 from flopmeter_core.counting import Counted, Profile
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.reports import LedgerPosition
-
-
-@dataclass(frozen=True, slots=True)
-class HardwareUse:
-    """Device time of one kind of accelerator.
-
-    Attributes:
-        part: the device table's name; the product's own where the table does not know it.
-        device_count: distinct devices.
-        busy_ns, observed_ns: device time in ns with work, and with any measurement.
-    """
-
-    part: str
-    device_count: int
-    busy_ns: int
-    observed_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +153,7 @@ class ModelFacts:
     profiles: Mapping[str, Profile]
     executed: Figures
     runs: tuple[RunFacts, ...]
-    hardware: tuple[HardwareUse, ...]
+    hardware: tuple[DeviceUse, ...]
     energy_mj: Mapping[EnergyScope, int]
     observed_share: Fraction
     standings: tuple[StandingFacts, ...]

@@ -163,7 +163,7 @@ def hardware_time(facts: ModelFacts, form: Form, precision: Precision, numbers: 
     return {
         "devices": [
             {
-                "part": use.part,
+                "part": use.product,
                 "device_count": use.device_count,
                 "hardware_days": figures_text(days(use.busy_ns), digits),
                 "observed_days": figures_text(days(use.observed_ns), digits),
