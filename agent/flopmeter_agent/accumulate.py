@@ -71,6 +71,7 @@ class Accumulator:
     Attributes:
         incarnation: 32 hexadecimal digits; owner of every key made here.
         period_ns: the sampling period.
+        told_apart: the only users that get registers of their own; None: all do.
         registers: the registers by key.
         devices: the state of each device seen.
         carries: fractions a closed incarnation left, handed to the successor key's register.
@@ -78,7 +79,7 @@ class Accumulator:
             readings, never stored.
         maximum_registers: further users of a device share its allocation `overflow`; None sets
             no limit.
-        overflowed: periods registered there for want of room.
+        overflowed: periods registered there for want of room, here or at the collector.
     """
 
     incarnation: str
@@ -86,6 +87,7 @@ class Accumulator:
     rated_power_w: Callable[[DeviceRecord], int] = lambda record: 0
     maximum_registers: int | None = None
     overflowed: int = 0
+    told_apart: frozenset[str] | None = None
     registers: dict[Key, Register] = field(default_factory=dict)
     devices: dict[str, DeviceState] = field(default_factory=dict)
     carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
@@ -110,6 +112,16 @@ class Accumulator:
             registered_until_ns = state.baseline.monotonic_ns
             state.time_elsewhere = state.classified_monotonic_ns > registered_until_ns
         self.devices[state.record.device] = state
+
+    def fold_users(self, fold: bool) -> None:
+        """Say whether users without a register share their device's overflow from now on.
+
+        Who has a register when that begins is told apart for as long as it lasts.
+        """
+        if not fold:
+            self.told_apart = None
+        elif self.told_apart is None:
+            self.told_apart = frozenset({NONE, *(key.allocation for key in self.registers)})
 
     def renew(self, incarnation: str, carries: dict[CarryOwner, list[int]]) -> None:
         """Begin another incarnation in the same process, from the same baselines.
@@ -262,11 +274,10 @@ class Accumulator:
             amount = _without_time(amount, already_ns, slept_ns)
         return amount, suspicions
 
-    @property
-    def _full(self) -> bool:
-        return self.maximum_registers is not None and (
-            len(self.registers) >= self.maximum_registers
-        )
+    def _has_room_for(self, user: str) -> bool:
+        if self.told_apart is not None and user not in self.told_apart:
+            return False
+        return self.maximum_registers is None or len(self.registers) < self.maximum_registers
 
     def _add(
         self,
@@ -281,7 +292,7 @@ class Accumulator:
             return
         key = Key(record.device, self.incarnation, *owner, evidence, record.record_id)
         register = self.registers.get(key)
-        if register is None and self._full:
+        if register is None and not self._has_room_for(key.allocation):
             self.overflowed += 1
             key = dataclasses.replace(key, allocation=OVERFLOW, phase=0)
             register = self.registers.get(key)

@@ -50,6 +50,8 @@ class Delivery:
         self.refused: dict[Key, int] = {}
         self.quarantined = False
         """Whether a collector keeps a vector of the running incarnation apart."""
+        self.fold_users = False
+        """Whether the collector has little room for further users of this node."""
         self._distrusted: tuple[str, int] | None = None
 
     @property
@@ -130,6 +132,12 @@ class Delivery:
         for ack in answer.acknowledgements:
             if self._may_have_sent(ack, registers):
                 self._note(ack, registers, up_ns)
+        if answer.fold_users and not self.fold_users:
+            logger.error(
+                "the collector is near its limit of users or registers; further users of a device "
+                "share its overflow until that limit is raised"
+            )
+        self.fold_users = answer.fold_users
         self._closed.save(answer.position)
         return reason
 

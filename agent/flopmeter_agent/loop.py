@@ -333,6 +333,7 @@ class AgentLoop:
             if reason:
                 logger.warning("everything is sent again", extra=fields(reason=reason))
                 self._hours.went_back(registers)
+            self._accumulator.fold_users(self._delivery.fold_users)
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
             self._offered = ()
 

@@ -305,6 +305,10 @@ class Intake:
             self.counts.refused_hours += 1
             refused[hourly.key, hourly.hour] = reason
 
+    def is_nearly_full(self, node: str) -> bool:
+        """Whether the agent of a node should register further users as one."""
+        return self._table.counts.is_nearly_full(node)
+
     def merge_claims(self, claims: Iterable[Claim]) -> dict[ClaimKey, str]:
         """Merge what training processes claim; returns why claims were not taken."""
         reasons = {claim.key: self._table.claims.merge(claim) for claim in claims}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from flopmeter_core.allocations import NONE, OVERFLOW
 from flopmeter_core.registers import Key
 from flopmeter_core.units import NS_PER_S
 
@@ -32,6 +33,15 @@ UNCOUNTED_SHARE = 10
 
 COUNT_PERIOD_S = 600
 """A node at its limit is counted again after so long: old hours may have been thinned."""
+
+
+NOBODY = (NONE, OVERFLOW)
+"""Allocations that are no user: they end at no limit of users, because what has to be folded would
+have no place to go to."""
+
+FREE_SHARE = 10
+"""Of a node's limits (one in so many) that is kept for users its agent opened before it heard that
+it should fold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +74,31 @@ class KeyCounts:
         """Count a key that is held from now on."""
         self._count += 1
         self._keys[node] += 1
-        self._allocations.setdefault(node, set()).add(key.allocation)
+        if key.allocation not in NOBODY:
+            self._allocations.setdefault(node, set()).add(key.allocation)
+
+    def is_nearly_full(self, node: str) -> bool:
+        """Whether there is little room for further users or registers of a node."""
+        limits = self._limits
+        return any(
+            held * FREE_SHARE >= limit * (FREE_SHARE - 1)
+            for held, limit in (
+                (len(self._allocations.get(node, ())), limits.allocations_per_node),
+                (self._keys[node], limits.per_node),
+                (self._count, limits.overall),
+            )
+        )
 
     def refusal(self, key: Key, node: str) -> str:
         """Why no room is made for a new key, in one sentence; empty when there is room."""
         limits = self._limits
         users = self._allocations.get(node, ())
+        told_apart = key.allocation in NOBODY or key.allocation in users
         if self._count >= limits.overall:
             held, setting = f"the collector holds {self._count} registers", "maximum_keys"
         elif self._keys[node] >= limits.per_node:
             held, setting = f"node {node} has {limits.per_node} registers", "maximum_keys_per_node"
-        elif len(users) >= limits.allocations_per_node and key.allocation not in users:
+        elif len(users) >= limits.allocations_per_node and not told_apart:
             held = f"the devices of node {node} had {len(users)} users"
             setting = "maximum_allocations_per_node"
         else:

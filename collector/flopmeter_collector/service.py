@@ -383,6 +383,7 @@ class IngestService:
             refused_hours=refused_hours,
             refused_claims=refused_claims,
             quarantined=quarantined,
+            fold_users=intake.is_nearly_full(hello.node),
         )
         return await asyncio.to_thread(answer) if large else answer()
 

@@ -167,12 +167,21 @@ class LedgerPosition:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The collector's answer to one report."""
+    """The collector's answer to one report.
+
+    Attributes:
+        acknowledgements: of its vectors.
+        position: of the ledger that has them.
+        claims, hours: what became of its claims and hourly vectors.
+        fold_users: whether further users of the node are to share `overflow`: the collector is near
+            its limit of what it tells apart.
+    """
 
     acknowledgements: tuple[Acknowledgement, ...]
     position: LedgerPosition
     claims: tuple[ClaimAcknowledgement, ...] = ()
     hours: tuple[HourlyAcknowledgement, ...] = ()
+    fold_users: bool = False
 
 
 MAXIMUM_VECTORS_PER_BATCH = 1_600

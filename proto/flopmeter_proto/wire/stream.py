@@ -95,7 +95,7 @@ class StreamWriter:
             message.ledger_id, message.ledger_generation, message.commit_number
         )
         claims = claim_answers(message.claim_acknowledgements, self._claims)
-        return Answer(acknowledgements, position, claims, hours)
+        return Answer(acknowledgements, position, claims, hours, message.fold_users)
 
 
 # --- the receiving side --------------------------------------------------------------------------
@@ -162,6 +162,7 @@ class StreamReader:
         refused_hours: Mapping[tuple[Key, int], str] | None = None,
         quarantined: Mapping[Key, str] | None = None,
         rooted: Mapping[Key, int] | None = None,
+        fold_users: bool = False,
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -175,12 +176,14 @@ class StreamReader:
             refused_hours: why each refused hourly vector (key, hour) was not taken.
             quarantined: why each quarantined key's vector cannot be true.
             rooted: keys of this stream that are durable at the root since, up to a sequence.
+            fold_users: whether the agent is to register further users as one.
         """
         held = quarantined or {}
         response = pb.StreamReportsResponse(
             ledger_id=position.ledger_id,
             ledger_generation=position.generation,
             commit_number=position.commit_number,
+            fold_users=fold_users,
         )
         durable = Durability.AT_ROOT if at_root else Durability.HERE
         usual = DURABILITIES[durable]

@@ -26,10 +26,10 @@ def check_sums(node: CountingNode, from_ns: int) -> None:
     ]
 
 
-def answer(report: Report, *, generation: int = 1) -> Answer:
+def answer(report: Report, *, generation: int = 1, fold_users: bool = False) -> Answer:
     """The root has everything."""
     acks = tuple(Acknowledgement(k.key, k.sequence, Durability.AT_ROOT) for k in report.vectors)
-    return Answer(acks, LedgerPosition("L", generation, 1))
+    return Answer(acks, LedgerPosition("L", generation, 1), fold_users=fold_users)
 
 
 def test_90_days_without_a_collector(tmp_path: Path) -> None:
@@ -233,3 +233,39 @@ def test_up_time_ages_what_the_root_has(tmp_path: Path) -> None:
         node.clock.boot_id = f"boot {boot}"
         node.clock.at_ns = 0
     assert old not in node.start().held()
+
+
+def test_users_fold_where_the_collector_has_little_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Told so, an agent gives only known users registers of their own; the sum stays exact."""
+    node = CountingNode(tmp_path, devices=1)
+    loop = node.start()
+
+    def meter(user: str, *, fold_users: bool) -> set[str]:
+        """Who a user's two periods are registered under."""
+        before = {key: register.sequence for key, register in loop.accumulator.registers.items()}
+        node.sensor.allocation = user
+        node.step()
+        node.step()
+        report = loop.report()
+        assert report is not None
+        loop.acknowledge(answer(report, fold_users=fold_users))
+        return {
+            key.allocation
+            for key, register in loop.accumulator.registers.items()
+            if register.sequence != before.get(key, 0)
+        }
+
+    node.step()
+    assert "run:a" in meter("run:a", fold_users=False)
+    assert "run:b" in meter("run:b", fold_users=True)
+    for number in range(5):
+        assert meter(f"run:{number}", fold_users=True) == {OVERFLOW}
+    assert sum("share its overflow" in each.message for each in caplog.records) == 1
+    assert loop.renew()
+    assert meter("run:a", fold_users=True) == {OVERFLOW, "run:a"}
+    assert meter("none", fold_users=False) == {OVERFLOW, "none"}
+    assert "run:4" in meter("run:4", fold_users=False)
+    assert loop.accumulator.overflowed == 12
+    check_sums(node, NS_PER_S)

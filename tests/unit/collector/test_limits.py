@@ -68,6 +68,33 @@ def test_a_collector_and_its_nodes_hold_so_many_registers() -> None:
     assert counts.refused == 3
 
 
+def test_nobody_is_no_user() -> None:
+    """What belongs to no user, or to all that were folded, is taken although no user is."""
+    counts = KeyCounts(KeyLimits(allocations_per_node=1))
+    counts.add(key(allocation="none"), "n")
+    assert counts.refusal(key(allocation="run:a"), "n") == ""
+    counts.add(key(allocation="run:a"), "n")
+    assert counts.refusal(key(allocation="run:b"), "n")
+    assert counts.refusal(key(allocation="overflow"), "n") == ""
+    assert counts.refusal(key(allocation="none", phase=1), "n") == ""
+
+
+@pytest.mark.parametrize(
+    "most",
+    [{"per_node": 10}, {"allocations_per_node": 10}, {"overall": 10}],
+    ids=["registers", "users", "all"],
+)
+def test_a_tenth_is_kept_for_those_that_did_not_hear(most: dict[str, int]) -> None:
+    """From nine tenths of any limit on, an agent is told to fold its users."""
+    counts = KeyCounts(KeyLimits(**most))
+    for number in range(8):
+        counts.add(key(phase=number, allocation=f"run:{number}"), "n")
+    assert not counts.is_nearly_full("n")
+    counts.add(key(phase=8, allocation="run:8"), "n")
+    assert counts.is_nearly_full("n")
+    assert counts.is_nearly_full("other") == ("overall" in most)
+
+
 def test_streams_have_places() -> None:
     """So many in all and from one address; a place that is left is another's."""
     places = Places(overall=3, per_address=2)

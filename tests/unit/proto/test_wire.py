@@ -111,11 +111,19 @@ def test_answer() -> None:
         answer = writer.answer(
             reader.answer(received, {other: "too much"}, POSITION, at_root=at_root)
         )
-        assert answer.position == POSITION
+        assert answer.position == POSITION and not answer.fold_users
         good, bad = answer.acknowledgements
         assert (good.key, good.sequence, good.durability, good.reason) == (KEY, 9, durability, "")
         assert (bad.key, bad.sequence) == (other, 2)
         assert (bad.durability, bad.reason) == (Durability.REFUSED, "too much")
+
+
+def test_an_answer_that_asks_to_fold_users() -> None:
+    """An agent hears that little room is left for its users."""
+    writer, reader = StreamWriter(), StreamReader()
+    received = reader.report(writer.report(report(KeyedVector(KEY, 9, VECTOR))))
+    message = reader.answer(received, {}, POSITION, at_root=True, fold_users=True)
+    assert writer.answer(message).fold_users
 
 
 def test_answer_for_a_key_never_sent() -> None:

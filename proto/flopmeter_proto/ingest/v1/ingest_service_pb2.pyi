@@ -281,20 +281,22 @@ class HourlyAcknowledgement(_message.Message):
     def __init__(self, key_number: _Optional[int] = ..., hour: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StreamReportsResponse(_message.Message):
-    __slots__ = ("acknowledgements", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements")
+    __slots__ = ("acknowledgements", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements", "fold_users")
     ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     LEDGER_ID_FIELD_NUMBER: _ClassVar[int]
     LEDGER_GENERATION_FIELD_NUMBER: _ClassVar[int]
     COMMIT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLAIM_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     HOURLY_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
+    FOLD_USERS_FIELD_NUMBER: _ClassVar[int]
     acknowledgements: _containers.RepeatedCompositeFieldContainer[Acknowledgement]
     ledger_id: str
     ledger_generation: int
     commit_number: int
     claim_acknowledgements: _containers.RepeatedCompositeFieldContainer[ClaimAcknowledgement]
     hourly_acknowledgements: _containers.RepeatedCompositeFieldContainer[HourlyAcknowledgement]
-    def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ...) -> None: ...
+    fold_users: bool
+    def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ..., fold_users: _Optional[bool] = ...) -> None: ...
 
 class SubmitBatchRequest(_message.Message):
     __slots__ = ("protocol_version", "relay", "request_id", "simulated", "device_records", "keys", "sequences", "boot_duration_ns", "columns")
