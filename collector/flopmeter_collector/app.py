@@ -43,6 +43,7 @@ from flopmeter_collector.ledger.base import (
 )
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW
 from flopmeter_collector.limits import HourCounts, KeyLimits, Pace, Places
+from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.wiring import Relay, upstream_credentials
@@ -388,6 +389,7 @@ class CollectorApp:
             ),
             judge.alerts,
             thresholds=self.thresholds,
+            ids=MetricIds(content.ledger_id, named=self._config.names_in_metrics),
             clock=self._clock,
             delivered=lambda rows, taken: self._committer.durable(deliveries=rows, delivered=taken),
         )
@@ -422,6 +424,7 @@ class CollectorApp:
             thresholds=self.thresholds,
             legal=lambda: self.published.legal if self.published else NO_LEGAL_VIEW,
             nodes=lambda: self.intake.nodes,
+            names_in_metrics=self._config.names_in_metrics,
             site=(
                 "Site view: these totals are of what reports here; the collector "
                 f"{self._config.upstream} has those of the fleet."

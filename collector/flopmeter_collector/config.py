@@ -44,6 +44,9 @@ class CollectorConfig:
     http_listen: str = setting(
         "127.0.0.1:8426", description="host:port of page, metrics and API; off when empty"
     )
+    names_in_metrics: bool = setting(
+        False, description="tell the names of runs and models in metrics and alerts, not only ids"
+    )
     tls_cert: Path | None = setting(None, description="PEM file of this collector's certificate")
     tls_key: Path | None = setting(None, description="PEM file of this collector's private key")
     tls_client_ca: Path | None = setting(

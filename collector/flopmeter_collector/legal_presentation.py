@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flopmeter_collector.evaluate import Subject
 from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
+from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.outlook import Forecast
 from flopmeter_collector.spans import time_text
 from flopmeter_core.forecast import FORECAST_COVERAGE, Basis, Crossing, Plan
@@ -67,12 +68,13 @@ def _plan(plan: Plan | None) -> Json | None:
     }
 
 
-def alert_document(alert: AlertView) -> Json:
+def alert_document(alert: AlertView, ids: MetricIds) -> Json:
     """One alert."""
     return {
         "number": alert.number,
         "name": alert.name,
         "model": alert.model,
+        "model_metrics_id": ids.model(alert.model),
         "threshold": alert.threshold,
         "status": alert.status,
         "opened": time_text(alert.opened_ns),
@@ -80,12 +82,13 @@ def alert_document(alert: AlertView) -> Json:
     }
 
 
-def review_document(review: ReviewView) -> Json:
+def review_document(review: ReviewView, ids: MetricIds) -> Json:
     """One review."""
     determined = review.determination
     return {
         "number": review.number,
         "model": review.model,
+        "model_metrics_id": ids.model(review.model),
         "threshold": review.threshold,
         "opened": time_text(review.opened_ns),
         "earliest_arguable": review.earliest,

@@ -30,6 +30,7 @@ from flopmeter_collector.legal_presentation import (
     review_document,
 )
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
+from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.modifications import modification_rows
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
@@ -65,7 +66,7 @@ def totals_document(
     law_ns = snapshot.as_of_ns if law_as_of_ns is None else law_as_of_ns
     rows, lines = held_at(catalogue, law_ns), modification_rows(catalogue, law_ns)
     by_name = {model.model: model for model in snapshot.models}
-    position = snapshot.position
+    position, ids = snapshot.position, ids_of(snapshot.position)
     return {
         "schema": SCHEMA,
         "as_of": utc_text(snapshot.as_of_ns),
@@ -79,17 +80,17 @@ def totals_document(
             "generation": position.generation,
             "commit_number": position.commit_number,
         },
-        "runs": [_run(run, rows) for run in snapshot.runs],
+        "runs": [_run(run, rows, ids) for run in snapshot.runs],
         "models": [
-            _model(model, rows, model_json(model, by_name, lines), legal)
+            _model(model, rows, model_json(model, by_name, lines), legal, ids)
             for model in snapshot.models
         ],
         "unattributed": {
             **_account(snapshot.unattributed),
             "could_add_up_to_flop_str": str(snapshot.unattributed.figures.total.upper),
         },
-        "alerts": [alert_document(alert) for alert in legal.alerts],
-        "reviews": [review_document(review) for review in legal.reviews],
+        "alerts": [alert_document(alert, ids) for alert in legal.alerts],
+        "reviews": [review_document(review, ids) for review in legal.reviews],
         "overflow": _overflow(snapshot.overflow),
         "enrolled": _enrolled(snapshot.residual),
         "lowerings": [lowering_json(each) for each in snapshot.lowerings],
@@ -161,12 +162,13 @@ def unmeasured_share(account: Account) -> float:
     return float(Fraction(account.unmeasured_ns, covered_ns)) if covered_ns else 0.0
 
 
-def _run(run: RunTotals, thresholds: tuple[Threshold, ...]) -> Json:
+def _run(run: RunTotals, thresholds: tuple[Threshold, ...], ids: MetricIds) -> Json:
     declared = run.declaration
     held = applicable(thresholds, simulated=run.account.simulated)
     return {
         "run": run.run,
         "name": run.name,
+        "metrics_id": ids.run(run.run),
         "merged": list(run.merged),
         "model": declared.model,
         "declared": {
@@ -290,10 +292,15 @@ def _claim_totals(totals: ClaimTotals) -> Json:
 
 
 def _model(
-    model: ModelTotals, thresholds: tuple[Threshold, ...], made_of: Json, legal: LegalView
+    model: ModelTotals,
+    thresholds: tuple[Threshold, ...],
+    made_of: Json,
+    legal: LegalView,
+    ids: MetricIds,
 ) -> Json:
     return {
         "model": model.model,
+        "metrics_id": ids.model(model.model),
         "runs": list(model.runs),
         "simulated": model.simulated,
         "quantity": "executed",

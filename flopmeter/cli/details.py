@@ -46,7 +46,7 @@ def show(
 
     Args:
         kind: ``run`` or ``model``.
-        name: which; a run by either of its names.
+        name: which, by its id in metrics as well; a run by either of its names.
         collector: HTTP address of a collector, or None.
         ledger: URL of a ledger, or None.
         folder: of threshold files, for a ledger.
@@ -56,7 +56,11 @@ def show(
         UsageError: nothing has that name.
     """
     document: Any = totals_of(collector, ledger, folder)
-    found = [row for row in document[f"{kind}s"] if name in (row[kind], row.get("name"))]
+    found = [
+        row
+        for row in document[f"{kind}s"]
+        if name in (row[kind], row.get("name"), row["metrics_id"])
+    ]
     if not found:
         raise UsageError(f"no {kind} is named {name!r}; `flopmeter totals` lists them")
     could_add = document["unattributed"]["could_add_up_to_flop_str"]

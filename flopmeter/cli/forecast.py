@@ -33,12 +33,16 @@ def command(
     the model's pace. Exit code 0; 69 when no collector answers.
     """
     document = totals_of(collector, ledger, folder)
-    known = {model["model"] for model in document["models"]}
+    known = {row[name] for row in document["models"] for name in ("model", "metrics_id")}
     if unknown := sorted(set(models) - known):
         raise UsageError(
             f"there is no model {unknown[0]!r}; `flopmeter totals` has the names of all models"
         )
-    shown = [row for row in document["models"] if not models or row["model"] in models]
+    shown = [
+        row
+        for row in document["models"]
+        if not models or {row["model"], row["metrics_id"]} & set(models)
+    ]
     if as_json:
         print_json(
             {

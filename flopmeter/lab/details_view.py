@@ -29,6 +29,7 @@ def run_view(run: Row, *, could_add: int, lowerings: Iterable[Row]) -> Iterator[
     yield from _mark(run)
     name = f" ({run['name']})" if run["name"] != run["run"] else ""
     yield escape(f"run {run['run']}{name}, model {run['model'] or run['run']}")
+    yield f"in metrics {run['metrics_id']}"
     yield _figures("executed FLOP", run["compute_flop_str"])
     declared = {field: text for field, text in run["declared"].items() if text}
     yield escape("declared: " + (", ".join(f"{f} {t}" for f, t in declared.items()) or "nothing"))
@@ -51,6 +52,7 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
     """
     yield from _mark(model)
     yield escape(f"model {model['model']}: {len(model['runs'])} own runs")
+    yield f"in metrics {model['metrics_id']}"
     yield _figures("executed FLOP", model["compute_flop_str"])
     if model["parents"]:
         parents = ", ".join(f"{row['model']} ({row['edge']})" for row in model["parents"])

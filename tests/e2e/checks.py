@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from e2e import engine
 from support.dashboard import expressions, load
@@ -35,15 +36,29 @@ DECLARING = {"declare-pretrain", "declare-tune"}
 
 CROSSING = {
     "alertname": "FlopmeterThresholdCrossed",
-    "model": "atlas",
     "threshold": "demo-line",
     "jurisdiction": "none, demonstration only",
     "severity": "critical",
     "simulated": "true",
 }
 
+METERED = '(flopmeter_run_compute_flop > 0) and on (run) flopmeter_run_info{name="atlas-pretrain"}'
+
 CROSSING_LIMIT_S = 90.0
 HEALTHY_LIMIT_S = 60.0
+
+
+def crossing() -> dict[str, str]:
+    """The labels of the one crossing; the collector says which id its model has."""
+    return {**CROSSING, "model": _atlas()["metrics_id"]}
+
+
+def _atlas() -> dict[str, Any]:
+    """The model as the collector's JSON has it."""
+    models = get_json(f"{COLLECTOR}/api/v1/totals")["models"]
+    (model,) = (row for row in models if row["model"] == "atlas")
+    found: dict[str, Any] = model
+    return found
 
 
 def healthy() -> str:
@@ -124,7 +139,7 @@ def metered() -> str:
     """Prometheus has the series of the run and of every node."""
     wait_until(
         lambda: (
-            bool(query(PROMETHEUS, 'flopmeter_run_compute_flop{run="atlas-pretrain"} > 0'))
+            bool(query(PROMETHEUS, METERED))
             and len(query(PROMETHEUS, "flopmeter_node_last_report_timestamp_seconds")) == len(NODES)
         ),
         limit_s=60,
@@ -151,7 +166,7 @@ def _crossings() -> list[dict[str, str]]:
 def crossed() -> str:
     """The rule fires once the simulated model is above demo-line, with the labels of both."""
     took_s = wait_until(lambda: bool(_crossings()), limit_s=CROSSING_LIMIT_S, what="the rule fires")
-    assert _crossings() == [CROSSING], _crossings()
+    assert _crossings() == [crossing()], _crossings()
     return f"FlopmeterThresholdCrossed for atlas / demo-line, waited {took_s:.0f} s"
 
 
@@ -166,7 +181,7 @@ def one_alert() -> str:
         what="both tell Alertmanager",
     )
     alerts = get_json(f"{ALERTMANAGER}/api/v2/alerts")
-    assert [alert["labels"] for alert in alerts] == [CROSSING], alerts
+    assert [alert["labels"] for alert in alerts] == [crossing()], alerts
     received = counted(ALERTMANAGER, "alertmanager_alerts_received_total")
     assert received >= 2, received
     return f"1 alert of {received:.0f} received"
@@ -179,7 +194,7 @@ def notified() -> str:
     assert [row["receiver"] for row in notifications] == ["simulated"], notifications
     (alert,) = notifications[0]["body"]["alerts"]
     assert alert["status"] == "firing"
-    assert alert["labels"] == CROSSING
+    assert alert["labels"] == crossing()
     assert alert["annotations"]["summary"].startswith("SIMULATED: ")
     return str(alert["annotations"]["summary"])
 
@@ -198,7 +213,7 @@ def dashboard_answered() -> str:
 
 def healthy_meter() -> str:
     """Nothing but the crossing fires, and every rule can be evaluated."""
-    assert firing(PROMETHEUS) == [CROSSING], firing(PROMETHEUS)
+    assert firing(PROMETHEUS) == [crossing()], firing(PROMETHEUS)
     groups = get_json(f"{PROMETHEUS}/api/v1/rules")["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert {rule["health"] for rule in rules} == {"ok"}, rules
@@ -219,9 +234,7 @@ def survives_a_kill() -> str:
     """A collector that is killed comes back by itself with no FLOP less and no second alert."""
 
     def best() -> int:
-        totals = get_json(f"{COLLECTOR}/api/v1/totals")
-        (model,) = (row for row in totals["models"] if row["model"] == "atlas")
-        return int(model["compute_flop_str"]["best"])
+        return int(_atlas()["compute_flop_str"]["best"])
 
     before_flop = best()
     (row,) = engine.inspect(engine.containers()["collector"])
@@ -236,7 +249,7 @@ def survives_a_kill() -> str:
     after_flop = best()
     assert after_flop >= before_flop, (before_flop, after_flop)
     alerts = get_json(f"{ALERTMANAGER}/api/v2/alerts")
-    assert [alert["labels"] for alert in alerts] == [CROSSING], alerts
+    assert [alert["labels"] for alert in alerts] == [crossing()], alerts
     return f"ready again after {took_s:.1f} s, {before_flop:.3e} before, {after_flop:.3e} after"
 
 

@@ -19,10 +19,12 @@ from flopmeter_collector.alerts.transitions import (
     words_of,
 )
 from flopmeter_collector.evaluate import evaluate
+from flopmeter_collector.metric_ids import MetricIds
 from support.requirements import ROOT, require
 from support.totals import scenario, thresholds
 
 PROMETHEUS = ROOT / "deploy/prometheus"
+IDS = MetricIds("00112233445566778899aabbccddeeff")
 ALERTMANAGER = ROOT / "deploy/alertmanager/alertmanager.yml"
 
 
@@ -40,7 +42,7 @@ def alert_rules(document: dict[str, Any]) -> list[dict[str, Any]]:
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
     program = require("promtool", "apt-get install prometheus")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=180)
 
 
 def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -109,7 +111,12 @@ def test_a_legal_alert_is_the_collectors_own(name: str) -> None:
                 after="above" if name == ALERT_NAME else "foreseen",
                 figures={**crossed.figures, "simulated": mark},
             )
-            assert words_of(transition, catalogue).labels == {"alertname": name, **labels}
+            for ids in (IDS, replace(IDS, named=True)):
+                assert words_of(transition, catalogue, ids).labels == {
+                    "alertname": name,
+                    **labels,
+                    "model": ids.model(labels["model"]),
+                }
 
 
 def test_no_label_is_added_to_an_alert() -> None:

@@ -26,6 +26,7 @@ from flopmeter_collector.alerts.transitions import alerts
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.ledger.base import Batch, Declaration, Delivery, StoredVector, Transition
+from flopmeter_collector.metric_ids import ids_of
 from flopmeter_core.errors import UnreachableError
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
@@ -150,6 +151,12 @@ def deliveries_of(path: Path) -> list[Delivery]:
         return list(ledger.deliveries())
 
 
+def own_id(path: Path, model: str) -> str:
+    """What a model of this ledger is told by."""
+    with contextlib.closing(backends.read(str(path))) as ledger:
+        return ids_of(ledger.position()).model(model)
+
+
 def acts(path: Path, *arguments: str) -> int:
     """Do something about an alert or a review, as a person does."""
     who = ["--ledger", str(path), "--author", "ada", "--reason", "seen"]
@@ -179,13 +186,15 @@ def test_crossing_arrives_once(tmp_path: Path, webhook: Webhook) -> None:
     (alert,) = webhook.bodies[0]["alerts"]
     assert alert["labels"] == {
         "alertname": "FlopmeterThresholdCrossed",
-        "model": "alpha",
+        "model": own_id(path, "alpha"),
         "threshold": "demo-line",
         "jurisdiction": "none, demonstration only",
         "severity": "critical",
         "simulated": "true",
     }
-    assert alert["annotations"]["summary"].startswith("SIMULATED: model alpha")
+    assert alert["annotations"]["summary"].startswith(
+        f"SIMULATED: model {own_id(path, 'alpha')} has"
+    )
     assert alert["annotations"]["note"] == "draft for counsel, not legal advice"
 
 

@@ -82,7 +82,10 @@ def test_claims_reach_the_ledger_and_change_no_figure(tmp_path: Path) -> None:
             assert [row["run"] for row in document["unmatched_claims"]] == ["ghost"]
             assert {r["run"] for r in document["runs"]} == {"alpha"}
             metrics = await site.page("/metrics")
-            assert 'flopmeter_run_claim_discrepancy{run="alpha",simulated="true"} 1' in metrics
+            own_id = run["metrics_id"]
+            assert (
+                f'flopmeter_run_claim_discrepancy{{run="{own_id}",simulated="true"}} 1' in metrics
+            )
             assert "flopmeter_unmatched_claims 1" in metrics
             assert "Claimed FLOP, like against like" in await site.page("/")
             claims = run["claims"]

@@ -54,7 +54,6 @@ CROSSING_LIMIT_S = 30.0
 
 LABELS = {
     "alertname": "FlopmeterThresholdCrossed",
-    "model": "atlas",
     "threshold": "demo-line",
     "jurisdiction": "none, demonstration only",
     "severity": "critical",
@@ -174,6 +173,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield where
 
 
+def expected(site: Site) -> dict[str, str]:
+    """The labels of the one crossing; the collector says which id its model has."""
+    (model,) = (
+        row
+        for row in get_json(f"{site.collector}/api/v1/totals")["models"]
+        if row["model"] == "atlas"
+    )
+    return {**LABELS, "model": model["metrics_id"]}
+
+
 def crossed(site: Site) -> list[dict[str, str]]:
     """The crossings Prometheus has firing."""
     return [
@@ -186,7 +195,7 @@ def crossed(site: Site) -> list[dict[str, str]]:
 def test_a_crossing_is_one_alert(site: Site) -> None:
     """The rule fires, the collector tells Alertmanager as well, and Alertmanager has one alert."""
     site.wait_crossed()
-    assert crossed(site) == [LABELS]
+    assert crossed(site) == [expected(site)]
     # Both have told Alertmanager before it is asked.
     wait_until(
         lambda: (
@@ -198,7 +207,7 @@ def test_a_crossing_is_one_alert(site: Site) -> None:
     )
     assert counted(site.alertmanager, "alertmanager_alerts_received_total") >= 2
     alerts = get_json(f"{site.alertmanager}/api/v2/alerts")
-    assert [alert["labels"] for alert in alerts] == [LABELS]
+    assert [alert["labels"] for alert in alerts] == [expected(site)]
     assert [receiver["name"] for receiver in alerts[0]["receivers"]] == ["simulated"]
 
 
@@ -216,7 +225,7 @@ def test_every_query_of_the_dashboard_has_an_answer(site: Site) -> None:
 def test_a_healthy_meter_alerts_nobody(site: Site) -> None:
     """Nothing but the crossing fires, and every rule could be evaluated."""
     site.wait_crossed()
-    assert firing(site.prometheus) == [LABELS]
+    assert firing(site.prometheus) == [expected(site)]
     groups = get_json(f"{site.prometheus}/api/v1/rules")["data"]["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.metric_ids import ids_of
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold
@@ -24,6 +25,7 @@ from flopmeter_core.units import NS_PER_S
 H100_PCI = 0x233010DE
 AS_OF_NS = 1_790_000_000 * NS_PER_S
 POSITION = LedgerPosition("5eed", 1, 42)
+IDS = ids_of(POSITION)
 
 
 def table() -> DeviceTable:

@@ -41,7 +41,7 @@ from flopmeter_proto.link import LinkState
 from support.documents import CODE, differences, document, sections
 from support.requirements import ROOT
 from support.threshold_page import counting_blocks, filled, threshold_blocks
-from support.totals import POSITION, table, thresholds
+from support.totals import IDS, POSITION, table, thresholds
 
 # --- metrics -------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ def alert_findings(text: str) -> list[str]:
             "method_version": "1", "simulated": "true",
         },
     )  # fmt: skip
-    alert = transitions.words_of(row, {})
+    alert = transitions.words_of(row, {}, IDS)
     told = sections(text)["Labels and annotations"].first_codes()
     return differences([*alert.labels, *alert.annotations], told, where="docs/alerts.md")
 

@@ -21,6 +21,7 @@ from flopmeter_collector.alerts.lifecycle import Alert, Alerts, Event
 from flopmeter_collector.alerts.receivers import Message, Receiver, RefusedError, digest
 from flopmeter_collector.alerts.transitions import Words, words_of
 from flopmeter_collector.ledger.base import Delivery
+from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.errors import FlopmeterError, UnreachableError
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
@@ -80,6 +81,7 @@ class AlertSender:
         alerts: Alerts,
         *,
         thresholds: Iterable[Threshold],
+        ids: MetricIds,
         clock: Clock,
         delivered: Delivered,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -90,6 +92,7 @@ class AlertSender:
             receivers: whom to tell; without any, nothing is sent or counted.
             alerts: what there is to tell; somebody else feeds it.
             thresholds: the catalogue, for the words of the alert.
+            ids: what models are told by.
             clock: says what fires now.
             delivered: makes durable what was accepted.
             sleep: waits between attempts.
@@ -97,6 +100,7 @@ class AlertSender:
         self._lines = [_Line(receiver, digest(receiver.url)) for receiver in receivers]
         self._alerts = alerts
         self._thresholds = {threshold.id: threshold for threshold in thresholds}
+        self._ids = ids
         self._clock = clock
         self._delivered = delivered
         self._sleep = sleep
@@ -299,7 +303,7 @@ class AlertSender:
         return [] if waits else [last]
 
     def _message(self, alert: Alert, event: Event) -> Message:
-        words: Words = words_of(alert.opening, self._thresholds)
+        words: Words = words_of(alert.opening, self._thresholds, self._ids)
         began_ns = next(
             since_ns
             for number, (since_ns, _, _) in enumerate(alert.phases(), start=1)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.ledger.base import Transition
+from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_collector.spans import time_text
 from flopmeter_core.catalogue import State, Threshold
@@ -66,29 +67,30 @@ def closes(transition: Transition) -> tuple[bool, ...]:
     return (True,) if transition.after == State.ABOVE else (False,)
 
 
-def words_of(transition: Transition, thresholds: Mapping[str, Threshold]) -> Words:
+def words_of(transition: Transition, thresholds: Mapping[str, Threshold], ids: MetricIds) -> Words:
     """Put a transition into words.
 
     Args:
         transition: a row that `alerts`.
         thresholds: the catalogue by id; a row that has left it is told by its id alone.
+        ids: what the model is told by, for an alert is read by more people than the page.
     """
     threshold = thresholds.get(transition.threshold)
     simulated = transition.figures.get("simulated") == "true"
     labels = {
         "alertname": FORECAST_NAME if transition.foresight else ALERT_NAME,
-        "model": transition.model,
+        "model": ids.model(transition.model),
         "threshold": transition.threshold,
         "jurisdiction": threshold.jurisdiction if threshold else "unknown",
         "severity": FORECAST_SEVERITY if transition.foresight else SEVERITY,
     }
     if simulated:
         labels["simulated"] = "true"
-    return Words(labels, _annotations(transition, threshold, simulated))
+    return Words(labels, _annotations(transition, threshold, ids, simulated=simulated))
 
 
 def _annotations(
-    transition: Transition, threshold: Threshold | None, simulated: bool
+    transition: Transition, threshold: Threshold | None, ids: MetricIds, *, simulated: bool
 ) -> dict[str, str]:
     figures = transition.figures
     mark = "SIMULATED: " if simulated else ""
@@ -107,11 +109,14 @@ def _annotations(
         if figures.get(name):
             told[name] = figures[name]
     say = _foreseen if transition.foresight else _crossed
-    summary, description = say(transition, law)
+    model = ids.model(transition.model)
+    if ids.named:
+        model += f" ({transition.model})"
+    summary, description = say(transition, law, model)
     return {"summary": mark + summary, "description": mark + description, **told}
 
 
-def _crossed(transition: Transition, law: str) -> tuple[str, str]:
+def _crossed(transition: Transition, law: str, model: str) -> tuple[str, str]:
     """Summary and description of a crossing."""
     figures = transition.figures
     value_flop = int(figures["threshold_value"])
@@ -125,14 +130,14 @@ def _crossed(transition: Transition, law: str) -> tuple[str, str]:
         else "The likely range reaches below it."
     )
     return (
-        f"model {transition.model} has most likely used {best} FLOP, "
+        f"model {model} has most likely used {best} FLOP, "
         f"above the {round_flop(value_flop)} of {transition.threshold}",
         f"{best} FLOP (likely {lower} to {upper}), {percent_text(exact['best'], value_flop)} of "
         f"{law}. {doubt}{_conditions(figures)} {_basis(transition)}",
     )
 
 
-def _foreseen(transition: Transition, law: str) -> tuple[str, str]:
+def _foreseen(transition: Transition, law: str, model: str) -> tuple[str, str]:
     """Summary and description of a forecast."""
     figures = transition.figures
     value_flop = int(figures["threshold_value"])
@@ -141,7 +146,7 @@ def _foreseen(transition: Transition, law: str) -> tuple[str, str]:
     basis = "its plan" if figures.get("forecast_basis") == "plan" else "its pace"
     dates = [figures.get(name, "")[:10] or "open" for name in ("earliest_date", "latest_date")]
     return (
-        f"by {basis}, model {transition.model} will most likely be above the "
+        f"by {basis}, model {model} will most likely be above the "
         f"{round_flop(value_flop)} of {transition.threshold} on {day}",
         f"{best} FLOP so far, {percent_text(int(figures['best']), value_flop)} of {law}; the line "
         f"is reached between {dates[0]} and {dates[1]}.{_conditions(figures)} {_basis(transition)}",

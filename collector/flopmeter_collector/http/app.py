@@ -58,6 +58,7 @@ class Sources:
         following: why this collector shows no fleet totals though it is ready; else empty.
         thresholds: the catalogue.
         nodes: what each node's agent said of itself.
+        names_in_metrics: whether anybody who may scrape is told the names of runs and models.
     """
 
     snapshot: Callable[[], TotalsSnapshot | None]
@@ -67,6 +68,7 @@ class Sources:
     nodes: Callable[[], Mapping[str, NodeStatus]]
     following: Callable[[], str] = str
     legal: Callable[[], LegalView] = LegalView
+    names_in_metrics: bool = False
     site: str = ""
 
 
@@ -122,6 +124,7 @@ class _Handlers:
             sources.status(),
             sources.legal(),
             self._kept,
+            named=sources.names_in_metrics,
         )
         return Response(text, headers=_HEADERS, media_type=CONTENT_TYPE)
 

@@ -12,6 +12,7 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 
 from flopmeter_collector.legal_view import LegalView
+from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_core.forecast import Crossing, Outlook
 from flopmeter_core.kernels.render import Family, decimal, labels
 
@@ -25,12 +26,13 @@ _DATES: Sequence[tuple[str, Callable[[Crossing], int | None]]] = (
 )
 
 
-def legal_families(legal: LegalView, held: Held) -> Iterator[Family]:
+def legal_families(legal: LegalView, held: Held, ids: MetricIds) -> Iterator[Family]:
     """What the law makes of the models.
 
     Args:
         legal: forecasts, alerts and reviews.
         held: the models that have series of their own.
+        ids: what the model of a review is told by.
     """
     firing = legal.firing
     for name, forecast, text in (
@@ -68,10 +70,10 @@ def legal_families(legal: LegalView, held: Held) -> Iterator[Family]:
         "1 where it is foreseen that a model will be above a threshold.",
         [(rendered, str(int(f.outlook is Outlook.FORESEEN))) for rendered, f in known],
     )
-    yield from _review_families(legal)
+    yield from _review_families(legal, ids)
 
 
-def _review_families(legal: LegalView) -> Iterator[Family]:
+def _review_families(legal: LegalView, ids: MetricIds) -> Iterator[Family]:
     waiting = [review for review in legal.reviews if review.open]
     yield Family(
         "flopmeter_reviews_open",
@@ -85,7 +87,11 @@ def _review_families(legal: LegalView) -> Iterator[Family]:
         "Unix time until which notice is in time, of open reviews that a law sets one for.",
         [
             (
-                labels(review=str(review.number), model=review.model, threshold=review.threshold),
+                labels(
+                    review=str(review.number),
+                    model=ids.model(review.model),
+                    threshold=review.threshold,
+                ),
                 str(int(datetime.datetime.fromisoformat(review.due).timestamp())),
             )
             for review in waiting

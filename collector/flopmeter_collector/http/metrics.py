@@ -4,6 +4,7 @@ Owns: the metric names of runs, models and thresholds, their labels and the cap 
 May touch: nothing; pure functions of an immutable snapshot and status.
 Called by http.app; docs/metrics.md lists the families.
 Bounds are families and never a label, so that sum() keeps its meaning; FLOP are exact digits.
+Runs and models are told by opaque ids; their names only where the operator wants them (ADR 30).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from flopmeter_collector.http.relay import relay_families
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
+from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
@@ -31,6 +33,9 @@ MAXIMUM_RUN_SERIES = 1_000
 """Runs (and models) shown one by one; the smaller rest is summed into OTHER."""
 
 OTHER = "other"
+
+_Law = tuple[Sequence[Threshold], MetricIds]
+"""Whatever the lines of a run or model are made of beside itself."""
 
 _Subject = TypeVar("_Subject")
 _Name = TypeVar("_Name", bound=str)
@@ -46,6 +51,7 @@ class _Row:
     figures: Figures
     runs: Sequence[RunTotals]
     alone: bool = True
+    name: str = OTHER
 
     @property
     def accounts(self) -> Sequence[Account]:
@@ -68,6 +74,8 @@ def exposition(
     status: ServiceStatus,
     legal: LegalView = NO_LEGAL_VIEW,
     kept: Kept | None = None,
+    *,
+    named: bool = False,
 ) -> str:
     """The whole text.
 
@@ -77,15 +85,17 @@ def exposition(
         status: the collector itself.
         legal: forecasts, alerts and reviews.
         kept: what the last scrape left, which spares what did not change.
+        named: whether the names of runs and models stand beside their ids.
     """
     families: list[Family] = []
     kept = kept or Kept()
     if snapshot is not None:
         rows = held_at(thresholds, snapshot.as_of_ns)
+        law = (rows, ids_of(snapshot.position, named=named))
         families += [
-            *_run_families(snapshot, rows, kept.runs),
+            *_run_families(snapshot, law, kept.runs),
             *unmatched_families(len(snapshot.unmatched_claims)),
-            *_model_families(snapshot.models, rows, legal, kept.models),
+            *_model_families(snapshot.models, law, legal, kept.models),
             *_unattributed_families(snapshot),
             *_enrolment_families(snapshot),
             *_threshold_families(rows),
@@ -102,23 +112,23 @@ def exposition(
 
 
 def _run_families(
-    snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], kept: KeptBlocks[RunTotals]
+    snapshot: TotalsSnapshot, law: _Law, kept: KeptBlocks[RunTotals]
 ) -> Iterator[Family]:
+    thresholds, ids = law
     shown, rest = _capped(snapshot.runs, lambda run: run.account.figures, lambda run: run.run)
 
     def named(runs: Iterable[RunTotals]) -> list[_Row]:
         return [
             _Row(
-                labels(run=run.run, simulated=_mark(run.account.simulated)),
+                labels(run=ids.run(run.run), simulated=_mark(run.account.simulated)),
                 run.account.figures,
                 (run,),
+                name=ids.shown(ids.run(run.run), run.name or run.run),
             )
             for run in runs
         ]
 
-    fresh, blocks = kept.split(
-        shown, thresholds, lambda run: _families_of_runs(named([run]), thresholds)
-    )
+    fresh, blocks = kept.split(shown, law, lambda run: _families_of_runs(named([run]), thresholds))
     rows = named(fresh)
     if rest:
         simulated = any(run.account.simulated for run in rest)
@@ -129,6 +139,7 @@ def _run_families(
 
 
 def _families_of_runs(rows: Sequence[_Row], thresholds: Sequence[Threshold]) -> Iterator[Family]:
+    yield _info_family("run", rows)
     yield from _compute_families("run", rows)
     yield from _account_families("run", [(row.labels, row.accounts) for row in rows])
     yield Family(
@@ -153,32 +164,38 @@ def _families_of_runs(rows: Sequence[_Row], thresholds: Sequence[Threshold]) -> 
 
 
 def _model_families(
-    models: Sequence[ModelTotals],
-    thresholds: Sequence[Threshold],
-    legal: LegalView,
-    kept: KeptBlocks[ModelTotals],
+    models: Sequence[ModelTotals], law: _Law, legal: LegalView, kept: KeptBlocks[ModelTotals]
 ) -> Iterator[Family]:
+    thresholds, ids = law
     shown, rest = _capped(models, lambda model: model.figures, lambda model: model.model)
-    fresh, blocks = kept.split(
-        shown, thresholds, lambda model: _families_of_models([model], [], thresholds)
-    )
-    yield from joined(_families_of_models(fresh, rest, thresholds), blocks)
+    fresh, blocks = kept.split(shown, law, lambda model: _families_of_models([model], [], law))
+    yield from joined(_families_of_models(fresh, rest, law), blocks)
     held = [
-        (_at(_marked(model), threshold), model.model, threshold.id)
+        (_at(marked, threshold), model.model, threshold.id)
         for model in shown
+        for marked in [_marked(model, ids)]
         for threshold in applicable(thresholds, simulated=model.simulated)
     ]
-    yield from legal_families(legal, held)
+    yield from legal_families(legal, held, ids)
 
 
-def _marked(model: ModelTotals) -> str:
-    return labels(model=model.model, simulated=_mark(model.simulated))
+def _marked(model: ModelTotals, ids: MetricIds) -> str:
+    return labels(model=ids.model(model.model), simulated=_mark(model.simulated))
 
 
 def _families_of_models(
-    shown: Sequence[ModelTotals], rest: Sequence[ModelTotals], thresholds: Sequence[Threshold]
+    shown: Sequence[ModelTotals], rest: Sequence[ModelTotals], law: _Law
 ) -> Iterator[Family]:
-    rows = [_Row(_marked(model), model.figures, ()) for model in shown]
+    thresholds, ids = law
+    rows = [
+        _Row(
+            _marked(model, ids),
+            model.figures,
+            (),
+            name=ids.shown(ids.model(model.model), model.model),
+        )
+        for model in shown
+    ]
     standings = [
         (_at(row.labels, standing.threshold), standing)
         for row, model in zip(rows, shown, strict=True)
@@ -187,6 +204,7 @@ def _families_of_models(
     if rest:
         marked = labels(model=OTHER, simulated=_mark(any(m.simulated for m in rest)))
         rows.append(_Row(marked, sum_figures(m.figures for m in rest), (), alone=False))
+    yield _info_family("model", rows)
     yield from _compute_families("model", rows)
     yield from _ratio_families("model", standings)
     yield Family(
@@ -266,6 +284,16 @@ def _enrolment_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
         ),
     ):
         yield Family(f"flopmeter_{name}", "gauge", help_text, [("", value)])
+
+
+def _info_family(subject: str, rows: Sequence[_Row]) -> Family:
+    """What stands for a name, for queries that join it to any other family by the id."""
+    return Family(
+        f"flopmeter_{subject}_info",
+        "gauge",
+        f"Name of a {subject}; its id again where names are not wanted in metrics. Always 1.",
+        [(with_label(row.labels, "name", row.name), "1") for row in rows],
+    )
 
 
 def _compute_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
@@ -428,15 +456,11 @@ def _capped(
     figures: Callable[[_Subject], Figures],
     name: Callable[[_Subject], str],
 ) -> tuple[list[_Subject], list[_Subject]]:
-    """The largest subjects in the order given, and the rest.
-
-    Where there is a rest, a subject that is itself called like it belongs to it: one name, one
-    series.
-    """
+    """The largest subjects in the order given, and the rest."""
     if len(subjects) <= MAXIMUM_RUN_SERIES:
         return list(subjects), []
     by_size = sorted(subjects, key=lambda s: (-figures(s).total.best, name(s)))
-    largest = {name(s) for s in by_size[:MAXIMUM_RUN_SERIES]} - {OTHER}
+    largest = {name(s) for s in by_size[:MAXIMUM_RUN_SERIES]}
     kept = [s for s in subjects if name(s) in largest]
     return kept, [s for s in subjects if name(s) not in largest]
 

@@ -18,6 +18,7 @@ from flopmeter_collector.http.axis import axis, figure_html, range_html
 from flopmeter_collector.http.page_legal import could_add, forecast_cell, legal_sections
 from flopmeter_collector.http.page_style import STYLE
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
+from flopmeter_collector.metric_ids import ids_of
 from flopmeter_collector.presentation import (
     energy_scope_text,
     shares,
@@ -137,7 +138,11 @@ def _models(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], legal: Le
     models = snapshot.models
     beside = could_add(snapshot, [threshold.value_flop for threshold in thresholds])
     largest = sorted(models, key=lambda m: (-m.figures.total.best, m.model))
-    cards = [_model(model, thresholds, legal, beside) for model in largest[:MAXIMUM_MODELS]]
+    ids = ids_of(snapshot.position)
+    cards = [
+        _model(model, ids.model(model.model), thresholds, legal, beside)
+        for model in largest[:MAXIMUM_MODELS]
+    ]
     if not cards:
         cards = ['<p class="soft">No run has reported yet.</p>']
     legend = (
@@ -152,7 +157,7 @@ def _models(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold], legal: Le
 
 
 def _model(
-    model: ModelTotals, thresholds: Sequence[Threshold], legal: LegalView, beside: str
+    model: ModelTotals, own_id: str, thresholds: Sequence[Threshold], legal: LegalView, beside: str
 ) -> str:
     values = [threshold.value_flop for threshold in thresholds]
     total = model.figures.total
@@ -173,7 +178,7 @@ def _model(
     return (
         f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
         f"{_mark(model.simulated)}</h3>"
-        f'<span class="soft">{runs}</span></div>'
+        f'<span class="soft"><span class="id">{own_id}</span> &middot; {runs}</span></div>'
         f"<div>{figure}</div></div>"
         f"{axis(model.figures, thresholds)}"
         '<div class="scroll"><table><thead><tr><th>Threshold</th><th>Jurisdiction</th>'
@@ -255,7 +260,8 @@ def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
         key=lambda run: (not _undeclared(run), -run.account.figures.total.best, run.run),
     )
     values = [threshold.value_flop for threshold in thresholds]
-    rows = [_run(run, values) for run in runs[:MAXIMUM_RUNS]]
+    ids = ids_of(snapshot.position)
+    rows = [_run(run, ids.run(run.run), values) for run in runs[:MAXIMUM_RUNS]]
     more = len(runs) - MAXIMUM_RUNS
     if more > 0:
         rows.append(
@@ -289,7 +295,7 @@ def _overflow(account: Account, values: Sequence[int]) -> str:
     )
 
 
-def _run(run: RunTotals, values: Sequence[int]) -> str:
+def _run(run: RunTotals, own_id: str, values: Sequence[int]) -> str:
     declared = run.declaration
     formats = (
         escape(declared.formats.text)
@@ -300,7 +306,7 @@ def _run(run: RunTotals, values: Sequence[int]) -> str:
     activity = f'<br><span class="soft">{declared.activity}</span>' if declared.activity else ""
     return (
         f'<tr><td class="name"><b>{escape(run.run)}</b>{_mark(run.account.simulated)}'
-        f"{activity}{warnings}</td>"
+        f'<br><span class="soft id">{own_id}</span>{activity}{warnings}</td>'
         f'<td class="name">{escape(run.model)}</td><td>{formats}</td>'
         f"{_account_cells(run.account, values, _claimed(run))}</tr>"
     )

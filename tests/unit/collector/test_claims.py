@@ -28,7 +28,17 @@ from flopmeter_core.claims import (
     add_up_each,
 )
 from flopmeter_core.errors import UsageError
-from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table, thresholds
+from support.totals import (
+    AS_OF_NS,
+    IDS,
+    POSITION,
+    busy_vector,
+    feed,
+    h100,
+    key_of,
+    table,
+    thresholds,
+)
 
 
 def claim(last: int = 100, flop: int = 10**20, *, rank: int = 0, run: str = "alpha") -> Claim:
@@ -140,7 +150,8 @@ def test_beside_the_meter(factor: float, agreement: str, words: str) -> None:
     page = render_page(found, thresholds())
     assert f"of metered, {agreement}" in page
     text = exposition(found, thresholds(), ServiceStatus())
-    assert f'claim_discrepancy{{run="alpha",simulated="false"}} {int(bool(words))}\n' in text
+    at = f'{{run="{IDS.run("alpha")}",simulated="false"}}'
+    assert f"claim_discrepancy{at} {int(bool(words))}\n" in text
 
 
 def test_like_against_like() -> None:
@@ -166,7 +177,7 @@ def test_like_against_like() -> None:
     assert shown["recompute_factor"]["source"] == "declared"
     assert shown["ratio"] == model["ratio"]
     text = exposition(taken, thresholds(), ServiceStatus())
-    at = '{run="alpha",simulated="false"}'
+    at = f'{{run="{IDS.run("alpha")}",simulated="false"}}'
     assert f"flopmeter_run_model_compute_flop{at} {run.model_flop.best}\n" in text
     assert f"flopmeter_run_claimed_executed_flop{at} {round(best / 1.3)}\n" in text
     assert f"flopmeter_run_claimed_operations_flop{at} {best}\n" in text

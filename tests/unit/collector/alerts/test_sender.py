@@ -19,7 +19,7 @@ from flopmeter_collector.alerts.sender import (
 )
 from flopmeter_collector.ledger.base import Delivery, Transition
 from flopmeter_core.errors import StorageError, UnreachableError
-from support.totals import AS_OF_NS, thresholds
+from support.totals import AS_OF_NS, IDS, thresholds
 
 CROSSED = Transition(
     sequence=1,
@@ -103,6 +103,7 @@ class World:
             receivers,
             self.alerts,
             thresholds=thresholds(),
+            ids=IDS,
             clock=self.clock,
             delivered=self.note,
             sleep=self.sleep,
@@ -367,7 +368,7 @@ def test_one_refused_alert_keeps_out_no_other(
 
     async def scene() -> None:
         receiver = FakeReceiver("r", forgets=forgets)
-        receiver.refuses, receiver.refusal = {"bad"}, refusal
+        receiver.refuses, receiver.refusal = {IDS.model("bad")}, refusal
         world = World(receiver)
         world.record(replace(CROSSED, model="bad"))
         world.record(*(replace(CROSSED, sequence=n, model=f"good{n}") for n in (2, 3)))
@@ -391,7 +392,7 @@ def test_many_refused_alerts_hold_up_nothing() -> None:
 
     async def scene() -> None:
         hook = FakeReceiver("hook", forgets=False)
-        hook.refuses = {"bad"}
+        hook.refuses = {IDS.model("bad")}
         world = World(hook)
         world.record(*(replace(CROSSED, sequence=n, model="bad") for n in range(1, 20)))
         world.record(replace(CROSSED, sequence=20, model="good"))
@@ -407,7 +408,7 @@ def test_a_new_alert_does_not_wait_for_a_refused_one() -> None:
 
     async def scene() -> None:
         hook = FakeReceiver("hook", forgets=False)
-        hook.refuses = {"bad"}
+        hook.refuses = {IDS.model("bad")}
         world = World(hook)
         world.record(replace(CROSSED, model="bad"))
         world.sender.lead([])

@@ -10,7 +10,7 @@ from flopmeter_collector.alerts.transitions import alerts, closes, words_of
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_core.catalogue import State
 from flopmeter_core.forecast import Outlook
-from support.totals import AS_OF_NS, thresholds
+from support.totals import AS_OF_NS, IDS, thresholds
 
 CATALOGUE = {row.id: row for row in thresholds()}
 CROSSED = Transition(
@@ -45,31 +45,31 @@ def test_only_above_alerts(state: State, before: State) -> None:
 
 def test_labels() -> None:
     """The labels identify the alert and hold no figure, so that they stay the same."""
-    assert words_of(CROSSED, CATALOGUE).labels == {
+    assert words_of(CROSSED, CATALOGUE, IDS).labels == {
         "alertname": "FlopmeterThresholdCrossed",
-        "model": "atlas",
+        "model": IDS.model("atlas"),
         "threshold": "eu-ai-act-51-2",
         "jurisdiction": "European Union",
         "severity": "critical",
     }
-    decided = words_of(replace(CROSSED, decided=True), CATALOGUE)
-    assert decided.labels == words_of(CROSSED, CATALOGUE).labels
+    decided = words_of(replace(CROSSED, decided=True), CATALOGUE, IDS)
+    assert decided.labels == words_of(CROSSED, CATALOGUE, IDS).labels
     assert "The whole likely range lies above it." in decided.annotations["description"]
 
 
 def test_simulated_is_marked() -> None:
     """A simulated crossing is marked in its labels and in every sentence."""
     figures = {**CROSSED.figures, "simulated": "true"}
-    alert = words_of(replace(CROSSED, figures=figures), CATALOGUE)
+    alert = words_of(replace(CROSSED, figures=figures), CATALOGUE, IDS)
     assert alert.labels["simulated"] == "true"
     assert alert.annotations["summary"].startswith("SIMULATED: ")
     assert alert.annotations["description"].startswith("SIMULATED: ")
-    assert "simulated" not in words_of(CROSSED, CATALOGUE).labels
+    assert "simulated" not in words_of(CROSSED, CATALOGUE, IDS).labels
 
 
 def test_annotations() -> None:
     """Figures are text, rounded so that they stay on their side of the line, and exact beside."""
-    annotations = words_of(CROSSED, CATALOGUE).annotations
+    annotations = words_of(CROSSED, CATALOGUE, IDS).annotations
     assert "1." + "0" * 24 + "1e25 FLOP" in annotations["summary"]
     assert "(likely 8.0e24 to 1.4e25)" in annotations["description"]
     assert "The likely range reaches below it." in annotations["description"]
@@ -79,9 +79,20 @@ def test_annotations() -> None:
     assert all(isinstance(text, str) for text in annotations.values())
 
 
+def test_no_name_leaves_the_house() -> None:
+    """An alert tells the model by its id; its name stands in the text only where that is wanted."""
+    for row in (CROSSED, FORESEEN):
+        words = words_of(row, CATALOGUE, IDS)
+        assert IDS.model("atlas") in words.annotations["summary"]
+        assert "atlas" not in repr(words)
+        named = words_of(row, CATALOGUE, replace(IDS, named=True))
+        assert f"{IDS.model('atlas')} (atlas)" in named.annotations["summary"]
+        assert named.labels == words.labels
+
+
 def test_threshold_that_left_the_catalogue() -> None:
     """An old row is still told, by its id and its recorded value."""
-    alert = words_of(CROSSED, {})
+    alert = words_of(CROSSED, {}, IDS)
     assert alert.labels["jurisdiction"] == "unknown"
     assert "eu-ai-act-51-2" in alert.annotations["summary"]
 
@@ -102,7 +113,7 @@ FORESEEN = replace(
 
 def test_a_forecast_alerts_under_a_name_of_its_own() -> None:
     """Foreseen and crossed are two alerts; an open end of the dates is said as open."""
-    words = words_of(FORESEEN, CATALOGUE)
+    words = words_of(FORESEEN, CATALOGUE, IDS)
     assert words.labels["alertname"] == "FlopmeterThresholdForeseen"
     assert words.labels["severity"] == "warning"
     assert "on 2026-12-20" in words.annotations["summary"]
@@ -110,7 +121,7 @@ def test_a_forecast_alerts_under_a_name_of_its_own() -> None:
     assert alerts(FORESEEN)
     assert not alerts(replace(FORESEEN, before="foreseen", after="not_foreseen"))
     planned = replace(FORESEEN, figures={**FORESEEN.figures, "forecast_basis": "plan"})
-    assert words_of(planned, CATALOGUE).annotations["summary"].startswith("by its plan")
+    assert words_of(planned, CATALOGUE, IDS).annotations["summary"].startswith("by its plan")
 
 
 def test_a_source_nobody_verified_never_alerts() -> None:
@@ -122,7 +133,7 @@ def test_a_source_nobody_verified_never_alerts() -> None:
 def test_conditions_are_said_to_be_unknown() -> None:
     """Where a law asks for more than compute, the alert says that nobody knows of that."""
     figures = {**CROSSED.figures, "conditions": "state-of-the-art technology"}
-    text = words_of(replace(CROSSED, figures=figures), CATALOGUE).annotations["description"]
+    text = words_of(replace(CROSSED, figures=figures), CATALOGUE, IDS).annotations["description"]
     assert "Compute test only; other conditions unknown: state-of-the-art technology." in text
 
 

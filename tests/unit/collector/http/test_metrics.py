@@ -16,6 +16,7 @@ from flopmeter_collector.totals import Totals
 from flopmeter_core.kernels.render import render
 from support.totals import (
     AS_OF_NS,
+    IDS,
     POSITION,
     busy_vector,
     feed,
@@ -25,6 +26,8 @@ from support.totals import (
     table,
     thresholds,
 )
+
+BETA = 'be"ta\\<b>'
 
 
 def series(text: str, family: str) -> dict[str, str]:
@@ -56,8 +59,9 @@ def test_cap_keeps_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
             before, after = series(whole, family), series(capped, family)
             assert len(before) == 9
             assert sum(map(int, before.values())) == sum(map(int, after.values()))
-            assert [re.search(rf'{name}="(\w+)"', labels)[1] for labels in after] == [  # type: ignore[index]
-                *("r5", "r6", "r7", "r8"),
+            own_id = IDS.run if name == "run" else IDS.model
+            assert [re.search(rf'{name}="([\w-]+)"', labels)[1] for labels in after] == [  # type: ignore[index]
+                *map(own_id, ("r5", "r6", "r7", "r8")),
                 "other",
             ]
     assert series(capped, "flopmeter_run_busy_device_seconds")[
@@ -67,7 +71,7 @@ def test_cap_keeps_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_run_called_other_makes_no_second_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is itself called other joins the rest: one name, one series."""
+    """A run that is itself called other has an id like every run: one name, one series."""
     monkeypatch.setattr(metrics, "MAXIMUM_RUN_SERIES", 4)
     text = exposition(many(9, extra="other"), thresholds(), ServiceStatus())
     lines = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
@@ -82,6 +86,25 @@ def test_every_series_is_marked_simulated() -> None:
             assert 'simulated="true"' in line
 
 
+def test_no_name_without_the_switch() -> None:
+    """Whoever may scrape reads no name of a run or model, and with the switch one family has it."""
+    quiet = exposition(scenario(), thresholds(), ServiceStatus())
+    for name in ("alpha", "atlas", 'be\\"ta'):
+        assert name not in quiet
+    assert series(quiet, "flopmeter_run_info") == {
+        f'{{run="{own_id}",simulated="true",name="{own_id}"}}': "1"
+        for own_id in (IDS.run("alpha"), IDS.run(BETA))
+    }
+    named = exposition(scenario(), thresholds(), ServiceStatus(), named=True)
+    assert set(series(named, "flopmeter_model_info")) == {
+        f'{{model="{IDS.model("atlas")}",simulated="true",name="atlas"}}',
+        f'{{model="{IDS.model(BETA)}",simulated="true",name="be\\"ta\\\\<b>"}}',
+    }
+    assert [line for line in quiet.splitlines() if "_info" not in line] == [
+        line for line in named.splitlines() if "_info" not in line
+    ]
+
+
 def test_exact_digits() -> None:
     """FLOP are whole decimal digits, whatever their size."""
     totals = Totals(table())
@@ -90,7 +113,8 @@ def test_exact_digits() -> None:
         feed(totals, key_of(h100(), phase=phase), h100(), busy_vector(10**9 + phase))
     shot = totals.snapshot(AS_OF_NS, POSITION)
     text = exposition(shot, thresholds(), ServiceStatus())
-    number = series(text, "flopmeter_run_compute_flop")['{run="alpha",simulated="false"}']
+    at = f'{{run="{IDS.run("alpha")}",simulated="false"}}'
+    number = series(text, "flopmeter_run_compute_flop")[at]
     assert number == str(shot.runs[0].account.figures.total.best)
     assert int(number) > 2**63
 
@@ -118,7 +142,7 @@ def test_state_is_one_of_all() -> None:
     states = series(text, "flopmeter_model_threshold_state")
     above = [labels for labels, number in states.items() if number == "1" and "above" in labels]
     assert above == [
-        '{model="atlas",simulated="true",threshold="demo-line",state="above"}',
+        f'{{model="{IDS.model("atlas")}",simulated="true",threshold="demo-line",state="above"}}',
     ]
     assert len(states) == 2 * 3 * 4
     assert sum(map(int, states.values())) == 2 * 3
