@@ -53,6 +53,7 @@ class GrpcServer:
         Raises:
             UnreachableError: the address is taken, or is not this host's.
         """
+        self._service = service
         streams = service.streams_per_address + REFUSED_AT_ONCE
         self._server = grpc.aio.server(
             options=(*_OPTIONS, ("grpc.max_concurrent_streams", streams))
@@ -79,6 +80,7 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Take no new call and end the open ones after `grace_s` seconds."""
+        """Take no new call, end the streams, and the other open calls after `grace_s` seconds."""
         await self._health.enter_graceful_shutdown()
+        self._service.end_streams()
         await self._server.stop(grace_s)

@@ -61,6 +61,8 @@ HELLO_DEADLINE_S = 30
 ANSWER_DEADLINE_S = 30
 """How long an answer may lie unread before its stream is ended: an agent reads at once."""
 
+STOPPING = "the collector is stopping; send again later"
+
 LONGEST_REST_S = 30
 """Who would have to wait longer for its address' work to be paid off is refused instead."""
 
@@ -128,6 +130,8 @@ class IngestService:
         self._opened_forwarder = forwarder
         self._refused = RefusedOnce()
         self._large = asyncio.Lock()
+        self._open: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     @property
     def streams_per_address(self) -> int:
@@ -141,6 +145,15 @@ class IngestService:
     @property
     def _forwarder(self) -> Forwarder | None:
         return self._opened_forwarder()
+
+    def end_streams(self) -> None:
+        """End every open stream with a sentence: its sender connects again, here or elsewhere.
+
+        Left to the server, each would wait for the end of its grace and be a warning in the log.
+        """
+        self._stopping = True
+        for task in self._open:
+            task.cancel()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls, for a gRPC server."""
@@ -183,7 +196,12 @@ class IngestService:
             self._note_refusal(context, reason)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
         watch = self._forwarder.outbox.open_watch() if self._forwarder is not None else Watch()
+        own = asyncio.current_task()
+        assert own is not None, "a call is a task"
+        self._open.add(own)
         try:
+            if self._stopping:
+                raise StorageError(STOPPING)
             await self._rest(self._charge(address, STREAM_WORK))
             raw = await _first(context)
             if raw is not grpc.aio.EOF:
@@ -192,7 +210,13 @@ class IngestService:
             if not isinstance(error, StorageError):
                 self._note_refusal(context, str(error))
             await _abort(context, error)
+        except asyncio.CancelledError:
+            # A sender that went away cancels its stream too, and there is nobody to tell.
+            if not self._stopping:
+                raise
+            await _abort(context, StorageError(STOPPING))
         finally:
+            self._open.discard(own)
             self._places.leave(address)
             if self._forwarder is not None:
                 self._forwarder.close(watch)

@@ -240,8 +240,8 @@ class Site:
     def settle(self) -> Verdict:
         """With every fault gone: let them run, stop the agent in order, and compare.
 
-        An agent that could not hand over its last readings in time is started once more; its next
-        readings are part of the account too.
+        An agent that could not hand over its last readings in time is started once more, and so is
+        one that has not yet metered any work; its next readings are part of the account too.
         """
         deadline: float | None = None
         while True:
@@ -258,7 +258,8 @@ class Site:
             self.end_in_order(self.agent, "agent")
             self.read_witness()
             verdict = judge(self.account, self.held())
-            if verdict.equal or verdict.exceeding or time.monotonic() > deadline:
+            compared = verdict.equal and verdict.truth["busy_ns"]
+            if compared or verdict.exceeding or time.monotonic() > deadline:
                 break
         self.end_in_order(self.collector, "collector")
         return judge(self.account, self.held())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.registers import Outcome
+from flopmeter_collector.server import STOP_GRACE_S
+from flopmeter_collector.service import STOPPING
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
-from support.collector import running
+from support.collector import Child, child, running
 from support.ingest import (
     INCARNATION,
     RECORD,
@@ -406,3 +410,24 @@ def test_record_of_another_device(tmp_path: Path) -> None:
 def test_incarnation_is_the_hello_s(tmp_path: Path) -> None:
     """The test's own incarnation is the running one, or the boot-time test would prove nothing."""
     assert hello().incarnation == key().incarnation == INCARNATION
+
+
+def test_an_orderly_stop_ends_streams_at_once(tmp_path: Path) -> None:
+    """Each sender is told why at once, and the log holds no line for each, nor a traceback."""
+
+    async def play(served: Child) -> None:
+        async with contextlib.AsyncExitStack() as streams:
+            opened = [await streams.enter_async_context(stream(served.address)) for _ in range(5)]
+            for sender in opened:
+                await sender.greet()
+            served.process.send_signal(signal.SIGTERM)
+            for sender in opened:
+                status = await asyncio.wait_for(sender.ended(), STOP_GRACE_S)
+                assert (status.code(), status.details()) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+
+    with child(tmp_path / "ledger.db") as served:
+        asyncio.run(play(served))
+        _, log = served.process.communicate(timeout=10)
+        assert served.process.returncode == 0
+    assert "Aborting" not in log
+    assert "Traceback" not in log
