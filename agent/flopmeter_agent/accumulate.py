@@ -179,6 +179,24 @@ class Accumulator:
         state.classified_boottime_ns = reading.boottime_ns
         return suspicions
 
+    def take_stretch(
+        self, device: str, last: Reading, amount: Increment, stillness: Stillness
+    ) -> None:
+        """Take many readings at once, all of the user of the one taken last.
+
+        Args:
+            device: read before; the amount begins at that reading.
+            last: the last of the readings, the next baseline.
+            amount: the sum of the periods between them, what is doubted already widened.
+            stillness: of the device once `last` was read.
+        """
+        state = self.devices[device]
+        owner = (state.allocation, state.phase)
+        self._add(state.record, last.evidence, owner, amount, boot_ns=last.boottime_ns)
+        state.baseline, state.stillness = last, stillness
+        state.classified_monotonic_ns = last.monotonic_ns
+        state.classified_boottime_ns = last.boottime_ns
+
     def unobserved_until(
         self,
         device: str,

@@ -68,6 +68,10 @@ COMMANDS = {
     "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),
     "recompute": Entry("recompute", "Evaluate a ledger's past again.", ("collector",)),
     "replay": Entry("replay", "Meter a recording as if it happened now.", ("agent", "collector")),
+    "pack": Entry("pack", "Pack telemetry as text into series, one file a device.", ("agent",)),
+    "import": Entry(
+        "import_series", "Take recorded telemetry into a ledger.", ("agent", "collector")
+    ),
     "record": Entry("record", "Write down what the sensor reads.", ("agent",)),
     "calibrate": Entry(
         "calibrate", "Score the meter by work of known FLOP.", ("agent", "collector", "calibrate")

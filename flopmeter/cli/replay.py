@@ -36,10 +36,14 @@ def command(
 
     PATH is a file or folder of one recorded run; its totals are shown at the end.
     """
+    from flopmeter.cli.progress import bar
+    from flopmeter.lab.bulk.load import is_series
     from flopmeter.lab.replay import replay
 
-    with _errors_only():
-        document = replay(path, run=run, model=model, formats=formats, workload=workload)
+    with _errors_only(), bar("replaying", shown=is_series(path)) as tell:
+        document = replay(
+            path, run=run, model=model, formats=formats, workload=workload, progress=tell
+        )
     if as_json:
         print_json(document)
         return

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flopmeter.lab.bulk.importing import replay_series
+from flopmeter.lab.bulk.load import Progress, is_series
 from flopmeter.lab.importers.base import NodeRecording, Recording
 from flopmeter.lab.importers.table import load_recording
 from flopmeter_agent.closed import open_closed
@@ -30,6 +32,7 @@ from flopmeter_collector.presentation import totals_document
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceRecord, parse_device_table
+from flopmeter_core.errors import UsageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
 from flopmeter_proto.daemon.clock import SystemClock
@@ -199,17 +202,17 @@ def replay(
     model: str | None = None,
     formats: str | None = None,
     workload: str | None = None,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Replay a recording and give the totals.
 
     Args:
-        path: the recording, in a format `importers.table` lists.
+        path: the recording, in a format `importers.table` lists, or series (`lab.bulk`).
         run: name for the run in place of the recording's own.
         model: the model the run belongs to; a model of one when None.
         formats: declared number-format mix.
         workload: declared workload class.
-        progress: called now and then with the share of readings replayed, 0..1.
+        progress: told how far the replay of series is.
 
     Returns:
         The object of ``flopmeter totals --json``.
@@ -217,13 +220,17 @@ def replay(
     Raises:
         FlopmeterError: the recording or a declaration is not usable.
     """
+    declared = {"model": model, "format": formats, "workload": workload}
+    body = {name: text for name, text in declared.items() if text is not None}
+    if is_series(path):
+        if run is not None:
+            raise UsageError(f"--run is for a recording of one run; {path} names its runs itself")
+        return replay_series([path], body, clock=SystemClock(), progress=progress)
     recording = load_recording(path)
     if run is not None:
         recording = renamed(recording, run)
-    declared = {"model": model, "format": formats, "workload": workload}
-    body = {name: text for name, text in declared.items() if text is not None}
     with tempfile.TemporaryDirectory(prefix="flopmeter-replay-") as folder:
-        return asyncio.run(_replay(recording, body, Path(folder), progress))
+        return asyncio.run(_replay(recording, body, Path(folder)))
 
 
 def renamed(recording: Recording, run: str) -> Recording:
@@ -244,9 +251,7 @@ def renamed(recording: Recording, run: str) -> Recording:
     return dataclasses.replace(recording, run=run, nodes=nodes)
 
 
-async def _replay(
-    recording: Recording, body: dict[str, str], folder: Path, progress: Callable[[float], None]
-) -> dict[str, Any]:
+async def _replay(recording: Recording, body: dict[str, str], folder: Path) -> dict[str, Any]:
     config = CollectorConfig(
         ledger=str(folder / "ledger.sqlite"),
         simulated=recording.simulated,
@@ -262,10 +267,9 @@ async def _replay(
             ReplayedNode(recording, node, folder / "agents" / str(number))
             for number, node in enumerate(recording.nodes)
         ]
-        for done, node in enumerate(nodes, start=1):
+        for node in nodes:
             await _send(node, collector.grpc_address)
             node.close()
-            progress(done / len(nodes))
         published = await collector.evaluate_now()
         return totals_document(published.snapshot, collector.thresholds)
     finally:

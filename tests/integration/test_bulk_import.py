@@ -1,0 +1,138 @@
+"""Series into a real ledger, with real processes: killed, begun again, and counted once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.telemetry import pack_rows, rows_of
+
+SERIES = 12
+COMMAND = [sys.executable, "-m", "flopmeter"]
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of series of several devices and two runs."""
+    folder = tmp_path_factory.mktemp("series")
+    pack_rows(folder, {f"GPU-{n}": rows_of(n, 400, hours_ahead=30) for n in range(SERIES)})
+    return folder
+
+
+def import_command(series: Path, ledger: Path, *more: str) -> list[str]:
+    """The command that imports the series into a ledger."""
+    done = str(ledger.with_suffix(".done"))
+    return [*COMMAND, "import", str(series), "--ledger", str(ledger), "--done", done, *more]
+
+
+def imported(series: Path, ledger: Path) -> dict[str, Any]:
+    """Import to the end."""
+    ended = subprocess.run(
+        import_command(series, ledger, "--json"), capture_output=True, text=True, check=True
+    )
+    return dict(json.loads(ended.stdout))
+
+
+def totals(ledger: Path) -> dict[str, Any]:
+    """Every figure of every run, and of the remainder."""
+    ended = subprocess.run(
+        [*COMMAND, "totals", "--ledger", str(ledger), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    document = json.loads(ended.stdout)
+    figures = {run["run"]: run["compute_flop"] for run in document["runs"]}
+    return {"runs": figures, "rest": document["unattributed"]["compute_flop"]}
+
+
+@pytest.fixture(scope="module")
+def whole(series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger after an import that nothing interrupted."""
+    ledger = tmp_path_factory.mktemp("whole") / "ledger.db"
+    assert imported(series, ledger)["series"] == SERIES
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def undisturbed(whole: Path) -> dict[str, Any]:
+    """Its totals."""
+    return totals(whole)
+
+
+@pytest.mark.parametrize("kill_after", [1, 8])
+def test_a_kill_loses_nothing_and_counts_nothing_twice(
+    series: Path, undisturbed: dict[str, Any], tmp_path: Path, kill_after: int
+) -> None:
+    """Killed with -9 when some series are done and begun again, the totals are the same FLOP."""
+    ledger = tmp_path / "ledger.db"
+    done = ledger.with_suffix(".done")
+    process = subprocess.Popen(import_command(series, ledger), stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 90
+        while process.poll() is None and time.monotonic() < deadline:
+            if done.exists() and done.read_bytes().count(b"\n") >= kill_after:
+                break
+            time.sleep(0.005)
+        assert process.poll() is None, "it was over before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    again = imported(series, ledger)
+    assert kill_after <= again["skipped"] < SERIES
+    assert again["series"] + again["skipped"] == SERIES
+    assert totals(ledger) == undisturbed
+
+
+def test_imported_again_it_is_the_same(
+    series: Path, whole: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """What is there is passed over; without the notes it is sent again, and counts once."""
+    ledger = tmp_path / "ledger.db"
+    shutil.copy(whole, ledger)
+    shutil.copy(whole.with_suffix(".done"), ledger.with_suffix(".done"))
+    assert imported(series, ledger)["skipped"] == SERIES
+    ledger.with_suffix(".done").unlink()
+    assert imported(series, ledger)["series"] == SERIES
+    assert totals(ledger) == undisturbed
+
+
+def test_replay_shows_the_same_figures(series: Path, undisturbed: dict[str, Any]) -> None:
+    """A replay of series makes the totals of an import, in a ledger that is gone afterwards."""
+    ended = subprocess.run(
+        [*COMMAND, "replay", str(series), "--json"], capture_output=True, text=True, check=True
+    )
+    document = json.loads(ended.stdout)
+    assert document["simulated"]
+    assert {run["run"]: run["compute_flop"] for run in document["runs"]} == undisturbed["runs"]
+
+
+def test_imported_devices_are_not_missed_afterwards(whole: Path) -> None:
+    """A device known from a series alone is declared retired, so nothing is charged to it."""
+    ended = subprocess.run(
+        [*COMMAND, "device", "enrolled", "--ledger", str(whole), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(each["retired"] for each in json.loads(ended.stdout)["devices"])
+
+
+def test_real_series_are_refused_by_a_simulated_ledger(whole: Path, tmp_path: Path) -> None:
+    """The kinds never mix: one sentence, and nothing is written."""
+    ledger = tmp_path / "ledger.db"
+    shutil.copy(whole, ledger)
+    real = tmp_path / "real"
+    pack_rows(real, {"GPU-9": rows_of(1, 20)}, simulated=False)
+    ended = subprocess.run(import_command(real, ledger), capture_output=True, text=True)
+    assert ended.returncode == 77
+    assert "simulated" in ended.stderr.splitlines()[-1]

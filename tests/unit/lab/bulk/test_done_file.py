@@ -1,0 +1,69 @@
+"""What was imported is noted durably, and forgotten with the ledger that said so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flopmeter.lab.bulk.done_file import DoneFile
+from flopmeter_core.errors import StorageError
+from flopmeter_core.reports import LedgerPosition
+
+HERE = LedgerPosition("ledger", 1, 10)
+
+
+def noted(path: Path, position: LedgerPosition, *, same_generation: bool = False) -> set[str]:
+    """What a new import would pass over."""
+    done = DoneFile(path)
+    held = done.at(position, same_generation=same_generation)
+    done.close()
+    return held
+
+
+def test_a_torn_line_is_none(tmp_path: Path) -> None:
+    """A kill in the middle of a line costs that line, and the next one stands on its own."""
+    path = tmp_path / "done"
+    done = DoneFile(path)
+    done.add("a", HERE)
+    done.close()
+    path.write_bytes(path.read_bytes() + b'["b", "ledg')
+    done = DoneFile(path)
+    done.add("c", HERE)
+    done.close()
+    assert noted(path, HERE) == {"a", "c"}
+
+
+@pytest.mark.parametrize(
+    ("position", "held"),
+    [
+        (LedgerPosition("ledger", 1, 11), {"a"}),
+        (LedgerPosition("ledger", 2, 11), {"a"}),
+        (LedgerPosition("ledger", 1, 9), set()),
+        (LedgerPosition("another", 1, 11), set()),
+    ],
+)
+def test_an_older_or_another_ledger_has_nothing(
+    tmp_path: Path, position: LedgerPosition, held: set[str]
+) -> None:
+    """A ledger that stands before an acknowledgement was put back, and is imported to again."""
+    done = DoneFile(tmp_path / "done")
+    done.add("a", HERE)
+    done.close()
+    assert noted(tmp_path / "done", position) == held
+
+
+def test_without_a_look_into_the_ledger_only_this_life_counts(tmp_path: Path) -> None:
+    """A collector that began anew may have begun from a copy with as many commits."""
+    done = DoneFile(tmp_path / "done")
+    done.add("a", HERE)
+    done.close()
+    restarted = LedgerPosition("ledger", 2, 11)
+    assert noted(tmp_path / "done", restarted, same_generation=True) == set()
+    assert noted(tmp_path / "done", HERE, same_generation=True) == {"a"}
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The sentence names the way out."""
+    with pytest.raises(StorageError, match="--done"):
+        DoneFile(tmp_path / "nowhere" / "done")

@@ -1,0 +1,77 @@
+"""A packed series gives the registers an agent would have grown, to the unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flopmeter.lab.bulk import packing
+from flopmeter.lab.bulk.metering import Metered, meter_file
+from flopmeter_core.units import NS_PER_HOUR
+from support.telemetry import DEVICE, EPOCH_NS, Row, by_readings, pack_rows, rows_of
+
+
+def metered(folder: Path, rows: list[Row]) -> Metered:
+    """Pack and meter one device."""
+    return meter_file(pack_rows(folder, {DEVICE: rows}).files[DEVICE])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_registers_are_those_of_an_agent(tmp_path: Path, seed: int) -> None:
+    """Every key and component is the same to the unit, whatever the rows hold."""
+    rows = rows_of(seed, 600, odd=(0.0, 0.02, 0.3)[seed % 3], hours_ahead=30)
+    got = metered(tmp_path, rows)
+    expected = by_readings(rows, got.head.identity)
+    assert {each.key: each.vector for each in got.vectors} == {
+        key: register.vector for key, register in expected.registers.items()
+    }
+    assert {each.key: each.boot_ns for each in got.vectors} == {
+        key: register.boot_ns for key, register in expected.registers.items()
+    }
+    assert got.rows == len(rows)
+
+
+def test_where_blocks_end_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's rows in one block or in many are the same registers."""
+    rows = rows_of(2, 300, odd=0.02)
+    whole = metered(tmp_path / "whole", rows)
+    monkeypatch.setattr(packing, "ROWS_MAXIMUM", 7)
+    parts = metered(tmp_path / "parts", rows)
+    assert {each.key: each.vector for each in parts.vectors} == {
+        each.key: each.vector for each in whole.vectors
+    }
+
+
+def test_each_day_has_a_vector_of_each_key_that_grew(tmp_path: Path) -> None:
+    """Days follow each other without a hole, and the last one is the newest vector."""
+    rows = rows_of(3, 200, odd=0.0)
+    second = [row.at(row.time_ns + 24 * NS_PER_HOUR) for row in rows]
+    third = [row.at(row.time_ns + 96 * NS_PER_HOUR) for row in rows]
+    got = metered(tmp_path, rows + second + third)
+    ours = {each.key for each in got.vectors if each.key.allocation == "run:one"}
+    (key,) = ours
+    days = [each for each in got.hours if each.key == key]
+    assert [each.hour // 24 for each in days] == [0, 1, 4]
+    # What came after a silence may have been done in it: the day reaches back to its begin.
+    assert [each.first_hour for each in days] == [0, 0, 24]
+    newest = next(each for each in got.vectors if each.key == key)
+    assert days[-1].vector == newest.vector
+    assert all(each.wall_ns == EPOCH_NS + each.boot_ns for each in days)
+
+
+def test_what_is_read_twice_is_the_same(tmp_path: Path) -> None:
+    """Packed again, under whatever name, a series has the same keys, sequences and vectors."""
+    rows = rows_of(4, 300)
+    one, other = metered(tmp_path / "a", rows), metered(tmp_path / "b", rows)
+    assert one.vectors == other.vectors
+    assert one.hours == other.hours
+
+
+def test_a_longer_series_goes_on_where_the_shorter_ended(tmp_path: Path) -> None:
+    """Packed again with more rows, it has the same keys and greater vectors: nothing twice."""
+    rows = rows_of(5, 300, odd=0.0)
+    shorter, longer = metered(tmp_path / "a", rows[:200]), metered(tmp_path / "b", rows)
+    (before,), (after,) = shorter.vectors, longer.vectors
+    assert before.key == after.key
+    assert all(one <= other for one, other in zip(before.vector, after.vector, strict=True))
