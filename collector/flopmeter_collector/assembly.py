@@ -15,9 +15,11 @@ from flopmeter_collector.book import Book
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.model_assembly import ModelAssembly, run_parts
-from flopmeter_collector.residual import NO_CHARGE, Charge, Residual
+from flopmeter_collector.presence import NO_CHARGE, Charge
+from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import RunTotals, SplitFigures, TotalsSnapshot
-from flopmeter_collector.sums import STRADDLE, Part, Sums, account_of
+from flopmeter_collector.sums import Sums, account_of
+from flopmeter_collector.weighed import STRADDLE, Part
 from flopmeter_core.claims import Agreement, ClaimQuantity, ClaimTotals, reconcile
 from flopmeter_core.devices import DeviceTable
 from flopmeter_core.estimate import METHOD_VERSION, figures_of

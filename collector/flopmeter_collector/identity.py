@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import NotPermittedError
 
 _NAMES = ("x509_common_name", "x509_subject_alternative_name")
@@ -59,6 +60,13 @@ class Holder:
             f"node {node} shows a certificate of {self._shown()}; give the agent the name in its "
             "certificate with --node, or a certificate in its name"
         )
+
+    def strangers(self, records: Iterable[DeviceRecord]) -> dict[str, str]:
+        """Of these records those whose readings are not taken from this holder: why not, by id."""
+        if self.names is None:
+            return {}
+        reasons = {record.record_id: self.refusal(record.node) for record in records}
+        return {name: reason for name, reason in reasons.items() if reason}
 
     def _shown(self) -> str:
         return " or ".join(sorted(self.names or ())) or "no name"

@@ -157,11 +157,12 @@ class Intake:
             NotPermittedError: readings of the other kind than the ledger's.
         """
         for record in records:
-            check_kind(
-                simulated=record.simulated,
-                ledger_simulated=self._simulated,
-                sender=f"device {record.device} of node {record.node}",
-            )
+            if record.simulated != self._simulated:
+                check_kind(
+                    simulated=record.simulated,
+                    ledger_simulated=self._simulated,
+                    sender=f"device {record.device} of node {record.node}",
+                )
 
     def note_live(self, hello: Hello, boot_ns: int) -> None:
         """Note when a running incarnation reported, after its vectors were merged.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from flopmeter_collector.residual import Charge
+from flopmeter_collector.presence import Charge
 from flopmeter_collector.snapshot import ModelTotals, RunTotals
 
 

@@ -16,7 +16,7 @@ from flopmeter_collector.book import Book
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.kept import KeptTotals
-from flopmeter_collector.residual import NO_CHARGE, Charge
+from flopmeter_collector.presence import NO_CHARGE, Charge
 from flopmeter_collector.snapshot import ModelTotals, Modification, RunTotals
 from flopmeter_collector.sums import NO_BOUNDARY
 from flopmeter_core.activities import UNLABELLED, Edge, WorkLabel

@@ -35,7 +35,8 @@ from flopmeter_collector.modifications import modification_rows
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.spans import time_text
-from flopmeter_collector.sums import STRADDLE, Account
+from flopmeter_collector.sums import Account
+from flopmeter_collector.weighed import STRADDLE
 from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.claims import ClaimTotals, Reconciliation
 from flopmeter_core.devices import EnergyScope

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import Coverage
+from flopmeter_collector.presence import Charge, Presence, Standing
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import (
     Classes,
@@ -90,26 +91,6 @@ class Enrolled:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """What is charged to one user or to the remainder: device time in ns, and FLOP at most."""
-
-    residual_ns: int = 0
-    flop: int = 0
-    simulated: bool = False
-
-    def __add__(self, other: Charge) -> Charge:
-        """Add charge to charge."""
-        return Charge(
-            self.residual_ns + other.residual_ns,
-            self.flop + other.flop,
-            self.simulated or other.simulated,
-        )
-
-
-NO_CHARGE = Charge()
-
-
-@dataclass(frozen=True, slots=True)
 class Residual:
     """The residual of all devices at one instant.
 
@@ -151,6 +132,7 @@ class ResidualAccounts:
         self._by_boot: dict[tuple[str, str], set[str]] = {}
         self._downs: list[Down] = []
         self._dirty: set[str] = set()
+        self._presence = Presence(silence_ns, self._standing)
 
     # --- what comes in ---------------------------------------------------------------------------
 
@@ -175,10 +157,16 @@ class ResidualAccounts:
         if not record.device_count:
             return  # a MIG instance, whose time is its GPU's
         device = self._device(key.device)
+        if (
+            record.device_count > device.device_count
+            or ceiling_flop_per_ns > device.ceiling_flop_per_ns
+            or record.simulated > device.simulated
+        ):
+            device.device_count = max(device.device_count, record.device_count)
+            device.ceiling_flop_per_ns = max(device.ceiling_flop_per_ns, ceiling_flop_per_ns)
+            device.simulated |= record.simulated
+            self._presence.changed(key.device)
         device.node = record.node
-        device.device_count = max(device.device_count, record.device_count)
-        device.ceiling_flop_per_ns = max(device.ceiling_flop_per_ns, ceiling_flop_per_ns)
-        device.simulated |= record.simulated
         writer = device.writers.get(key.incarnation)
         if writer is None:
             writer = device.writers[key.incarnation] = _Writer(user=_user(key.allocation))
@@ -221,10 +209,15 @@ class ResidualAccounts:
             The rows that are new or changed, to be committed.
         """
         changed: dict[tuple[str, str], Coverage] = {}
-        for incarnation, name in sorted(sightings.reported):
-            device = self._devices.get(name)
-            if device is None or incarnation in device.rows or incarnation not in device.writers:
-                continue
+        unplaced = (
+            (incarnation, name)
+            for incarnation, name in sightings.reported
+            if name in self._devices
+            and incarnation in self._devices[name].writers
+            and incarnation not in self._devices[name].rows
+        )
+        for incarnation, name in sorted(unplaced):
+            device = self._devices[name]
             covered_ns = device.writers[incarnation].covered_ns
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             changed[incarnation, name] = self._put(row)
@@ -249,6 +242,7 @@ class ResidualAccounts:
     def declare_ceiling(self, device: str, flop_per_ns: int) -> None:
         """What a device could do at most in a ns by its declared part, until it reports."""
         self._device(device).declared_ceiling_flop_per_ns = flop_per_ns
+        self._presence.changed(device)
 
     # --- what comes out --------------------------------------------------------------------------
 
@@ -275,6 +269,7 @@ class ResidualAccounts:
                 amount_ns = doubled_ns.get(incarnation, 0)
                 found += [(key, amount_ns, writer.covered_ns) for key in writer.keys]
             device.doubled_ns = doubled_ns
+            self._presence.changed(name)
         self._dirty.clear()
         return found
 
@@ -284,36 +279,19 @@ class ResidualAccounts:
         Args:
             as_of_ns: Unix time in ns.
         """
-        charges: dict[str | None, Charge] = {}
-        down_ns = silent = enrolled = doubled = doubled_ns = 0
-        for device in self._devices.values():
-            division = device.division
-            if division is None:
-                continue
-            doubled += bool(division.doubled_ns)
-            doubled_ns += sum(division.doubled_ns.values()) * device.device_count
-            if division.tail_from_ns is None:
-                continue
-            going_on = division.tail_until_ns is None or division.tail_until_ns > as_of_ns
-            enrolled += device.device_count * going_on
-            if as_of_ns - division.tail_from_ns < self._silence_ns and going_on:
-                down, residual_ns = division.declared_down_ns, division.residual_ns
-            else:
-                classes = classes_at(division, as_of_ns, silence_ns=self._silence_ns)
-                down, residual_ns = classes.declared_down_ns, dict(classes.residual_ns)
-                silent += device.device_count * going_on
-            down_ns += down * device.device_count
-            for user, missing_ns in residual_ns.items():
-                charges[user] = charges.get(user, NO_CHARGE) + Charge(
-                    missing_ns * device.device_count,
-                    missing_ns
-                    * (device.ceiling_flop_per_ns or device.declared_ceiling_flop_per_ns),
-                    device.simulated,
-                )
+        found = self._presence.at(as_of_ns)
         now_down = frozenset(
             down.subject for down in self._downs if down.from_ns <= as_of_ns < down.until_ns
         )
-        return Residual(charges, down_ns, silent, enrolled, doubled, doubled_ns, now_down)
+        return Residual(
+            found.charges,
+            found.down_ns,
+            found.silent,
+            found.enrolled,
+            found.doubled,
+            found.doubled_ns,
+            now_down,
+        )
 
     def enrolled(self, as_of_ns: int) -> list[Enrolled]:
         """Every device that is or was enrolled, by name; `take_doubled` comes before."""
@@ -345,6 +323,18 @@ class ResidualAccounts:
         if device is None:
             device = self._devices[name] = _Device(name)
         return device
+
+    def _standing(self, name: str) -> Standing | None:
+        """What its presence is made of."""
+        device = self._devices.get(name)
+        if device is None or device.division is None:
+            return None
+        return Standing(
+            device.division,
+            device.device_count,
+            device.ceiling_flop_per_ns or device.declared_ceiling_flop_per_ns,
+            device.simulated,
+        )
 
     def _put(self, row: Coverage) -> Coverage:
         """Take a row in the place of an older one."""

@@ -16,15 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_collector.book import Piece
+from flopmeter_collector.growth import Growth
 from flopmeter_collector.ledger.base import QuarantinedVector
 from flopmeter_collector.spans import Segment
 from flopmeter_collector.split import Fold, outer
-from flopmeter_collector.sums import STRADDLE, Amounts, Slot
+from flopmeter_collector.weighed import STRADDLE, Amounts, Slot, amounts_of
 from flopmeter_collector.weighing import Weigher, merge_branches, without_doubled
 from flopmeter_core.activities import UNLABELLED
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.estimate import figures_of, weigh
-from flopmeter_core.registers import TIME_COMPONENTS, Component, Key, Vector
+from flopmeter_core.registers import Key, Vector
 
 
 @dataclass(slots=True)
@@ -37,7 +38,8 @@ class Entry:
         ends: for a boundary period, the runs at its two ends.
         fold: its hours, where more than one thing was declared of its work.
         vectors: its branches.
-        pieces: what it added.
+        pieces: what it added when it was last shared out.
+        growth: where it is put what the key grows by; None where it has to be shared out anew.
         covered_ns, lower_flop: what the residual was told.
         ceiling_flop_per_ns: what its device could do at most.
         doubled_ns, writer_covered_ns: time that another agent measured too, and all of its agent's.
@@ -50,12 +52,19 @@ class Entry:
     fold: Fold[Piece] | None = None
     vectors: tuple[Vector, ...] = ()
     pieces: Mapping[Slot, Amounts] = field(default_factory=dict)
+    growth: Growth | None = None
     covered_ns: int = 0
     lower_flop: int = 0
     ceiling_flop_per_ns: int = 0
     doubled_ns: int = 0
     writer_covered_ns: int = 0
     known: bool = True
+
+    def added(self) -> Mapping[Slot, Amounts]:
+        """What the key adds now."""
+        if self.growth is None:
+            return self.pieces
+        return {self.growth.slot: self.growth.amounts(self.vectors[0])}
 
     def recut(self, segments: tuple[Segment[Piece], ...]) -> bool:
         """Take what was declared anew.
@@ -85,12 +94,12 @@ def share_out(
         widest: the largest of each component over the branches.
         weigher: knows the coefficients.
     """
-    segments = entry.segments
+    segments, device_count = entry.segments, entry.record.device_count
     if len(segments) == 1:
         piece = segments[0].content
         weights, aside = weigher.weights(key, entry.record, piece)
         flop = merge_branches([weigh(vector, weights) for vector in vectors])
-        return {_slot((piece,), entry.ends): _amounts(flop, widest, entry.record, aside)}
+        return {_slot((piece,), entry.ends): amounts_of(flop, widest, device_count, aside)}
     told = [weigher.weights(key, entry.record, each.content) for each in segments]
     weights_of = [weights for weights, _ in told]
     aside = next((text for _, text in told if text), "")
@@ -98,13 +107,13 @@ def share_out(
         # Of a fork nobody can tell when what was done.
         flop = merge_branches([weigh(vector, outer(weights_of)) for vector in vectors])
         slot = _slot([each.content for each in segments], entry.ends)
-        return {slot: _amounts(flop, widest, entry.record, aside)}
+        return {slot: amounts_of(flop, widest, device_count, aside)}
     found: dict[Slot, Amounts] = {}
     for places, amount in entry.fold.split(vectors[0]).items():
         flop = weigh(amount, outer([weights_of[place] for place in places]))
         slot = _slot([segments[place].content for place in places], entry.ends)
         aside = next((told[place][1] for place in places if told[place][1]), "")
-        amounts = _amounts(flop, amount, entry.record, aside)
+        amounts = amounts_of(flop, amount, device_count, aside)
         held = found.get(slot)
         found[slot] = amounts if held is None else _sum(held, amounts)
     return found
@@ -162,14 +171,6 @@ def _slot(pieces: Sequence[Piece], ends: frozenset[str]) -> Slot:
         label=next(iter(labels)) if len(labels) == 1 else UNLABELLED,
         part=pieces[0].span if len({piece.span for piece in pieces}) == 1 else STRADDLE,
     )
-
-
-def _amounts(
-    flop: tuple[int, ...], vector: Vector, record: DeviceRecord, set_aside: str
-) -> Amounts:
-    devices = record.device_count
-    times_ns = tuple(vector[component] * devices for component in TIME_COMPONENTS)
-    return Amounts(flop, times_ns, vector[Component.ENERGY_MJ], set_aside)
 
 
 def _sum(one: Amounts, other: Amounts) -> Amounts:

@@ -14,7 +14,8 @@ from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.model_statements import Completeness, External, PartyRole, Planned
 from flopmeter_collector.residual import NO_RESIDUAL, Residual
-from flopmeter_collector.sums import Account, Part
+from flopmeter_collector.sums import Account
+from flopmeter_collector.weighed import Part
 from flopmeter_core.activities import Edge
 from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
 from flopmeter_core.counting import WorkPart

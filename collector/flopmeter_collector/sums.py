@@ -10,30 +10,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import add, sub
 from types import MappingProxyType
 
-from flopmeter_collector.declarations import FormatSpan
-from flopmeter_collector.residual import NO_CHARGE, Charge
-from flopmeter_core.activities import UNLABELLED, WorkLabel
+from flopmeter_collector.growth import Growth
+from flopmeter_collector.presence import NO_CHARGE, Charge
+from flopmeter_collector.weighed import FLOP_COLUMNS, Amounts, Part, Slot
+from flopmeter_core.activities import WorkLabel
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.estimate import figures_of
 from flopmeter_core.interval import Figures, sum_figures
+from flopmeter_core.methods.base import Coefficients
 from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key
-
-FLOP_COLUMNS = 6
-"""floor, lower, best, upper, ceiling, and what unobserved time could hold."""
 
 NO_BOUNDARY = (0, 0, 0)
 """No doubtful period at an end of a run: upper, ceiling, unobserved ceiling, in FLOP."""
 
 LEVELS = tuple(dict.fromkeys(evidence.level for evidence in Evidence))
 """The names of the evidence levels, best first."""
-
-STRADDLE = "straddle"
-"""Name of the part of a run that may lie on either side of a cut between two spans."""
-
-Part = FormatSpan | str | None
-"""Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
 
 _BUSY_PLACE = TIME_COMPONENTS.index(Component.BUSY_NS)
 _IDLE_PLACE = TIME_COMPONENTS.index(Component.IDLE_NS)
@@ -116,39 +110,6 @@ class Account:
         return tuple((level, amount, total) for level, amount in amounts.items() if amount)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Which sums a piece of a key's work enters, and which column of them.
-
-    Attributes:
-        run: whose sums; None for the unattributed remainder.
-        ends: runs that unattributed work may belong to; widens their upper side.
-        label: what the work was; work that may be of two labels counts as unlabelled.
-        part: the declared part of the run's time it belongs to.
-    """
-
-    run: str | None = None
-    ends: frozenset[str] = frozenset()
-    label: WorkLabel = UNLABELLED
-    part: Part = None
-
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """What a piece of a key's work adds: products in FLOP, device time in ns, energy in mJ.
-
-    `set_aside` is a sentence on a declaration that does not fit its part; empty for none.
-    """
-
-    flop: tuple[int, ...] = (0,) * FLOP_COLUMNS
-    times_ns: tuple[int, ...] = (0,) * len(TIME_COMPONENTS)
-    energy_mj: int = 0
-    set_aside: str = ""
-
-
-NOTHING = Amounts()
-
-
 @dataclass(slots=True)
 class _Column:
     """The sums of one evidence level, label and part."""
@@ -158,6 +119,17 @@ class _Column:
     piece_count: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What follows from the records of some pieces of work."""
+
+    node_count: int
+    device_count: int
+    unknown_parts: tuple[str, ...]
+    simulated: bool
+    devices_by_product: Mapping[str, int]
+
+
 @dataclass(slots=True)
 class _Members:
     """How many pieces of work are of each device record, and what follows from the records."""
@@ -165,54 +137,60 @@ class _Members:
     counts: dict[str, int] = field(default_factory=dict)
     records: dict[str, tuple[DeviceRecord, bool]] = field(default_factory=dict)
     times_ns: dict[str, list[int]] = field(default_factory=dict)
-    told: tuple[int, int, tuple[str, ...], bool] | None = None
+    """By what the devices call themselves."""
+    told: _Told | None = None
 
     def enter(self, identity: str, record: DeviceRecord, known: bool) -> None:
         """One more piece of work of a record."""
         self.counts[identity] = self.counts.get(identity, 0) + 1
         if self.counts[identity] == 1:
             self.records[identity] = (record, known)
-            self.times_ns[identity] = [0] * len(TIME_COMPONENTS)
+            self.times_ns.setdefault(product_of(record), [0] * len(TIME_COMPONENTS))
             self.told = None
 
     def leave(self, identity: str) -> None:
-        """One piece of work less."""
+        """One piece of work less; its time was taken out before."""
         self.counts[identity] -= 1
         if not self.counts[identity]:
-            del self.counts[identity], self.records[identity], self.times_ns[identity]
+            del self.counts[identity], self.records[identity]
             self.told = None
 
-    def tell(self) -> tuple[int, int, tuple[str, ...], bool]:
-        """Nodes, devices, names of unknown parts, and whether any record is simulated."""
+    def tell(self) -> _Told:
+        """What follows from the records; made anew when one came or went."""
         if self.told is None:
             nodes, unknown, simulated = set(), set(), False
+            products: dict[str, dict[str, int]] = {}
             devices: dict[str, int] = {}
             for record, known in self.records.values():
                 nodes.add(record.node)
                 devices[record.device] = max(devices.get(record.device, 0), record.device_count)
+                of_product = products.setdefault(product_of(record), {})
+                of_product[record.device] = max(
+                    of_product.get(record.device, 0), record.device_count
+                )
                 simulated = simulated or record.simulated
                 if not known:
                     unknown.add(record.product_name or "unnamed device")
-            self.told = (len(nodes), sum(devices.values()), tuple(sorted(unknown)), simulated)
+            self.told = _Told(
+                len(nodes),
+                sum(devices.values()),
+                tuple(sorted(unknown)),
+                simulated,
+                {product: sum(found.values()) for product, found in sorted(products.items())},
+            )
         return self.told
 
     def uses(self) -> tuple[DeviceUse, ...]:
         """Device time by what the devices call themselves."""
-        found: dict[str, tuple[dict[str, int], list[int]]] = {}
-        for identity, (record, _) in self.records.items():
-            product = record.product_name or record.part or "unnamed device"
-            devices, times_ns = found.setdefault(product, ({}, [0] * len(TIME_COMPONENTS)))
-            devices[record.device] = max(devices.get(record.device, 0), record.device_count)
-            for place, ns in enumerate(self.times_ns[identity]):
-                times_ns[place] += ns
         return tuple(
             DeviceUse(
                 product=product,
-                device_count=sum(devices.values()),
-                busy_ns=times_ns[_BUSY_PLACE],
-                observed_ns=times_ns[_BUSY_PLACE] + times_ns[_IDLE_PLACE],
+                device_count=device_count,
+                busy_ns=self.times_ns[product][_BUSY_PLACE],
+                observed_ns=self.times_ns[product][_BUSY_PLACE]
+                + self.times_ns[product][_IDLE_PLACE],
             )
-            for product, (devices, times_ns) in sorted(found.items())
+            for product, device_count in self.tell().devices_by_product.items()
         )
 
 
@@ -226,6 +204,9 @@ class Sums:
     members: _Members = field(default_factory=_Members)
     fork_count: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)
+    growths: dict[tuple[Slot, str, int, int, EnergyScope, str], Growth] = field(
+        default_factory=dict
+    )
 
     def enter(self, key: Key, record: DeviceRecord, slot: Slot, *, known: bool) -> None:
         """Make room for one more piece of work.
@@ -245,38 +226,81 @@ class Sums:
 
     def leave(self, key: Key, slot: Slot) -> None:
         """Forget a piece of work whose amounts were taken out before."""
+        self.settle()
         self.members.leave(key.record)
         place = (key.evidence.level, slot.label, slot.part)
         self.columns[place].piece_count -= 1
         if not self.columns[place].piece_count:
             del self.columns[place]
 
-    def replace(self, key: Key, scope: EnergyScope, slot: Slot, new: Amounts, old: Amounts) -> None:
+    def replace(
+        self, key: Key, record: DeviceRecord, slot: Slot, new: Amounts, old: Amounts
+    ) -> None:
         """Add the difference between what a piece says now and what it said before.
 
         Args:
             key: whose register.
-            scope: what the key's energy covers.
+            record: what the device said of itself.
             slot: which column.
             new: its amounts now.
             old: its amounts before.
         """
-        column = self.columns[key.evidence.level, slot.label, slot.part]
-        flop = column.flop
-        for place, (now, before) in enumerate(zip(new.flop, old.flop, strict=True)):
-            flop[place] += now - before
-        of_record = self.members.times_ns[key.record]
-        for place, (now, before) in enumerate(zip(new.times_ns, old.times_ns, strict=True)):
-            self.times_ns[place] += now - before
-            of_record[place] += now - before
-        self.energy_mj[scope] = self.energy_mj.get(scope, 0) + new.energy_mj - old.energy_mj
-        column.busy_ns += new.times_ns[_BUSY_PLACE] - old.times_ns[_BUSY_PLACE]
+        self._add(
+            (key.evidence.level, slot.label, slot.part),
+            record.energy_scope,
+            product_of(record),
+            Amounts(
+                tuple(map(sub, new.flop, old.flop)),
+                tuple(map(sub, new.times_ns, old.times_ns)),
+                new.energy_mj - old.energy_mj,
+            ),
+        )
         if new.set_aside != old.set_aside:
             self.set_aside[new.set_aside] += 1
             self.set_aside[old.set_aside] -= 1
 
+    def growth(
+        self, key: Key, record: DeviceRecord, slot: Slot, weights: Coefficients, set_aside: str
+    ) -> Growth:
+        """Where the growth of a key is put that only grows from here on.
+
+        Args:
+            key: whose register.
+            record: what the device said of itself.
+            slot: which column all of its work enters.
+            weights: its coefficients, the very object that all keys weighed alike have.
+            set_aside: what was set aside of declarations.
+        """
+        level, product = key.evidence.level, product_of(record)
+        alike = (slot, level, id(weights), record.device_count, record.energy_scope, product)
+        growth = self.growths.get(alike)
+        if growth is None:
+            growth = self.growths[alike] = Growth(
+                slot, level, weights, record.device_count, record.energy_scope, product, set_aside
+            )
+        return growth
+
+    def settle(self) -> None:
+        """Weigh what grew since this was last asked; comes before anything is read."""
+        for growth in self.growths.values():
+            if growth.grown:
+                place = (growth.level, growth.slot.label, growth.slot.part)
+                self._add(place, growth.scope, growth.product, growth.take())
+
+    def _add(
+        self, place: tuple[str, WorkLabel, Part], scope: EnergyScope, product: str, more: Amounts
+    ) -> None:
+        column = self.columns[place]
+        column.flop[:] = map(add, column.flop, more.flop)
+        self.times_ns[:] = map(add, self.times_ns, more.times_ns)
+        of_product = self.members.times_ns[product]
+        of_product[:] = map(add, of_product, more.times_ns)
+        self.energy_mj[scope] = self.energy_mj.get(scope, 0) + more.energy_mj
+        column.busy_ns += more.times_ns[_BUSY_PLACE]
+
     def by_label(self) -> dict[tuple[str, WorkLabel], Figures]:
         """Figures by evidence level and label, each clipped and ordered by itself."""
+        self.settle()
         columns: dict[tuple[str, WorkLabel], Sequence[int]] = {}
         for (level, label, _), column in self.columns.items():
             held = columns.get((level, label))
@@ -293,12 +317,18 @@ class Sums:
 
     def by_part(self) -> dict[Part, list[int]]:
         """Plain products by declared part."""
+        self.settle()
         parts: dict[Part, list[int]] = {}
         for (_, _, part), column in self.columns.items():
             held = parts.setdefault(part, [0] * FLOP_COLUMNS)
             for place, amount in enumerate(column.flop):
                 held[place] += amount
         return parts
+
+
+def product_of(record: DeviceRecord) -> str:
+    """What devices of a record call themselves."""
+    return record.product_name or record.part or "unnamed device"
 
 
 def with_addends(
@@ -339,6 +369,7 @@ def account_of(
         charge: the residual time charged to them.
         labelled: their `by_label`, where the caller has it.
     """
+    sums.settle()
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
     by_label = sums.by_label() if labelled is None else labelled
     best: dict[str, int] = {}
@@ -347,7 +378,7 @@ def account_of(
     busy_ns: dict[str, int] = {}
     for (level, _, _), column in sums.columns.items():
         busy_ns[level] = busy_ns.get(level, 0) + column.busy_ns
-    node_count, device_count, unknown_parts, made_up = sums.members.tell()
+    told = sums.members.tell()
     return Account(
         figures=with_addends(sum_figures(by_label.values()), boundary, charge.flop),
         energy_mj=MappingProxyType({scope: mj for scope, mj in sums.energy_mj.items() if mj}),
@@ -356,13 +387,13 @@ def account_of(
         suspended_ns=times_ns[Component.SUSPENDED_NS],
         unobserved_ns=times_ns[Component.UNOBSERVED_NS],
         suspect_ns=times_ns[Component.SUSPECT_NS],
-        node_count=node_count,
-        device_count=device_count,
+        node_count=told.node_count,
+        device_count=told.device_count,
         best_flop_by_level=_in_order(best),
         busy_ns_by_level=_in_order(busy_ns),
         fork_count=sums.fork_count,
-        unknown_parts=unknown_parts,
-        simulated=simulated or made_up or charge.simulated,
+        unknown_parts=told.unknown_parts,
+        simulated=simulated or told.simulated or charge.simulated,
         residual_ns=charge.residual_ns,
         residual_flop=charge.flop,
         uses=sums.members.uses(),

@@ -14,6 +14,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import sub
 
 from flopmeter_collector.assembly import Assembly
 from flopmeter_collector.attribution import attachable
@@ -26,14 +27,17 @@ from flopmeter_collector.device_declarations import (
     DeviceState,
     parse_device_declaration,
 )
+from flopmeter_collector.growth import Growth
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, StoredVector
 from flopmeter_collector.model_assembly import ModelAssembly
-from flopmeter_collector.residual import DEFAULT_SILENCE_NS, NO_CHARGE, Charge, ResidualAccounts
+from flopmeter_collector.presence import NO_CHARGE, Charge
+from flopmeter_collector.residual import DEFAULT_SILENCE_NS, ResidualAccounts
 from flopmeter_collector.shares import Entry, once, quarantined_best, share_out
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.split import Fold
-from flopmeter_collector.sums import NOTHING, Amounts, Slot, Sums
+from flopmeter_collector.sums import Sums
+from flopmeter_collector.weighed import NOTHING, Amounts, Slot
 from flopmeter_collector.weighing import Weigher
 from flopmeter_core.allocations import OVERFLOW, parties, user_of
 from flopmeter_core.claims import DEFAULT_CLAIM_BOUND, ClaimTotals
@@ -285,6 +289,9 @@ class Totals:
         """
         invariant(len(branches) > 0, "a key has at least one branch")
         entry = self._entries.get(key)
+        if entry is not None and entry.growth is not None and len(branches) == 1:
+            self._go_on(key, entry, entry.growth, branches[0].vector)
+            return
         new = entry is None
         if entry is None:
             entry = self._enrol(key, record)
@@ -334,7 +341,7 @@ class Totals:
         return sum_figures(
             figures_of(amounts.flop)
             for key in keys
-            for amounts in self._entries[key].pieces.values()
+            for amounts in self._entries[key].added().values()
         )
 
     def snapshot(self, as_of_ns: int, position: LedgerPosition | None) -> TotalsSnapshot:
@@ -435,7 +442,7 @@ class Totals:
         if entry.doubled_ns:
             pieces = {slot: once(entry, amounts) for slot, amounts in pieces.items()}
         forks = (len(vectors) > 1, len(entry.vectors) > 1)
-        before = entry.pieces
+        before = entry.added()
         for slot in before.keys() - pieces.keys():
             self._change(key, entry, slot, NOTHING, before[slot])
             for sums in self._sums_of(key, slot):
@@ -449,10 +456,39 @@ class Totals:
                     sums.enter(key, entry.record, slot, known=entry.known)
             self._change(key, entry, slot, amounts, NOTHING if held is None else held)
         entry.vectors, entry.pieces = vectors, pieces
+        entry.growth = self._growth(key, entry)
+
+    def _growth(self, key: Key, entry: Entry) -> Growth | None:
+        """Where a key's growth is put, where that is all that can come; else None."""
+        usual = len(entry.vectors) == len(entry.pieces) == len(entry.segments) == 1
+        if not usual or entry.doubled_ns or key.allocation == OVERFLOW:
+            return None
+        (slot,) = entry.pieces
+        if slot.ends:
+            return None
+        weights, aside = self._weigher.weights(key, entry.record, entry.segments[0].content)
+        return self._sums[slot.run].growth(key, entry.record, slot, weights, aside)
+
+    def _go_on(self, key: Key, entry: Entry, growth: Growth, vector: Vector) -> None:
+        """Add what a key grew by; it is weighed with that of all keys like it."""
+        more = list(map(sub, vector, entry.vectors[0]))
+        if growth.grow(more) and growth.slot.run is not None:
+            self._kept.forget((growth.slot.run,))
+        covered, lower_flop = covered_ns(more), growth.lower_flop(more)
+        self.residuals.grow(
+            key,
+            entry.record,
+            covered_ns=covered,
+            lower_flop=lower_flop,
+            ceiling_flop_per_ns=entry.ceiling_flop_per_ns,
+        )
+        entry.covered_ns += covered
+        entry.lower_flop += lower_flop
+        entry.vectors = (vector,)
 
     def _change(self, key: Key, entry: Entry, slot: Slot, new: Amounts, old: Amounts) -> None:
         for sums in self._sums_of(key, slot):
-            sums.replace(key, entry.record.energy_scope, slot, new, old)
+            sums.replace(key, entry.record, slot, new, old)
         if slot.run is not None:
             self._kept.forget((slot.run,))
         if slot.ends:

@@ -26,7 +26,7 @@ from bench.result import Result, paired, processor_us
 from flopmeter_collector.admit import refusal
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.reports import Hello, KeyedVector, Report
-from flopmeter_core.units import NS_PER_S
+from flopmeter_core.units import NS_PER_MS, NS_PER_S
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import StreamReader, StreamWriter
 from support.totals import AS_OF_NS, busy_vector, h100, key_of
@@ -37,11 +37,14 @@ SECONDS = 4.0
 LIVE_KEYS = (1, 4, 20)
 """Keys of a device that change between two reports: users and phases of it."""
 
+STEP_MS = 20
+"""Between two reports by a node's clock, where reports follow each other as fast as they can."""
+
 # Figures of 6 counters and one key a device, interpreted: 20 us; this vector has 18 components.
 MERGE_BUDGET_US = 2 * 20 * 3
 STREAMED_BUDGET_US = 250
 
-_ECHO = """
+ECHO = """
 import asyncio, sys, grpc, grpc.aio
 async def echo(_requests, context):
     while (raw := await context.read()) is not grpc.aio.EOF:
@@ -86,11 +89,18 @@ class Node:
             key_of(record, f"run:r{live}") for record in records for live in range(live_keys)
         ]
 
-    def report(self, second: int) -> Report:
-        """The report `second` seconds into the runs, every key changed."""
-        vector = busy_vector(second)
-        boot_ns = (second + 1) * NS_PER_S
-        vectors = tuple(KeyedVector(key, second, vector, boot_ns) for key in self._keys)
+    def report(self, sequence: int, step_ms: int = STEP_MS) -> Report:
+        """The report of a sequence, every key changed.
+
+        Args:
+            sequence: from 1.
+            step_ms: between two reports by the node's own clock. No more than really passes: what
+                a collector knows of a boot gets better with each report of a clock that runs fast.
+        """
+        busy_ms = sequence * step_ms
+        vector = tuple(value * busy_ms // 1_000 for value in busy_vector(1))
+        boot_ns = busy_ms * NS_PER_MS + NS_PER_S
+        vectors = tuple(KeyedVector(key, sequence, vector, boot_ns) for key in self._keys)
         return Report(self._records, vectors, boot_ns=boot_ns, wall_ns=AS_OF_NS)
 
 
@@ -260,7 +270,7 @@ def collected(load: Load) -> Streamed:
 
 def echoed(load: Load) -> Streamed:
     """A bare gRPC server that reads the same bytes and answers with none."""
-    return streamed(load, _ECHO)
+    return streamed(load, ECHO)
 
 
 def end_to_end(live_keys: tuple[int, ...] = LIVE_KEYS) -> list[Result]:

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from flopmeter_collector import service
+from flopmeter_collector import answers
 from flopmeter_collector.http.metrics import MAXIMUM_RUN_SERIES
 from flopmeter_core.registers import Component
 from flopmeter_core.reports import KeyedVector
@@ -199,7 +199,7 @@ def test_who_reads_no_answer_loses_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream whose answers lie unread is ended, and its place is free for another."""
-    monkeypatch.setattr(service, "ANSWER_DEADLINE_S", 0.5)
+    monkeypatch.setattr(answers, "ANSWER_DEADLINE_S", 0.5)
     asyncio.run(who_reads_no_answer_loses_its_place(tmp_path))
 
 

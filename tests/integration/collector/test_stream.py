@@ -21,6 +21,7 @@ from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.registers import Outcome
 from flopmeter_collector.server import STOP_GRACE_S
 from flopmeter_collector.service import STOPPING
+from flopmeter_collector.turns import Turns
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
@@ -431,3 +432,51 @@ def test_an_orderly_stop_ends_streams_at_once(tmp_path: Path) -> None:
         assert served.process.returncode == 0
     assert "Aborting" not in log
     assert "Traceback" not in log
+
+
+def test_a_node_with_many_live_keys_waits_for_one_commit(tmp_path: Path) -> None:
+    """20 users and phases on each of 8 devices are one commit, once they are stated."""
+    asyncio.run(a_node_with_many_live_keys_waits_for_one_commit(tmp_path))
+
+
+async def a_node_with_many_live_keys_waits_for_one_commit(tmp_path: Path) -> None:
+    """As `test_a_node_with_many_live_keys_waits_for_one_commit` says."""
+    records = [dataclasses.replace(RECORD, device=f"GPU-{number}") for number in range(8)]
+    keys = [key(record, allocation=f"run:r{live}") for record in records for live in range(20)]
+    async with running(tmp_path, evaluate_period_s=3_600) as app, stream(app.grpc_address) as sent:
+        await sent.greet()
+        await sent.exchange(
+            sent.writer.report(report([KeyedVector(each, 1, vector(1)) for each in keys], records))
+        )
+        for sequence in range(2, 6):
+            before = app._committer.commit_count
+            rows = [KeyedVector(each, sequence, vector(sequence)) for each in keys]
+            answer = await sent.exchange(sent.writer.report(report(rows, records)))
+            assert len(answer.acknowledgements) == len(keys)
+            assert app._committer.commit_count == before + 1
+
+
+def test_an_ordinary_report_does_not_wait_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report of more than a slice gives others their turn; it is no long work that gives way."""
+    waited = []
+
+    async def give_way(turns: Turns) -> None:
+        waited.append(turns)
+
+    async def reported() -> None:
+        keys = [key(allocation=f"run:r{live}") for live in range(80)]
+        async with (
+            running(tmp_path, evaluate_period_s=3_600) as app,
+            stream(app.grpc_address) as sent,
+        ):
+            await sent.greet()
+            monkeypatch.setattr(Turns, "give_way", give_way)
+            await sent.exchange(
+                sent.writer.report(report([KeyedVector(each, 1, vector(1)) for each in keys]))
+            )
+            monkeypatch.undo()
+
+    asyncio.run(reported())
+    assert waited == []

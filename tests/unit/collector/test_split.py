@@ -14,8 +14,8 @@ from flopmeter_collector.declarations import FormatSpan, RunDeclaration, parse_r
 from flopmeter_collector.snapshot import RunTotals
 from flopmeter_collector.spans import Segment, parse_time, segments_of, time_text
 from flopmeter_collector.split import Fold, first_record_ns, outer
-from flopmeter_collector.sums import STRADDLE
 from flopmeter_collector.totals import Totals
+from flopmeter_collector.weighed import STRADDLE
 from flopmeter_core.errors import DataError
 from flopmeter_core.estimate import Columns, coefficients_for, weigh
 from flopmeter_core.formats import parse_format_mix

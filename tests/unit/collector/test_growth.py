@@ -1,0 +1,96 @@
+"""What keys grow by, added first and weighed once, makes the sums that each key's vectors make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector.declarations import parse_run_declaration
+from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.totals import Totals
+from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
+from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table
+
+RECORDS = [h100(f"GPU-{number}", node=f"n{number % 2}") for number in range(3)]
+RECORDS.append(replace(RECORDS[0], device="GPU-9", product_name="another", device_count=4))
+KEYS = [
+    (key_of(record, allocation, evidence=evidence), record)
+    for record in RECORDS
+    for allocation in ("run:a", "run:b", "none", "overflow", "boundary(run:a,run:b)")
+    for evidence in (Evidence.GPM, Evidence.BUSY_SAMPLED)
+]
+DECLARATIONS = [
+    ("a", {"format": "fp8=0.90..0.97,bf16=rest", "model": "m"}),
+    ("a", {"format": "bf16"}),
+    ("b", {"format": "fp4", "model": "m"}),
+    ("b", {"activity": "evaluation"}),
+]
+
+numbers = st.sampled_from(range(len(KEYS)))
+amounts = st.lists(st.integers(0, 10**12), min_size=COMPONENT_COUNT, max_size=COMPONENT_COUNT).map(
+    tuple
+)
+grown = st.tuples(st.just("grow"), numbers, amounts)
+forked = st.tuples(st.just("fork"), numbers, st.just(()))
+declared = st.tuples(st.just("declare"), st.sampled_from(range(len(DECLARATIONS))), st.just(()))
+looked_at = st.just(("look", 0, ()))
+steps = st.lists(st.one_of(grown, grown, grown, forked, declared, looked_at), max_size=40)
+
+
+def seen(totals: Totals) -> TotalsSnapshot:
+    """Everything that is shown, at one instant."""
+    return totals.snapshot(AS_OF_NS, POSITION)
+
+
+def branch(vector: Vector) -> Vector:
+    """A vector that neither follows the other nor is followed by it."""
+    return (vector[0] + 1, max(0, vector[1] - 1), *vector[2:])
+
+
+@given(steps)
+def test_growth_is_exact(steps: list[tuple[str, int, Vector]]) -> None:
+    """Whatever grows, forks and is declared in between, the sums are those of the last vectors."""
+    totals = Totals(table())
+    newest: dict[Key, tuple[Vector, ...]] = {}
+    records = dict(KEYS)
+    said = []
+    for what, which, more in steps:
+        if what == "declare":
+            said.append(which)
+            totals.declare(parse_run_declaration(*DECLARATIONS[which]))
+        elif what == "look":
+            seen(totals)
+        else:
+            key, record = KEYS[which]
+            held, *_ = newest.get(key, ((0,) * COMPONENT_COUNT,))
+            if what == "fork":
+                newest[key] = (held, branch(held))
+            else:
+                newest[key] = (tuple(map(sum, zip(held, more, strict=True))),)
+            feed(totals, key, record, *newest[key])
+    again = Totals(table())
+    for number in said:
+        again.declare(parse_run_declaration(*DECLARATIONS[number]))
+    for key, vectors in newest.items():
+        feed(again, key, records[key], *vectors)
+    assert seen(totals) == seen(again)
+    for key in newest:
+        assert totals.allocation_flop(key.allocation) == again.allocation_flop(key.allocation)
+
+
+def test_a_key_that_only_grows_is_not_weighed_by_itself() -> None:
+    """Between two looks the usual key adds its difference; that is what makes a report cheap."""
+    totals = Totals(table())
+    key, record = KEYS[0]
+    feed(totals, key, record, busy_vector(10))
+    before = seen(totals).runs[0].account.figures
+    for seconds in range(11, 20):
+        feed(totals, key, record, busy_vector(seconds))
+    (growth,) = (each for each in totals._sums["a"].growths.values() if each.grown)
+    assert growth.vector == [
+        after - first for after, first in zip(busy_vector(19), busy_vector(10), strict=True)
+    ]
+    assert seen(totals).runs[0].account.figures != before
+    assert not growth.grown
