@@ -12,6 +12,7 @@ BUILD  := build
 
 # Hashes are checked for every package; the editable install must not reach for anything beside them.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+EDITABLE    := --no-index --no-deps --no-build-isolation --editable .
 UV_VERSION  := 0.13.9
 
 PROTOS    := $(sort $(wildcard proto/flopmeter/*/v1/*.proto))
@@ -36,11 +37,25 @@ $(BIN)/python:
 	  || { echo "flopmeter needs Python 3.11 or newer; $(PYTHON) is older: name another with PYTHON=..." >&2; exit 1; }
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-# The stamp makes the second call instant; a changed lock or project file renews the installation.
-$(VENV)/.runtime-done: requirements/runtime.txt pyproject.toml | $(BIN)/python
+# What is compiled, and by what: an extension beside a changed source refuses to run.
+KERNELS := hatch_build.py $(sort $(wildcard core/flopmeter_core/kernels/*.p[xy]*))
+
+# The stamp makes the second call instant; a changed lock, project file or kernel renews the
+# installation. pip hides what a build warns of, so the compiled form is asked for where there is a
+# compiler, and what became of it is said here. FLOPMETER_BUILD=interpreted does without.
+$(VENV)/.runtime-done: requirements/runtime.txt pyproject.toml $(KERNELS) | $(BIN)/python
 	@echo "Installing flopmeter into $(VENV) ..."
 	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt
-	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@mkdir -p $(BUILD)
+	@if [ -z "$${FLOPMETER_BUILD:-}" ] && ! command -v cc >/dev/null; then \
+	  echo "There is no C compiler (cc): the kernels run interpreted, which is right but slower in bulk."; \
+	  export FLOPMETER_BUILD=interpreted; \
+	fi; \
+	FLOPMETER_BUILD=$${FLOPMETER_BUILD:-compiled} $(PIP_INSTALL) $(EDITABLE) >$(BUILD)/kernels.log 2>&1 || { \
+	  [ -z "$${FLOPMETER_BUILD:-}" ] || { cat $(BUILD)/kernels.log >&2; exit 1; }; \
+	  echo "The kernels could not be compiled ($(BUILD)/kernels.log says why): they run interpreted, which is right but slower in bulk."; \
+	  FLOPMETER_BUILD=interpreted $(PIP_INSTALL) $(EDITABLE); \
+	}
 	@touch $@
 
 .PHONY: venv-dev

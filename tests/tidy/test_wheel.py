@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -43,11 +44,12 @@ def wheel_names(root: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel of the tree."""
+    """Build the wheel of the tree, interpreted; test_build.py has the compiled one."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
         cwd=ROOT,
+        env={**os.environ, "FLOPMETER_BUILD": "interpreted"},
         check=True,
         capture_output=True,
         timeout=100,
