@@ -1,8 +1,8 @@
-"""The collector as a process: builds the parts, starts them, takes them down in reverse order.
+"""The collector: builds the parts, starts them, takes them down in reverse order.
 
 Owns: the wiring, the order of start and stop, and the pace of the evaluation.
 May touch: everything a collector may: the ledger, two listening sockets, outgoing alerts.
-Called by the command line (`run`), by tests and by lab.replay (`CollectorApp`).
+Called by process, by tests and by lab.replay.
 Explained in docs/architecture.md.
 """
 
@@ -14,7 +14,6 @@ import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -22,17 +21,18 @@ import grpc
 from flopmeter_collector import backends
 from flopmeter_collector.alerts.sender import AlertSender
 from flopmeter_collector.alerts.table import receivers_of
+from flopmeter_collector.approvals import weights_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
-from flopmeter_collector.held import local_date
+from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.http.app import Sources, build_app
 from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.identity import Identities
 from flopmeter_collector.intake import Intake
-from flopmeter_collector.interpreter import prefer_answers
 from flopmeter_collector.judge import Judge
+from flopmeter_collector.law_watch import LawWatch
 from flopmeter_collector.ledger.base import (
     Coverage,
     Declaration,
@@ -50,7 +50,6 @@ from flopmeter_collector.relay.wiring import Relay, upstream_credentials
 from flopmeter_collector.relay.wiring import build as build_relay
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
-from flopmeter_collector.site import stale_rows, thresholds_in_force
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Turns
@@ -60,8 +59,7 @@ from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceRecord, parse_device_table
 from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
-from flopmeter_proto.daemon import logs, signals
-from flopmeter_proto.daemon.clock import Clock, SystemClock
+from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.link import Dial
@@ -162,7 +160,7 @@ class CollectorApp:
         self._away = ""
         self._leader = ""
         self._confirmed_ns = 0
-        self.thresholds: tuple[Threshold, ...] = ()
+        self.law = LawWatch(config.thresholds_dir, clock)
 
     async def start(self) -> None:
         """Open the ledger, rebuild from it, listen and evaluate once.
@@ -183,6 +181,7 @@ class CollectorApp:
 
     async def evaluate_now(self) -> Published:
         """Run one round at once: everything reported so far is in what it returns."""
+        await self._look_at_law()
         published = await self._publisher.round()
         invariant(published is not None, "only a collector that leads is asked for totals")
         assert published is not None
@@ -207,6 +206,11 @@ class CollectorApp:
         )
         await self._committer.durable(declarations=[declaration])
         await self._publisher.round()
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The rows that are used now."""
+        return self.law.rows
 
     @property
     def published(self) -> Published | None:
@@ -264,7 +268,8 @@ class CollectorApp:
             )
         upstream_credentials(config)  # wrong ones are said before a ledger is made
         # A relay sees one site: what is above no line there may be above one in the fleet.
-        self.thresholds = () if config.upstream else self._law(config.thresholds_dir)
+        if not config.upstream:
+            self.law.begin()
         # Addresses first: a collector that cannot listen leaves no new ledger behind.
         service = IngestService(
             lambda: self.intake,
@@ -361,13 +366,6 @@ class CollectorApp:
             )
         return ledger
 
-    def _law(self, folder: Path) -> tuple[Threshold, ...]:
-        """The rows that apply here; old ones are said once."""
-        rows = thresholds_in_force(folder)
-        if stale := stale_rows(rows, local_date(self._clock.wall_ns(), "UTC")):
-            logger.warning("threshold rows are old", extra=fields(rows=len(stale)))
-        return rows
-
     async def _rebuild(self, ledger: Ledger) -> None:
         """Fill the registers from the ledger, and start to commit to it."""
         content = await asyncio.to_thread(_read_all, ledger)
@@ -377,7 +375,7 @@ class CollectorApp:
         self._committer.start()
         self._teardown.push_async_callback(self._committer.stop)
         self._failed = self._committer.failed
-        judge = Judge(self.thresholds, horizon_ns=self._config.forecast_days * 24 * NS_PER_HOUR)
+        judge = Judge(self.law.rows, horizon_ns=self._config.forecast_days * 24 * NS_PER_HOUR)
         self._alerts = AlertSender(
             receivers_of(
                 self._config.alertmanager,
@@ -388,7 +386,7 @@ class CollectorApp:
                 allow_off_loopback=self._config.alert_off_loopback,
             ),
             judge.alerts,
-            thresholds=self.thresholds,
+            thresholds=self.law.rows,
             ids=MetricIds(content.ledger_id, named=self._config.names_in_metrics),
             clock=self._clock,
             delivered=lambda rows, taken: self._committer.durable(deliveries=rows, delivered=taken),
@@ -399,6 +397,7 @@ class CollectorApp:
             simulated=ledger.simulated,
             claim_bound=self._config.claim_bound,
             silence_ns=round(self._config.silence_s * NS_PER_S),
+            weights=weights_of(profiles_in(self.law.rows).values()),
         )
         totals.residuals.restore(content.coverage)
         self._committer.known_coverage = totals.residuals.rows
@@ -421,7 +420,8 @@ class CollectorApp:
             status=self._status,
             not_ready=self._not_ready,
             following=self._following,
-            thresholds=self.thresholds,
+            thresholds=lambda: self.law.rows,
+            law_failure=lambda: self.law.failure,
             legal=lambda: self.published.legal if self.published else NO_LEGAL_VIEW,
             nodes=lambda: self.intake.nodes,
             names_in_metrics=self._config.names_in_metrics,
@@ -463,6 +463,8 @@ class CollectorApp:
             failed_alert_count=self._alerts.failed_count,
             claim_count=len(self.table.claims),
             refused_claim_count=self.table.claims.refused_count,
+            law_read_ns=self.law.read_ns,
+            law_refused=bool(self.law.failure),
         )
 
     async def _evaluate(self) -> None:
@@ -491,6 +493,7 @@ class CollectorApp:
         try:
             asked_ns = self._clock.monotonic_ns()
             led = self._publisher.leads
+            await self._look_at_law()
             await self._publisher.round()
             self._confirmed_ns, self._away = asked_ns, ""
             await self._note_leader(led)
@@ -510,6 +513,13 @@ class CollectorApp:
             return False
         return True
 
+    async def _look_at_law(self) -> None:
+        """Use other rows from this round on, where files of the law changed."""
+        # A relay sees one site: it holds nothing against the law.
+        if not self._config.upstream and (rows := await self.law.look()) is not None:
+            self._alerts.take_law(rows)
+            self._publisher.take_law(rows)
+
     async def _note_leader(self, led: bool) -> None:
         """Note who leads a shared ledger, and log when that begins or ends to be this collector."""
         if not self._ledger.shared:
@@ -528,36 +538,6 @@ def pause_s(period_s: float, took_s: float) -> float:
         took_s: how long the last round took.
     """
     return max(period_s, min(EVALUATION_SHARE * took_s, LONGEST_SHARED_PERIOD_S))
-
-
-def run(config: CollectorConfig) -> int:
-    """Be a collector until SIGTERM or SIGINT.
-
-    Returns:
-        0 after an orderly stop.
-
-    Raises:
-        FlopmeterError: with the documented exit code.
-    """
-    logs.configure(config.log_level)
-    prefer_answers()
-    asyncio.run(_serve(CollectorApp(config, SystemClock())))
-    return 0
-
-
-async def _serve(app: CollectorApp) -> None:
-    with signals.async_stop_event() as stop:
-        await app.start()
-        stopped = asyncio.create_task(stop.wait())
-        failed = asyncio.create_task(app.wait_failed())
-        try:
-            await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
-            await app.stop()
-    if failed.done():
-        raise failed.result()
-    failed.cancel()
 
 
 @dataclass(frozen=True, slots=True)

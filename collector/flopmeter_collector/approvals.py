@@ -2,7 +2,7 @@
 
 Owns: roles, the labels that wait for people, and the rule for when one of them holds.
 May touch: nothing; pure functions of ledger rows and of the built-in counting profiles.
-Called by book, which asks whether a label lowers anything before it takes it.
+Called by book, which asks whether a statement lowers anything before it takes it.
 Explained in docs/runs-and-models.md and docs/security.md (what a role proves, and what not).
 
 A label is a claim. One that no built-in profile counts less than what held before holds at once.
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_core.activities import WorkLabel, every_label
 from flopmeter_core.allocations import check_name
-from flopmeter_core.counting import Verdict
+from flopmeter_core.counting import Profile, Verdict
 from flopmeter_core.errors import DataError
 from flopmeter_core.names import skeleton
 from flopmeter_core.profiles import builtin_profiles
@@ -48,7 +48,8 @@ REFUSED = "refused"
 PENDING = "pending"
 APPROVED = "approved"
 SUPERSEDED = "superseded"
-"""Another label was declared in its place before enough people stood behind it."""
+"""Another label was declared in its place before enough people stood behind it, or another ruling
+of the same place holds."""
 
 PEOPLE = 2
 """So many people have to stand behind a lowering label."""
@@ -72,6 +73,7 @@ class Lowering:
             only who has the role still.
         refused_by: who refused it, and why; empty where nobody did.
         moved: whether it is about work that is to come under the label, and not the label itself.
+        ruling: whether it is about a condition of a law or about exclusions, and not about a label.
     """
 
     sequence: int
@@ -86,33 +88,51 @@ class Lowering:
     people: tuple[tuple[str, str], ...] = ()
     refused_by: tuple[str, str] = ("", "")
     moved: bool = False
+    ruling: bool = False
+
+    @property
+    def what(self) -> str:
+        """What waits, in a word."""
+        return "ruling" if self.ruling else "label"
 
 
-@functools.cache
-def _weights() -> Mapping[str, Mapping[WorkLabel, int]]:
-    """How much each profile leaves out of each label: 0 nothing, 1 by permission, 2 always."""
+Weights = Mapping[str, Mapping[WorkLabel, int]]
+"""How much each profile leaves out of each label: 0 nothing, 1 by permission, 2 always."""
+
+
+def weights_of(profiles: Iterable[Profile]) -> Weights:
+    """What each counting profile of the law in use leaves out."""
     left_out = {Verdict.MAY_EXCLUDE: 1, Verdict.EXCLUDE: 2}
     return {
         profile.id: {
             label: left_out.get(profile.entry(label).verdict, 0) for label in every_label()
         }
-        for profile in builtin_profiles().values()
+        for profile in profiles
     }
 
 
-def lowered(pairs: Iterable[tuple[WorkLabel, WorkLabel]]) -> tuple[str, ...]:
+@functools.cache
+def builtin_weights() -> Weights:
+    """What the profiles that flopmeter ships leave out."""
+    return weights_of(builtin_profiles().values())
+
+
+def lowered(
+    pairs: Iterable[tuple[WorkLabel, WorkLabel]], weights: Weights | None = None
+) -> tuple[str, ...]:
     """The profiles that count less of some work under a new label than under the old one.
 
     Args:
         pairs: old and new label, for each part of the work.
+        weights: of the profiles of the law in use; of the built-in ones when None.
     """
     changed = {(old, new) for old, new in pairs if old != new}
     if not changed:
         return ()
     return tuple(
         name
-        for name, weights in _weights().items()
-        if any(weights[new] > weights[old] for old, new in changed)
+        for name, left_out in (builtin_weights() if weights is None else weights).items()
+        if any(left_out[new] > left_out[old] for old, new in changed)
     )
 
 
@@ -188,10 +208,26 @@ class Approvals:
             if (each.moved, each.place) == (False, place):
                 self.settle(replace(each, state=SUPERSEDED))
 
+    def overrule(self, subject: str, place: str) -> None:
+        """End a ruling that held, because another one of the same place holds from now on."""
+        for each in list(self.lowerings.values()):
+            told = (each.ruling, each.subject, each.place, each.state)
+            if told == (True, subject, place, APPROVED):
+                self.lowerings[each.sequence] = replace(each, state=SUPERSEDED)
+
     def ask_again(self, run: str) -> None:
         """Forget who stands behind what waits of a run: it is about other work since."""
         for each in self._pending(f"run {run}"):
             self.lowerings[each.sequence] = replace(each, people=())
+
+    def behind(self, sequence: int) -> tuple[tuple[str, str], ...]:
+        """Who stands behind a declaration, with their reasons; nobody where it need not wait."""
+        lowering = self.lowerings.get(sequence)
+        return () if lowering is None else lowering.people
+
+    def waits(self, subject: str, place: str) -> bool:
+        """Whether anything waits of a place."""
+        return any(each.place == place for each in self._pending(subject))
 
     def wait(self, lowering: Lowering) -> None:
         """Keep a label that lowers a total until enough people stand behind it."""

@@ -62,6 +62,10 @@ class Attribution:
 
     def __init__(self) -> None:
         """Start with nothing declared."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all: it is about to be declared again."""
         self.by_hand: dict[str, tuple[RunSpan, ...]] = {}
         self.rules: tuple[Rule, ...] = ()
         self.splits: dict[str, tuple[RunSpan, ...]] = {}

@@ -12,7 +12,8 @@ The same rows in the same order make the same book, whatever was metered when.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flopmeter_collector.approvals import (
@@ -21,12 +22,12 @@ from flopmeter_collector.approvals import (
     ROLE_KIND,
     Approvals,
     Lowering,
+    Weights,
     lowered,
 )
 from flopmeter_collector.attribution import Attribution, Rule, RunSpan
 from flopmeter_collector.declarations import (
     RUN_KIND,
-    FormatSpan,
     LabelFields,
     RunDeclaration,
     parse_run_declaration,
@@ -34,6 +35,8 @@ from flopmeter_collector.declarations import (
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.model_book import ModelBook
 from flopmeter_collector.model_statements import EXTERNAL_KIND, MODEL_KINDS, parse_external
+from flopmeter_collector.pieces import NOBODYS, Piece, Worn, moved_between
+from flopmeter_collector.rulings import RULING_KINDS, RulingBook
 from flopmeter_collector.spans import Segment, Span, joined, overlay, segments_of
 from flopmeter_collector.statements import (
     ATTACH_KIND,
@@ -53,8 +56,8 @@ from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.allocations import run_allocations, user_of
 from flopmeter_core.errors import DataError
 
-OTHER_KINDS = frozenset({"filing", "review", "condition", "decision"})
-"""Kinds that move no total: what people filed, determined or decided about one."""
+OTHER_KINDS = frozenset({"filing", "review"})
+"""Kinds that move no total: what people filed or determined about one."""
 
 ALERT_PREFIX = "alert-"
 """Kinds about alerts begin with it; they move no total either."""
@@ -79,35 +82,24 @@ class Change:
     models: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What holds for a piece of an allocation's work.
-
-    Attributes:
-        run: the run whose total holds it; None for the unattributed remainder.
-        declared: what was declared of it; None where it is of no run.
-        span: the declared part of time whose format holds; None for the run's own.
-        label: what the work was.
-    """
-
-    run: str | None = None
-    declared: RunDeclaration | None = None
-    span: FormatSpan | None = None
-    label: WorkLabel = UNLABELLED
-
-
-NOBODYS = Piece()
-
-Worn = dict[str, dict[int, tuple[Segment[Piece], ...]]]
-"""What holds for an allocation's work, by phase."""
-
-
 class Book:
     """What stands. Every statement is checked whole before it changes anything."""
 
-    def __init__(self) -> None:
-        """Start with nothing declared."""
+    def __init__(self, weights: Weights | None = None) -> None:
+        """Start with nothing declared.
+
+        Args:
+            weights: what the counting profiles of the law in use leave out; those that flopmeter
+                ships when None.
+        """
+        self._weights = weights
         self.attribution = Attribution()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing stands; whoever holds the attribution holds the same one as before."""
+        self.rulings = RulingBook()
+        self.attribution.reset()
         self.runs: dict[str, RunDeclaration] = {}
         self.models = ModelBook()
         self.approvals = Approvals()
@@ -123,7 +115,29 @@ class Book:
             ROLE_KIND: self._role,
             APPROVAL_KIND: self._approval,
             **dict.fromkeys(MODEL_KINDS, self._model),
+            **dict.fromkeys(RULING_KINDS, self._ruling),
         }
+
+    def retake(self, rows: Sequence[Declaration], weights: Weights) -> bool:
+        """Take every statement again, as if these weights had held from the beginning.
+
+        Args:
+            rows: all that were applied, in the order of the ledger.
+            weights: as of the beginning.
+
+        Returns:
+            Whether any statement holds or waits now that did not before; if not, nothing changed.
+        """
+        tried = book_of(rows, weights)
+        same = tried.approvals.lowerings == self.approvals.lowerings
+        self._weights = weights
+        if same:
+            return False
+        self._begin()
+        for row in rows:
+            with contextlib.suppress(DataError):
+                self.apply(row)
+        return True
 
     def apply(self, row: Declaration) -> Change:
         """Take the next declaration.
@@ -148,7 +162,7 @@ class Book:
         declaration = parse_run_declaration(row.subject, row.body)
         if not declaration.labelled:
             return self.declare(declaration)
-        profiles = lowered(self._relabelled(declaration))
+        profiles = self._lowered(self._relabelled(declaration))
         change = self.declare(declaration.without_label() if profiles else declaration)
         label = declaration.only_label()
         spans = label.labels
@@ -176,6 +190,9 @@ class Book:
         for phase in (*phases, max(phases, default=-1) + 1):
             segments = overlay(before.label_segments(phase), after.label_segments(phase))
             yield from (segment.content for segment in segments)
+
+    def _lowered(self, pairs: Iterable[tuple[WorkLabel, WorkLabel]]) -> tuple[str, ...]:
+        return lowered(pairs, self._weights)
 
     def _wait(
         self,
@@ -260,7 +277,7 @@ class Book:
         """
         before = self._worn(of)
         change = make()
-        moved = [*_moved(before, self._worn(of))]
+        moved = [*moved_between(before, self._worn(of))]
         if ruled is not None:
             after = self._worn(run_allocations(ruled.run)[:1])
             moved = [
@@ -270,13 +287,13 @@ class Book:
                 for segment in segments
                 if segment.meets(ruled.from_ns, ruled.until_ns)
             ]
-        profiles = lowered((old.label, new.label) for old, new in moved)
+        profiles = self._lowered((old.label, new.label) for old, new in moved)
         if not profiles:
             self._ask_again(moved)
             return change
         undo()
         self._layered.clear()
-        piece = next(new for old, new in moved if lowered([(old.label, new.label)]))
+        piece = next(new for old, new in moved if self._lowered([(old.label, new.label)]))
         said = {name: text for name, text in row.body.items() if name not in ("state", "reason")}
         place = ", ".join(f"{name} {text}" for name, text in sorted(said.items()))
         verb = row.kind if row.body.get("state", STANDS) == STANDS else f"undone {row.kind}"
@@ -344,12 +361,23 @@ class Book:
             self.approvals.supersede(of, "")
             if entry is not None:
                 label = entry.label.label
-                profiles = lowered([(UNLABELLED, label)])
+                profiles = self._lowered([(UNLABELLED, label)])
                 if profiles:
                     self._wait(row, of, entry.label.text, "", profiles)
                     self._waiting[row.sequence] = lambda: self._external(row.subject, name, label)
                 else:
                     self._external(row.subject, name, label)
+        return Change(models=True)
+
+    def _ruling(self, row: Declaration) -> Change:
+        """Take what somebody ruled of a model; what lowers a total waits for people."""
+        waiting = self.rulings.apply(row, self.approvals)
+        if waiting is not None:
+            self._waiting[row.sequence] = lambda: self._ruled(waiting)
+        return Change(models=True)
+
+    def _ruled(self, take: Callable[[], None]) -> Change:
+        take()
         return Change(models=True)
 
     def _external(self, model: str, name: str, label: WorkLabel) -> Change:
@@ -514,25 +542,18 @@ class Book:
         return layered
 
 
-def _moved(before: Worn, after: Worn) -> Iterator[tuple[Piece, Piece]]:
-    """Old and new of what is of another run, or has another label, than before."""
-    for name, phases in after.items():
-        old = before[name]
-        for phase in sorted({*phases, *old}):
-            news = phases.get(phase, phases[-1])
-            for segment in overlay(old.get(phase, old[-1]), news):
-                was, now = segment.content
-                if (was.run, was.label) != (now.run, now.label):
-                    yield was, now
-
-
 def _runs_of(spans: Iterable[Iterable[RunSpan]]) -> frozenset[str]:
     return frozenset(span.run for each in spans for span in each if span.run is not None)
 
 
-def book_of(rows: Iterable[Declaration]) -> Book:
-    """What stands after these rows; one that cannot be taken changes nothing, as in a collector."""
-    book = Book()
+def book_of(rows: Iterable[Declaration], weights: Weights | None = None) -> Book:
+    """What stands after these rows; one that cannot be taken changes nothing, as in a collector.
+
+    Args:
+        rows: in the order of the ledger.
+        weights: as of `Book`.
+    """
+    book = Book(weights)
     for row in rows:
         try:
             book.apply(row)

@@ -12,21 +12,24 @@ from flopmeter_collector.held import local_date, time_zone
 from flopmeter_collector.reviews import DUE, DUE_ON, EARLIEST
 from flopmeter_collector.spans import time_text
 from flopmeter_core.calendars import builtin_calendars, last_ns, period_end
-from flopmeter_core.catalogue import Threshold
+from flopmeter_core.catalogue import Kind, Threshold
 
 
-def review_dates(threshold: Threshold, earliest_ns: int) -> dict[str, str]:
+def review_dates(
+    threshold: Threshold, earliest_ns: int, *, simulated: bool = False
+) -> dict[str, str]:
     """The dates of a review.
 
     Args:
         threshold: the row whose duty it may be.
+        simulated: whether the figures are made up: of guidance nobody is asked then.
         earliest_ns: Unix time in ns at which it is first arguable that the line was met, or that
             it was known that it would be.
 
     Returns:
         Fields for the transition; none for a line that no law draws.
     """
-    if threshold.demonstration:
+    if threshold.demonstration or (simulated and threshold.kind is Kind.GUIDANCE):
         return {}
     return {EARLIEST: time_text(earliest_ns), **_due(threshold, earliest_ns)}
 
@@ -37,8 +40,11 @@ def _due(threshold: Threshold, earliest_ns: int) -> dict[str, str]:
     The end is the one that verified holidays give: one that nobody verified gives no time.
     """
     notice = threshold.notice
-    calendar = builtin_calendars().get(notice.calendar) if notice is not None else None
-    if notice is None or calendar is None:
+    if notice is None:
+        return {}
+    # The one it was read with: a site's own calendar may be shorter than a built-in one's.
+    calendar = threshold.days or builtin_calendars().get(notice.calendar)
+    if calendar is None:
         return {}
     event = local_date(earliest_ns, calendar.time_zone)
     end = period_end(event, weeks=notice.weeks, calendar=calendar)

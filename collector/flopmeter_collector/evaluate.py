@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from flopmeter_collector.held import held_at
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
+from flopmeter_collector.standing_words import condition_state, conditions_words
 from flopmeter_core.catalogue import Standing, State, Threshold, stand
-from flopmeter_core.counting import count
+from flopmeter_core.counting import Counted, Profile, count
+from flopmeter_core.errors import DataError
 from flopmeter_core.forecast import Outlook
 from flopmeter_core.interval import NO_FIGURES, Figures
 from flopmeter_core.profiles import builtin_profiles
@@ -58,36 +60,75 @@ def standings_of(
     return tuple(stand(figures, t, total) for t in applicable(thresholds, simulated=simulated))
 
 
-def model_standings(model: ModelTotals, thresholds: Iterable[Threshold]) -> Held:
+def model_standings(
+    model: ModelTotals,
+    thresholds: Iterable[Threshold],
+    counts: Mapping[str, Counted] | None = None,
+) -> Held:
     """Hold a model against every applicable threshold, each under its own counting profile.
+
+    Args:
+        model: its totals.
+        thresholds: the rows of the day.
+        counts: its `counts_of` these rows, of who has them.
 
     Returns:
         Each standing with the figures that were counted for it.
     """
-    by_profile: dict[str, Figures] = {}
-    held = []
+    rows = tuple(thresholds)
+    by_profile = counts_of(model, rows) if counts is None else counts
+    return tuple(
+        (
+            stand(figures, threshold, declared=model.rulings.declared(threshold.id)),
+            figures,
+        )
+        for threshold in applicable(rows, simulated=model.simulated)
+        for figures in (by_profile[threshold.counting_profile].decided,)
+    )
+
+
+def counts_of(model: ModelTotals, thresholds: Iterable[Threshold]) -> dict[str, Counted]:
+    """A model's work under the counting profile of each applicable threshold, by its id."""
+    counted: dict[str, Counted] = {}
     for threshold in applicable(thresholds, simulated=model.simulated):
-        profile = profile_of(threshold)
-        if profile not in by_profile:
-            by_profile[profile] = counted(model, profile)
-        held.append((stand(by_profile[profile], threshold), by_profile[profile]))
-    return tuple(held)
+        if threshold.counting_profile not in counted:
+            counted[threshold.counting_profile] = counted_by(model, rules_of(threshold))
+    return counted
 
 
-def counted(model: ModelTotals, profile_id: str) -> Figures:
-    """What a counting profile counts of a model: all but what it excludes.
+def counted_by(model: ModelTotals, profile: Profile) -> Counted:
+    """What a counting profile counts of a model, with and without what it permits to leave out."""
+    decision = model.rulings.decision(profile)
+    if not model.parts:
+        return Counted(model.figures, model.figures, model.figures, {}, ())
+    return count(model.parts, profile, decision=decision)
 
-    What a law only permits to leave out is counted, and so is everything where the profile is not
-    one of those flopmeter ships.
+
+def rules_of(threshold: Threshold) -> Profile:
+    """The counting profile of a threshold: the one it was read with, else the built-in one.
+
+    Raises:
+        DataError: a row that was read by itself names a profile that is not built in.
     """
-    profile = builtin_profiles().get(profile_id)
-    if profile is None or not model.parts:
-        return model.figures
-    return count(model.parts, profile).everything
+    if threshold.rules is not None:
+        return threshold.rules
+    profile = builtin_profiles().get(threshold.counting_profile)
+    if profile is None:
+        raise DataError(
+            f"threshold {threshold.id}: counting_profile {threshold.counting_profile!r} is not "
+            "built in; read the row together with its profile"
+        )
+    return profile
+
+
+def profiles_in(thresholds: Iterable[Threshold]) -> dict[str, Profile]:
+    """Every counting profile that may decide a state: the built-in ones, and those of the rows."""
+    own = {row.rules.id: row.rules for row in thresholds if row.rules is not None}
+    return {**builtin_profiles(), **own}
 
 
 def profile_of(threshold: Threshold) -> str:
-    """The counting profile of a threshold."""
+    """The id of the counting profile of a threshold."""
     return threshold.counting_profile
 
 
@@ -232,6 +273,19 @@ def transition(
             "method_version": snapshot.method_version,
             "device_table_version": snapshot.table_version,
             "simulated": "true" if model.simulated else "false",
+            "conditions_state": condition_state(threshold, standing.conditions),
+            **_rulings(model, standing),
             **(more or {}),
         },
     )
+
+
+def _rulings(model: ModelTotals, standing: Standing) -> dict[str, str]:
+    """What people ruled that the state rests on."""
+    told = {}
+    if standing.conditions is False:
+        told["conditions_words"] = conditions_words(standing, model.rulings)
+    used = model.rulings.used(standing.threshold.counting_profile)
+    if used is not None:
+        told["decision"] = str(used.sequence)
+    return told

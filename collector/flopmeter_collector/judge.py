@@ -38,6 +38,7 @@ from flopmeter_collector.evaluate import (
     transition,
 )
 from flopmeter_collector.held import held_at
+from flopmeter_collector.law_effects import by_law, lapses, law_basis
 from flopmeter_collector.ledger.base import Declaration, HistoryRow, Transition
 from flopmeter_collector.legal_view import LegalView, view_of
 from flopmeter_collector.outlook import (
@@ -99,10 +100,12 @@ class Judge:
             horizon_ns: how far ahead a date counts as foreseen.
             paces_a_round: how many paces are worked out in one round.
         """
-        self._thresholds = tuple(thresholds)
-        self._in_force: tuple[Threshold, ...] = ()
-        self._by_id = {threshold.id: threshold for threshold in self._thresholds}
         self._horizon_ns = horizon_ns
+        self._in_force: tuple[Threshold, ...] = ()
+        self._begun = False
+        self._replaced: dict[str, Threshold] | None = None
+        self._newest: dict[Subject, Transition] = {}
+        self.take_law(thresholds)
         self._states: dict[Subject, State] = {}
         self._outlooks: dict[Subject, Outlook] = {}
         self._acts: list[Act | Determination] = []
@@ -116,11 +119,18 @@ class Judge:
         self.alerts = Alerts()
         self.reviews = Reviews()
 
+    def take_law(self, thresholds: Iterable[Threshold]) -> None:
+        """Take other rows in the place of those that are known; the next round judges by them."""
+        self._thresholds = tuple(thresholds)
+        self._by_id = {threshold.id: threshold for threshold in self._thresholds}
+        self._law_basis = law_basis(self._thresholds)
+
     def restore(self, transitions: Iterable[Transition], history: Iterable[HistoryRow]) -> None:
         """Take what the ledger has, in the place of what was known: this collector leads now."""
         rows = list(transitions)
         self._states, self._outlooks = previous_states(rows), previous_outlooks(rows)
         self._recorded = rows
+        self._newest = {(row.model, row.threshold): row for row in rows}
         self._trails.restore(history)
         self._held, self._forecasts, self._forecast_ns = {}, {}, {}
         self._planned = set()
@@ -192,16 +202,20 @@ class Judge:
             if model.model in self._unrecorded or self._last(model) is not model
         ]
         rows = list(departures(snapshot, present, self._by_id, self._states, self._outlooks))
+        rows += self._lapses(snapshot, present)
         for model in moved:
             held = model_standings(model, self._in_force)
             self._held[model.model] = (model, held)
             (self._planned.add if model.planned else self._planned.discard)(model.model)
-            rows += changes(snapshot, model, held, self._states)
+            rows += (
+                by_law(row, model, self._replaced)
+                for row in changes(snapshot, model, held, self._states)
+            )
         history = self._trails.note(
             {model.model: self._profiles(model) for model in moved},
             now_ns=now_ns,
             lowest_flop=self._lowest_flop(snapshot),
-            basis=f"{snapshot.method_version}/{snapshot.table_version}",
+            basis=f"{snapshot.method_version}/{snapshot.table_version}{self._law_basis}",
             corrected=corrected,
         )
         rows += self._foresee(snapshot)
@@ -210,10 +224,29 @@ class Judge:
         return Judgement(found, dict(self._forecasts), history)
 
     def _take_law_of(self, now_ns: int) -> None:
-        """Keep the rows that are held today; on another day every model is judged anew."""
+        """Keep the rows that are held today; by other rows every model is judged anew."""
         in_force = held_at(self._thresholds, now_ns)
         if in_force != self._in_force:
-            self._in_force, self._held = in_force, {}
+            if self._begun:
+                # What was held before the rows were replaced; kept until a round is recorded.
+                self._replaced = {row.id: row for row in self._in_force} | (self._replaced or {})
+            self._in_force, self._held, self._forecast_ns = in_force, {}, {}
+            self._begun = True
+        elif not self._unrecorded:
+            self._replaced = None
+
+    def _lapses(self, snapshot: TotalsSnapshot, present: Set[str]) -> Iterator[Transition]:
+        """The rows that end what is recorded against lines that are held no more."""
+        held = {row.id for row in self._in_force}
+        yield from lapses(
+            snapshot,
+            {each: row for each, row in self._newest.items() if each[0] in present},
+            held,
+            self._states,
+            self._outlooks,
+        )
+        for subject in [each for each in self._forecasts if each[1] not in held]:
+            del self._forecasts[subject]
 
     def _forget_all_but(self, present: Set[str]) -> None:
         """Keep nothing of models that have left the totals: what is kept of them is shown."""
@@ -282,7 +315,10 @@ class Judge:
         self, row: Transition, now_ns: int, declared_to: int, pending: Sequence[HistoryRow]
     ) -> Transition:
         """A transition with what it may oblige somebody to, and what was known when it was made."""
-        threshold = self._by_id[row.threshold]
+        threshold = self._by_id.get(row.threshold)
+        if threshold is None:
+            # It has left the catalogue: what was recorded of it then stays with it.
+            return replace(row, figures={**row.figures, DECLARED_TO: str(declared_to)})
         more = {DECLARED_TO: str(declared_to), **legal_fields(threshold)}
         figures = {**row.figures, **more}
         if alerts(replace(row, figures=figures)):
@@ -300,7 +336,8 @@ class Judge:
                     now_ns=now_ns,
                     pending=pending,
                 )
-            figures |= review_dates(threshold, earliest_ns)
+            made_up = row.figures.get("simulated") == "true"
+            figures |= review_dates(threshold, earliest_ns, simulated=made_up)
         return replace(row, figures=figures)
 
     def _profiles(self, model: ModelTotals) -> dict[str, int]:
@@ -318,9 +355,11 @@ class Judge:
 
     def recorded(self, transitions: Sequence[Transition]) -> None:
         """Take transitions that are in the ledger by now, with their sequences."""
+        self._replaced = None
         self._states.update(previous_states(transitions))
         self._outlooks.update(previous_outlooks(transitions))
         self._recorded += transitions
+        self._newest |= {(row.model, row.threshold): row for row in transitions}
         self.alerts.record(transitions)
         self.reviews.record(transitions)
 

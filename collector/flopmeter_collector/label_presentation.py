@@ -15,11 +15,11 @@ from flopmeter_collector.model_statements import External, Planned
 from flopmeter_collector.modifications import lines_of
 from flopmeter_collector.snapshot import ModelTotals, Modification
 from flopmeter_collector.spans import time_text
+from flopmeter_collector.standing_words import condition_state, conditions_json, used_json
 from flopmeter_core.activities import WorkLabel
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.counting import WorkPart
 from flopmeter_core.interval import Interval
-from flopmeter_core.profiles import builtin_profiles
 from flopmeter_core.ratio import Ratio
 
 Json = dict[str, object]
@@ -72,6 +72,7 @@ def model_json(
             "author": model.completeness.author,
             "declaration": model.completeness.sequence,
         },
+        "decisions": [used_json(each) for each in model.rulings.decisions],
         "planned": None if model.planned is None else _planned(model.planned),
         "modifications": [
             _modification(model, each, by_name.get(each.original), lines)
@@ -159,8 +160,13 @@ def _modification(
                 "number_met": line.met,
                 "decided": line.decided,
                 "other_conditions": [each.text for each in line.threshold.required_conditions],
+                "conditions_state": condition_state(
+                    line.threshold,
+                    line.threshold.conditions_met(model.rulings.declared(line.threshold.id)),
+                ),
+                "declared_conditions": conditions_json(line.threshold, model.rulings),
             }
-            for line in lines_of(model, modification, original, lines, builtin_profiles())
+            for line in lines_of(model, modification, original, lines)
         ],
     }
 

@@ -111,6 +111,7 @@ class ModelAssembly:
             completeness=books.completeness.get(model),
             planned=books.plans.get(model),
             modifications=self._modifications(model, mine, members, own),
+            rulings=self.book.rulings.of(model, self.book.approvals),
         )
 
     def _parts(

@@ -11,14 +11,15 @@ known. What else a line asks for no meter sees: each answer is of the number alo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from flopmeter_collector.evaluate import counted_by, rules_of
 from flopmeter_collector.held import local_date
 from flopmeter_collector.snapshot import ModelTotals, Modification
 from flopmeter_core.catalogue import Operator, Subject, Threshold, Unit
-from flopmeter_core.counting import Profile, count
+from flopmeter_core.counting import count
 from flopmeter_core.interval import Interval
 from flopmeter_core.legal_status import Status
 from flopmeter_core.lineage import OWN_WAY
@@ -69,7 +70,6 @@ def lines_of(
     modification: Modification,
     original: ModelTotals | None,
     rows: Iterable[Threshold],
-    profiles: Mapping[str, Profile],
 ) -> Iterator[Line]:
     """Hold a modification against each line that can be answered.
 
@@ -78,17 +78,16 @@ def lines_of(
         modification: of which earlier model.
         original: that one's totals; None where nothing is known of it.
         rows: from `modification_rows`.
-        profiles: counting profiles by id; a row of one that is not there is left out.
     """
     mine = [part for part in model.parts if OWN_WAY in part.origin.ways]
     for row in rows:
-        profile = profiles.get(row.counting_profile)
+        profile = rules_of(row)
         stands_in = any(each.id == ORIGINAL_UNKNOWN for each in row.required_conditions)
-        if profile is None or (stands_in and modification.ratio is not None):
+        if stands_in and modification.ratio is not None:
             continue
-        own = count(mine, profile).everything.total
+        own = count(mine, profile, decision=model.rulings.decision(profile)).decided.total
         if row.unit is Unit.RATIO and modification.ratio is not None and original is not None:
-            ratio = ratio_of(own, count(original.parts, profile).everything.total)
+            ratio = ratio_of(own, counted_by(original, profile).decided.total)
             yield _line(row, own, ratio, (ratio.lower, ratio.best, ratio.upper))
         elif row.unit is Unit.FLOP:
             likely = (Fraction(own.lower), Fraction(own.best), Fraction(own.upper))

@@ -71,7 +71,9 @@ def forecast(
         before: the outlook last recorded.
     """
     plan = plan_of(model)
-    if standing.state is State.ABOVE or (standing.state is State.UNKNOWN and plan is None):
+    if standing.state in (State.ABOVE, State.CONDITIONS_NOT_MET):
+        return None
+    if standing.state is State.UNKNOWN and plan is None:
         return None
     threshold = standing.threshold
     pace = trails.pace(model.model, profile_of(threshold), best_flop=best_flop, now_ns=now_ns)
@@ -92,7 +94,10 @@ def forecast(
         paced,
         plan,
         planned,
-        outlook(paced, planned, now_ns=now_ns, horizon_ns=horizon_ns, before=before),
+        # What is declared not to apply is not foreseen; the dates of the number stand all the same.
+        Outlook.NOT_FORESEEN
+        if standing.conditions is False
+        else outlook(paced, planned, now_ns=now_ns, horizon_ns=horizon_ns, before=before),
     )
 
 

@@ -13,7 +13,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from flopmeter_collector.evaluate import applicable, model_standings
+from flopmeter_collector.evaluate import applicable, counts_of, model_standings
 from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.label_presentation import (
@@ -35,10 +35,12 @@ from flopmeter_collector.modifications import modification_rows
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.spans import time_text
+from flopmeter_collector.standing_words import condition_state, conditions_json, state_words
 from flopmeter_collector.sums import Account
 from flopmeter_collector.weighed import STRADDLE
 from flopmeter_core.catalogue import Standing, Threshold, stand
 from flopmeter_core.claims import ClaimTotals, Reconciliation
+from flopmeter_core.counting import Counted
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import COVERAGE, Figures, Interval
 from flopmeter_core.recompute import Factor
@@ -299,6 +301,7 @@ def _model(
     legal: LegalView,
     ids: MetricIds,
 ) -> Json:
+    counts = counts_of(model, thresholds)
     return {
         "model": model.model,
         "metrics_id": ids.model(model.model),
@@ -314,17 +317,36 @@ def _model(
                 "value_flop": standing.threshold.value_flop,
                 "value_flop_str": str(standing.threshold.value_flop),
                 "state": standing.state.value,
+                "state_words": state_words(standing, model.rulings),
                 "decided": standing.decided,
                 "ratio": _ratio(standing),
                 "counting_profile": standing.threshold.counting_profile,
                 "counted_flop_str": bounds_text(figures.total),
+                **_both(counts[standing.threshold.counting_profile]),
+                "decision": _decision(model, standing.threshold),
                 "conditions": [c.text for c in standing.threshold.required_conditions],
+                "conditions_state": condition_state(standing.threshold, standing.conditions),
+                "declared_conditions": conditions_json(standing.threshold, model.rulings),
                 "may_alert": standing.threshold.may_alert,
                 "forecast": forecast_document(legal, (model.model, standing.threshold.id)),
             }
-            for standing, figures in model_standings(model, thresholds)
+            for standing, figures in model_standings(model, thresholds, counts)
         ],
     }
+
+
+def _both(counted: Counted) -> Json:
+    """Both totals of a profile, whichever the state rests on."""
+    return {
+        "everything_flop_str": bounds_text(counted.everything.total),
+        "permitted_flop_str": bounds_text(counted.permitted.total),
+    }
+
+
+def _decision(model: ModelTotals, threshold: Threshold) -> int | None:
+    """The declaration that leaves permitted work out of what is counted; None where none does."""
+    used = model.rulings.used(threshold.counting_profile)
+    return None if used is None else used.sequence
 
 
 def _account(account: Account) -> Json:

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from flopmeter_collector.approvals import APPROVAL_KIND
+from flopmeter_collector.approvals import APPROVAL_KIND, weights_of
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.custody import (
@@ -32,6 +32,7 @@ from flopmeter_collector.custody import (
     parse_release,
 )
 from flopmeter_collector.declarations import RUN_KIND
+from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.ledger.base import (
     Batch,
@@ -46,9 +47,11 @@ from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.model_statements import EXTERNAL_KIND, PARENT_KIND
 from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
+from flopmeter_collector.rulings import DECISION_KIND
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
+from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
 from flopmeter_core.pace import WINDOW_H
@@ -88,6 +91,7 @@ REVALUING_KINDS = frozenset(
         PARENT_KIND,
         EXTERNAL_KIND,
         QUARANTINE_KIND,
+        DECISION_KIND,
     }
 )
 """Declarations after which work that was counted may count differently, or for another model."""
@@ -157,6 +161,7 @@ class Publisher:
         self._give_way = give_way
         self._last_declaration = 0
         self._last_transition = 0
+        self._law: tuple[Threshold, ...] | None = None
         self.corrected = False
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
@@ -173,6 +178,10 @@ class Publisher:
         self.take(declarations)
         # What is known already moves nothing now: what grows from here on is work.
         self.corrected = False
+
+    def take_law(self, rows: tuple[Threshold, ...]) -> None:
+        """Judge by other rows from the next round on."""
+        self._law = rows
 
     async def catch_up(self) -> None:
         """Take in what other collectors of a shared ledger committed, between two rounds.
@@ -206,6 +215,7 @@ class Publisher:
             self.take(
                 await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
             )
+            await self._use_law()
             changes = self._table.take_uncounted()
             sightings = self._table.sightings.take()
             await self._count(changes)
@@ -242,6 +252,19 @@ class Publisher:
                 del before
                 await self._let_go(gone)
             return self.published
+
+    async def _use_law(self) -> None:
+        """Take rows that were read anew: they may also decide which statements wait for people."""
+        rows = self._law
+        if rows is None:
+            return
+        declared = await self._committer.read(lambda ledger: list(ledger.declarations()))
+        known = [row for row in declared if row.sequence <= self._last_declaration]
+        weights = weights_of(profiles_in(rows).values())
+        # Nobody else touches the totals during a round, and reports go on meanwhile.
+        await asyncio.to_thread(self._totals.take_weights, weights, known)
+        self._judge.take_law(rows)
+        self.corrected, self._law = True, None
 
     async def _let_go(self, gone: list[RunTotals | ModelTotals]) -> None:
         """Free what no snapshot names any more, in slices: all at once would stop every thread."""

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flopmeter_collector.book import Piece
 from flopmeter_collector.growth import Growth
 from flopmeter_collector.ledger.base import QuarantinedVector
+from flopmeter_collector.pieces import Piece
 from flopmeter_collector.spans import Segment
 from flopmeter_collector.split import Fold, outer
 from flopmeter_collector.weighed import STRADDLE, Amounts, Slot, amounts_of

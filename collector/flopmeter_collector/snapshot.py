@@ -14,6 +14,7 @@ from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.model_statements import Completeness, External, PartyRole, Planned
 from flopmeter_collector.residual import NO_RESIDUAL, Residual
+from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.sums import Account
 from flopmeter_collector.weighed import Part
 from flopmeter_core.activities import Edge
@@ -128,6 +129,7 @@ class ModelTotals:
         completeness: what somebody stated about whether this is everything.
         planned: what it is meant to take in all.
         modifications: its own work against each model that its weights came from.
+        rulings: conditions of laws that were declared of it, and exclusions that are used.
     """
 
     model: str
@@ -144,6 +146,7 @@ class ModelTotals:
     completeness: Completeness | None = None
     planned: Planned | None = None
     modifications: tuple[Modification, ...] = ()
+    rulings: Rulings = NO_RULINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +191,11 @@ def lowerings_of(snapshot: TotalsSnapshot, model: ModelTotals) -> tuple[Lowering
 
     Returns:
         The labels of its runs and external entries, of those of every model it came from, and of
-        every run that is a part of one of them or that one of them was split off.
+        every run that is a part of one of them or that one of them was split off; and what was
+        ruled of the model itself.
     """
     members = {*model.runs, *model.inherited}
-    subjects = {f"run {run}" for run in members}
+    subjects = {f"model {model.model}", *(f"run {run}" for run in members)}
     subjects |= {
         f"run {source}" for run in snapshot.runs if run.run in members for source in run.sources
     }

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import sub
 
+from flopmeter_collector.approvals import Weights
 from flopmeter_collector.assembly import Assembly
 from flopmeter_collector.attribution import attachable
 from flopmeter_collector.book import Book, Change
@@ -79,6 +80,7 @@ class Totals:
         simulated: bool = False,
         claim_bound: float = DEFAULT_CLAIM_BOUND,
         silence_ns: int = DEFAULT_SILENCE_NS,
+        weights: Weights | None = None,
     ) -> None:
         """Start empty.
 
@@ -87,6 +89,8 @@ class Totals:
             simulated: whether the ledger is a simulated one; every figure is then marked.
             claim_bound: the factor beyond which claims and meter contradict each other.
             silence_ns: time without a report that is not missing yet.
+            weights: what the counting profiles of the law in use leave out, which decides which
+                statements wait for people; those that flopmeter ships when None.
         """
         self._parts = parts
         self._claims: dict[str, tuple[ClaimTotals, ...]] = {}
@@ -102,7 +106,7 @@ class Totals:
         self._end_counts: Counter[str | None] = Counter()
         self._boundaries = Boundaries()
         self._weigher = Weigher(parts)
-        self.book = Book()
+        self.book = Book(weights)
         self.residuals = ResidualAccounts(silence_ns)
         self._kept = KeptTotals()
         self._assembly = Assembly(
@@ -128,6 +132,25 @@ class Totals:
             self.declare_device(parse_device_declaration(row.subject, row.body))
         else:
             self._take(self.book.apply(row))
+
+    def take_weights(self, weights: Weights, rows: Iterable[Declaration]) -> bool:
+        """Take what other counting profiles leave out; returns whether any statement fares else.
+
+        A label that held may wait for people from now on, and one that waited may hold: then all
+        work is weighed anew.
+
+        Args:
+            weights: of the profiles of the law in use.
+            rows: every declaration of the ledger that was applied, in its order.
+        """
+        taken = [row for row in rows if row.kind != DEVICE_KIND]
+        if not self.book.retake(taken, weights):
+            return False
+        self._kept.forget_models()
+        self._kept.forget(self._names)
+        for name, holder in sorted(self._holders.items()):
+            self._reattribute(name, holder)
+        return True
 
     def declare(self, declaration: RunDeclaration) -> None:
         """Apply what a run is and estimate its work anew.

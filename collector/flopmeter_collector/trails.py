@@ -196,6 +196,10 @@ def points_of(
 
 
 def _differ(before: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    """Whether totals moved by more than work between two looks does."""
-    whole = before.get("", 0)
-    return abs(now.get("", 0) - whole) * SMALLEST_CORRECTION > whole or before.keys() != now.keys()
+    """Whether totals moved by more than work between two looks does, under any profile."""
+    if before.keys() != now.keys():
+        return True
+    return any(
+        abs(flop - before[profile]) * SMALLEST_CORRECTION > before[profile]
+        for profile, flop in now.items()
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flopmeter_collector.book import Piece
+from flopmeter_collector.pieces import Piece
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import DataError
 from flopmeter_core.estimate import coefficients_for

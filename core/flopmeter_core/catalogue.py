@@ -12,9 +12,12 @@ import datetime
 import enum
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 
+from flopmeter_core.calendars import Calendar
+from flopmeter_core.counting import Profile
 from flopmeter_core.errors import invariant
 from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.legal_status import Dates, Event, Status, dates_of, status_on
@@ -115,6 +118,8 @@ class State(enum.StrEnum):
     BELOW = "below"
     ABOVE = "above"
     ABOVE_BY_UNOBSERVED_ONLY = "above_by_unobserved_only"
+    CONDITIONS_NOT_MET = "conditions_not_met"
+    """The number is met, and something else that the law asks for is declared not to hold."""
     UNKNOWN = "unknown"
 
 
@@ -133,6 +138,8 @@ class Threshold:
         events: what happened to it, in order.
         verification: the weakest of number, operator and dates.
         number_verification: the weaker of number and operator alone.
+        rules: the counting profile itself, of a row that was read together with it.
+        days: the calendar of its notice itself, likewise.
     """
 
     id: str
@@ -159,6 +166,8 @@ class Threshold:
     planned_counts: bool = False
     replaces_builtin: bool = False
     note: str = ""
+    rules: Profile | None = field(default=None, hash=False, repr=False)
+    days: Calendar | None = field(default=None, hash=False, repr=False)
 
     @property
     def demonstration(self) -> bool:
@@ -248,6 +257,8 @@ class Standing:
         state: the best figure against the value.
         decided: whether all of lower..upper lies on one side.
         ratio_lower, ratio_best, ratio_upper: figure over value.
+        conditions: whether what else the law asks for holds; None while nobody declared it, True
+            where it asks for nothing else.
     """
 
     threshold: Threshold
@@ -256,9 +267,16 @@ class Standing:
     ratio_lower: float
     ratio_best: float
     ratio_upper: float
+    conditions: bool | None = None
 
 
-def stand(figures: Figures, threshold: Threshold, total: Interval | None = None) -> Standing:
+def stand(
+    figures: Figures,
+    threshold: Threshold,
+    total: Interval | None = None,
+    *,
+    declared: Mapping[str, bool] = MappingProxyType({}),
+) -> Standing:
     """Hold figures against a threshold.
 
     A best figure is never raised by time nobody measured; when only the unobserved addend
@@ -268,11 +286,13 @@ def stand(figures: Figures, threshold: Threshold, total: Interval | None = None)
         figures: what is held.
         threshold: the line.
         total: `figures.total`, of who holds the same figures against many lines.
+        declared: id of each other condition that somebody declared -> whether it is met.
     """
     met = threshold.operator.met
     total, value = figures.total if total is None else total, threshold.value_flop
+    conditions = threshold.conditions_met(declared)
     if met(total.best, value):
-        state = State.ABOVE
+        state = State.CONDITIONS_NOT_MET if conditions is False else State.ABOVE
     elif met(total.upper, value) and not met(figures.without_unobserved.upper, value):
         state = State.ABOVE_BY_UNOBSERVED_ONLY
     elif total.upper == 0:
@@ -287,4 +307,5 @@ def stand(figures: Figures, threshold: Threshold, total: Interval | None = None)
         ratio_lower=total.lower / value,
         ratio_best=total.best / value,
         ratio_upper=total.upper / value,
+        conditions=conditions,
     )

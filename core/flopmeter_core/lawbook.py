@@ -8,7 +8,7 @@ Called by the collector's site, by law_packages and by the command line; docs/th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flopmeter_core.calendars import Calendar, parse_calendars
 from flopmeter_core.catalogue import Threshold
@@ -113,7 +113,10 @@ def joined(base: LawBook, own: LawBook) -> LawBook:
 
 
 def check_references(book: LawBook) -> LawBook:
-    """Refuse a row that names a profile, a calendar or a row that is not there.
+    """Bind each row to its profile and calendar; refuse one that names what is not there.
+
+    So whoever holds a row holds the rules and the calendar it was read with: a site's own ones
+    are used wherever its rows are.
 
     Raises:
         DataError: the row and the name.
@@ -132,4 +135,12 @@ def check_references(book: LawBook) -> LawBook:
             )
         if missing := [name for name in row.supersedes if name not in ids]:
             raise DataError(f"threshold {row.id}: supersedes {missing[0]!r}, which is no row")
-    return book
+    return replace(book, rows=tuple(_bound(row, book) for row in book.rows))
+
+
+def _bound(row: Threshold, book: LawBook) -> Threshold:
+    return replace(
+        row,
+        rules=book.profiles[row.counting_profile],
+        days=None if row.notice is None else book.calendars[row.notice.calendar],
+    )

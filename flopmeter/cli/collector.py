@@ -23,6 +23,6 @@ FILE = Path("/etc/flopmeter/collector.toml")
 def command(config_file: Path | None, **flags: object) -> int:
     """Collect reports, keep the ledger, serve page and metrics."""
     loaded = read_settings(CollectorConfig, default_file=FILE, config_file=config_file, flags=flags)
-    from flopmeter_collector.app import run
+    from flopmeter_collector.process import run
 
     return run(loaded.config)

@@ -87,4 +87,6 @@ def show(
 
 def _is_about(lowering: Any, kind: str, name: str) -> bool:
     subject = str(lowering["subject"])
-    return subject == f"run {name}" if kind == "run" else subject.endswith(f"of model {name}")
+    if kind == "run":
+        return subject == f"run {name}"
+    return subject == f"model {name}" or subject.endswith(f"of model {name}")

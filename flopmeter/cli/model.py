@@ -13,12 +13,16 @@ import click
 
 from flopmeter.cli.declaring import declaring, given, say, who
 from flopmeter.cli.details import details_options, show
+from flopmeter.cli.ruling import COMMANDS
 
 
 @click.group("model")
 def command() -> None:
     """Say what a model is made of, and show it."""
 
+
+for _command in COMMANDS:
+    command.add_command(_command)
 
 _UNDO = click.option("--undo", is_flag=True, help="Take it back.")
 

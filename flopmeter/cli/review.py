@@ -68,7 +68,9 @@ def show(number: int, ledger: str, as_json: bool) -> None:
 )
 @click.option("--date", required=True, metavar="DATE", help="The day it holds from (2026-11-30).")
 @click.option("--reason", required=True, help="Why, in that person's words.")
-@click.option("--evidence", help="What it rests on: words, or a file that is named by its SHA-256.")
+@click.option(
+    "--evidence", type=click.Path(path_type=Path), help="File it rests on; its SHA-256 is kept."
+)
 @click.option("--author", help="The person.  [default: the user's name]")
 @click.option("--ledger", metavar="URL", required=True, help="Ledger to write it in.")
 @json_option
@@ -77,7 +79,7 @@ def determine(
     determination: str,
     date: str,
     reason: str,
-    evidence: str | None,
+    evidence: Path | None,
     author: str | None,
     ledger: str,
     as_json: bool,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +22,7 @@ from flopmeter_collector.catalogue_view import (
     list_document,
     thresholds_document,
 )
+from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.site import stale_sentence, thresholds_in_force
 from flopmeter_core.catalogue import Threshold, Unit
 from flopmeter_core.errors import UsageError
@@ -65,16 +67,32 @@ def list_rows(as_of: datetime.datetime | None, folder: Path, as_json: bool) -> N
 @command.command("show")
 @click.argument("name", metavar="ID")
 @as_of_option
+@click.option("--ledger", metavar="URL", help="Also what its people declared.")
 @folder_option
 @json_option
-def show(name: str, as_of: datetime.datetime | None, folder: Path, as_json: bool) -> None:
-    """Show one row with its history, conditions and sources."""
-    row = _row(thresholds_in_force(folder), name)
+def show(
+    name: str, as_of: datetime.datetime | None, ledger: str | None, folder: Path, as_json: bool
+) -> None:
+    """Show one row with its history, conditions and sources.
+
+    With --ledger also what was declared of its conditions, model by model.
+    """
+    rows = thresholds_in_force(folder)
+    row = _row(rows, name)
     date = day_of(as_of)(row)
+    declared = None if ledger is None else _declared(ledger, rows, row)
     if as_json:
-        print_json(full_document(row, date))
+        told = full_document(row, date)
+        print_json(told if declared is None else {**told, "declared": declared})
     else:
-        _print_row(row, date)
+        _print_row(row, date, declared)
+
+
+def _declared(ledger: str, rows: tuple[Threshold, ...], row: Threshold) -> list[dict[str, Any]]:
+    """What a ledger's people declared of a row's conditions, by model."""
+    from flopmeter.lab.ruling import declared_of
+
+    return declared_of(ledger, row, profiles_in(rows))
 
 
 for _upkeep in (
@@ -134,7 +152,16 @@ def _print_table(rows: tuple[Threshold, ...] | list[Threshold], day: DayOf) -> N
     console().print(table)
 
 
-def _print_row(row: Threshold, date: datetime.date) -> None:
+def _declared_text(each: dict[str, Any]) -> str:
+    return (
+        f"model {each['model']}: {each['id']} {each['state'].replace('_', ' ')} by "
+        f"{each['author']} on {each['date']}: {each['reason']}"
+    )
+
+
+def _print_row(
+    row: Threshold, date: datetime.date, declared: list[dict[str, Any]] | None = None
+) -> None:
     from rich.table import Table
 
     status = row.status_on(date)
@@ -151,6 +178,9 @@ def _print_row(row: Threshold, date: datetime.date) -> None:
         ("source", row.source),
     ]
     lines += [(f"{c.role} condition", f"{c.id}: {c.text}") for c in row.conditions]
+    lines += [("declared", _declared_text(each)) for each in declared or ()]
+    if declared == [] and row.required_conditions:
+        lines.append(("declared", "nothing: other conditions are unknown for every model"))
     if row.notice is not None:
         notice = row.notice
         lines.append(("notice", f"{notice.weeks} weeks to {notice.to}, once {notice.begins}"))

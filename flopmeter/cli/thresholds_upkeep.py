@@ -132,7 +132,7 @@ def update(
 ) -> None:
     """Check the signed update PACKAGE, say what it changes, and install it with --apply.
 
-    A collector reads it at its next start.
+    A collector reads it within seconds, or at its next start.
     """
     from flopmeter_collector.law_packages import install, unpack
 
@@ -149,7 +149,7 @@ def update(
         documents = [change.document() for change in found]
         print_json({"schema": 1, "applied": apply, "changes": documents})
     elif apply:
-        click.echo(f"installed as {folder / UPDATE_FILE}; collectors read it at their next start")
+        click.echo(f"installed as {folder / UPDATE_FILE}; collectors read it within seconds")
     else:
         click.echo("nothing was changed; install it with --apply")
 

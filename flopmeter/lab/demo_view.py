@@ -21,7 +21,7 @@ from flopmeter.lab.figure_text import (
     has_readings,
     observed_text,
     range_text,
-    state_text,
+    standing_text,
     time_text,
 )
 from flopmeter.lab.supervisor import Child
@@ -174,7 +174,7 @@ def _standings(model: Document | None) -> str:
     best = model["compute_flop"]["best"]
     return f"{model['model']}: " + ", ".join(
         f"{name_of([row['id'] for row in rows])} {percent_text(best, rows[0]['value_flop'])} "
-        f"{state_text(rows[0]['state'], decided=rows[0]['decided'])}"
+        f"{standing_text(rows[0])}"
         for rows in standings_alike(model)
     )
 

@@ -69,11 +69,9 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
         for line in row["lines"]:
             met = {True: "met", False: "not met", None: "not known"}[line["number_met"]]
             doubt = "" if line["decided"] else ", the likely range leaves a doubt"
-            others = " and ".join(line["other_conditions"])
-            yield escape(
-                f"  {line['id']} ({line['value']} {line['unit']}): number {met}{doubt}"
-                + (f"; it asks as well that {others}" if others else "")
-            )
+            yield escape(f"  {line['id']} ({line['value']} {line['unit']}): number {met}{doubt}")
+            yield from _conditions(line, "    ")
+    yield from _standings(model)
     if model["planned"]:
         plan = model["planned"]
         yield escape(f"planned until {plan['until'][:10]}: " + _range(plan["compute_flop_str"]))
@@ -95,6 +93,43 @@ def _mark(row: Row) -> Iterator[str]:
         yield "SIMULATED: every figure here is made up"
 
 
+def _standings(model: Row) -> Iterator[str]:
+    """The lines whose state rests on somebody's word as well, and the exclusions that are used."""
+    for row in model["thresholds"]:
+        if row.get("declared_conditions"):
+            yield escape(f"{row['id']}: {row['state_words']}")
+            yield from _conditions(row, "  ")
+    for used in model.get("decisions", ()):
+        yield escape(
+            f"left out under {used['profile']}: {used['leaves_out']}, decided by {used['author']} "
+            f"on {used['date']} (declaration {used['declaration']}): {used['reason']}; behind it: "
+            f"{_people(used)}"
+        )
+        rows = [r for r in model["thresholds"] if r["counting_profile"] == used["profile"]]
+        for row in rows[:1]:
+            yield "  counted: " + _range(row["counted_flop_str"])
+            yield "  all: " + _range(row["everything_flop_str"])
+            yield "  with permitted exclusions: " + _range(row["permitted_flop_str"])
+
+
+def _conditions(row: Row, indent: str) -> Iterator[str]:
+    """What else a law asks for, and what was declared of it."""
+    for each in row["declared_conditions"]:
+        said = "unknown, nobody declared it"
+        if each["state"] != "unknown":
+            said = (
+                f"declared {each['state'].replace('_', ' ')} by {each['author']} on "
+                f"{each['date']}: {each['reason']}"
+            )
+            said += f" (evidence: {each['evidence']})" if each["evidence"] else ""
+            said += f"; behind it: {_people(each)}" if each["approved_by"] else ""
+        yield escape(f"{indent}{each['id']} ({each['text']}): {said}")
+
+
+def _people(row: Row) -> str:
+    return ", ".join(each["person"] for each in row["approved_by"]) or "nobody"
+
+
 def _parts(parts: Iterable[Row]) -> Iterator[str]:
     for part in parts:
         whose = part["external"] or part["run"] or "between runs"
@@ -106,8 +141,9 @@ def _parts(parts: Iterable[Row]) -> Iterator[str]:
 def _lowerings(lowerings: Iterable[Row]) -> Iterator[str]:
     for row in lowerings:
         people = ", ".join(each["person"] for each in row["people"]) or "nobody"
+        what = "" if row["subject"].startswith("model ") else "label "
         yield escape(
-            f"  label {row['label']} of declaration {row['declaration']} is {row['state']}; "
+            f"  {what}{row['label']} of declaration {row['declaration']} is {row['state']}; "
             f"behind it: {people}"
         )
 

@@ -57,6 +57,15 @@ def percent_range_text(compute_flop: Document, value_flop: int) -> str:
     return f"{lower.removesuffix(' %')}..{upper}"
 
 
+def standing_text(row: Document) -> str:
+    """How a model stands to a line, in the document's own words where it has them."""
+    words = row.get("state_words")
+    if words:
+        return "ABOVE" + words.removeprefix("above") if words.startswith("above") else str(words)
+    conditional = bool(row.get("conditions"))
+    return state_text(row["state"], decided=row["decided"], conditional=conditional)
+
+
 def state_text(state: str, *, decided: bool, conditional: bool = False) -> str:
     """How the best figure stands, and whether the likely range leaves a doubt.
 
@@ -69,6 +78,8 @@ def state_text(state: str, *, decided: bool, conditional: bool = False) -> str:
         return f"compute test met{'' if decided else ', range reaches below'}, rest unknown"
     if state == State.ABOVE:
         return "ABOVE" if decided else "ABOVE, range reaches below"
+    if state == State.CONDITIONS_NOT_MET:
+        return "compute test met, another condition declared not met"
     if state == State.ABOVE_BY_UNOBSERVED_ONLY:
         return "below, unless unobserved time"
     if state == State.UNKNOWN:

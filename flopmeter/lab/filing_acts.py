@@ -69,7 +69,7 @@ def report(
     """
     now_ns = clock.wall_ns()
     with opened(url) as ledger:
-        reading = read(ledger, times, now_ns=now_ns)
+        reading = read(ledger, times, now_ns=now_ns, law=law.rows)
         facts = facts_of(reading, model, form, law)
         filed = filed_versions(ledger.declarations(), model=model, form=form.id)
     told = build(facts, form, recipient=recipient, made_at_ns=now_ns)
@@ -85,7 +85,7 @@ def board(url: str, *, times: Times, law: LawBook, clock: Clock) -> Json:
         UsageError, DataError, StorageError: as `report`.
     """
     with opened(url) as ledger:
-        reading = read(ledger, times, now_ns=clock.wall_ns())
+        reading = read(ledger, times, now_ns=clock.wall_ns(), law=law.rows)
     day = reading.law_as_of or local_date(reading.measured_to_ns, "UTC")
     return board_document(
         Board(
@@ -108,14 +108,17 @@ def _board_rows(reading: Reading, law: LawBook) -> Iterable[BoardRow]:
         parts = reading.parts(model)
         held = [row for row in lines if model.simulated or not row.demonstration]
         counted = {
-            name: count(parts, law.profiles[name])
+            name: count(
+                parts, law.profiles[name], decision=model.rulings.decision(law.profiles[name])
+            )
             for name in {row.counting_profile for row in held}
         }
         yield BoardRow(
             model=model.model,
             executed=sum_figures(part.figures for part in parts).total,
             simulated=model.simulated,
-            standings=standings(model.model, counted, held, reading),
+            standings=standings(model, counted, held, reading),
+            rulings=model.rulings,
         )
 
 
@@ -156,7 +159,7 @@ def file_report(
     check_reason(reason)
     now_ns = clock.wall_ns()
     with opened(url) as ledger:
-        reading = read(ledger, times, now_ns=now_ns)
+        reading = read(ledger, times, now_ns=now_ns, law=law.rows)
         facts = facts_of(reading, model, form, law)
     sign_off = SignOff(signed_by, now_ns)
     told, exact = (

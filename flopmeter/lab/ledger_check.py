@@ -175,8 +175,8 @@ def rebuild(
     rows = tuple(thresholds)
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         position = ledger.position()
-        snapshot = load_totals(ledger).snapshot(0, position)
-        backwards = load_totals(ledger, backwards=True).snapshot(0, position)
+        snapshot = load_totals(ledger, law=rows).snapshot(0, position)
+        backwards = load_totals(ledger, backwards=True, law=rows).snapshot(0, position)
         document, other = (
             totals_document(each, rows, law_as_of_ns=law_as_of_ns) for each in (snapshot, backwards)
         )

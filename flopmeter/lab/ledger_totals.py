@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flopmeter.lab.ledger_legal import ledger_legal
+from flopmeter.lab.stating import site_weights
 from flopmeter_collector import backends
+from flopmeter_collector.approvals import weights_of
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
+from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import (
     Declaration,
@@ -65,7 +68,7 @@ def ledger_totals(url: str, thresholds: Iterable[Threshold], clock: Clock) -> Js
     """
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         rows = tuple(thresholds)
-        snapshot = load_totals(ledger).snapshot(clock.wall_ns(), ledger.position())
+        snapshot = load_totals(ledger, law=rows).snapshot(clock.wall_ns(), ledger.position())
         return totals_document(snapshot, rows, ledger_legal(ledger, snapshot, rows))
 
 
@@ -75,6 +78,7 @@ def load_totals(
     up_to: int | None = None,
     seen: Callable[[Iterable[Any]], Iterable[Any]] = lambda rows: rows,
     backwards: bool = False,
+    law: Iterable[Threshold] | None = None,
 ) -> Totals:
     """Add up a ledger, inside one of its `consistent` blocks.
 
@@ -83,8 +87,14 @@ def load_totals(
         up_to: sequence of the last declaration that counts; all of them when None.
         seen: passes through every register and hourly vector that is read.
         backwards: last register first, and declarations after them: the figures are the same.
+        law: the rows in use, whose profiles decide which statements wait for people; those of the
+            site's usual folder when None.
     """
-    totals = Totals(parse_device_table(builtin_table("devices.toml")), simulated=ledger.simulated)
+    totals = Totals(
+        parse_device_table(builtin_table("devices.toml")),
+        simulated=ledger.simulated,
+        weights=site_weights() if law is None else weights_of(profiles_in(law).values()),
+    )
     declarations = [row for row in ledger.declarations() if up_to is None or row.sequence <= up_to]
     if not backwards:
         _declare(totals, declarations)

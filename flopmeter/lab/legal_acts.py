@@ -9,24 +9,26 @@ Called by `flopmeter alert` and `flopmeter review`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from flopmeter.lab.evidence_file import named
 from flopmeter.lab.ledger_legal import recorded
 from flopmeter_collector import backends
 from flopmeter_collector.alerts.acts import (
     ALERT_KIND,
     REVIEW_KIND,
     Action,
+    Finding,
     parse_act,
     parse_determination,
 )
 from flopmeter_collector.alerts.lifecycle import Alert
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.reviews import Review
-from flopmeter_core.errors import UsageError
+from flopmeter_collector.rulings import FIRST_DAY, LAST_YEAR, day_not_ahead
+from flopmeter_core.errors import DataError, UsageError
 from flopmeter_proto.daemon.clock import Clock
 
 
@@ -79,7 +81,7 @@ def determine(
     date: str,
     author: str,
     reason: str,
-    evidence: str | None,
+    evidence: Path | None,
     clock: Clock,
 ) -> Declaration:
     """Record what a named person determined about a review.
@@ -91,7 +93,7 @@ def determine(
         date: the day it holds from.
         author: the person.
         reason: why.
-        evidence: what it rests on, in words or as a file, of which name and SHA-256 are kept.
+        evidence: a file it rests on, of which name and SHA-256 are kept.
         clock: dates it.
 
     Returns:
@@ -99,14 +101,18 @@ def determine(
 
     Raises:
         DataError: a field that cannot be understood.
-        UsageError: there is no such review or ledger.
+        UsageError: there is no such review, file or ledger; or a date that cannot be meant.
         StorageError: the ledger cannot be written.
     """
     body = {"determination": determination, "date": date, "reason": reason}
     if evidence is not None:
-        body["evidence"] = _evidence(evidence)
+        body["evidence"] = named(evidence)
     declaration = Declaration(0, clock.wall_ns(), author, "cli", REVIEW_KIND, number, body)
     found = parse_determination(declaration)
+    if found.finding is not Finding.WILL_BE_MET:
+        day_not_ahead(date, declaration.declared_at_ns, what="date")
+    elif not FIRST_DAY <= found.on <= FIRST_DAY.replace(year=LAST_YEAR):
+        raise DataError(f"date {date} is no day on which a line could be met; correct --date")
     review_of(url, found.review)
     return _write(url, declaration, "review determine")
 
@@ -130,18 +136,6 @@ def _alert(url: str, number: int) -> Alert:
     if alert is None:
         raise UsageError(f"there is no alert {number}; `flopmeter alert list` has their numbers")
     return alert
-
-
-def _evidence(text: str) -> str:
-    """Words as they are; of a file its name and its digest, so that it can be known again."""
-    path = Path(text)
-    try:
-        if not path.is_file():
-            return text
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError):
-        return text
-    return f"{path.name} sha256:{digest}"
 
 
 def _write(url: str, declaration: Declaration, action: str) -> Declaration:

@@ -14,9 +14,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flopmeter.lab.figure_text import Document, counted_of
+from flopmeter.lab.figure_text import Document, counted_of, standing_text
 from flopmeter_collector.reviews import Review
 from flopmeter_collector.rounding import percent_text, round_flop
+from flopmeter_core.catalogue import State
 
 _SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
 
@@ -55,7 +56,8 @@ def _dates(row: Document) -> tuple[str, str, str, str]:
     """Earliest, likely and latest, and what they rest on."""
     found = row.get("forecast")
     if not found:
-        return ("", "above" if row["state"] == "above" else "-", "", "")
+        reached = row["state"] in (State.ABOVE, State.CONDITIONS_NOT_MET)
+        return ("", standing_text(row) if reached else "-", "", "")
     told = []
     for by, word in (("by_pace", "pace"), ("by_plan", "plan")):
         dates = found[by]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -119,13 +119,16 @@ def opened(url: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def read(ledger: Ledger, times: Times, *, now_ns: int) -> Reading:
+def read(
+    ledger: Ledger, times: Times, *, now_ns: int, law: Iterable[Threshold] | None = None
+) -> Reading:
     """Add up a ledger as it stood at three times.
 
     Args:
         ledger: opened for reading.
         times: the three.
         now_ns: Unix time in ns.
+        law: the rows in use; those of the site's usual folder when None.
 
     Raises:
         UsageError: a time ahead, or a declaration the ledger does not have.
@@ -148,12 +151,12 @@ def read(ledger: Ledger, times: Times, *, now_ns: int) -> Reading:
     position = ledger.position()
     reviews = _reviews(ledger, known_at, to_ns)
     if times.measured_to_ns is None:
-        totals = load_totals(ledger, up_to=known_at, seen=digest.add)
+        totals = load_totals(ledger, up_to=known_at, seen=digest.add, law=law)
         sure = at_most = totals.snapshot(to_ns, position)
     else:
         cut = {side: cast(Ledger, CutLedger(ledger, to_ns, side)) for side in Side}
-        sure = load_totals(cut[Side.SURE], up_to=known_at).snapshot(to_ns, position)
-        totals = load_totals(cut[Side.AT_MOST], up_to=known_at, seen=digest.add)
+        sure = load_totals(cut[Side.SURE], up_to=known_at, law=law).snapshot(to_ns, position)
+        totals = load_totals(cut[Side.AT_MOST], up_to=known_at, seen=digest.add, law=law)
         at_most = totals.snapshot(to_ns, position)
         ledger = cut[Side.AT_MOST]
     rows = _rows(ledger, totals)

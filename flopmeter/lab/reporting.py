@@ -54,7 +54,10 @@ def facts_of(reading: Reading, name: str, form: Form, law: LawBook) -> ModelFact
     rows = [row for row in law.rows if row.id in form.thresholds]
     wanted = dict.fromkeys((*form.profiles, *(row.counting_profile for row in rows)))
     profiles = {each: law.profiles[each] for each in wanted}
-    counted = {each: count(parts, profile) for each, profile in profiles.items()}
+    counted = {
+        each: count(parts, profile, decision=model.rulings.decision(profile))
+        for each, profile in profiles.items()
+    }
     by_run = {run.run: run for run in reading.at_most.runs}
     runs = [by_run[run] for run in dict.fromkeys(part.run for part in parts) if run in by_run]
     return ModelFacts(
@@ -76,7 +79,7 @@ def facts_of(reading: Reading, name: str, form: Form, law: LawBook) -> ModelFact
         hardware=_hardware(reading, runs),
         energy_mj=_energy(runs),
         observed_share=_observed_share(runs),
-        standings=standings(model.model, counted, rows, reading),
+        standings=standings(model, counted, rows, reading),
         dependencies=tuple((name, edge.value) for name, edge in model.parents),
         externals=_externals(model),
         other_methods=tuple(
@@ -95,11 +98,12 @@ def facts_of(reading: Reading, name: str, form: Form, law: LawBook) -> ModelFact
         unattributed_upper_flop=reading.at_most.unattributed.figures.total.upper,
         assumptions=_assumptions(reading, model, runs),
         lowering=_lowerings(reading, model),
+        rulings=model.rulings,
     )
 
 
 def standings(
-    model: str,
+    model: ModelTotals,
     counted: Mapping[str, Counted],
     rows: Iterable[Threshold],
     reading: Reading,
@@ -107,22 +111,22 @@ def standings(
     """Hold a model against lines, each under its own counting profile.
 
     Args:
-        model: its name.
+        model: its totals.
         counted: profile id -> the model's work under it.
         rows: lines in FLOP.
         reading: says whose law holds.
     """
     found = []
     for row in rows:
-        figures = counted[row.counting_profile].everything
+        figures = counted[row.counting_profile].decided
         status = row.status_on(reading.day(row))
         found.append(
             StandingFacts(
-                standing=stand(figures, row),
+                standing=stand(figures, row, declared=model.rulings.declared(row.id)),
                 counted=figures,
                 status=None if status is None else status.value,
-                undecided_conditions=tuple(each.text for each in row.required_conditions),
-                review=reading.reviews.get((model, row.id)),
+                rulings=model.rulings,
+                review=reading.reviews.get((model.model, row.id)),
             )
         )
     return tuple(found)
@@ -220,7 +224,7 @@ def _assumptions(
 
 
 def _lowerings(reading: Reading, model: ModelTotals) -> tuple[str, ...]:
-    """Labels that make a legal total of the model smaller, and who stands behind each."""
+    """What makes a legal total of the model smaller, and who stands behind it."""
     return tuple(
         f"declaration {each.sequence} of {each.subject}: {each.label} ({each.state}), by "
         f"{each.author}: {each.reason or 'no reason given'}; less under "

@@ -14,11 +14,15 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from flopmeter_collector import backends
+from flopmeter_collector.approvals import Weights, weights_of
 from flopmeter_collector.book import Book, book_of
 from flopmeter_collector.custody import Custody, custody_of
+from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.ledger.base import AuditRow, Declaration
+from flopmeter_collector.site import THRESHOLDS_FOLDER, read_law
 from flopmeter_collector.spans import PLACE_FIELDS, parse_span, time_text
 from flopmeter_collector.split import first_record_ns
 from flopmeter_core.allocations import named_run
@@ -138,8 +142,13 @@ class Site:
                 )
 
 
-def look(url: str) -> Site:
+def look(url: str, *, weights: Weights | None = None) -> Site:
     """Read what a ledger says of runs.
+
+    Args:
+        url: the ledger.
+        weights: what the counting profiles of the law in use leave out; those of the site's usual
+            folder when None.
 
     Raises:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
@@ -148,7 +157,19 @@ def look(url: str) -> Site:
         rows = list(ledger.declarations())
         allocations = tuple(ledger.allocations())
     newest = rows[-1].sequence if rows else 0
-    return Site(book_of(rows), custody_of(rows), allocations, newest)
+    book = book_of(rows, site_weights() if weights is None else weights)
+    return Site(book, custody_of(rows), allocations, newest)
+
+
+def site_weights(folder: Path = THRESHOLDS_FOLDER) -> Weights | None:
+    """What a site's counting profiles leave out; None where it has no files of its own.
+
+    Raises:
+        UsageError, DataError: a file of the folder cannot be read, or is wrong.
+    """
+    if not folder.exists():
+        return None
+    return weights_of(profiles_in(read_law(folder).rows).values())
 
 
 def state(

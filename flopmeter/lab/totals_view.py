@@ -25,7 +25,7 @@ from flopmeter.lab.figure_text import (
     observed_text,
     percent_range_text,
     range_text,
-    state_text,
+    standing_text,
 )
 from flopmeter.lab.legal_view_text import forecast_text
 from flopmeter_collector.alike import name_of, put_together
@@ -239,6 +239,8 @@ def standings_alike(model: Document) -> list[list[Document]]:
             row["decided"],
             str(row.get("ratio")),
             bool(row.get("conditions")),
+            row.get("state_words"),
+            str(row.get("counted_flop_str")),
             str(row.get("forecast")),
         ),
     )
@@ -255,9 +257,7 @@ def _standing(model: Document, rows: list[Document]) -> list[Text | str]:
         f"{value_flop:.1e}".replace("e+", "e").replace(".0e", "e"),
         Text(percent_text(counted["best"], value_flop), style="bold"),
         percent_range_text(counted, value_flop),
-        Text(
-            state_text(row["state"], decided=row["decided"], conditional=conditional), style=style
-        ),
+        Text(standing_text(row), style=style),
     ]
 
 

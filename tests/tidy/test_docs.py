@@ -270,7 +270,7 @@ def route_findings(text: str) -> list[str]:
         snapshot=lambda: None,
         status=collector_metrics.ServiceStatus,
         not_ready=lambda: "",
-        thresholds=(),
+        thresholds=tuple,
         nodes=dict,
     )
     paths = [str(getattr(route, "path", route)) for route in build_app(nothing).routes]

@@ -99,7 +99,8 @@ class AlertSender:
         """
         self._lines = [_Line(receiver, digest(receiver.url)) for receiver in receivers]
         self._alerts = alerts
-        self._thresholds = {threshold.id: threshold for threshold in thresholds}
+        self._thresholds: dict[str, Threshold] = {}
+        self.take_law(thresholds)
         self._ids = ids
         self._clock = clock
         self._delivered = delivered
@@ -108,6 +109,10 @@ class AlertSender:
         self._tasks: list[asyncio.Task[None]] = []
         self.delivered_count = 0
         self.failed_count = 0
+
+    def take_law(self, thresholds: Iterable[Threshold]) -> None:
+        """Tell alerts in the words of these rows; of one that is gone in those it had."""
+        self._thresholds |= {threshold.id: threshold for threshold in thresholds}
 
     @property
     def pending_count(self) -> int:

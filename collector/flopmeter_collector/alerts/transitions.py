@@ -16,6 +16,7 @@ from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_collector.spans import time_text
+from flopmeter_collector.standing_words import MET, UNKNOWN_WORDS
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.forecast import Outlook
 from flopmeter_core.units import NS_PER_S
@@ -105,7 +106,7 @@ def _annotations(
         "alert_number": str(transition.sequence),
         "note": DISCLAIMER,
     }
-    for name in ("review_earliest", "review_due_on", "conditions"):
+    for name in ("review_earliest", "review_due_on", "conditions", "cause"):
         if figures.get(name):
             told[name] = figures[name]
     say = _foreseen if transition.foresight else _crossed
@@ -131,7 +132,7 @@ def _crossed(transition: Transition, law: str, model: str) -> tuple[str, str]:
     )
     return (
         f"model {model} has most likely used {best} FLOP, "
-        f"above the {round_flop(value_flop)} of {transition.threshold}",
+        f"above the {round_flop(value_flop)} of {transition.threshold}{_short(figures)}",
         f"{best} FLOP (likely {lower} to {upper}), {percent_text(exact['best'], value_flop)} of "
         f"{law}. {doubt}{_conditions(figures)} {_basis(transition)}",
     )
@@ -147,17 +148,27 @@ def _foreseen(transition: Transition, law: str, model: str) -> tuple[str, str]:
     dates = [figures.get(name, "")[:10] or "open" for name in ("earliest_date", "latest_date")]
     return (
         f"by {basis}, model {model} will most likely be above the "
-        f"{round_flop(value_flop)} of {transition.threshold} on {day}",
+        f"{round_flop(value_flop)} of {transition.threshold} on {day}{_short(figures)}",
         f"{best} FLOP so far, {percent_text(int(figures['best']), value_flop)} of {law}; the line "
         f"is reached between {dates[0]} and {dates[1]}.{_conditions(figures)} {_basis(transition)}",
     )
+
+
+def _short(figures: Mapping[str, str]) -> str:
+    """That the number is one test of several, where nobody declared the others."""
+    if not figures.get("conditions"):
+        return ""
+    met = figures.get("conditions_state") == MET
+    return f" (compute test; {'other conditions declared met' if met else UNKNOWN_WORDS})"
 
 
 def _conditions(figures: Mapping[str, str]) -> str:
     """What else the law asks for, which no meter sees."""
     if not figures.get("conditions"):
         return ""
-    return f" Compute test only; other conditions unknown: {figures['conditions']}."
+    met = figures.get("conditions_state") == MET
+    said = "other conditions, declared met" if met else UNKNOWN_WORDS
+    return f" Compute test only; {said}: {figures['conditions']}."
 
 
 def _basis(transition: Transition) -> str:

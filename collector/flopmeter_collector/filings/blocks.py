@@ -105,7 +105,9 @@ def blocks(document: Document) -> list[Block]:
 def _compute(content: Document) -> list[Block]:
     rows = []
     for each in content["profiles"]:
+        decided = (("as decided", "reported"),) if each["decision"] else ()
         for name, key in (
+            *decided,
             ("all", "everything"),
             ("with permitted exclusions", "with_permitted_exclusions"),
         ):
@@ -210,8 +212,24 @@ def _compute_method(content: Document) -> list[Block]:
             ),
         )
     )
+    if content["decisions"]:
+        told.append(Paragraph("Permitted exclusions that are used:"))
+        told.append(Points(tuple(_decided(each) for each in content["decisions"])))
+    else:
+        told.append(Paragraph("No permitted exclusion is used: everything counts."))
     told += _assumed(content["assumptions"])
     return told
+
+
+def _decided(used: Document) -> str:
+    """A decision to use exclusions, with who stands behind it."""
+    people = ", ".join(each["person"] for each in used["approved_by"]) or "nobody"
+    evidence = f" Evidence: {used['evidence']}." if used["evidence"] else ""
+    return (
+        f"{used['profile']}: {used['leaves_out']} left out, decided by {used['author']} on "
+        f"{used['date']} (declaration {used['declaration']}): {_sentence(used['reason'])}"
+        f"{evidence} Behind it: {people}."
+    )
 
 
 def _assumed(assumptions: Sequence[str]) -> list[Block]:
@@ -301,16 +319,13 @@ def _dependencies(content: Document) -> list[Block]:
 def _standing(content: Document) -> list[Block]:
     rows = []
     for line in content["lines"]:
-        state = line["state"].replace("_", " ")
-        if line["other_conditions_unknown"] and line["state"] == "above":
-            state = "compute test met, other conditions unknown"
         decided = "yes" if line["decided_by_likely_range"] else "no"
         rows.append(
             (
                 f"{line['threshold']} ({line['instrument']})",
                 (line["status"] or "not yet proposed").replace("_", " "),
                 line["value"],
-                state,
+                line["state_words"],
                 decided,
                 line["due"] or "-",
             )
@@ -324,13 +339,25 @@ def _standing(content: Document) -> list[Block]:
 
 
 def _conditions(lines: Sequence[Document]) -> list[Block]:
-    """What else a law asks for that no meter sees."""
+    """What else a law asks for that no meter sees, and what was declared of it."""
     told = tuple(
-        f"{line['threshold']} also asks: {condition}"
+        f"{line['threshold']} also asks: {each['text']} ({_declared(each)})"
         for line in lines
-        for condition in line["other_conditions_unknown"]
+        for each in line["declared_conditions"]
     )
     return [Points(told)] if told else []
+
+
+def _declared(condition: Document) -> str:
+    if condition["state"] == "unknown":
+        return "unknown: nobody declared it"
+    people = ", ".join(each["person"] for each in condition["approved_by"])
+    return (
+        f"declared {condition['state'].replace('_', ' ')} by {condition['author']} on "
+        f"{condition['date']}: {condition['reason']}"
+        + (f"; evidence: {condition['evidence']}" if condition["evidence"] else "")
+        + (f"; behind it: {people}" if people else "")
+    )
 
 
 def _reviews(lines: Sequence[Document]) -> list[Block]:

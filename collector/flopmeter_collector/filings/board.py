@@ -13,24 +13,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flopmeter_collector.filings.blocks import Block, Heading, Paragraph, Table
+from flopmeter_collector.filings.blocks import Block, Heading, Paragraph, Points, Table
 from flopmeter_collector.filings.document import DRAFT, SCHEMA
 from flopmeter_collector.filings.facts import StandingFacts
-from flopmeter_collector.filings.sections import review_json
+from flopmeter_collector.filings.sections import conditions_of, review_json
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.rulings import NO_RULINGS, Rulings
+from flopmeter_collector.standing_words import used_sentence
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.interval import Interval
 
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """One model: its executed FLOP and how it stands to each line."""
+    """One model: its executed FLOP, how it stands to each line, and which exclusions it uses."""
 
     model: str
     executed: Interval
     simulated: bool
     standings: tuple[StandingFacts, ...]
+    rulings: Rulings = NO_RULINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ def _row(row: BoardRow) -> Json:
         "executed": str(round_flop(row.executed.best)),
         "executed_flop_str": str(row.executed.best),
         "simulated": row.simulated,
+        "decisions": [used_sentence(each) for each in row.rulings.decisions],
         "lines": [_line(standing) for standing in row.standings],
     }
 
@@ -116,7 +120,7 @@ def _line(facts: StandingFacts) -> Json:
         "threshold": threshold.id,
         "status": facts.status,
         "state": held.state.value,
-        "other_conditions_unknown": list(facts.undecided_conditions),
+        **conditions_of(facts),
         "counted": str(round_flop(counted.best, thresholds=[threshold.value_flop])),
         "counted_flop_str": str(counted.best),
         "reached": percent_text(counted.best, threshold.value_flop),
@@ -148,7 +152,7 @@ def blocks(told: Json) -> Sequence[Block]:
                     line["counted"],
                     line["reached"],
                     line["headroom"],
-                    _state(line),
+                    line["state_words"],
                     _review(line),
                     line["due"] or "-",
                 )
@@ -157,6 +161,9 @@ def blocks(told: Json) -> Sequence[Block]:
             ),
         )
     )
+    decided = [f"{row['model']}: {each}" for row in page["models"] for each in row["decisions"]]
+    if decided:
+        shown += [Paragraph("Exclusions that are used:"), Points(tuple(decided))]
     shown.append(
         Paragraph(
             "Work that no run is known to have done could add up to "
@@ -173,12 +180,6 @@ def blocks(told: Json) -> Sequence[Block]:
         else Paragraph("No date of the catalogue lies ahead.")
     )
     return shown
-
-
-def _state(line: Any) -> str:
-    if line["other_conditions_unknown"] and line["state"] == "above":
-        return "compute test met, other conditions unknown"
-    return str(line["state"]).replace("_", " ")
 
 
 def _review(line: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.catalogue import Standing
 from flopmeter_core.claims import Agreement
@@ -97,15 +98,22 @@ class StandingFacts:
         standing: the comparison.
         counted: what was held against it.
         status: of the row on the day of the law; None before its first event.
-        undecided_conditions: what else the law asks for that no meter sees.
+        rulings: what was declared of the other conditions, and which exclusions are used.
         review: the newest review of it; None where no transition opened one.
     """
 
     standing: Standing
     counted: Figures
     status: str | None
-    undecided_conditions: tuple[str, ...] = ()
+    rulings: Rulings = NO_RULINGS
     review: ReviewFacts | None = None
+
+    @property
+    def undecided_conditions(self) -> tuple[str, ...]:
+        """What else the law asks for that no meter sees and nobody declared."""
+        row = self.standing.threshold
+        declared = self.rulings.declared(row.id)
+        return tuple(each.text for each in row.required_conditions if each.id not in declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,7 @@ class ModelFacts:
         unattributed_upper_flop: what work of no known run could add at most.
         assumptions: one sentence each.
         lowering: declarations that make a legal total smaller, one sentence each.
+        rulings: exclusions that are used, and other conditions that were declared.
     """
 
     model: str
@@ -164,6 +173,7 @@ class ModelFacts:
     unattributed_upper_flop: int = 0
     assumptions: tuple[str, ...] = ()
     lowering: tuple[str, ...] = ()
+    rulings: Rulings = NO_RULINGS
 
     @property
     def first_ns(self) -> int | None:

@@ -20,6 +20,12 @@ from flopmeter_collector.filings.precision import (
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.standing_words import (
+    condition_state,
+    conditions_json,
+    state_words,
+    used_json,
+)
 from flopmeter_core.counting import Verdict
 from flopmeter_core.filings import FieldId, Form, Precision
 from flopmeter_core.interval import COVERAGE
@@ -43,6 +49,10 @@ def compute(facts: ModelFacts, form: Form, precision: Precision, numbers: Precis
                 "profile": name,
                 "headline": name == form.headline_profile,
                 "quantity": facts.profiles[name].quantity,
+                "reported": interval_json(
+                    facts.counted[name].decided.total, precision, thresholds=lines
+                ),
+                "decision": _decision(facts, name),
                 "everything": interval_json(
                     facts.counted[name].everything.total, precision, thresholds=lines
                 ),
@@ -67,6 +77,12 @@ def compute(facts: ModelFacts, form: Form, precision: Precision, numbers: Precis
     }
 
 
+def _decision(facts: ModelFacts, profile: str) -> int | None:
+    """The declaration that decides what is reported under a profile; None where everything is."""
+    used = facts.rulings.used(profile)
+    return None if used is None else used.sequence
+
+
 def margin(facts: ModelFacts, form: Form) -> Json | None:
     """Whether the estimate is shown to lie within the margin a law asks for.
 
@@ -75,7 +91,7 @@ def margin(facts: ModelFacts, form: Form) -> Json | None:
     """
     if form.margin_percent is None:
         return None
-    whole = facts.counted[form.headline_profile].everything.total
+    whole = facts.counted[form.headline_profile].decided.total
     within = _within(whole.lower, whole.best, form.margin_percent) and _within(
         whole.upper, whole.best, form.margin_percent
     )
@@ -132,6 +148,7 @@ def compute_method(facts: ModelFacts, form: Form, precision: Precision, numbers:
             }
             for name in form.profiles
         ],
+        "decisions": [used_json(each) for each in facts.rulings.decisions],
         "method_version": facts.basis.method_version,
         "device_table_version": facts.basis.device_table_version,
         "assumptions": sorted(
@@ -289,10 +306,21 @@ def _standing(facts: StandingFacts) -> Json:
         "value": str(round_flop(threshold.value_flop)),
         "value_flop_str": str(threshold.value_flop),
         "state": held.state.value,
+        **conditions_of(facts),
         "decided_by_likely_range": held.decided,
-        "other_conditions_unknown": list(facts.undecided_conditions),
         **review_json(facts),
         "verification": threshold.verification,
+    }
+
+
+def conditions_of(facts: StandingFacts) -> Json:
+    """The state in words, with what was declared of the other conditions and what was not."""
+    held, rulings = facts.standing, facts.rulings
+    return {
+        "state_words": state_words(held, rulings),
+        "conditions_state": condition_state(held.threshold, held.conditions),
+        "declared_conditions": conditions_json(held.threshold, rulings),
+        "other_conditions_unknown": list(facts.undecided_conditions),
     }
 
 

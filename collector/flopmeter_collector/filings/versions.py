@@ -28,7 +28,7 @@ FILING_KIND = "filing"
 
 _FIELDS = {"form", "recipient", "signed_by", "placed_on_market", "document", "exact", "sha256"}
 
-_COMPARED = ("everything", "with_permitted_exclusions")
+_COMPARED = ("reported", "everything", "with_permitted_exclusions")
 _BOUNDS = ("lower", "best", "upper")
 _BASIS = ("measured_to", "law_as_of", "known_at")
 
@@ -204,6 +204,8 @@ def _figures(exact: Json) -> dict[tuple[str, str, str], str]:
         (row["profile"], which, bound): row[which][f"{bound}_flop_str"]
         for row in compute["profiles"]
         for which in _COMPARED
+        # Versions filed before there were decisions reported everything.
+        if which in row and (which != "reported" or row["decision"])
         for bound in _BOUNDS
     }
 

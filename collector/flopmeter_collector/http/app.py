@@ -56,7 +56,8 @@ class Sources:
         legal: forecasts, alerts and reviews of the same round.
         site: what the totals are of, where they are not the fleet's, in one sentence.
         following: why this collector shows no fleet totals though it is ready; else empty.
-        thresholds: the catalogue.
+        thresholds: the catalogue as it is used now.
+        law_failure: why newer files of the law are not used, in one sentence; empty where they are.
         nodes: what each node's agent said of itself.
         names_in_metrics: whether anybody who may scrape is told the names of runs and models.
     """
@@ -64,11 +65,12 @@ class Sources:
     snapshot: Callable[[], TotalsSnapshot | None]
     status: Callable[[], ServiceStatus]
     not_ready: Callable[[], str]
-    thresholds: Sequence[Threshold]
+    thresholds: Callable[[], Sequence[Threshold]]
     nodes: Callable[[], Mapping[str, NodeStatus]]
     following: Callable[[], str] = str
     legal: Callable[[], LegalView] = LegalView
     names_in_metrics: bool = False
+    law_failure: Callable[[], str] = str
     site: str = ""
 
 
@@ -108,8 +110,8 @@ class _Handlers:
         html = await asyncio.to_thread(
             render_page,
             snapshot,
-            self._sources.thresholds,
-            self._sources.site,
+            self._sources.thresholds(),
+            " ".join(filter(None, (self._sources.site, self._sources.law_failure()))),
             self._sources.legal(),
         )
         return HTMLResponse(html, headers=_HEADERS)
@@ -120,7 +122,7 @@ class _Handlers:
         text = await asyncio.to_thread(
             exposition,
             sources.snapshot(),
-            sources.thresholds,
+            sources.thresholds(),
             sources.status(),
             sources.legal(),
             self._kept,
@@ -149,7 +151,7 @@ class _Handlers:
             reason = self._sources.following() or _waiting(self._sources.not_ready())
             return _json({"error": reason}, status_code=503)
         document = await asyncio.to_thread(
-            totals_document, snapshot, self._sources.thresholds, self._sources.legal()
+            totals_document, snapshot, self._sources.thresholds(), self._sources.legal()
         )
         if self._sources.site:
             document["site_view"] = self._sources.site
@@ -165,7 +167,7 @@ class _Handlers:
                 return row.checked_on
             return local_date(snapshot.as_of_ns, row.time_zone)
 
-        return _json(thresholds_document(self._sources.thresholds, day_of))
+        return _json(thresholds_document(self._sources.thresholds(), day_of))
 
     async def nodes(self, _request: Request) -> Response:
         """The nodes as JSON."""

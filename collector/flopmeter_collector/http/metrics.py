@@ -218,6 +218,16 @@ def _families_of_models(
         ],
     )
     yield Family(
+        "flopmeter_model_threshold_conditions_unknown",
+        "gauge",
+        "1 where a law asks for more than compute and nobody declared whether that holds.",
+        [
+            (rendered, str(int(standing.conditions is None)))
+            for rendered, standing in standings
+            if standing.threshold.required_conditions
+        ],
+    )
+    yield Family(
         "flopmeter_model_threshold_decided",
         "gauge",
         "1 where the whole likely range of a model lies on one side of a threshold.",

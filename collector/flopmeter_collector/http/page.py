@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from html import escape
 
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.evaluate import applicable, conditional, model_standings
+from flopmeter_collector.evaluate import (
+    applicable,
+    conditional,
+    counted_by,
+    model_standings,
+    rules_of,
+)
 from flopmeter_collector.held import held_at, local_date
 from flopmeter_collector.http.axis import axis, figure_html, range_html
 from flopmeter_collector.http.page_legal import could_add, forecast_cell, legal_sections
@@ -25,9 +31,10 @@ from flopmeter_collector.presentation import (
     unmeasured_share,
     utc_text,
 )
-from flopmeter_collector.rounding import percent_text
+from flopmeter_collector.rounding import percent_text, round_flop
 from flopmeter_collector.site import stale_sentence
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_collector.standing_words import state_words
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.claims import Reconciliation
@@ -201,6 +208,7 @@ def _said(
         standing.decided,
         figures.total,
         conditional(threshold),
+        state_words(standing, model.rulings),
         threshold.may_alert,
         forecast_cell(legal, (model.model, threshold.id)),
     )
@@ -221,35 +229,45 @@ def _standing(
         f'<tr><td title="{escape(every)}">{escape(names)}</td><td>{escape(places)}</td>'
         f'<td class="n">{figure_html(value, ())}</td>'
         f'<td class="n"><b>{percent_text(total.best, value)}</b></td>'
-        f'<td class="n">{likely}</td><td class="after">{_state(standing)}{_notes(standing)}</td>'
+        f'<td class="n">{likely}</td><td class="after">{_state(model, standing)}'
+        f"{_notes(model, standing)}</td>"
         f"{forecast_cell(legal, (model.model, threshold.id))}</tr>"
     )
 
 
-def _notes(standing: Standing) -> str:
-    """What a state does not say: other conditions, and a source nobody has verified."""
+def _notes(model: ModelTotals, standing: Standing) -> str:
+    """What a state does not say: other conditions, exclusions in use, an unverified source."""
     threshold = standing.threshold
     notes = []
-    if conditional(threshold) and standing.state is not State.ABOVE:
-        notes.append(f"compute is one test of several: {conditional(threshold)}")
-    elif conditional(threshold):
+    if conditional(threshold) and standing.state in (State.ABOVE, State.CONDITIONS_NOT_MET):
         notes.append(conditional(threshold))
+    elif conditional(threshold):
+        notes.append(f"compute is one test of several: {conditional(threshold)}")
+    used = model.rulings.used(threshold.counting_profile)
+    if used is not None:
+        counted = counted_by(model, rules_of(threshold))
+        whole, permitted = counted.everything.total.best, counted.permitted.total.best
+        notes.append(
+            f"{used.said} left out by decision {used.sequence}; all "
+            f"{round_flop(whole, thresholds=[threshold.value_flop])}, with permitted exclusions "
+            f"{round_flop(permitted, thresholds=[threshold.value_flop])}"
+        )
     if not threshold.may_alert:
         notes.append("unverified source: a note, no alert")
     return "".join(f'<br><span class="soft">{escape(note)}</span>' for note in notes)
 
 
-def _state(standing: Standing) -> str:
+def _state(model: ModelTotals, standing: Standing) -> str:
     """The state as a word; green only where the whole likely range is below."""
-    if standing.state is State.ABOVE and conditional(standing.threshold):
-        doubt = "" if standing.decided else ", range reaches below"
-        return f'<span class="state open">compute test met{doubt}, other conditions unknown</span>'
-    kind, text = {
-        State.ABOVE: ("above", "ABOVE" if standing.decided else "ABOVE, range reaches below"),
-        State.BELOW: ("below", "below") if standing.decided else ("open", "below, range above"),
-        State.ABOVE_BY_UNOBSERVED_ONLY: ("open", "below, unless unobserved time"),
-        State.UNKNOWN: ("unknown", "nothing measured yet"),
-    }[standing.state]
+    words = escape(state_words(standing, model.rulings))
+    if standing.state is State.BELOW:
+        kind = "below" if standing.decided else "open"
+    elif standing.state is State.UNKNOWN:
+        kind = "unknown"
+    else:
+        alone = standing.state is State.ABOVE and standing.conditions
+        kind = "above" if alone else "open"
+    text = "ABOVE" + words.removeprefix("above") if words.startswith("above") else words
     return f'<span class="state {kind}">{text}</span>'
 
 

@@ -42,6 +42,8 @@ class ServiceStatus:
         delivered_alert_count, failed_alert_count: deliveries that worked, attempts that did not.
         claim_count: claim registers held now.
         refused_claim_count: claims this collector would not take.
+        law_read_ns: Unix time in ns at which the law in use was read; 0 where none is.
+        law_refused: whether newer files of the law are wrong and not used.
         relay: what a relay says of itself; None where there is no upstream collector.
     """
 
@@ -68,6 +70,8 @@ class ServiceStatus:
     failed_alert_count: int = 0
     claim_count: int = 0
     refused_claim_count: int = 0
+    law_read_ns: int = 0
+    law_refused: bool = False
     relay: RelayStatus | None = None
 
 
@@ -109,6 +113,12 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
         "gauge",
         "1 where this collector exports the fleet's totals; of a ledger's collectors one does.",
         [("", str(int(status.exports_totals)))],
+    )
+    yield Family(
+        "flopmeter_law_read_timestamp_seconds",
+        "gauge",
+        "Unix time at which the law in use was read.",
+        [("", decimal(status.law_read_ns, digits=9))] if status.law_read_ns else [],
     )
     for kind, table in (("counter", _counters(status)), ("gauge", _gauges(status))):
         for name, (help_text, amount) in table.items():
@@ -175,6 +185,10 @@ def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int]]:
         "forked_registers": (
             "Register keys with two contradicting histories.",
             status.forked_register_count,
+        ),
+        "law_refused": (
+            "1 while newer files of the law are wrong and those that were read before hold.",
+            int(status.law_refused),
         ),
         "alerts_pending": (
             "Transitions no receiver accepted yet.",

@@ -1,6 +1,6 @@
-"""How a daemon is asked to stop: SIGTERM and SIGINT set an event, once.
+"""How a daemon is asked to stop or to read its files again.
 
-Owns: the handlers of these two signals while a daemon serves.
+Owns: the handlers of SIGTERM and SIGINT, which set an event once, and of SIGHUP.
 May touch: the process's signal handlers; main thread only.
 Called by apps; whatever runs takes the event as an argument.
 A second signal has its usual effect, so that a person can always end a daemon that hangs.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -56,3 +56,14 @@ def async_stop_event() -> Iterator[asyncio.Event]:
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def on_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """Call something on the running loop at each SIGHUP, which would end the process else."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

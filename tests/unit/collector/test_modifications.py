@@ -11,7 +11,6 @@ from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.modifications import Line, lines_of, modification_rows
 from flopmeter_collector.totals import Totals
 from flopmeter_core.data import builtin_thresholds
-from flopmeter_core.profiles import builtin_profiles
 from flopmeter_core.threshold_files import parse_catalogue
 from support.totals import AS_OF_NS, POSITION, table
 
@@ -38,9 +37,7 @@ def lines(*rows: Declaration) -> dict[str, Line]:
     models = {each.model: each for each in totals.snapshot(AS_OF_NS, POSITION).models}
     (modification,) = models["tuned"].modifications
     of_the_day = modification_rows(ROWS, AS_OF_NS)
-    found = lines_of(
-        models["tuned"], modification, models.get("base"), of_the_day, builtin_profiles()
-    )
+    found = lines_of(models["tuned"], modification, models.get("base"), of_the_day)
     return {line.threshold.id: line for line in found}
 
 

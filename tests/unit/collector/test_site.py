@@ -12,11 +12,10 @@ from flopmeter_collector.law_packages import install, pack, unpack
 from flopmeter_collector.site import read_law, stale_rows, stale_sentence, thresholds_in_force
 from flopmeter_core.data import builtin_profile_texts, builtin_thresholds
 from flopmeter_core.errors import DataError, UsageError
-from flopmeter_core.lawbook import LawFiles
-from flopmeter_core.threshold_files import parse_catalogue
+from flopmeter_core.lawbook import LawFiles, builtin_files, check_references, parse_lawbook
 from support.law_keys import key_pair
 
-BUILT_IN = parse_catalogue(builtin_thresholds())
+BUILT_IN = check_references(parse_lawbook(builtin_files())).rows
 
 
 def test_own_rows_join_the_built_in_ones(tmp_path: Path) -> None:

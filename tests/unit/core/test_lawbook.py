@@ -35,7 +35,11 @@ def value(of: LawBook) -> str:
 
 def test_built_in_rows_fit_together() -> None:
     """Every profile, calendar and row that a built-in row names is there."""
-    assert check_references(BUILT_IN) is BUILT_IN
+    bound = check_references(BUILT_IN)
+    assert [row.id for row in bound.rows] == [row.id for row in BUILT_IN.rows]
+    for row in bound.rows:
+        assert row.rules is BUILT_IN.profiles[row.counting_profile]
+        assert row.days is (row.notice and BUILT_IN.calendars[row.notice.calendar])
     assert all(BUILT_IN.profile_of(row).id == row.counting_profile for row in BUILT_IN.rows)
 
 

@@ -10,7 +10,10 @@ from flopmeter_collector.filings import markdown
 from flopmeter_collector.filings.blocks import Heading, Table, blocks
 from flopmeter_collector.filings.document import build
 from flopmeter_collector.filings.facts import ReviewFacts
+from flopmeter_core.catalogue import stand
+from flopmeter_core.data import builtin_thresholds
 from flopmeter_core.filings import builtin_forms
+from flopmeter_core.threshold_files import parse_threshold
 from support.filings import model_facts, simulated
 from support.totals import AS_OF_NS
 
@@ -94,7 +97,8 @@ def test_draft_and_simulated_stand_on_the_page() -> None:
 def test_conditions_unknown_are_never_above_alone() -> None:
     """A met number with other conditions open says so."""
     facts = model_facts(best=2 * 10**25)
-    standing = replace(facts.standings[0], undecided_conditions=("modality",))
+    row = parse_threshold(builtin_thresholds()["eu-gpai-indicative.toml"], name="row")
+    standing = replace(facts.standings[0], standing=stand(facts.standings[0].counted, row))
     facts = replace(facts, standings=(standing,))
     text = markdown.render(
         blocks(build(facts, EU, recipient="internal", made_at_ns=AS_OF_NS))

@@ -28,7 +28,7 @@ READY = Sources(
     snapshot=scenario,
     status=ServiceStatus,
     not_ready=lambda: "",
-    thresholds=LAWS,
+    thresholds=lambda: LAWS,
     nodes=lambda: {"n0": NODE},
 )
 

@@ -144,7 +144,7 @@ def test_state_is_one_of_all() -> None:
     assert above == [
         f'{{model="{IDS.model("atlas")}",simulated="true",threshold="demo-line",state="above"}}',
     ]
-    assert len(states) == 2 * 3 * 4
+    assert len(states) == 2 * 3 * 5
     assert sum(map(int, states.values())) == 2 * 3
 
 
