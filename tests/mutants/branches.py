@@ -2,8 +2,9 @@
 
 Owns: which share is promised of which module, and docs/coverage.md.
 May touch: build/coverage and docs/coverage.md; starts pytest and coverage there.
-Called by ``make coverage`` (``TESTS="tests/unit tests/contract"``: a part, which is only printed).
-Exit 1 when a module lies below what is promised of it, or a test fails.
+Called by ``make coverage``. ``TESTS=tests/unit`` runs one folder of the suite and keeps its
+figures; when all of them were run on the code as it is, one by one or at once, the page is written.
+Any other ``TESTS`` are only printed. Exit 1 when a module lies below its promise, or a test fails.
 Explained in docs/adr/0027-coverage.md.
 
 A process that is killed by SIGKILL leaves no figures, so what only such processes run counts as not
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
+import hashlib
 import json
 import os
 import platform
@@ -37,16 +39,28 @@ BUILD = ROOT / "build" / "coverage"
 SETTINGS = Path(__file__).with_name("coverage.toml")
 PAGE = ROOT / "docs" / "coverage.md"
 
+PARTS = (
+    "tests/unit",
+    "tests/contract",
+    "tests/golden",
+    "tests/tidy",
+    "tests/integration",
+    "tests/simulation",
+)
+"""The suite, each folder a process of its own: one that dies takes no other's figures with it."""
+
 LEAST_PERCENT = 90.0
 HELD_PERCENT = 100.0
 
 HEAD = """# What the tests go through
 
-`make coverage` runs the whole suite, counts lines and branches in every process it starts, and writes this page.
-`make coverage TESTS=tests/unit` runs a part of it and prints the modules that fall short, without a page.
+`make coverage` runs the whole suite, folder by folder, counts lines and branches in every process that it starts, names each module that falls short, and writes this page.
+`make coverage TESTS=tests/unit` runs one folder and keeps its figures: the page is written when all folders were run on the code as it is, in one sitting or in several.
 Decided in [ADR 27](adr/0027-coverage.md); what the tests would notice is in [mutants.md](mutants.md).
 
 Promised are 90 % of the lines and 90 % of the branches of every module, and all of them where [mutants.md](mutants.md) counts mutants.
+Counted are the tests' own process and every process of this environment that they start, however deep: agents, collectors, commands, training scripts.
+Not counted is what a process did that SIGKILL ended, and what runs in a namespace or container with an environment of its own.
 """  # noqa: E501
 
 
@@ -117,35 +131,64 @@ def measured(report: Mapping[str, Any], paths: Sequence[str]) -> Iterator[Module
         )
 
 
-def run(tests: Sequence[str]) -> tuple[int, float]:
-    """Run the suite, or a part, and put the figures of its processes together.
+def code_state() -> str:
+    """A digest of all modules: figures are of one state of the code."""
+    digest = hashlib.sha256()
+    for path in modules(ROOT):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
-    Returns:
-        pytest's exit code, and the duration in s.
-    """
-    shutil.rmtree(BUILD, ignore_errors=True)
-    BUILD.mkdir(parents=True)
-    environ = {**os.environ, "COVERAGE_FILE": str(BUILD / "data")}
-    coverage = [sys.executable, "-m", "coverage"]
-    began = time.monotonic()
+
+def _coverage(folder: Path, *words: str) -> int:
+    command = [sys.executable, "-m", "coverage", *words]
+    environ = {**os.environ, "COVERAGE_FILE": str(folder / "data")}
+    return subprocess.run(command, cwd=ROOT, env=environ).returncode
+
+
+def run(tests: str) -> None:
+    """Run a folder of the suite, or any tests, and keep their figures and what became of them."""
+    folder = folder_of(tests)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    state, began = code_state(), time.monotonic()
     # Counting slows a test down: one that hangs still ends.
-    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600", *tests]
-    done = subprocess.run(
-        [*coverage, "run", "--rcfile", str(SETTINGS), *pytest], cwd=ROOT, env=environ
-    )
-    seconds = time.monotonic() - began
-    for command in (["combine"], ["json", "-q", "-o", str(BUILD / "coverage.json")]):
-        subprocess.run(
-            [*coverage, *command, "--rcfile", str(SETTINGS)],
-            cwd=ROOT,
-            env=environ,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-    return done.returncode, seconds
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600", *tests.split()]
+    code = _coverage(folder, "run", "--rcfile", str(SETTINGS), *words)
+    _coverage(folder, "combine", "-q", "--rcfile", str(SETTINGS))
+    done = {"state": state, "code": code, "seconds": time.monotonic() - began}
+    (folder / "done.json").write_text(json.dumps(done))
 
 
-def page(found: Sequence[Module], seconds: float) -> str:
+def folder_of(tests: str) -> Path:
+    """Where the figures of some tests lie."""
+    return BUILD / tests.replace("/", "-").replace(" ", "+")
+
+
+def kept_figures(parts: Sequence[str], state: str) -> dict[str, dict[str, Any]]:
+    """What was run of these parts on this state of the code, by part."""
+    found = {}
+    for part in parts:
+        told = folder_of(part) / "done.json"
+        done = json.loads(told.read_text()) if told.exists() else {}
+        if done.get("state") == state:
+            found[part] = done
+    return found
+
+
+def put_together(parts: Sequence[str]) -> Mapping[str, Any]:
+    """Coverage's report of the figures of these parts."""
+    folder = BUILD / "together"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    settings = ("--rcfile", str(SETTINGS))
+    data = [str(folder_of(part) / "data") for part in parts]
+    _coverage(folder, "combine", "-q", "--keep", *settings, *data)
+    _coverage(folder, "json", "-q", *settings, "-o", str(folder / "report.json"))
+    report: Mapping[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
+
+
+def page(found: Sequence[Module], seconds: float, failed: Sequence[str] = ()) -> str:
     """docs/coverage.md."""
     day = datetime.datetime.now(datetime.UTC).date()
     kept = sum(each.kept for each in found)
@@ -158,6 +201,7 @@ def page(found: Sequence[Module], seconds: float) -> str:
         f"{kept} of {len(found)} modules keep that; together {_percent(*lines):.1f} % of "
         f"{lines[1]} lines and {_percent(*branches):.1f} % of {branches[1]} branches, in "
         f"{seconds:.0f} s ({day}, {os.cpu_count()} cores, Python {platform.python_version()}).",
+        *(f"Tests failed in `{part}`." for part in failed),
         "",
         "The modules with the least, and every one below its promise:",
         "",
@@ -175,12 +219,17 @@ def page(found: Sequence[Module], seconds: float) -> str:
     return "\n".join(text) + "\n"
 
 
-def main(tests: Sequence[str]) -> int:
-    """Run, print what falls short, and write the page after a whole run."""
-    code, seconds = run(tests)
-    report = json.loads((BUILD / "coverage.json").read_text())
+def main(tests: str) -> int:
+    """Run, print what falls short, and write the page when the whole suite was run."""
+    asked = [tests] if tests else list(PARTS)
+    for part in asked:
+        run(part)
+    parts = list(PARTS) if tests in ("", *PARTS) else asked
+    done = kept_figures(parts, code_state())
+    whole = list(done) == list(PARTS)
+    report = put_together(list(done))
     paths = [str(path.relative_to(ROOT)) for path in modules(ROOT)]
-    if tests:
+    if not whole:
         paths = [path for path in paths if path in report["files"]]
     found = list(measured(report, paths))
     for each in found:
@@ -190,12 +239,17 @@ def main(tests: Sequence[str]) -> int:
                 f"{each.path}: {lines:.1f} % of lines, {branches:.1f} % of branches, promised "
                 f"{each.promised_percent:.0f} %; missing {', '.join(each.missing)}"
             )
+    seconds = sum(each["seconds"] for each in done.values())
     kept = sum(each.kept for each in found)
     print(f"{kept} of {len(found)} modules keep what is promised, in {seconds:.0f} s")
-    if not tests:
-        PAGE.write_text(page(found, seconds), encoding="utf-8")
-    return 0 if kept == len(found) and code == 0 else 1
+    if missing := [part for part in PARTS if part not in done]:
+        print(f"not run on the code as it is: {', '.join(missing)}")
+    failed = [part for part, each in done.items() if each["code"]]
+    print(f"tests failed in {', '.join(failed)}" if failed else "no test failed")
+    if whole:
+        PAGE.write_text(page(found, seconds, failed), encoding="utf-8")
+    return 0 if kept == len(found) and not failed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(" ".join(sys.argv[1:])))

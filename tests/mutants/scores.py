@@ -30,6 +30,10 @@ _SURVIVED = {0: "survived", 5: "no tests", 33: "no tests", None: "not checked"}
 
 _SKIPPED = 34
 
+_PATIENCE = 100
+"""How often the time its tests usually take a mutant has until it counts as one that hangs, and
+with that as found: on a machine that has much to do a sound one may take long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -167,6 +171,7 @@ def lay_flat(root: Path, target: Path, held: Held) -> None:
     for name, given in settings.items():
         lines += [f"{name}=", *(f"  {each}" for each in given)] if given else []
     lines.append("use_git_change_detection=false")
+    lines.append(f"timeout_multiplier={_PATIENCE}")
     (target / "setup.cfg").write_text("\n".join(lines) + "\n")
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mutants import branches
 from mutants.branches import Module, measured, page, promised_percent
 from mutants.scores import HELD
 from support.requirements import ROOT
@@ -71,3 +74,30 @@ def test_a_module_nobody_imports() -> None:
     """It has no figures, and is not kept for that."""
     (found,) = measured({"files": {}}, ["flopmeter/cli/run.py"])
     assert not found.kept and found.percents[0] == 0
+
+
+def test_figures_of_other_code_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder counts as run only on the code as it is; one that was never run does not."""
+    monkeypatch.setattr(branches, "BUILD", tmp_path)
+    for part, state in (("tests/unit", "old"), ("tests/contract", "new")):
+        folder = branches.folder_of(part)
+        folder.mkdir()
+        (folder / "done.json").write_text(json.dumps({"state": state, "code": 0, "seconds": 1}))
+    parts = ("tests/unit", "tests/contract", "tests/golden")
+    assert list(branches.kept_figures(parts, "new")) == ["tests/contract"]
+
+
+def test_every_folder_of_tests_is_a_part() -> None:
+    """No folder with tests is left out."""
+    here = {
+        f"tests/{path.relative_to(ROOT / 'tests').parts[0]}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    assert here == set(branches.PARTS)
+
+
+def test_a_failed_test_is_said() -> None:
+    """The page says in which folder tests failed: what they go through then means little."""
+    found = of("flopmeter/cli/run.py", (9, 10), (18, 20))
+    assert "failed" not in page([found], 3)
+    assert "Tests failed in `tests/unit`." in page([found], 3, ["tests/unit"])
