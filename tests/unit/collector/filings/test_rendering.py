@@ -136,3 +136,37 @@ def test_a_determined_review_names_the_person() -> None:
         replace(facts, standings=(standing,)), EU, recipient="internal", made_at_ns=AS_OF_NS
     )
     assert "ada determined: met" in markdown.render(blocks(document_))
+
+
+def told_of(**known: object) -> str:
+    """The Markdown for everybody inside, of a model of which this is known."""
+    facts = replace(model_facts(), **known)  # type: ignore[arg-type]
+    told = blocks(build(facts, EU, recipient="internal", made_at_ns=AS_OF_NS))
+    return markdown.render(told).replace("\\", "")
+
+
+def test_what_is_not_known_is_said() -> None:
+    """No hour, no joule and nothing unattributed are sentences, and no table is empty."""
+    runs = tuple(replace(run, first_ns=None, last_ns=None) for run in model_facts().runs)
+    text = told_of(runs=runs, energy_mj={}, externals=(), unattributed_upper_flop=0)
+    assert "No whole hour is recorded yet." in text
+    assert "No energy was measured." in text
+    assert "Entered by hand" not in text
+    assert "Work that no run is known to have done" not in text
+    assert "Work that no run is known to have done" in told_of()
+
+
+def test_what_lowers_a_total_is_listed() -> None:
+    """Declarations that make a legal total smaller stand in every report that has them."""
+    assert "make a legal total smaller" not in told_of()
+    text = told_of(lowering=("run atlas-eval was labelled evaluation by ada and grace",))
+    assert "Declarations that make a legal total smaller:" in text and "ada and grace" in text
+
+
+def test_what_the_model_came_from_and_what_was_assumed() -> None:
+    """Base models and assumptions are listed where there are any; else that is said."""
+    text = told_of()
+    assert "No base model is declared." in text
+    text = told_of(dependencies=(("titan", "weights"),), assumptions=("no padding was counted",))
+    assert "| titan | weights |" in text
+    assert "Taken for granted:" in text and "No padding was counted." in text
