@@ -119,7 +119,7 @@ def added_up(
 
     Args:
         rows: all that is kept.
-        carries: the fractions.
+        carries: the fractions, each of an owner of whom there is a row.
         boot_id: the present boot; a disk that was put back or copied starts under another one.
         incarnation: of the sums; random.
         overflow: whether users are given up as well.
@@ -137,11 +137,9 @@ def added_up(
     if overflow:
         owners = {carry_owner(key) for key in kept} | {carry_owner(of) for of in whole}
         for owner in carries.keys() - owners:
-            of = _sum_key(owner_key(owner), incarnation, overflow=True)
-            if of in whole:
-                carry = fractions.pop(owner)
-                target = carry_owner(of)
-                fractions[target] = _sum(fractions.get(target, NO_CARRY), carry)
+            # Every owner has rows, so those of one that has none any more are in a sum.
+            target = carry_owner(_sum_key(owner_key(owner), incarnation, overflow=True))
+            fractions[target] = _sum(fractions.get(target, NO_CARRY), fractions.pop(owner))
     for of, group in whole.items():
         units = [sum(row.units[place] for row in group) for place in range(len(SUBUNITS))]
         carry = fractions.get(carry_owner(of), NO_CARRY)

@@ -86,7 +86,11 @@ HELD = (
             "flopmeter_agent/closed_rows.py",
             "flopmeter_agent/packing.py",
         ),
-        ("tests/unit/agent/test_closed.py", "tests/unit/agent/test_packing.py"),
+        (
+            "tests/unit/agent/test_closed.py",
+            "tests/unit/agent/test_closed_formats.py",
+            "tests/unit/agent/test_packing.py",
+        ),
     ),
     Held("admit", ("flopmeter_collector/admit.py",), ("tests/unit/collector/test_admit.py",)),
     Held(

@@ -9,46 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopmeter_agent import packing
 from flopmeter_agent.accumulate import carry_owner
 from flopmeter_agent.closed import (
     REMEMBERED_INCARNATIONS,
-    SLOT_BYTES,
     SLOTS,
     ClosedRegisters,
     incarnation_after,
-    open_closed,
 )
 from flopmeter_agent.closed_room import KEPT_NS
-from flopmeter_agent.closed_rows import FORMAT
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.state import StoredRegister
 from flopmeter_core.allocations import OVERFLOW
-from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import COMPONENT_COUNT, SUBUNITS, Component, Evidence, Key, Register
 from flopmeter_core.reports import LedgerPosition
-
-RECORD = DeviceRecord("n", "GPU-0", "nvidia", "part")
-RECORDS = {RECORD.record_id: RECORD}
-POSITION = LedgerPosition("L", 1, 1)
-
-
-def incarnation(number: int) -> str:
-    """The incarnation of a number."""
-    return f"{number:032x}"
-
-
-def stored(
-    of: int, *, device: int = 0, run: int = 0, sent: bool = False, acknowledged: int = 0
-) -> StoredRegister:
-    """A register that an incarnation left."""
-    key = Key(
-        f"GPU-{device}", incarnation(of), f"run:{run}", run % 3, Evidence.GPM, RECORD.record_id
-    )
-    units = [of * 1_000 + place for place in range(COMPONENT_COUNT)]
-    carry = [(subunits - 1) * (place % 2) for place, subunits in enumerate(SUBUNITS)]
-    return StoredRegister(key, Register(units, carry, 5, of * 10**9), acknowledged, sent)
+from support.closed_registers import POSITION, RECORDS, incarnation, stored
 
 
 class Small:
@@ -172,6 +147,17 @@ def test_the_newest_holder_of_a_fraction_keeps_it(small: Small) -> None:
     assert small.open().carries()[owner][1] == 12_345
     assert not any(small.closed.held()[stored(1).key].carry)
     assert any(small.closed.held()[stored(2, run=1).key].carry)
+
+
+def test_who_left_no_fraction_hands_none_on(small: Small) -> None:
+    """A register that ended on whole units gives its successor nothing, not what was there once."""
+    small.absorb(1)
+    assert small.closed.carries()
+    whole = stored(2)
+    whole.register.carry = [0] * COMPONENT_COUNT
+    assert carry_owner(whole.key) in small.closed.carries()
+    small.absorb(2, [whole])
+    assert small.closed.carries() == {}
 
 
 def test_what_the_root_has_is_not_offered(small: Small) -> None:
@@ -379,6 +365,32 @@ def test_an_earlier_boot_is_not_added_up(small: Small) -> None:
     assert small.absorb(of, more, boot="") is None
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_what_is_distrusted_is_of_a_boot_that_nobody_knows(small: Small, *, read: bool) -> None:
+    """It is sent as it is and never added up; other boots and later rows of this one are not."""
+    small.absorb(1, [stored(1)], boot="before")
+    small.absorb(2, [stored(2)])
+    closed = small.closed if read else small.open()
+    closed.distrust("boot")
+    for of in (3, 4):
+        small.absorb(of, [stored(of)])
+    # Twice in a boot: what came since is as little known, and nothing is known again.
+    closed.distrust("boot")
+    last = small.fill(first=5)
+    small.absorb(last, [stored(last)])
+    held = {key.incarnation for key in small.open().held()}
+    assert {incarnation(of) for of in (1, 2, 3, 4)} <= held
+    assert incarnation(5) not in held
+
+
+def test_what_is_of_no_boot_here_is_not_written_anew(small: Small) -> None:
+    """To distrust a boot that nothing is of changes nothing on the disk."""
+    small.absorb(1)
+    before = small.path.read_bytes()
+    small.closed.distrust("another boot")
+    assert small.path.read_bytes() == before
+
+
 def test_two_rooms_are_added_up_under_two_incarnations(small: Small) -> None:
     """A sum is final: the next one is another key, and takes the unsent first one in."""
     of = small.fill()
@@ -510,34 +522,6 @@ def test_what_is_written_but_not_durable_is_said_before_anything_leaves(failing:
     file.sync_fails = False
     assert failing.absorb(3) == ()
     assert len(failing.open()) == 3
-
-
-def test_a_new_file_is_reserved_at_once(tmp_path: Path) -> None:
-    """So that a disk that fills up later takes nothing from it."""
-    open_closed(OsBlockFile(tmp_path / "closed")).close()
-    path = tmp_path / "closed"
-    assert path.stat().st_size == SLOTS * SLOT_BYTES
-    assert path.stat().st_blocks * 512 >= SLOTS * SLOT_BYTES
-    assert len(open_closed(OsBlockFile(path))) == 0
-
-
-@pytest.mark.parametrize(
-    "payload", [b"{}", packing.join({"format": FORMAT, "names": []}, []), b"\x02FLOP\xff"]
-)
-def test_unreadable(tmp_path: Path, payload: bytes) -> None:
-    """One sentence."""
-    Journal(OsBlockFile(tmp_path / "closed"), slots=SLOTS, slot_bytes=SLOT_BYTES).write(payload)
-    with pytest.raises(DataError, match="journal of closed registers cannot be read"):
-        open_closed(OsBlockFile(tmp_path / "closed"))
-
-
-def test_a_later_format_is_named(tmp_path: Path) -> None:
-    """An agent that was put back to an older version says what to do."""
-    Journal(OsBlockFile(tmp_path / "closed"), slots=SLOTS, slot_bytes=SLOT_BYTES).write(
-        packing.join({"format": FORMAT + 1, "names": []}, [])
-    )
-    with pytest.raises(DataError, match="upgrade the agent"):
-        open_closed(OsBlockFile(tmp_path / "closed"))
 
 
 def test_an_incarnation_comes_from_another() -> None:
