@@ -13,6 +13,7 @@ covered.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fnmatch
 import hashlib
@@ -60,6 +61,7 @@ Decided in [ADR 27](adr/0027-coverage.md); what the tests would notice is in [mu
 
 Promised are 90 % of the lines and 90 % of the branches of every module, and all of them where [mutants.md](mutants.md) counts mutants.
 Counted are the tests' own process and every process of this environment that they start, however deep: agents, collectors, commands, training scripts.
+Kernels run interpreted meanwhile: of a compiled one no lines can be counted.
 Not counted is what a process did that SIGKILL ended, and what runs in a namespace or container with an environment of its own.
 """  # noqa: E501
 
@@ -153,10 +155,29 @@ def run(tests: str) -> None:
     state, began = code_state(), time.monotonic()
     # Counting slows a test down: one that hangs still ends.
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600", *tests.split()]
-    code = _coverage(folder, "run", "--rcfile", str(SETTINGS), *words)
+    with interpreted():
+        code = _coverage(folder, "run", "--rcfile", str(SETTINGS), *words)
     _coverage(folder, "combine", "-q", "--rcfile", str(SETTINGS))
     done = {"state": state, "code": code, "seconds": time.monotonic() - began}
     (folder / "done.json").write_text(json.dumps(done))
+
+
+@contextlib.contextmanager
+def interpreted(root: Path = ROOT) -> Iterator[None]:
+    """Have kernels run as Python meanwhile, whose lines can be counted; nothing else changes.
+
+    Where this is killed, they stay interpreted until they are built again.
+    """
+    compiled = [path for package in PACKAGES for path in (root / package).rglob("*.abi3.so")]
+    aside = [path.with_name(f"{path.name}.aside") for path in compiled]
+    for path, other in zip(compiled, aside, strict=True):
+        path.rename(other)
+    try:
+        yield
+    finally:
+        for path, other in zip(compiled, aside, strict=True):
+            if not path.exists():
+                other.rename(path)
 
 
 def folder_of(tests: str) -> Path:

@@ -101,3 +101,14 @@ def test_a_failed_test_is_said() -> None:
     found = of("flopmeter/cli/run.py", (9, 10), (18, 20))
     assert "failed" not in page([found], 3)
     assert "Tests failed in `tests/unit`." in page([found], 3, ["tests/unit"])
+
+
+def test_kernels_are_interpreted_meanwhile(tmp_path: Path) -> None:
+    """Compiled kernels are out of the way while lines are counted, and back afterwards."""
+    kernel = tmp_path / "core" / "flopmeter_core" / "kernels" / "merge.abi3.so"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_bytes(b"compiled")
+    with pytest.raises(ZeroDivisionError), branches.interpreted(tmp_path):
+        assert not kernel.exists()
+        1 / 0  # noqa: B018
+    assert kernel.read_bytes() == b"compiled"
