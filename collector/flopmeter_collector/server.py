@@ -82,5 +82,5 @@ class GrpcServer:
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Take no new call, end the streams, and the other open calls after `grace_s` seconds."""
         await self._health.enter_graceful_shutdown()
-        self._service.end_streams()
+        await self._service.end_streams(grace_s)
         await self._server.stop(grace_s)

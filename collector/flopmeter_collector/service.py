@@ -147,14 +147,19 @@ class IngestService:
     def _forwarder(self) -> Forwarder | None:
         return self._opened_forwarder()
 
-    def end_streams(self) -> None:
+    async def end_streams(self, limit_s: float) -> None:
         """End every open stream with a sentence: its sender connects again, here or elsewhere.
 
         Left to the server, each would wait for the end of its grace and be a warning in the log.
+
+        Args:
+            limit_s: how long to wait until the last one is ended.
         """
         self._stopping = True
         for task in self._open:
             task.cancel()
+        if self._open:
+            await asyncio.wait(self._open, timeout=limit_s)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The calls, for a gRPC server."""
@@ -200,6 +205,7 @@ class IngestService:
         own = asyncio.current_task()
         assert own is not None, "a call is a task"
         self._open.add(own)
+        own.add_done_callback(self._open.discard)
         try:
             if self._stopping:
                 raise StorageError(STOPPING)
@@ -217,7 +223,6 @@ class IngestService:
                 raise
             await _abort(context, StorageError(STOPPING))
         finally:
-            self._open.discard(own)
             self._places.leave(address)
             if self._forwarder is not None:
                 self._forwarder.close(watch)
