@@ -285,6 +285,7 @@ class CollectorApp:
                 relays=config.relays,
             ),
             forwarder=lambda: self.relay.forwarder if self.relay is not None else None,
+            share_port=config.share_grpc_port,
         )
         server = self._listen(service, config.grpc_listen, credentials)
         self._teardown.push_async_callback(server.stop)

@@ -41,6 +41,10 @@ class CollectorConfig:
         False, description="keep simulated readings, in a ledger created for them"
     )
     grpc_listen: str = setting("127.0.0.1:8425", description="host:port agents report to")
+    share_grpc_port: bool = setting(
+        False,
+        description="let further collectors of a PostgreSQL ledger listen on the same gRPC port",
+    )
     http_listen: str = setting(
         "127.0.0.1:8426", description="host:port of page, metrics and API; off when empty"
     )
@@ -130,6 +134,11 @@ class CollectorConfig:
         check_listen("grpc_listen", self.grpc_listen)
         if self.http_listen:
             check_listen("http_listen", self.http_listen)
+        if self.share_grpc_port and not self._has_shared_ledger:
+            raise UsageError(
+                "share_grpc_port is for several collectors of one ledger, and a ledger in a file "
+                "has one collector; name a PostgreSQL ledger with --ledger, or leave it out"
+            )
         if self.evaluate_period_s < SHORTEST_EVALUATE_PERIOD_S:
             raise UsageError(
                 f"evaluate_period_s is {self.evaluate_period_s}; give at least "
@@ -154,6 +163,11 @@ class CollectorConfig:
         self._check_limits()
         self._check_upstream()
 
+    @property
+    def _has_shared_ledger(self) -> bool:
+        """Whether several collectors may use the ledger at once."""
+        return self.ledger.startswith(("postgresql://", "postgres://"))
+
     def _check_upstream(self) -> None:
         """Check what makes a relay.
 
@@ -169,7 +183,7 @@ class CollectorConfig:
             raise UsageError(
                 f"upstream {self.upstream!r} is no address; write it as collector.example:8425"
             )
-        if self.ledger.startswith(("postgresql://", "postgres://")):
+        if self._has_shared_ledger:
             raise UsageError(
                 "a relay keeps its ledger in a file of its own; name one with --ledger, and let "
                 "the upstream collector keep the database"

@@ -22,8 +22,6 @@ STOP_GRACE_S = 2.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
-    # Two collectors must not share a port in silence: the kernel would split the agents.
-    ("grpc.so_reuseport", 0),
     # A node that lost its power never ends its stream.
     ("grpc.keepalive_time_ms", 120_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -56,7 +54,12 @@ class GrpcServer:
         self._service = service
         streams = service.streams_per_address + REFUSED_AT_ONCE
         self._server = grpc.aio.server(
-            options=(*_OPTIONS, ("grpc.max_concurrent_streams", streams))
+            options=(
+                *_OPTIONS,
+                ("grpc.max_concurrent_streams", streams),
+                # Never in silence: two collectors by mistake would each have some of the agents.
+                ("grpc.so_reuseport", int(service.share_port)),
+            )
         )
         self._server.add_generic_rpc_handlers((service.handlers(),))
         self._health = health_aio.HealthServicer()

@@ -106,6 +106,7 @@ class IngestService:
         clock: Clock,
         identities: Identities,
         forwarder: Callable[[], Forwarder | None] = lambda: None,
+        share_port: bool = False,
     ) -> None:
         """Prepare.
 
@@ -119,7 +120,10 @@ class IngestService:
             clock: tells the pace.
             identities: tells which names a sender may use.
             forwarder: knows what has reached the root; gives None where this ledger is the root's.
+            share_port: whether other processes of the same user that say so too may listen where
+                this one does; the kernel then gives each new connection to one of them.
         """
+        self.share_port = share_port
         self._opened = intake
         self._places = places
         self._pace = pace

@@ -29,6 +29,7 @@ from support.requirements import ROOT
         ({"upstream": "root:8425", "forward_period_s": 0.0}, "forward_period_s"),
         ({"upstream_tls_ca": Path("ca.pem")}, "upstream_tls_ca is given without upstream"),
         ({"relay_name": "r"}, "relay_name is given without upstream"),
+        ({"share_grpc_port": True}, "a ledger in a file has one collector"),
     ],
 )
 def test_refused(settings: dict[str, Any], said: str) -> None:
@@ -41,6 +42,7 @@ def test_accepted() -> None:
     """Defaults, port 0, IPv6 and no HTTP pass."""
     CollectorConfig()
     CollectorConfig(grpc_listen="[::1]:0", http_listen="")
+    CollectorConfig(ledger="postgresql://db/x", share_grpc_port=True)
     CollectorConfig(upstream="root.example:8425", upstream_tls_ca=Path("ca.pem"), relay_name="r")
 
 
