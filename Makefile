@@ -114,6 +114,10 @@ $(BUILD)/bench/.venv-done: requirements/runtime.txt requirements/dev.txt require
 bench-quick: venv-dev ## Measure in under a minute what must not slip, and fail on ratios; writes build/bench.json
 	@$(BIN)/python tests/bench/quick.py
 
+.PHONY: bench-fleet
+bench-fleet: venv-dev ## A collector with 30,000 nodes, 10,000 of them really connected, beside a bare echo; writes its part of docs/scaling.md
+	@$(BIN)/python tests/bench/fleet.py
+
 .PHONY: shared-ledger
 shared-ledger: venv-dev ## What 1, 2 and 4 collectors commit to one PostgreSQL ledger; writes its part of docs/scaling.md
 	@$(BIN)/python tests/bench/shared_ledger.py

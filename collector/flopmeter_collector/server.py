@@ -19,9 +19,16 @@ from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
 STOP_GRACE_S = 2.0
 """How long open calls may finish when the collector stops; agents connect again by themselves."""
 
+PENDING_STREAMS = 30_000
+"""Streams that may wait until they are taken: those of a collector's whole fleet."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
+    # A collector that comes back has all of its agents at once; gRPC ends what waits beyond this
+    # without a word, above 1,000 some of it and above 3,000 all.
+    ("grpc.server.max_pending_requests", PENDING_STREAMS),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_STREAMS),
     # A node that lost its power never ends its stream.
     ("grpc.keepalive_time_ms", 120_000),
     ("grpc.keepalive_timeout_ms", 20_000),

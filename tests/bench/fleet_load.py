@@ -12,9 +12,9 @@ can speak for a large fleet.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import json
+import random
 import ssl
 import sys
 import time
@@ -30,6 +30,7 @@ from bench.collector_cases import Node  # noqa: E402
 from bench.raw_streams import RawConnection, RawStream, connect  # noqa: E402
 from flopmeter_core.reports import Hello  # noqa: E402
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb  # noqa: E402
+from flopmeter_proto.link import FIRST_BACKOFF_S, LONGEST_BACKOFF_S  # noqa: E402
 from flopmeter_proto.wire import StreamWriter  # noqa: E402
 
 METHOD = "/flopmeter.ingest.v1.IngestService/StreamReports"
@@ -202,6 +203,7 @@ class Fleet:
             for number in range(plan.direct + plan.shared)
         ]
         self.faults: list[str] = []
+        self.retries = 0
 
     async def open(self, *, first: bool) -> float:
         """Connect everybody; gives the time it took in s."""
@@ -217,9 +219,12 @@ class Fleet:
 
         async def work() -> None:
             for group in waiting:
-                connection = await self._connect()
-                for agent in group:
-                    await agent.open(connection, first=first)
+                backoff_s = FIRST_BACKOFF_S
+                while not await self._opened(group, first=first):
+                    # As an agent's link does.
+                    self.retries += 1
+                    await asyncio.sleep(backoff_s * (0.5 + random.random()))
+                    backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
 
         await self._watched(asyncio.gather(*(work() for _ in range(plan.opening))))
         return time.monotonic() - began
@@ -261,16 +266,28 @@ class Fleet:
             connection.close()
         self._connections.clear()
 
-    async def _connect(self) -> RawConnection:
-        while True:
-            # A full queue of the listening socket shows as a connection that is refused.
-            with contextlib.suppress(ConnectionError):
-                connection = await connect(
-                    "127.0.0.1", self._plan.port, METHOD, self.faults.append, self._tls
-                )
-                self._connections.append(connection)
-                return connection
-            await asyncio.sleep(0.1)
+    async def _opened(self, group: list[Agent], *, first: bool) -> bool:
+        """Open a connection and its agents' streams; False where the collector had no room."""
+
+        def ended(reason: str) -> None:
+            waiting = [agent.told for agent in group if agent.told and not agent.told.done()]
+            for told in waiting:
+                told.set_exception(ConnectionError(reason))
+            if not waiting:
+                self.faults.append(reason)
+
+        try:
+            connection = await connect("127.0.0.1", self._plan.port, METHOD, ended, self._tls)
+        except ConnectionError:
+            return False  # a full queue of the listening socket shows so
+        try:
+            for agent in group:
+                await agent.open(connection, first=first)
+        except ConnectionError:
+            connection.close()
+            return False
+        self._connections.append(connection)
+        return True
 
     async def _watched(self, work: asyncio.Future[Any]) -> None:
         while not (await asyncio.wait({work}, timeout=0.5))[0]:

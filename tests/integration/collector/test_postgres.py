@@ -380,8 +380,10 @@ def test_takeover(url: str, tmp_path: Path) -> None:
 def test_two_processes_on_one_port(url: str) -> None:
     """Two collectors share a port: each takes some of the agents, and the totals have all."""
     port = free_port()
-    flags = ("--grpc-listen", f"127.0.0.1:{port}", "--share-grpc-port")
-    flags += ("--http-listen", "127.0.0.1:0", "--evaluate-period-s", "0.5")
+    flags = (
+        *("--grpc-listen", f"127.0.0.1:{port}", "--share-grpc-port"),
+        *("--http-listen", "127.0.0.1:0", "--evaluate-period-s", "0.5"),
+    )
     with child(url, *flags) as first, child(url, *flags) as second:
         assert first.address == second.address == f"127.0.0.1:{port}"
 
