@@ -8,7 +8,6 @@ import dataclasses
 import itertools
 import logging
 import random
-import re
 import secrets
 import threading
 import time
@@ -374,56 +373,6 @@ def test_takeover(url: str, tmp_path: Path) -> None:
         f"{ledger_id(url)}/{n}/1/fires" for n, _ in enumerate(rows, 1)
     )
     assert len(set(hook.raw)) == len(set(keys))
-
-
-@pytest.mark.slow
-def test_two_processes_on_one_port(url: str) -> None:
-    """Two collectors share a port: each takes some of the agents, and the totals have all."""
-    port = free_port()
-    flags = (
-        *("--grpc-listen", f"127.0.0.1:{port}", "--share-grpc-port"),
-        *("--http-listen", "127.0.0.1:0", "--evaluate-period-s", "0.5"),
-    )
-    with child(url, *flags) as first, child(url, *flags) as second:
-        assert first.address == second.address == f"127.0.0.1:{port}"
-
-        async def report(seconds: int) -> None:
-            agents = (crossing(first.address, phase, seconds) for phase in range(40))
-            await asyncio.gather(*agents)
-
-        asyncio.run(report(10))
-        taken = [reports(collector) for collector in (first, second)]
-        assert sum(taken) == 2 * 40  # a hello is one too
-        assert min(taken) > 0
-        assert len(ask(url, "SELECT 1 FROM vector")) == 40
-        wait_for(lambda: exports(first) or exports(second))
-        leader, other = (first, second) if exports(first) else (second, first)
-        wait_for(lambda: run_flop(leader) != "")
-        before = run_flop(leader)
-        # Whoever goes takes nothing with it: its agents connect again, to the other one.
-        other.kill()
-        asyncio.run(report(20))
-        wait_for(lambda: run_flop(leader) != before)
-
-
-def test_a_port_is_not_shared_in_silence(url: str) -> None:
-    """A second collector on a port is refused where either of them was not told to share it."""
-    port = free_port()
-    flags = ("--grpc-listen", f"127.0.0.1:{port}")
-    with (
-        child(url, *flags),
-        pytest.raises(AssertionError, match="it is taken"),
-        child(url, *flags, "--share-grpc-port"),
-    ):
-        pass
-
-
-def reports(collector: Child) -> int:
-    """Reports a collector took."""
-    text = fetched(collector.http, "/metrics")[1]
-    found = re.search(r"^flopmeter_reports_total (\d+)$", text, re.MULTILINE)
-    assert found is not None
-    return int(found[1])
 
 
 def ledger_id(url: str) -> str:
