@@ -75,16 +75,16 @@ def model_standings(
     Returns:
         Each standing with the figures that were counted for it.
     """
-    rows = tuple(thresholds)
-    by_profile = counts_of(model, rows) if counts is None else counts
-    return tuple(
-        (
-            stand(figures, threshold, declared=model.rulings.declared(threshold.id)),
-            figures,
-        )
-        for threshold in applicable(rows, simulated=model.simulated)
-        for figures in (by_profile[threshold.counting_profile].decided,)
-    )
+    held = []
+    for threshold in applicable(thresholds, simulated=model.simulated):
+        known = model.held.get(id(threshold))
+        if known is None:
+            profile = threshold.counting_profile
+            of = counts[profile] if counts else counted_by(model, rules_of(threshold))
+            standing = stand(of.decided, threshold, declared=model.rulings.declared(threshold.id))
+            known = model.held[id(threshold)] = (threshold, (standing, of.decided))
+        held.append(known[1])
+    return tuple(held)
 
 
 def counts_of(model: ModelTotals, thresholds: Iterable[Threshold]) -> dict[str, Counted]:
@@ -98,10 +98,16 @@ def counts_of(model: ModelTotals, thresholds: Iterable[Threshold]) -> dict[str, 
 
 def counted_by(model: ModelTotals, profile: Profile) -> Counted:
     """What a counting profile counts of a model, with and without what it permits to leave out."""
-    decision = model.rulings.decision(profile)
-    if not model.parts:
-        return Counted(model.figures, model.figures, model.figures, {}, ())
-    return count(model.parts, profile, decision=decision)
+    known = model.counted.get(id(profile))
+    if known is None:
+        decision = model.rulings.decision(profile)
+        found = (
+            count(model.parts, profile, decision=decision)
+            if model.parts
+            else Counted(model.figures, model.figures, model.figures, {}, ())
+        )
+        known = model.counted[id(profile)] = (profile, found)
+    return known[1]
 
 
 def rules_of(threshold: Threshold) -> Profile:

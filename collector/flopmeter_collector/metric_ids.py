@@ -9,6 +9,7 @@ page, where the id stands beside the name. Explained in ADR 30 and docs/metrics.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ _DIGITS = 12
 """Of base 32: 60 bits, so that two of a million names share an id once in two million ledgers."""
 
 _DIGEST_BYTES = 8
+
+REMEMBERED_IDS = 10_000
+"""Ids kept from scrape to scrape: of the runs and models that have series of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +39,26 @@ class MetricIds:
 
     def run(self, name: str) -> str:
         """The id of a run, from its own name, which never changes: ``r-`` and 12 characters."""
-        return self._id("r", name)
+        return _drawn(self.ledger_id, "r", name)
 
     def model(self, name: str) -> str:
         """The id of a model, from its name: ``m-`` and 12 characters."""
-        return self._id("m", name)
+        return _drawn(self.ledger_id, "m", name)
 
     def shown(self, own_id: str, name: str) -> str:
         """What stands as a name: the name where names are wanted, the id again where not."""
         return name if self.named else own_id
 
-    def _id(self, kind: str, name: str) -> str:
-        drawn = hashlib.blake2b(
-            name.encode("utf-8", "surrogatepass"),
-            digest_size=_DIGEST_BYTES,
-            key=self.ledger_id.encode()[: hashlib.blake2b.MAX_KEY_SIZE],
-            person=kind.encode(),
-        ).digest()
-        return f"{kind}-{base64.b32encode(drawn).decode()[:_DIGITS].lower()}"
+
+@functools.lru_cache(maxsize=REMEMBERED_IDS)
+def _drawn(ledger_id: str, kind: str, name: str) -> str:
+    drawn = hashlib.blake2b(
+        name.encode("utf-8", "surrogatepass"),
+        digest_size=_DIGEST_BYTES,
+        key=ledger_id.encode()[: hashlib.blake2b.MAX_KEY_SIZE],
+        person=kind.encode(),
+    ).digest()
+    return f"{kind}-{base64.b32encode(drawn).decode()[:_DIGITS].lower()}"
 
 
 def ids_of(position: LedgerPosition | None, *, named: bool = False) -> MetricIds:

@@ -8,7 +8,7 @@ Made by totals; read by evaluate, presentation, http, publish and the lab, from 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.declarations import RunDeclaration
@@ -18,8 +18,9 @@ from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.sums import Account
 from flopmeter_collector.weighed import Part
 from flopmeter_core.activities import Edge
+from flopmeter_core.catalogue import Standing, Threshold
 from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
-from flopmeter_core.counting import WorkPart
+from flopmeter_core.counting import Counted, Profile, WorkPart
 from flopmeter_core.interval import NO_FIGURES, Figures, Interval
 from flopmeter_core.lineage import model_of
 from flopmeter_core.ratio import Ratio
@@ -130,6 +131,9 @@ class ModelTotals:
         planned: what it is meant to take in all.
         modifications: its own work against each model that its weights came from.
         rulings: conditions of laws that were declared of it, and exclusions that are used.
+        counted, held: what `evaluate` made of all that, by the identity of the profile or the
+            threshold beside it: it cannot change while this value lives, and round, page and
+            scrape all ask.
     """
 
     model: str
@@ -147,6 +151,12 @@ class ModelTotals:
     planned: Planned | None = None
     modifications: tuple[Modification, ...] = ()
     rulings: Rulings = NO_RULINGS
+    counted: dict[int, tuple[Profile, Counted]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    held: dict[int, tuple[Threshold, tuple[Standing, Figures]]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

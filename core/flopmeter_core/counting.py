@@ -225,9 +225,10 @@ def count(
         assumptions.update(_assumptions(part, entry, profile))
         if entry.verdict is Verdict.EXCLUDE:
             continue
-        less = _less_recomputation(part)
         must_leave = profile.recomputation.verdict is Verdict.EXCLUDE
         may_leave = must_leave or profile.recomputation.verdict is Verdict.MAY_EXCLUDE
+        asked = must_leave or may_leave or decision.recomputation
+        less = _less_recomputation(part) if asked else part.figures
         everything += less if must_leave else part.figures
         if entry.verdict is not Verdict.MAY_EXCLUDE:
             permitted += less if may_leave else part.figures

@@ -13,7 +13,6 @@ a formula such as 6ND leaves out for other reasons: padding, evaluation, steps d
 from __future__ import annotations
 
 import functools
-import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -153,9 +152,10 @@ def model_flop(executed: Interval, factor: Factor) -> Interval:
     A declaration is no physics: floor is 0, because anything may have been computed again, and
     ceiling is that of the executed FLOP, because nothing is computed less than once.
     """
-    lower = math.floor(executed.lower / factor.upper)
-    best = round(executed.best / factor.likely)
-    upper = math.ceil(executed.upper / factor.lower)
+    # Whole numbers: a fraction of these sizes looks for common divisors, and every scrape asks.
+    lower = executed.lower * factor.upper.denominator // factor.upper.numerator
+    best = _nearest(executed.best * factor.likely.denominator, factor.likely.numerator)
+    upper = -(-executed.upper * factor.lower.denominator // factor.lower.numerator)
     return Interval(
         floor=0,
         lower=lower,
@@ -163,6 +163,12 @@ def model_flop(executed: Interval, factor: Factor) -> Interval:
         upper=upper,
         ceiling=executed.ceiling,
     )
+
+
+def _nearest(amount: int, divisor: int) -> int:
+    """The whole number nearest to a quotient; of two the even one, as Python rounds."""
+    whole, rest = divmod(amount, divisor)
+    return whole + (2 * rest > divisor or (2 * rest == divisor and whole % 2))
 
 
 @functools.cache

@@ -7,7 +7,12 @@ from dataclasses import replace
 import pytest
 
 from flopmeter_collector.declarations import parse_run_declaration
-from flopmeter_collector.evaluate import applicable, evaluate, previous_states
+from flopmeter_collector.evaluate import (
+    applicable,
+    evaluate,
+    model_standings,
+    previous_states,
+)
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import State
@@ -121,3 +126,18 @@ def test_unreadable_state_is_refused() -> None:
     row = evaluate(site(400_000), thresholds(), {}).transitions[0]
     with pytest.raises(ValueError, match="sideways"):
         previous_states([replace(row, after="sideways")])
+
+
+def test_a_model_is_counted_once_for_all_who_ask() -> None:
+    """Round, page and scrape share what was made of a model; other totals are counted anew."""
+    laws = thresholds()
+    (model, *_) = site(1_000).models
+    first = model_standings(model, laws)
+    assert all(one is other for one, other in zip(first, model_standings(model, laws), strict=True))
+    doubled = replace(model, figures=model.figures + model.figures, parts=())
+    assert not doubled.held
+    assert [figures for _, figures in model_standings(doubled, laws)] != [
+        figures for _, figures in first
+    ]
+    assert doubled != model
+    assert replace(model) == model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -120,3 +121,14 @@ def test_no_row() -> None:
     rows = [row for row in builtin_rows() if row.workloads]
     with pytest.raises(DataError, match="no row for 'full'"):
         factor_of(parse_recompute("full"), activity=None, workload="vision", table=rows)
+
+
+@given(intervals, st.one_of(st.sampled_from(MODES), ranges))
+def test_division_is_exact(executed: Interval, text: str) -> None:
+    """Whole numbers divide as fractions do: down, to the nearest (the even one of two), and up."""
+    factor = factor_of(parse_recompute(text), activity="pretraining", workload="moe")
+    model = model_flop(executed, factor)
+    lower = math.floor(Fraction(executed.lower) / factor.upper)
+    upper = math.ceil(Fraction(executed.upper) / factor.lower)
+    assert (model.lower, model.upper) == (lower, upper)
+    assert model.best == max(lower, min(round(Fraction(executed.best) / factor.likely), upper))
