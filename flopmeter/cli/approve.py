@@ -31,16 +31,15 @@ def list_lowerings(ledger: str, as_json: bool) -> None:
     if as_json:
         print_json({"schema": 1, "lowerings": found})
         return
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(
-        "declaration", "of", "label", "by", "state", "behind it",
-        box=None, pad_edge=False, padding=(0, 2, 0, 0),
-    )  # fmt: skip
+    table = Listing(
+        "declaration", "of", "label", Column("by", aside=2), "state", Column("behind it", aside=1)
+    )
     for row in found:
         place = f" ({row['place']})" if row["place"] else ""
         people = ", ".join(each["person"] for each in row["people"])
-        table.add_row(
+        table.add(
             str(row["declaration"]),
             row["subject"],
             row["label"] + place,

@@ -99,12 +99,12 @@ def allocations(ledger: str, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table("allocation", "run", "best FLOP", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Listing("allocation", Column("best FLOP", right=True), "run")
     for row in document["allocations"]:
         runs = [*row["runs"], *([] if row["attributed"] else ["unattributed"])]
-        table.add_row(row["allocation"], ", ".join(runs), row["compute_flop_str"]["best"])
+        table.add(row["allocation"], row["compute_flop_str"]["best"], ", ".join(runs))
     console().print(table)
 
 
@@ -203,8 +203,7 @@ def _say(written: Declaration, sentence: str, ledger: str, *, as_json: bool) -> 
 
 
 def _print_preview(document: Any) -> None:
-    from rich.table import Table
-
+    from flopmeter.lab.listing import Column, Listing
     from flopmeter_collector.rounding import round_flop
 
     out = console()
@@ -215,10 +214,10 @@ def _print_preview(document: Any) -> None:
         out.print(f"  {row['allocation']}  {best} FLOP")
     if document["waits_for_approval"]:
         out.print("it would bring work under a label that lowers a legal total: it would wait")
-    table = Table("run", "before", "after", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Listing("run", Column("before", right=True), Column("after", right=True))
     for row in document["changes"]:
         sides = [row[side] and str(round_flop(int(row[side]["best"]))) for side in _SIDES]
-        table.add_row(row["run"] or "unattributed", *(side or "-" for side in sides))
+        table.add(row["run"] or "unattributed", *(side or "-" for side in sides))
     out.print(table if document["changes"] else "no figure would change")
 
 

@@ -75,14 +75,11 @@ def _print(loaded: Loaded[object], daemon: str, *, as_json: bool) -> None:
         }
         print_json({"schema": 1, "daemon": daemon, "settings": settings})
         return
-    from rich.table import Table
-    from rich.text import Text
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("key", "value", "origin"):
-        table.add_column(title, overflow="fold")
+    table = Listing("key", "origin", Column("value", wraps=True))
     for entry, setting, origin in rows:
         text = "-" if setting in (None, "", []) else str(setting)
         style = "dim" if origin == "default" else ""
-        table.add_row(entry.key, Text(text), Text(origin), style=style)
+        table.add(entry.key, origin, text, style=style)
     console().print(table)

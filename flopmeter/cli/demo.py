@@ -54,7 +54,7 @@ def command(
         )
         return
     out.print(f"\n{outcome.reason}; final totals:\n")
-    out.print(totals_view(outcome.document, columns=out.width))
+    out.print(totals_view(outcome.document))
     for line in ("", *outcome.crossings):
         out.print(line, style="bold red", markup=False)
     if outcome.kept:

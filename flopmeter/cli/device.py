@@ -166,19 +166,24 @@ def _declare(
 
 
 def _print_enrolled(document: dict[str, object]) -> None:
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("device", "node", "since"):
-        table.add_column(name, no_wrap=True)
     hours = ("enrolled", "classified", "declared down", "residual", "doubled")
-    for name in hours:
-        table.add_column(f"{name} h", justify="right", no_wrap=True)
+    asides = (0, 0, 3, 0, 2)
+    table = Listing(
+        "device",
+        "node",
+        Column("since", aside=1),
+        *(
+            Column(f"{name} h", aside=at, right=True)
+            for name, at in zip(hours, asides, strict=True)
+        ),
+    )
     devices = document["devices"]
     assert isinstance(devices, list)
     for device in devices:
         amounts = [device[f"{name.replace(' ', '_')}_seconds"] / 3600 for name in hours]
-        table.add_row(
+        table.add(
             device["device"],
             device["node"] or "-",
             "retired" if device["retired"] else device["enrolled"][-1]["from"][:19],
@@ -231,26 +236,27 @@ def _mig_json(row: MigRow) -> dict[str, object]:
 
 
 def _print_table(devices: DeviceTable) -> None:
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("part", no_wrap=True)
-    table.add_column("PCI", no_wrap=True)
-    table.add_column("units", justify="right", no_wrap=True)
-    table.add_column("MHz", justify="right", no_wrap=True)
-    table.add_column("dense TFLOP/s", justify="right", no_wrap=True)
-    table.add_column("standing", no_wrap=True)
+    table = Listing(
+        "part",
+        Column("units", right=True),
+        Column("MHz", right=True),
+        Column("dense TFLOP/s", right=True),
+        "standing",
+        Column("PCI", wraps=True),
+    )
     for part in devices.parts:
         name = "bf16" if "bf16" in part.architecture.tensor else "fp16"
-        table.add_row(
+        table.add(
             part.id,
-            " ".join(f"{pci:04x}" for pci in part.pci_device_ids) or "-",
             f"{part.sm_count} {part.architecture.unit}".replace("TensorC", "c").replace(
                 "NeuronC", "c"
             ),
             str(part.max_sm_clock_mhz),
             f"{part.peak_flop_per_s(name) / 1e12:,.0f} {name}",
             str(part.standing),
+            " ".join(f"{pci:04x}" for pci in part.pci_device_ids) or "-",
         )
     out = console()
     out.print(table)

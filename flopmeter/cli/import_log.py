@@ -44,19 +44,18 @@ def command(path: Path, architecture: Path | None, as_json: bool) -> None:
         print_json({"schema": 1, "logs": logs, "summary": summary})
         return
     from rich.markup import escape
-    from rich.table import Table
 
+    from flopmeter.lab.listing import Column, Listing
     from flopmeter_core.architecture.six_pd import objections
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("run", "tokens", "model", "executed", "/ model", "TFLOP/s", "MFU", "HFU"):
-        table.add_column(title, no_wrap=title != "run")
+    titles = ("tokens", "model", "executed", "/ model", "TFLOP/s", "MFU", "HFU")
+    table = Listing("run", *(Column(title, right=True) for title in titles))
     for figures in every:
         flop, model = figures.flop, figures.flop.model * figures.sequences
         rate = figures.per_device(flop.model)
         mfu, hfu = (figures.share_of_peak(each) for each in (flop.model, flop.executed.best))
-        table.add_row(
-            escape(figures.log.name),
+        table.add(
+            figures.log.name,
             f"{float(sum(step.tokens for step in figures.log.steps)):.2e}",
             f"{float(model):.2e}",
             f"{float(figures.executed.best):.2e}",

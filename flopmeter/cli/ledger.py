@@ -253,15 +253,17 @@ def _say_findings(findings: Iterable[str], whole: str) -> None:
 
 
 def _table(rows: Iterable[Any], columns: tuple[str, ...]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(*columns, box=None, pad_edge=False)
-    count = 0
+    # From the right: what stands last is told last.
+    first, *others = columns
+    asides = range(len(others), 0, -1)
+    table = Listing(
+        first, *(Column(name, aside=at) for name, at in zip(others, asides, strict=True))
+    )
     for row in rows:
-        table.add_row(*(escape(str(row[column])) for column in columns))
-        count += 1
-    if count:
+        table.add(*(str(row[column]) for column in columns))
+    if len(table):
         console().print(table)
     else:
         click.echo("there is none")

@@ -8,6 +8,7 @@ Called by every command that prints data; rich is imported only where a table is
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -19,17 +20,27 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 """The option every printing command has."""
 
 
+PIPE_COLUMNS = 1_000
+"""Wider than any row; a reader that needs lines folds them itself."""
+
+
 def print_json(content: object) -> None:
     """Write a value as JSON; people get it indented, a pipe gets the same."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The console tables are drawn on; as wide as the terminal, without colour in a pipe.
+    """The console tables are drawn on; as wide as the terminal.
+
+    In a pipe there is no colour and, unless COLUMNS says otherwise, a row is one line, so that
+    grep finds all of it.
 
     Args:
         stderr: whether it is standard error, so that standard output stays JSON alone.
     """
     from rich.console import Console
 
-    return Console(highlight=False, stderr=stderr)
+    out = Console(highlight=False, stderr=stderr)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = PIPE_COLUMNS
+    return out

@@ -53,12 +53,14 @@ def command(
     if as_json:
         print_json(document)
         return
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table("run", "before (best FLOP)", "after (best FLOP)", box=None, pad_edge=False)
+    table = Listing(
+        "run", Column("before (best FLOP)", right=True), Column("after (best FLOP)", right=True)
+    )
     for run in document["runs"]:
         sides = (run["before"], run["after"])
-        table.add_row(run["run"], *(s["compute_flop_str"]["best"] if s else "-" for s in sides))
+        table.add(run["run"], *(s["compute_flop_str"]["best"] if s else "-" for s in sides))
     out = console()
     out.print(table)
     before = document["before"]

@@ -50,7 +50,7 @@ def command(
     from flopmeter.lab.totals_view import totals_view
 
     out = console()
-    out.print(totals_view(document, columns=out.width))
+    out.print(totals_view(document))
 
 
 @contextlib.contextmanager

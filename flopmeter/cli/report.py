@@ -179,14 +179,20 @@ def filed(model: str | None, form: str | None, ledger: str, as_json: bool) -> No
         return
     if any(row["simulated"] for row in rows):
         click.echo("SIMULATED: some of these versions tell made-up figures")
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(
-        "declaration", "model", "form", "for", "version", "filed at", "signed by", "kept until",
-        box=None, pad_edge=False,
-    )  # fmt: skip
+    table = Listing(
+        "declaration",
+        "model",
+        "form",
+        "for",
+        Column("version", right=True, aside=4),
+        Column("filed at", aside=2),
+        Column("signed by", aside=3),
+        Column("kept until", aside=1),
+    )
     for row in rows:
-        table.add_row(
+        table.add(
             str(row["declaration"]),
             row["model"],
             row["form"],

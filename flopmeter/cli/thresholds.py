@@ -131,18 +131,12 @@ def _amount(row: Threshold) -> str:
 
 
 def _print_table(rows: tuple[Threshold, ...] | list[Threshold], day: DayOf) -> None:
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=True)
-    table.add_column("id", no_wrap=True)
-    table.add_column("threshold", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("verified", no_wrap=True)
-    # Names and numbers stand whole; the law is cut, `show` has all of it.
-    table.add_column("law", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Listing("id", "threshold", "status", "verified", Column("law", aside=1))
     for row in rows:
         status = row.status_on(day(row))
-        table.add_row(
+        table.add(
             row.id,
             _amount(row),
             "no law" if status is None else status.replace("_", " "),

@@ -194,13 +194,9 @@ def _print_changes(found: list[Change]) -> None:
     if not found:
         click.echo("nothing differs")
         return
-    from rich.table import Table
+    from flopmeter.lab.listing import Column, Listing
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True)
-    table.add_column("id", no_wrap=True)
-    for name in ("what", "before", "after"):
-        table.add_column(name, overflow="fold")
+    table = Listing("", "id", "what", Column("before", aside=2), Column("after", aside=1))
     for change in found:
-        table.add_row(change.what, change.id, change.field, change.before, change.after)
+        table.add(change.what, change.id, change.field, change.before, change.after)
     console().print(table)

@@ -30,4 +30,4 @@ def command(collector: str | None, ledger: str | None, folder: Path, as_json: bo
     from flopmeter.lab.totals_view import totals_view
 
     out = console()
-    out.print(totals_view(document, columns=out.width))
+    out.print(totals_view(document))

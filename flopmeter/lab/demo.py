@@ -320,9 +320,7 @@ class _LiveShow:
 
     def __call__(self, moment: Moment) -> None:
         """Draw the table anew."""
-        columns = self._live.console.width
-        view = live_view(moment, self._crossings, columns=columns)
-        self._live.update(view, refresh=True)
+        self._live.update(live_view(moment, self._crossings), refresh=True)
 
 
 class _PlainShow:

@@ -117,13 +117,13 @@ def head_view(addresses: Addresses) -> RenderableType:
     return Group(head, Text(), *lines, Text())
 
 
-def live_view(moment: Moment, crossings: Crossings, *, columns: int) -> RenderableType:
+def live_view(moment: Moment, crossings: Crossings) -> RenderableType:
     """The table that replaces itself on a terminal."""
     parts: list[RenderableType] = [progress_text(moment), Text()]
     if moment.document is None:
         parts.append(Text("waiting for the first report ...", style="dim"))
     else:
-        parts.append(runs_table(moment.document, columns=columns))
+        parts.append(runs_table(moment.document))
         if moment.document["models"]:
             parts += [Text(), models_table(moment.document)]
         parts += warnings(moment.document)

@@ -132,4 +132,5 @@ def energy_text(account: Document) -> str:
     kwh = account["energy_kwh"]
     if account["energy_scope"] == "none":
         return "-"
-    return f"{kwh:.2g} kWh ({account['energy_scope']})" if kwh < 100 else f"{kwh:,.0f} kWh"
+    amount = f"{kwh:.2g}" if kwh < 100 else f"{kwh:,.0f}"
+    return f"{amount} kWh ({account['energy_scope']})"

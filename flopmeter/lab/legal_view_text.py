@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from flopmeter.lab.figure_text import Document, counted_of, standing_text
+from flopmeter.lab.listing import Column, Listing
 from flopmeter_collector.reviews import Review
 from flopmeter_collector.rounding import percent_text, round_flop
 from flopmeter_core.catalogue import State
@@ -36,19 +36,32 @@ def forecast_text(row: Document) -> str:
     return f"{_day(shown['likely'])} ({_day(shown['earliest'])} to {_day(shown['latest'])})"
 
 
+def dated(row: Document) -> bool:
+    """Whether there is anything to say of when a model will be above a line."""
+    found = row.get("forecast")
+    return bool(found and (found["by_pace"] or found["by_plan"]))
+
+
 def forecast_view(document: Document, models: Sequence[Document]) -> RenderableType:
     """When each model will be above each line, and on what that rests."""
-    table = _table("model", "threshold", "reached", "earliest", "likely", "latest", "rests on")
+    table = Listing(
+        "model",
+        "threshold",
+        Column("reached", right=True),
+        "earliest",
+        "likely",
+        "latest",
+        Column("rests on", aside=1),
+        grouped=True,
+    )
     for model in models:
-        name = Text(model["model"], style="bold")
+        name, said = Text(model["model"], style="bold"), ""
         for row in model["thresholds"]:
-            table.add_row(
-                name,
-                row["id"],
-                percent_text(counted_of(model, row)["best"], row["value_flop"]),
-                *_dates(row),
-            )
-            name = Text()
+            *dates, rests = _dates(row)
+            reached = percent_text(counted_of(model, row)["best"], row["value_flop"])
+            # What every line of a model rests on is said at the first one.
+            table.add(name, row["id"], reached, *dates, "" if rests == said else rests)
+            name, said = Text(), rests
     return Group(*_head(document), table, Text(_coverage(document), style="dim"))
 
 
@@ -93,16 +106,26 @@ def alerts_view(document: Document, rows: Sequence[Document]) -> RenderableType:
     """One row an alert."""
     if not rows:
         return Group(*_head(document), Text("no alert fires or waits"))
-    table = _table("number", "alert", "model", "threshold", "since (UTC)", "now", "")
+    table = Listing(
+        "number",
+        Column("alert", aside=3),
+        "model",
+        "threshold",
+        Column("since (UTC)", aside=4),
+        "now",
+        Column("in metrics", aside=2),
+        Column("", aside=1),
+    )
     for row in rows:
         style = "bold red" if row["status"] == "firing" else ""
-        table.add_row(
+        table.add(
             str(row["number"]),
             row["name"],
             row["model"],
             row["threshold"],
             _minute(row["opened"]),
             Text(row["status"], style=style),
+            row["model_metrics_id"],
             row["why"] or "",
         )
     return Group(*_head(document), table)
@@ -112,17 +135,17 @@ def reviews_view(document: Document, rows: Sequence[Document]) -> RenderableType
     """One row a review."""
     if not rows:
         return Group(*_head(document), Text("no review is open"))
-    table = _table(
+    table = Listing(
         "number",
         "model",
         "threshold",
-        "earliest arguable (UTC)",
+        Column("earliest arguable (UTC)", aside=1),
         "due by the end of",
-        "determination",
+        Column("determination", aside=2),
     )
     for row in rows:
         determined = row["determination"]
-        table.add_row(
+        table.add(
             str(row["number"]),
             row["model"],
             row["threshold"],
@@ -186,11 +209,11 @@ def review_text(details: Mapping[str, Any]) -> RenderableType:
             f"{details['due_on'] or '(no period is set)'}"
         ),
     ]
-    table = _table("change", "from", "to", "best FLOP", "likely range", "ledger commit")
+    table = Listing("change", "from", "to", "best FLOP", "likely range", "ledger commit")
     for row in details["transitions"]:
         figures = row["figures"]
         bounds = [str(round_flop(int(figures[name]))) for name in ("best", "lower", "upper")]
-        table.add_row(
+        table.add(
             str(row["number"]),
             row["before"],
             row["after"],
@@ -222,13 +245,6 @@ def _coverage(document: Document) -> str:
 
 def _head(document: Document) -> list[RenderableType]:
     return [_SIMULATED] if document["simulated"] else []
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _day(text: str | None, missing: str = "open") -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from flopmeter.lab.figure_text import (
@@ -27,33 +26,30 @@ from flopmeter.lab.figure_text import (
     range_text,
     standing_text,
 )
-from flopmeter.lab.legal_view_text import forecast_text
+from flopmeter.lab.legal_view_text import dated, forecast_text
+from flopmeter.lab.listing import Column, Listing
 from flopmeter_collector.alike import name_of, put_together
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_core.catalogue import State
 
 SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
 
-WIDE_COLUMNS = 110
-"""Terminals this wide also show energy and the model of each run."""
 
-
-def totals_view(document: Document, *, columns: int) -> RenderableType:
+def totals_view(document: Document) -> RenderableType:
     """The whole document: mark, runs with the remainder last, models, where to read more.
 
     Args:
         document: the JSON contract of `flopmeter totals`.
-        columns: width of the terminal in characters.
     """
     head = Text(f"as of {document['as_of']}, method {document['method_version']}", style="dim")
     if document["simulated"]:
         head = Text.assemble(SIMULATED, "  every figure here is made up, ", head)
-    parts: list[RenderableType] = [head, Text(), runs_table(document, columns=columns)]
+    parts: list[RenderableType] = [head, Text(), runs_table(document)]
     parts += overflow_line(document)
     if document["models"]:
         parts += [
             Text(),
-            models_table(document, columns=columns),
+            models_table(document),
             *beside_lines(document),
         ]
     if any(run.get("claims") for run in document["runs"]):
@@ -61,35 +57,31 @@ def totals_view(document: Document, *, columns: int) -> RenderableType:
     return Group(*parts, *warnings(document))
 
 
-def runs_table(document: Document, *, columns: int) -> Table:
+def runs_table(document: Document) -> Listing:
     """One row a run, the unattributed remainder last."""
-    wide = columns >= WIDE_COLUMNS
-    table = _table()
-    # Of the narrow columns only this one gives way: a name may be cut, a figure may not.
-    table.add_column("run", overflow="ellipsis", min_width=8, max_width=40 if wide else 16)
-    if wide:
-        table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=30)
-    table.add_column("FLOP", justify="right", no_wrap=True)
-    table.add_column("likely range", no_wrap=True)
-    table.add_column("format", overflow="ellipsis", no_wrap=True, max_width=24 if wide else 10)
-    table.add_column("evidence", overflow="ellipsis", no_wrap=True, max_width=24 if wide else 9)
-    table.add_column("observed", justify="right", no_wrap=True)
-    table.add_column("devices", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("energy", justify="right", no_wrap=True)
+    table = Listing(
+        "run",
+        Column("model", aside=2),
+        Column("FLOP", right=True),
+        "likely range",
+        Column("format", aside=5),
+        Column("evidence", aside=3),
+        Column("observed", right=True),
+        Column("devices", aside=4, right=True),
+        Column("energy", aside=1, right=True),
+    )
     for run in document["runs"]:
         declared = format_text(run)
-        table.add_row(
+        table.add(
             *_row(
                 Text(run["run"], style="bold"),
                 run["model"] or "-",
                 run,
                 Text(declared) if declared else Text("undeclared", style="bold red"),
-                wide=wide,
             )
         )
-    table.add_row(
-        *_row(Text("unattributed"), "-", document["unattributed"], Text("-"), wide=wide),
+    table.add(
+        *_row(Text("unattributed"), "-", document["unattributed"], Text("-")),
         style="dim",
     )
     return table
@@ -140,46 +132,47 @@ def beside_lines(document: Document) -> list[RenderableType]:
     return lines
 
 
-def models_table(document: Document, *, columns: int = 0) -> Table:
+def models_table(document: Document) -> Listing:
     """One row a model and threshold, thresholds in the order of their values."""
-    table = _table()
-    # Names are cut and states wrap where a line is short; figures stand whole.
-    table.add_column("model", overflow="ellipsis", min_width=8)
-    table.add_column("threshold", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("reached", justify="right", no_wrap=True)
-    table.add_column("likely range", no_wrap=True)
-    table.add_column("state", overflow="fold", min_width=10)
-    foreseen = columns >= WIDE_COLUMNS and any(
-        row.get("forecast") for model in document["models"] for row in model["thresholds"]
+    foreseen = any(dated(row) for model in document["models"] for row in model["thresholds"])
+    table = Listing(
+        "model",
+        "threshold",
+        Column("value", right=True),
+        Column("reached", right=True),
+        "likely range",
+        *([Column("above from (90 %)", aside=1)] if foreseen else []),
+        Column("state", wraps=True),
+        grouped=True,
     )
-    if foreseen:
-        table.add_column("above from (90 %)", overflow="fold")
     for model in document["models"]:
         name = Text(model["model"], style="bold")
         for rows in standings_alike(model):
-            cells = _standing(model, rows)
-            table.add_row(name, *cells, *([forecast_text(rows[0])] if foreseen else []))
+            *cells, state = _standing(model, rows)
+            when = forecast_text(rows[0]) if dated(rows[0]) else ""
+            table.add(name, *cells, *([when] if foreseen else []), state)
             name = Text()
     return table
 
 
-def claims_table(document: Document) -> Table:
+def claims_table(document: Document) -> Listing:
     """One row a claimed run and quantity: claimed and metered of the same, and how they stand."""
-    table = _table()
-    table.add_column("run", overflow="ellipsis", min_width=8, max_width=20)
-    table.add_column("FLOP of", no_wrap=True)
-    table.add_column("claimed", justify="right", no_wrap=True)
-    table.add_column("metered", justify="right", no_wrap=True)
-    table.add_column("likely range", no_wrap=True)
-    table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table = Listing(
+        "run",
+        "FLOP of",
+        Column("claimed", right=True),
+        Column("metered", right=True),
+        "likely range",
+        Column("ratio", right=True),
+        "",
+        grouped=True,
+    )
     for run in document["runs"]:
         name = Text(run["run"], style="bold")
         for row in (run.get("claims") or {}).get("by_quantity", ()):
             metered = {bound: int(text) for bound, text in row["metered_flop_str"].items()}
             contradicts = row["agreement"] in ("impossible", "above", "below")
-            table.add_row(
+            table.add(
                 name,
                 row["quantity"],
                 str(round_flop(row["executed_flop"])),
@@ -208,12 +201,10 @@ def state_style(state: str, *, decided: bool) -> str:
     return "green" if state == State.BELOW and decided else "yellow"
 
 
-def _row(name: Text, model: str, account: Any, formats: Text, *, wide: bool) -> list[Text | str]:
+def _row(name: Text, model: str, account: Any, formats: Text) -> list[Text | str]:
     values = [row["value_flop"] for row in account.get("thresholds", ())]
     figures = account["compute_flop"]
-    cells: list[Text | str] = [name]
-    if wide:
-        cells.append(model)
+    cells: list[Text | str] = [name, model]
     if has_readings(account):
         cells += [Text(best_text(figures, values), style="bold"), range_text(figures, values)]
     else:
@@ -223,9 +214,8 @@ def _row(name: Text, model: str, account: Any, formats: Text, *, wide: bool) -> 
         evidence_text(account),
         observed_text(account),
         f"{account['devices']} on {account['nodes']}" if account["devices"] else "-",
+        energy_text(account),
     ]
-    if wide:
-        cells.append(energy_text(account))
     return cells
 
 
@@ -259,7 +249,3 @@ def _standing(model: Document, rows: list[Document]) -> list[Text | str]:
         percent_range_text(counted, value_flop),
         Text(standing_text(row), style=style),
     ]
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -48,6 +48,36 @@ def test_links() -> None:
     assert link_findings(ROOT) == []
 
 
+def index_findings(text: str) -> list[str]:
+    """Name pages that docs/README.md lacks or has twice, and sections out of alphabetical order."""
+    linked = [link for link in _LINK.findall(text) if "/" not in link]
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
+    found = [f"docs/README.md does not list {page}" for page in pages if page not in linked]
+    found += [f"docs/README.md lists {page} twice" for page in pages if linked.count(page) > 1]
+    for title, section in sections(text).items():
+        names = re.findall(r"(?m)^- \[([^\]]+)\]", "\n".join(section.lines))
+        if names != sorted(names, key=str.casefold):
+            found.append(f"docs/README.md is out of order in {title}")
+    return found
+
+
+def test_every_page_is_listed() -> None:
+    """Who looks for a page finds it in one place, one line each, so that two hands rarely meet."""
+    assert index_findings((ROOT / "docs/README.md").read_text("utf-8")) == []
+
+
+def test_planted_index() -> None:
+    """A page that is missing, one that is there twice and a wrong order are noticed."""
+    text = (ROOT / "docs/README.md").read_text("utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("- [Wire]"))
+    assert index_findings(text.replace(line, "")) == ["docs/README.md does not list wire.md"]
+    again = index_findings(text.replace(line, f"{line}\n- [About the wire](wire.md)"))
+    assert again == [
+        "docs/README.md lists wire.md twice",
+        "docs/README.md is out of order in Change it",
+    ]
+
+
 WORDS = """
 run job model allocation activity unattributed unassigned unlabelled unobserved coverage lower best
 upper floor ceiling incarnation standing as-of key register vector carry reading increment boundary
