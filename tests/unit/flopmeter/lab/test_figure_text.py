@@ -137,7 +137,7 @@ def test_time(seconds: int, text: str) -> None:
         (0.0, "none", "-"),
         (1.234, "gpu", "1.2 kWh (gpu)"),
         (99.0, "node", "99 kWh (node)"),
-        (12_345.6, "mixed", "12,346 kWh"),
+        (12_345.6, "mixed", "12,346 kWh (mixed)"),
     ],
 )
 def test_energy(kwh: float, scope: str, text: str) -> None:
