@@ -2,7 +2,7 @@
 
 Owns: the order of both, standard output, and docs/mutants.md.
 May touch: build/mutants and docs/mutants.md.
-Called by ``make mutants`` (``PART=defects``, ``PART=journal`` and so on: one of them). Exit 1 when
+Called by ``make mutants`` (``PART=defects``, ``PART=journal`` or a defect: that alone). Exit 1 when
 a defect survives or a module falls short. What a run does not measure stays as the page has it.
 """
 
@@ -34,19 +34,20 @@ DEFECTS = "defects"
 HEAD = """# What the tests find
 
 `make mutants` plants defects, makes mutants, and writes this page.
-`make mutants PART=defects` runs the first part alone, `make mutants PART=journal` one module.
+`make mutants PART=defects` plants all defects alone, `PART=journal` runs one module or defect.
 Decided in [ADR 19](adr/0019-testing-the-tests.md).
 """
 
 
-def defects() -> dict[str, Any]:
-    """Plant every defect; returns the figures."""
+def defects(names: Sequence[str]) -> dict[str, Any]:
+    """Plant these defects, every one where none is named; returns the figures."""
     began = time.monotonic()
+    chosen = [each for each in load() if not names or each.name in names]
 
     def say(found: Found) -> None:
         print(f"{found.defect.name}: {found.failed or 'NOT FOUND, ' + found.told}", flush=True)
 
-    found = find_all(ROOT, BUILD, Path(sys.executable), load(), say)
+    found = find_all(ROOT, BUILD, Path(sys.executable), chosen, say)
     missed = sum(not each.failed for each in found)
     print(f"defects found: {len(found) - missed} of {len(found)}")
     return {
@@ -72,6 +73,20 @@ def scores(names: Sequence[str]) -> dict[str, Any]:
             print(f"  {survivor}")
         figures[held.name] = dataclasses.asdict(measured) | {"survivors": ()}
     return figures
+
+
+def joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Defects as they were found last: of those not planted now as the page has it.
+
+    Args:
+        before: the figures of the page.
+        now: those of this run.
+    """
+    rows = {row[0]: row for row in (*before["rows"], *now["rows"])}
+    return now | {
+        "seconds": before["seconds"] + now["seconds"],
+        "rows": [rows.get(each.name, [each.name, each.file, ""]) for each in load()],
+    }
 
 
 def kept(figures: dict[str, Any]) -> bool:
@@ -161,16 +176,24 @@ def _where() -> str:
 
 def main(parts: list[str]) -> int:
     """Run the parts, print, and write the page."""
+    names = [each.name for each in load() if each.name in parts]
     known = [DEFECTS, *(held.name for held in HELD)]
     for part in parts:
-        if part not in known:
-            print(f"there is no part {part!r}; name one of {', '.join(known)}", file=sys.stderr)
+        if part not in known and part not in names:
+            print(
+                f"there is no part {part!r}; name a defect, or one of {', '.join(known)}",
+                file=sys.stderr,
+            )
             return 64
     wanted = parts or known
-    fresh: dict[str, Any] = {DEFECTS: defects()} if DEFECTS in wanted else {}
+    before = told(PAGE.read_text(encoding="utf-8"))
+    fresh: dict[str, Any] = {}
+    if DEFECTS in wanted:
+        fresh[DEFECTS] = defects(())
+    elif names:
+        fresh[DEFECTS] = joined(before[DEFECTS], defects(names))
     fresh |= scores(wanted)
-    figures = told(PAGE.read_text(encoding="utf-8")) | fresh
-    PAGE.write_text(page(figures), encoding="utf-8")
+    PAGE.write_text(page(before | fresh), encoding="utf-8")
     return 0 if kept(fresh) else 1
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mutants.run import PAGE, page, told
+from mutants.defects import load
+from mutants.run import PAGE, joined, page, told
 from mutants.scores import HELD
 
 
@@ -22,3 +23,14 @@ def test_a_defect_nobody_finds_is_told() -> None:
     figures = {"defects": {"seconds": 3, "where": "there", "rows": rows}}
     assert "1 of 2 are found" in page(figures)
     assert told(page(figures)) == figures
+
+
+def test_a_defect_that_was_not_planted_now_stays_as_it_was() -> None:
+    """One that nobody planted yet has no test, and one that is in the table no more is gone."""
+    first, second = load()[:2]
+    before = {"seconds": 3, "where": "x", "rows": [[first.name, "f", "t"], ["gone", "f", "t"]]}
+    now = {"seconds": 4, "where": "y", "rows": [[second.name, "g", "u"]]}
+    both = joined(before, now)
+    assert both["rows"][:2] == [[first.name, "f", "t"], [second.name, "g", "u"]]
+    assert len(both["rows"]) == len(load()) and both["rows"][2][2] == ""
+    assert (both["seconds"], both["where"]) == (7, "y")
