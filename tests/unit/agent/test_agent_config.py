@@ -49,3 +49,19 @@ def test_no_address(address: str) -> None:
 def test_addresses(address: str) -> None:
     """host:port and what gRPC can connect to besides pass."""
     assert AgentConfig(collector=address).collector == address
+
+
+@pytest.mark.parametrize("period_s", [0.0, 0.0001, 10.0**6])
+def test_an_exporter_collects_at_a_period_it_can_have(period_s: float) -> None:
+    """The sentence names both ends."""
+    with pytest.raises(UsageError, match=r"dcgm_period_s is .*; an exporter collects every"):
+        AgentConfig(collector="c:8425", dcgm_period_s=period_s)
+
+
+@pytest.mark.parametrize(
+    ("sources", "named"), [(("slurm", "moon"), "moon"), (("slurm", "slurm"), "slurm")]
+)
+def test_each_source_of_users_once(sources: tuple[str, ...], named: str) -> None:
+    """One that is unknown, or named twice, is the one to take out."""
+    with pytest.raises(UsageError, match=f"once at most; take '{named}' out"):
+        AgentConfig(collector="c:8425", allocations=sources)

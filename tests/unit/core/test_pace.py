@@ -14,6 +14,7 @@ from flopmeter_core.pace import (
     USUAL_WORKING_SHARE,
     Pace,
     Point,
+    first_reached_ns,
     pace_of,
 )
 from flopmeter_core.units import NS_PER_HOUR
@@ -149,3 +150,21 @@ def test_a_figure_that_goes_back_is_no_work() -> None:
     found = pace_of(points, now_ns=points[-1].at_ns)
     assert found is not None
     assert 0 < found.likely_flop_per_h <= HOUR_FLOP
+
+
+def test_when_an_amount_was_reached() -> None:
+    """In the middle of an hour; at the beginning of a standstill; at the first point; or never."""
+    points = trail([HOUR_FLOP] * 10)
+    hour_ns = NS_PER_HOUR
+    assert first_reached_ns(points, 5 * HOUR_FLOP // 2) == START_NS + 5 * hour_ns // 2
+    assert first_reached_ns(points, 0) == START_NS
+    assert first_reached_ns(points, 11 * HOUR_FLOP) is None
+    assert first_reached_ns([], 1) is None
+    # Ten hours without a report, and then all of their work at once: it may have been done first.
+    late = [*points, Point(points[-1].at_ns + 10 * hour_ns, 20 * HOUR_FLOP)]
+    assert first_reached_ns(late, 15 * HOUR_FLOP) == points[-1].at_ns
+    still = [*points, Point(points[-1].at_ns + hour_ns, points[-1].best_flop), late[-1]]
+    assert first_reached_ns(still, 15 * HOUR_FLOP) == points[-1].at_ns
+    # Two rows of one instant: the later one is as early.
+    twice = [Point(START_NS, 0), Point(START_NS, HOUR_FLOP)]
+    assert first_reached_ns(twice, HOUR_FLOP) == START_NS
