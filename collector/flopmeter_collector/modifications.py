@@ -28,7 +28,8 @@ from flopmeter_core.ratio import Ratio, ratio_of
 ORIGINAL_UNKNOWN = "original-unknown"
 """Id of the condition of rows that stand in for an unknown original."""
 
-_APPLIES = (Status.IN_FORCE, Status.ADOPTED, Status.GUIDANCE)
+APPLIES = (Status.IN_FORCE, Status.ADOPTED, Status.GUIDANCE)
+"""A row of such a status is held against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def modification_rows(thresholds: Iterable[Threshold], unix_ns: int) -> tuple[Th
         row
         for row in thresholds
         if row.subject is Subject.MODIFICATION
-        and row.status_on(local_date(unix_ns, row.time_zone)) in _APPLIES
+        and row.status_on(local_date(unix_ns, row.time_zone)) in APPLIES
     )
 
 

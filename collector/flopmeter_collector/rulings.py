@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.approvals import Approvals, Lowering
+from flopmeter_collector.law_days import day_not_ahead, day_of
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.statements import STANDS, UNDONE
 from flopmeter_core.allocations import check_name
 from flopmeter_core.counting import COUNT_EVERYTHING, Decision, Profile
 from flopmeter_core.errors import DataError
 from flopmeter_core.exclusions import leaves_out_more, read_spelled, still_permitted
-from flopmeter_core.units import NS_PER_S
 
 CONDITION_KIND = "condition"
 """Subject: a model; body: ``threshold``, ``condition``, ``state``, ``reason``, ``evidence``."""
@@ -239,7 +239,7 @@ def _condition(row: Declaration) -> Condition:
         row.author,
         body["reason"],
         body.get("evidence", ""),
-        _day_of(row.declared_at_ns),
+        day_of(row.declared_at_ns),
         row.sequence,
     )
 
@@ -264,35 +264,6 @@ def _decision(row: Declaration) -> Used:
         body.get("evidence", ""),
         row.sequence,
     )
-
-
-def day_not_ahead(text: str, now_ns: int, *, what: str) -> datetime.date:
-    """Read a day on which somebody did something.
-
-    Args:
-        text: as ISO 8601.
-        now_ns: Unix time in ns at which it is said.
-        what: name of the field, for the sentence.
-
-    Raises:
-        DataError: no date, one before compute was anybody's law, or one ahead.
-    """
-    try:
-        day = datetime.date.fromisoformat(text)
-    except ValueError as error:
-        raise DataError(f"{what} {text[:40]!r} is no date; write it as 2026-11-30") from error
-    # It may be tomorrow already where somebody sits.
-    if not FIRST_DAY <= day <= _day_of(now_ns) + datetime.timedelta(days=1):
-        where = "ahead" if day > FIRST_DAY else f"before {FIRST_DAY.isoformat()}"
-        raise DataError(f"{what} {day.isoformat()} lies {where}; give the day it was done")
-    return day
-
-
-FIRST_DAY = datetime.date(2012, 1, 1)
-"""No model of before then is anywhere near a line, and no row of the catalogue is as old."""
-
-LAST_YEAR = 2100
-"""Nobody plans as far ahead: a later day is a slip of the pen."""
 
 
 def withdrawn(ruling: Ruling) -> bool:
@@ -325,7 +296,3 @@ def _id(body: Mapping[str, str], name: str) -> str:
     text = body.get(name, "")
     check_name(text, what=name)
     return text
-
-
-def _day_of(unix_ns: int) -> datetime.date:
-    return datetime.datetime.fromtimestamp(unix_ns // NS_PER_S, tz=datetime.UTC).date()

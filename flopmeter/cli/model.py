@@ -14,6 +14,7 @@ import click
 from flopmeter.cli.declaring import declaring, given, say, who
 from flopmeter.cli.details import details_options, show
 from flopmeter.cli.ruling import COMMANDS
+from flopmeter_core.errors import UsageError
 
 
 @click.group("model")
@@ -89,7 +90,11 @@ def add_external(
     from flopmeter.lab.modelling import add_external as add
     from flopmeter_proto.daemon.clock import SystemClock
 
-    since, _, until = period.partition("..")
+    since, dots, until = period.partition("..")
+    if not (since and dots and until):
+        raise UsageError(
+            f"--period {period[:80]!r} names no two days; write it as 2026-01-01..2026-02-01"
+        )
     body = given(
         entry=entry,
         lower=lower,

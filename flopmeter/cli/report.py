@@ -11,7 +11,7 @@ import datetime
 import getpass
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -19,6 +19,9 @@ from click.core import ParameterSource
 from flopmeter.cli.output import console, json_option, print_json
 from flopmeter.cli.thresholds_options import folder_option
 from flopmeter_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from flopmeter_core.lawbook import LawBook
 
 _REPORT_OPTIONS = (
     click.option("--model", help="Model to report on."),
@@ -85,14 +88,13 @@ def command(
     ]
     if all_models and chosen:
         raise UsageError("--all-models has no form and no recipient; leave out those options")
-    if markdown + html + as_json > 1:
-        raise UsageError("--markdown, --html and --json are three forms; give one")
+    _one_form(markdown, html, as_json)
     from flopmeter.lab.filing_acts import board, form_named, report
     from flopmeter_collector.site import read_law
     from flopmeter_proto.daemon.clock import SystemClock
 
-    times = _times(measured_to, law_as_of, known_at, as_of)
     law, clock = read_law(folder), SystemClock()
+    times = _times(measured_to, law_as_of, known_at, as_of, law)
     if model is None:
         _print(board(ledger, times=times, law=law, clock=clock), html, as_json, board=True)
         return
@@ -139,15 +141,16 @@ def file(
     from flopmeter_collector.site import read_law
     from flopmeter_proto.daemon.clock import SystemClock
 
+    law = read_law(folder)
     written: Any = file_report(
         ledger,
         model,
         form_named(form),
         recipient=recipient,
-        times=_times(measured_to, law_as_of, known_at, as_of),
-        law=read_law(folder),
+        times=_times(measured_to, law_as_of, known_at, as_of, law),
+        law=law,
         signed_by=signed_by,
-        placed_on_market=_date(placed_on_market, "--placed-on-market"),
+        placed_on_market=placed_on_market,
         author=author or getpass.getuser(),
         reason=reason,
         clock=SystemClock(),
@@ -213,9 +216,15 @@ def filed(model: str | None, form: str | None, ledger: str, as_json: bool) -> No
 @json_option
 def show(declaration: int, ledger: str, markdown: bool, html: bool, as_json: bool) -> None:
     """Give a filed version back as its recipient got it."""
+    _one_form(markdown, html, as_json)
     from flopmeter.lab.filing_acts import filed_document
 
     _print(filed_document(ledger, declaration), html, as_json)
+
+
+def _one_form(*chosen: bool) -> None:
+    if sum(chosen) > 1:
+        raise UsageError("--markdown, --html and --json are three forms; give one")
 
 
 def _print(told: Any, html: bool, as_json: bool, *, board: bool = False) -> None:
@@ -235,18 +244,26 @@ def _print(told: Any, html: bool, as_json: bool, *, board: bool = False) -> None
 
 
 def _times(
-    measured_to: str | None, law_as_of: str | None, known_at: int | None, as_of: str | None
+    measured_to: str | None,
+    law_as_of: str | None,
+    known_at: int | None,
+    as_of: str | None,
+    law: LawBook,
 ) -> Any:
     from flopmeter.lab.report_reading import Times
+    from flopmeter_collector.law_days import check_law_day
     from flopmeter_collector.spans import parse_time
 
     if as_of is not None and (measured_to is not None or law_as_of is not None):
         raise UsageError("--as-of sets --measured-to and --law-as-of; give it alone or those two")
     instant = measured_to if as_of is None else as_of
-    day = law_as_of if as_of is None else as_of[:10]
+    option = "--law-as-of" if as_of is None else "--as-of"
+    day = _date(law_as_of if as_of is None else as_of[:10], option)
+    if day is not None:
+        check_law_day(day, law.rows, option=option)
     return Times(
         measured_to_ns=None if instant is None else parse_time(instant, what="the time"),
-        law_as_of=_date(day, "--law-as-of"),
+        law_as_of=day,
         known_at=known_at,
     )
 

@@ -23,6 +23,7 @@ from flopmeter_collector.catalogue_view import (
     thresholds_document,
 )
 from flopmeter_collector.evaluate import profiles_in
+from flopmeter_collector.law_days import check_law_day
 from flopmeter_collector.site import stale_sentence, thresholds_in_force
 from flopmeter_core.catalogue import Threshold, Unit
 from flopmeter_core.errors import UsageError
@@ -55,9 +56,11 @@ def command(context: click.Context, folder: Path, as_json: bool) -> None:
 def list_rows(as_of: datetime.datetime | None, folder: Path, as_json: bool) -> None:
     """List the laws as they stood, or will stand, on a day.
 
-    A row whose first event lies after that day is not there.
+    A row whose first event lies after that day is not there; a day before every row is refused.
     """
     rows, day = _rows(folder), day_of(as_of)
+    if as_of is not None:
+        check_law_day(as_of.date(), rows, option="--as-of")
     if as_json:
         print_json(list_document(rows, day))
     else:

@@ -18,6 +18,7 @@ import click
 from flopmeter.cli.output import console, json_option, print_json
 from flopmeter.cli.thresholds_options import as_of_option, day_of, folder_option, today
 from flopmeter_collector.law_changes import Change, changes
+from flopmeter_collector.law_days import check_law_day
 from flopmeter_collector.law_lint import faults, read_text
 from flopmeter_collector.site import (
     UPDATE_FILE,
@@ -101,6 +102,9 @@ def diff(
     if (package is None) == (since is None) or (package is None) != (key is None):
         raise UsageError("name two days with --from and --to, or a package and its --key")
     book, day = read_law(folder), day_of(until)
+    for option, said in (("--from", since), ("--to", until)):
+        if said is not None:
+            check_law_day(said.date(), book.rows, option=option)
     if package is None or key is None:
         found = changes(book, book, day_before=day_of(since), day_after=day)
     else:

@@ -15,6 +15,7 @@ from typing import Any
 
 from flopmeter.lab.report_reading import Reading, Times, opened, read
 from flopmeter.lab.reporting import facts_of, standings
+from flopmeter.lab.stating import check_author
 from flopmeter_collector import backends
 from flopmeter_collector.custody import check_reason
 from flopmeter_collector.filings.board import Board, BoardRow, upcoming_dates
@@ -23,12 +24,14 @@ from flopmeter_collector.filings.document import SignOff, build
 from flopmeter_collector.filings.versions import (
     FILING_KIND,
     Filed,
+    check_signer,
     difference,
     filed_versions,
     statement,
 )
 from flopmeter_collector.held import held_at, local_date
 from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.law_days import check_law_day, day_not_ahead
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.presentation import utc_text
 from flopmeter_core.counting import count
@@ -86,7 +89,13 @@ def board(url: str, *, times: Times, law: LawBook, clock: Clock) -> Json:
     """
     with opened(url) as ledger:
         reading = read(ledger, times, now_ns=clock.wall_ns(), law=law.rows)
+    if reading.cut and not any(each.figures.total.ceiling for each in reading.at_most.models):
+        raise UsageError(
+            f"nothing was recorded up to {utc_text(reading.measured_to_ns)}; give a later time"
+        )
     day = reading.law_as_of or local_date(reading.measured_to_ns, "UTC")
+    # By itself a table without lines would say that nothing is near any.
+    check_law_day(day, law.rows, option="the law as of")
     return board_document(
         Board(
             measured_to=utc_text(reading.measured_to_ns),
@@ -131,7 +140,7 @@ def file_report(
     times: Times,
     law: LawBook,
     signed_by: str,
-    placed_on_market: datetime.date | None,
+    placed_on_market: str | None,
     author: str,
     reason: str,
     clock: Clock,
@@ -153,11 +162,17 @@ def file_report(
 
     Raises:
         UsageError: no such model, recipient, time or declaration.
-        DataError: nobody is named, or no reason; nothing is written.
+        DataError: nobody is named, no reason, or a day on which no model was placed on a market;
+            nothing is written.
         StorageError: the ledger cannot be read or written.
     """
     check_reason(reason)
+    check_author(author)
+    check_signer(signed_by)
     now_ns = clock.wall_ns()
+    placed = placed_on_market and day_not_ahead(
+        placed_on_market, now_ns, what="the day of the placing on the market"
+    )
     with opened(url) as ledger:
         reading = read(ledger, times, now_ns=now_ns, law=law.rows)
         facts = facts_of(reading, model, form, law)
@@ -166,7 +181,7 @@ def file_report(
         build(facts, form, recipient=each, made_at_ns=now_ns, sign_off=sign_off)
         for each in (recipient, INTERNAL)
     )
-    body = statement(told, exact, signed_by=signed_by, placed_on_market=placed_on_market)
+    body = statement(told, exact, signed_by=signed_by, placed_on_market=placed or None)
     content = {name: body[name] for name in ("form", "recipient", "signed_by", "sha256")}
     written = backends.declare(
         url,

@@ -25,9 +25,9 @@ from flopmeter_collector.alerts.acts import (
     parse_determination,
 )
 from flopmeter_collector.alerts.lifecycle import Alert
+from flopmeter_collector.law_days import FIRST_DAY, LAST_DAY, day_not_ahead
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.reviews import Review
-from flopmeter_collector.rulings import FIRST_DAY, LAST_YEAR, day_not_ahead
 from flopmeter_core.errors import DataError, UsageError
 from flopmeter_proto.daemon.clock import Clock
 
@@ -111,7 +111,7 @@ def determine(
     found = parse_determination(declaration)
     if found.finding is not Finding.WILL_BE_MET:
         day_not_ahead(date, declaration.declared_at_ns, what="date")
-    elif not FIRST_DAY <= found.on <= FIRST_DAY.replace(year=LAST_YEAR):
+    elif not FIRST_DAY <= found.on <= LAST_DAY:
         raise DataError(f"date {date} is no day on which a line could be met; correct --date")
     review_of(url, found.review)
     return _write(url, declaration, "review determine")

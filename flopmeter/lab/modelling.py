@@ -8,11 +8,14 @@ Called by `flopmeter model`. Explained in docs/runs-and-models.md.
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from flopmeter.lab.stating import look, state
+from flopmeter_collector.law_days import LAST_DAY
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.model_statements import (
     EXTERNAL_KIND,
@@ -21,11 +24,13 @@ from flopmeter_collector.model_statements import (
     parse_external,
 )
 from flopmeter_core.allocations import check_name
-from flopmeter_core.errors import StorageError, UsageError
+from flopmeter_core.errors import DataError, StorageError, UsageError
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
 
 _CHUNK_BYTES = 1 << 20
+
+UNIX_BEGINS = datetime.date(1970, 1, 1)
 
 
 def declare_model(
@@ -54,8 +59,10 @@ def declare_model(
         DataError: a field that cannot be read, a circle, or a new name that looks like one in use.
         StorageError: the ledger cannot be written.
     """
-    site = look(url)
     check_name(model, what="model")
+    for name in ("from", "until"):
+        _check_year(body.get(name, ""), name)
+    site = look(url)
     if model not in site.models:
         if not new:
             raise UsageError(
@@ -89,6 +96,21 @@ def add_external(
     full.setdefault("entry", source.name)
     parse_external(model, full)
     return declare_model(url, EXTERNAL_KIND, model, full, author=author, clock=clock)
+
+
+def _check_year(text: str, name: str) -> None:
+    """Refuse a time at which nobody computes.
+
+    Raises:
+        DataError: before the first model, or too far ahead; what is no time is said elsewhere.
+    """
+    with contextlib.suppress(ValueError):
+        day = datetime.datetime.fromisoformat(text).date()
+        if not UNIX_BEGINS <= day <= LAST_DAY:
+            raise DataError(
+                f"{name} {day.isoformat()} lies outside {UNIX_BEGINS.isoformat()} to "
+                f"{LAST_DAY.isoformat()}; correct it"
+            )
 
 
 def plan(

@@ -8,6 +8,7 @@ Called by the lab's filing acts. Explained in docs/filings.md and docs/adr/0028-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from flopmeter.lab.report_reading import Reading
@@ -15,15 +16,17 @@ from flopmeter_collector.filings.facts import (
     Basis,
     ExternalFacts,
     ModelFacts,
+    ModificationFacts,
     OtherMethod,
     RunFacts,
     StandingFacts,
 )
 from flopmeter_collector.held import local_date
+from flopmeter_collector.modifications import APPLIES, lines_of
 from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, lowerings_of
 from flopmeter_collector.sums import DeviceUse
-from flopmeter_core.catalogue import Threshold, stand
+from flopmeter_core.catalogue import Subject, Threshold, stand
 from flopmeter_core.counting import Counted, WorkPart, count
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.errors import UsageError
@@ -99,7 +102,37 @@ def facts_of(reading: Reading, name: str, form: Form, law: LawBook) -> ModelFact
         assumptions=_assumptions(reading, model, runs),
         lowering=_lowerings(reading, model),
         rulings=model.rulings,
+        modifications=tuple(_modifications(reading, model, parts, form, law)),
     )
+
+
+def _modifications(
+    reading: Reading,
+    model: ModelTotals,
+    parts: tuple[WorkPart, ...],
+    form: Form,
+    law: LawBook,
+) -> Iterable[ModificationFacts]:
+    """The model's own work over that of each model its weights came from, cut as all figures are.
+
+    Only lines of the form's jurisdiction are told.
+    """
+    whose = {row.jurisdiction for row in law.rows if row.id in form.thresholds}
+    rows = [
+        row
+        for row in law.rows
+        if row.subject is Subject.MODIFICATION
+        and row.jurisdiction in whose
+        and row.status_on(reading.day(row)) in APPLIES
+    ]
+    by_name = {each.model: each for each in reading.at_most.models}
+    for each in model.modifications:
+        original = by_name.get(each.original)
+        if original is not None:
+            original = replace(original, parts=reading.parts(original))
+        cut = replace(model, parts=parts)
+        lines = tuple(lines_of(cut, each, original, rows))
+        yield ModificationFacts(each.original, each.edge.value, lines)
 
 
 def standings(

@@ -24,10 +24,11 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A sentence or more; `notice` stands out."""
+    """A sentence or more; `notice` stands out as a warning, `signed` as somebody's word."""
 
     text: str
     notice: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Points:
 Block = Heading | Paragraph | Table | Points
 
 Document = Mapping[str, Any]
+
+DRAFT = "draft for counsel, not legal advice"
+"""What every report says until it is filed in a person's name."""
 
 TITLES: Mapping[FieldId, str] = {
     FieldId.COMPUTE: "Amount of computation",
@@ -74,7 +78,8 @@ def blocks(document: Document) -> list[Block]:
         told.append(
             Paragraph("SIMULATED: every figure is made up. No accelerator was measured.", True)
         )
-    told.append(Paragraph(_sentence(document["standing_words"]), notice=True))
+    words = document["standing_words"]
+    told.append(Paragraph(_sentence(words), notice=words == DRAFT, signed=words != DRAFT))
     told.append(
         Table(
             ("what", "this report"),
@@ -331,11 +336,44 @@ def _standing(content: Document) -> list[Block]:
             )
         )
     return [
+        Paragraph(f"Which requirement: {content['requirement']}."),
         Table(("line", "status", "FLOP", "state", "decided", "due"), tuple(rows)),
-        *_conditions(content["lines"]),
+        *_modifications(content["modifications"]),
+        *_conditions([*content["lines"], *content["modifications"]]),
         *_reviews(content["lines"]),
         Paragraph(_sentence(content["determination"])),
     ]
+
+
+def _modifications(lines: Sequence[Document]) -> list[Block]:
+    """The model's own work over that of each model it came from."""
+    if not lines:
+        return []
+    met = {True: "met", False: "not met", None: "not known"}
+    return [
+        Paragraph("As a modification of another model, own compute over that model's:"),
+        Table(
+            ("line", "original", "value", "ratio", "likely range", "number", "decided"),
+            tuple(
+                (
+                    f"{line['threshold']} ({line['instrument']})",
+                    f"{line['original']} ({line['by']})",
+                    f"{line['value']} {line['unit']}",
+                    "-" if line["ratio"] is None else line["ratio"]["best"] or "not known",
+                    _ratio_range(line["ratio"]),
+                    met[line["number_met"]],
+                    "yes" if line["decided_by_likely_range"] else "no",
+                )
+                for line in lines
+            ),
+        ),
+    ]
+
+
+def _ratio_range(ratio: Document | None) -> str:
+    if ratio is None:
+        return "-"
+    return f"{ratio['lower'] or '?'} to {ratio['upper'] or '?'}"
 
 
 def _conditions(lines: Sequence[Document]) -> list[Block]:

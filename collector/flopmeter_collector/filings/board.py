@@ -13,8 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flopmeter_collector.filings.blocks import Block, Heading, Paragraph, Points, Table
-from flopmeter_collector.filings.document import DRAFT, SCHEMA
+from flopmeter_collector.filings.blocks import (
+    DRAFT,
+    Block,
+    Heading,
+    Paragraph,
+    Points,
+    Table,
+)
+from flopmeter_collector.filings.document import SCHEMA
 from flopmeter_collector.filings.facts import StandingFacts
 from flopmeter_collector.filings.sections import conditions_of, review_json
 from flopmeter_collector.label_presentation import Json

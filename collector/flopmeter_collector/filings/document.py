@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopmeter_collector.filings.blocks import DRAFT
 from flopmeter_collector.filings.facts import ModelFacts
 from flopmeter_collector.filings.sections import SECTIONS
 from flopmeter_collector.label_presentation import Json
@@ -17,8 +18,6 @@ from flopmeter_collector.presentation import utc_text
 from flopmeter_core.filings import FieldId, Form, Precision
 
 SCHEMA = 1
-
-DRAFT = "draft for counsel, not legal advice"
 
 
 @dataclass(frozen=True, slots=True)

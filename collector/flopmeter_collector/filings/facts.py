@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from flopmeter_collector.modifications import Line
 from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.catalogue import Standing
@@ -91,6 +92,15 @@ class ReviewFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ModificationFacts:
+    """The model's own work over that of one it came from, against the lines drawn for that."""
+
+    original: str
+    edge: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StandingFacts:
     """How the model stands to one threshold, under that threshold's own profile.
 
@@ -153,6 +163,7 @@ class ModelFacts:
         assumptions: one sentence each.
         lowering: declarations that make a legal total smaller, one sentence each.
         rulings: exclusions that are used, and other conditions that were declared.
+        modifications: of each model that its weights came from.
     """
 
     model: str
@@ -174,6 +185,7 @@ class ModelFacts:
     assumptions: tuple[str, ...] = ()
     lowering: tuple[str, ...] = ()
     rulings: Rulings = NO_RULINGS
+    modifications: tuple[ModificationFacts, ...] = ()
 
     @property
     def first_ns(self) -> int | None:

@@ -18,6 +18,18 @@ main { background:#fff; padding:28px 32px; margin:24px auto; max-width:980px; }
 h1 { font-size:21px; margin:0 0 12px; overflow-wrap:anywhere; }
 h2 { border-top:1px solid var(--line); padding-top:16px; break-after:avoid; }
 table { margin:10px 0; } td { overflow-wrap:break-word; } th { white-space:nowrap; }
+.signed { border-left:5px solid var(--good); background:var(--goodground); color:var(--good);
+  padding:10px 14px; margin:18px 0 0; border-radius:0 6px 6px 0; }
+@media screen and (max-width:720px) {
+  main { padding:18px 14px; margin:0; }
+  .scroll { overflow:visible; } table, tbody, tr, td { display:block; width:100%; }
+  tr.head { display:none; }
+  tr { border-bottom:2px solid var(--line); padding:6px 0; }
+  td { border:0; padding:2px 0; overflow-wrap:anywhere; }
+  td:first-child { font-weight:600; }
+  td + td { padding-left:118px; min-height:1.5em; position:relative; }
+  td + td::before { content:attr(data-head); position:absolute; left:0; width:110px;
+    color:var(--soft); font-size:12px; } }
 @media print { main { padding:0; margin:0; max-width:none; } table { break-inside:avoid; } }
 """
 
@@ -37,6 +49,7 @@ def render(told: Iterable[Block], *, title: str, simulated: bool) -> str:
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}{_OWN}</style></head><body>{banner}<main>"
         + "".join(_block(block) for block in told)
         + "</main></body></html>\n"
@@ -47,7 +60,8 @@ def _block(block: Block) -> str:
     if isinstance(block, Heading):
         return f"<h{block.level}>{escape(block.text)}</h{block.level}>"
     if isinstance(block, Paragraph):
-        mark = ' class="notice"' if block.notice else ""
+        kind = "notice" if block.notice else "signed" if block.signed else ""
+        mark = f' class="{kind}"' if kind else ""
         return f"<p{mark}>{escape(block.text)}</p>"
     if isinstance(block, Points):
         return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
@@ -57,6 +71,12 @@ def _block(block: Block) -> str:
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+        "<tr>"
+        + "".join(
+            f'<td data-head="{escape(name)}">{escape(cell)}</td>'
+            for name, cell in zip(table.head, row, strict=True)
+        )
+        + "</tr>"
+        for row in table.rows
     )
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return f'<div class="scroll"><table><tr class="head">{head}</tr>{rows}</table></div>'

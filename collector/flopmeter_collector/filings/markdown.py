@@ -25,7 +25,7 @@ def _block(block: Block) -> str:
         return f"{'#' * block.level} {_escaped(block.text)}"
     if isinstance(block, Paragraph):
         text = _escaped(block.text)
-        return f"> **{text}**" if block.notice else text
+        return f"> **{text}**" if block.notice or block.signed else text
     if isinstance(block, Points):
         return "\n".join(f"- {_escaped(item)}" for item in block.items)
     return _table(block)

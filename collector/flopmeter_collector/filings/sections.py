@@ -17,6 +17,7 @@ from flopmeter_collector.filings.precision import (
     interval_json,
     time_range,
 )
+from flopmeter_collector.filings.requirements import modifications_json, requirement
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
@@ -228,10 +229,12 @@ def dependencies(facts: ModelFacts, form: Form, precision: Precision, numbers: P
 
 
 def standing(facts: ModelFacts, form: Form, precision: Precision, numbers: Precision) -> Json:
-    """How the model stands to each line of the form."""
-    del precision, numbers
+    """How the model stands to each line of the form, and to those for modifications."""
+    del precision
     return {
         "lines": [_standing(each) for each in facts.standings],
+        "modifications": modifications_json(facts, numbers),
+        "requirement": requirement(facts),
         "determination": "the tool compares figures; a named person decides what follows",
     }
 

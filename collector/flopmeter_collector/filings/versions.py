@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flopmeter_collector.alerts.acts import MAXIMUM_PERSON_LENGTH
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.rounding import round_flop
@@ -91,8 +92,7 @@ def statement(
     Raises:
         DataError: nobody is named.
     """
-    if not signed_by.strip() or not signed_by.isprintable():
-        raise DataError("a report is filed in a person's name; give it with --signed-by")
+    check_signer(signed_by)
     text = canonical(document)
     return {
         "form": str(document["form"]),
@@ -103,6 +103,19 @@ def statement(
         "exact": canonical(exact),
         "sha256": digest(text),
     }
+
+
+def check_signer(name: str) -> None:
+    """Refuse a name that no page could show.
+
+    Raises:
+        DataError: empty, too long, or with letters that cannot be printed.
+    """
+    if not name.strip() or len(name) > MAXIMUM_PERSON_LENGTH or not name.isprintable():
+        raise DataError(
+            "a report is filed in a person's name, of 1 to "
+            f"{MAXIMUM_PERSON_LENGTH} printable characters in one line; give it with --signed-by"
+        )
 
 
 def canonical(document: Json) -> str:

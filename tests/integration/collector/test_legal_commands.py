@@ -128,6 +128,9 @@ def test_a_foreseen_crossing_is_no_damage(ledger: str, capsys: pytest.CaptureFix
     assert said(capsys, "ledger", "verify", "--ledger", ledger) == "the ledger is whole\n"
 
 
+_DETERMINE = ("review", "determine", "1", "--reason", "x")
+
+
 def test_a_forecast_from_a_ledger(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Dates come out of the history a ledger keeps, without a collector."""
     (model,) = document(capsys, "forecast", "a", "--ledger", ledger)["models"]
@@ -166,6 +169,20 @@ def test_a_forecast_from_a_ledger(ledger: str, capsys: pytest.CaptureFixture[str
             ),
             64,
             "there is no review 7",
+        ),
+        *(
+            (
+                (*_DETERMINE, "--determination", finding, "--date", day, *more),
+                code,
+                sentence,
+            )
+            for finding, day, more, code, sentence in (
+                ("met", "1850-01-01", (), 65, "lies before 2012-01-01"),
+                ("not_met", "2099-01-01", (), 65, "lies ahead"),
+                ("will_be_met", "9999-01-01", (), 65, "is no day on which a line could be met"),
+                ("met", "2026-11-29", ("--evidence", "/nowhere/x.pdf"), 64, "is no file that can"),
+                ("met", "2026-11-29", ("--evidence", "words"), 64, "say it in --reason"),
+            )
         ),
         (
             (

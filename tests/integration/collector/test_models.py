@@ -113,6 +113,11 @@ def test_a_model_from_another(
         (["model", "plan", "Base", "--lower", "1", "--best", "1", "--upper", "1", "--from",
           "2026-01-01", "--until", "2026-01-02"], "looks like"),
         (["model", "remove-external", "base", "--entry", "x"], "has no external entry"),
+        (["model", "add-external", "base", "--lower", "1", "--best", "1", "--upper", "1",
+          "--period", "foo", "--party", "x", "--source", str(source)], "names no two days"),
+        (["model", "add-external", "base", "--lower", "1", "--best", "1", "--upper", "1",
+          "--period", "1800-01-01..1801-01-01", "--party", "x", "--source", str(source)],
+         "lies outside 1970-01-01 to 2100-12-31"),
         (["model", "complete", "base", "--complete", "no", "--statement", "\x07"], "printable"),
     ):  # fmt: skip
         assert main([*words, *ledger]) in (64, 65)

@@ -154,13 +154,13 @@ def test_filed_and_compared(ask: Ask, ledger: str) -> None:
     filed = ask(
         *("report", "file", "--model", "base", "--recipient", "ai-office"),
         *("--signed-by", "Ada Example", "--reason", "notification"),
-        *("--placed-on-market", "2026-12-01"),
+        *("--placed-on-market", "2026-11-01"),
     )
     shown = ask("report", "show", str(filed["declaration"]))
     assert shown == filed["document"]
     assert shown["standing_words"].startswith("signed off by Ada Example")
     (row,) = ask("report", "filed")["filed"]
-    assert (row["version"], row["kept_until"]) == (1, "2036-12-01")
+    assert (row["version"], row["kept_until"]) == (1, "2036-11-01")
     unchanged = ask("report", "--model", "base")["since_filed"]
     assert {each["difference_flop_str"] for each in unchanged["figures"]} == {"0"}
     assert main(["run", "declare", "eval", "--model", "base", "--ledger", ledger]) == 0
@@ -220,8 +220,41 @@ def test_html_is_one_file(ledger: str, capsys: pytest.CaptureFixture[str]) -> No
             "before 1970",
         ),
         ([], "--all-models"),
+        (["--model", "base", "--law-as-of", "1850-01-01"], "before the first law of the catalogue"),
+        (["--model", "base", "--law-as-of", "9000-01-01"], "too far ahead"),
+        (
+            ["--all-models", "--measured-to", "1970-01-01T00:00:01Z"],
+            "the law as of 1970-01-01 lies before",
+        ),
+        (["--model", "base", "--html", "--json"], "give one"),
+        (["show", "1", "--html", "--json"], "give one"),
+        (
+            ["file", "--model", "base", "--signed-by", "Ada\nExample", "--reason", "r"],
+            "printable characters in one line",
+        ),
+        (
+            ["file", "--model", "base", "--signed-by", "A", "--reason", "r", "--author", "\x07"],
+            "an author has",
+        ),
+        *(
+            (
+                ["file", "--model", "base", "--signed-by", "Ada", "--reason", "r",
+                 "--placed-on-market", day],
+                sentence,
+            )
+            for day, sentence in (
+                ("1800-01-01", "lies before 2012-01-01"),
+                ("2900-01-01", "lies ahead"),
+                ("soon", "is no date"),
+            )
+        ),
+        (
+            ["file", "--model", "base", "--signed-by", "Ada", "--reason", "r",
+             "--law-as-of", "1850-01-01"],
+            "before the first law",
+        ),
     ],
-)
+)  # fmt: skip
 def test_one_sentence(
     words: list[str], sentence: str, ledger: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +264,8 @@ def test_one_sentence(
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
+    assert main(["report", "filed", "--ledger", ledger]) == 0
+    assert "no version was filed" in capsys.readouterr().out
 
 
 def test_hints(ask: Ask) -> None:
@@ -288,3 +323,27 @@ def test_a_report_tells_the_difference_to_the_filed_version(
     capsys.readouterr()
     assert main(["report", "--model", "base", "--ledger", ledger]) == 0
     assert "Since version 1, filed by declaration 3" in capsys.readouterr().out
+
+
+def test_which_requirement(ask: Ask, ledger: str) -> None:
+    """A modification's own work stands beside the lines for it, with the ratio and what it asks."""
+    for run, model in (("base-b", "tuned"), ("base-a", "first")):
+        assert main(["run", "declare", run, "--model", model, "--ledger", ledger]) == 0
+    assert main(["model", "add-parent", "tuned", "--parent", "first", "--ledger", ledger]) == 0
+    told = section(ask("report", "--model", "tuned"), "standing")
+    lines = {line["threshold"]: line for line in told["modifications"]}
+    assert set(lines) == {"eu-modification", "eu-modification-systemic"}
+    for line in lines.values():
+        assert (line["original"], line["ratio_str"]["best"], line["number_met"]) == (
+            "first",
+            "1",
+            True,
+        )
+        assert line["conditions_state"] == "unknown"
+    assert told["requirement"].startswith("the compute test is met of eu-modification")
+    assert told["requirement"].count("(over first)") == 2
+    shared = section(ask("report", "--model", "tuned", "--recipient", "ai-office"), "standing")
+    assert {line["ratio_str"] for line in shared["modifications"]} == {None}
+    first = section(ask("report", "--model", "first"), "standing")
+    assert first["modifications"] == []
+    assert first["requirement"] == "the compute test of none of these lines is met"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flopmeter_collector.filings.document import DRAFT, SignOff, build
+from flopmeter_collector.filings.blocks import DRAFT
+from flopmeter_collector.filings.document import SignOff, build
 from flopmeter_collector.filings.facts import ModelFacts, OtherMethod
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError

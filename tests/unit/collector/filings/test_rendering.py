@@ -8,7 +8,7 @@ from dataclasses import replace
 from flopmeter_collector.filings import html as html_page
 from flopmeter_collector.filings import markdown
 from flopmeter_collector.filings.blocks import Heading, Table, blocks
-from flopmeter_collector.filings.document import build
+from flopmeter_collector.filings.document import SignOff, build
 from flopmeter_collector.filings.facts import ReviewFacts
 from flopmeter_core.catalogue import stand
 from flopmeter_core.data import builtin_thresholds
@@ -105,6 +105,37 @@ def test_conditions_unknown_are_never_above_alone() -> None:
     ).replace("\\", "")
     assert "compute test met, other conditions unknown" in text
     assert "| above |" not in text
+
+
+def test_what_is_signed_is_no_warning() -> None:
+    """A draft stands in the colour of a warning, a person's word in its own."""
+    pages = [
+        html_page.render(
+            blocks(
+                build(
+                    model_facts(),
+                    EU,
+                    recipient="internal",
+                    made_at_ns=AS_OF_NS,
+                    sign_off=sign_off,
+                )
+            ),
+            title="t",
+            simulated=False,
+        )
+        for sign_off in (None, SignOff("Ada Example", AS_OF_NS))
+    ]
+    assert '<p class="notice">Draft for counsel' in pages[0] and 'class="signed"' not in pages[0]
+    assert '<p class="signed">Signed off by Ada Example' in pages[1]
+    assert 'class="notice"' not in pages[1]
+
+
+def test_a_narrow_page_has_the_head_beside_each_cell() -> None:
+    """Where rows are stacked each cell says which column it is of, and nothing scrolls sideways."""
+    page = html_page.render(blocks(document()), title="t", simulated=False)
+    assert '<meta name="viewport" content="width=device-width,initial-scale=1">' in page
+    assert page.count("<td data-head=") == page.count("<td")
+    assert "@media screen and (max-width:720px)" in page
 
 
 def test_an_open_review_shows_both_dates() -> None:

@@ -70,6 +70,24 @@ def test_bad_day(day: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (code, out) == (64, "") and "as-of" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("list", "--as-of", "1900-01-01"), "lies before the first law of the catalogue, of 2023"),
+        (("list", "--as-of", "1900-01-01", "--json"), "give a later day"),
+        (("list", "--as-of", "9000-01-01"), "lies too far ahead"),
+        (("diff", "--from", "1800-01-01", "--to", "2026-01-01"), "--from 1800-01-01 lies before"),
+    ],
+)
+def test_a_day_without_law(
+    words: tuple[str, ...], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day before every law, or that nobody can mean, gets one sentence and no empty table."""
+    code, out, err = said(capsys, *words, "--thresholds-dir", str(folder))
+    assert (code, out) == (64, "")
+    assert sentence in err and err.count("\n") == 1
+
+
 def test_check(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
