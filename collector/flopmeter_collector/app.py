@@ -21,7 +21,6 @@ import grpc
 from flopmeter_collector import backends
 from flopmeter_collector.alerts.sender import AlertSender
 from flopmeter_collector.alerts.table import receivers_of
-from flopmeter_collector.approvals import weights_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
@@ -398,7 +397,7 @@ class CollectorApp:
             simulated=ledger.simulated,
             claim_bound=self._config.claim_bound,
             silence_ns=round(self._config.silence_s * NS_PER_S),
-            weights=weights_of(profiles_in(self.law.rows).values()),
+            profiles=profiles_in(self.law.rows),
         )
         totals.residuals.restore(content.coverage)
         self._committer.known_coverage = totals.residuals.rows

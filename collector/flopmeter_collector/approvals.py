@@ -1,30 +1,26 @@
-"""Labels that lower a legal total: who stands behind them, and from when on they hold.
+"""Statements that lower a legal total: who stands behind them, and from when on they hold.
 
-Owns: roles, the labels that wait for people, and the rule for when one of them holds.
-May touch: nothing; pure functions of ledger rows and of the built-in counting profiles.
-Called by book, which asks whether a statement lowers anything before it takes it.
+Owns: roles, the statements that wait for people, and the rule for when one of them holds.
+May touch: nothing; pure functions of ledger rows.
+Called by hearing, which finds out whether a statement lowers anything, and by book.
 Explained in docs/runs-and-models.md and docs/security.md (what a role proves, and what not).
 
-A label is a claim. One that no built-in profile counts less than what held before holds at once.
-Any other one waits until two people with the role `compliance` stand behind it, each with a
+A label is a claim, and so is whose work something is. One that lowers no legal total holds at
+once. Any other one waits until two people with the role `compliance` stand behind it, each with a
 reason; whoever declared it is one of them where they have the role and gave a reason. Until then
-it moves no total. A statement that brings work under such a label waits in the same way.
+it moves no total.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from flopmeter_collector.ledger.base import Declaration
-from flopmeter_core.activities import WorkLabel, every_label
 from flopmeter_core.allocations import check_name
-from flopmeter_core.counting import Profile, Verdict
 from flopmeter_core.errors import DataError
 from flopmeter_core.names import skeleton
-from flopmeter_core.profiles import builtin_profiles
 
 ROLE_KIND = "role"
 """Subject: a person; body: ``role``, ``state`` and ``reason``."""
@@ -36,7 +32,7 @@ OWNER = "owner"
 """Gives and takes roles."""
 
 COMPLIANCE = "compliance"
-"""May stand behind a label that lowers a legal total."""
+"""May stand behind a statement that lowers a legal total."""
 
 ROLES = (OWNER, COMPLIANCE)
 
@@ -48,102 +44,70 @@ REFUSED = "refused"
 PENDING = "pending"
 APPROVED = "approved"
 SUPERSEDED = "superseded"
-"""Another label was declared in its place before enough people stood behind it, or another ruling
+"""Something else was declared in its place before enough people stood behind it, or another ruling
 of the same place holds."""
 
+RULING = "ruling"
+"""What a ruling is about, among the fields of `Lowering.about`."""
+
 PEOPLE = 2
-"""So many people have to stand behind a lowering label."""
+"""So many people have to stand behind a lowering statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A label, or work brought under one, that lowers a legal total, and who stands behind it.
+    """A statement that lowers a legal total, and who stands behind it.
 
     Attributes:
         sequence: of the declaration.
         declared_at_ns: Unix time in ns of it: a label.
-        subject: what it labels: ``run NAME`` or ``external NAME of model NAME``.
-        label: as people read it.
-        place: which part of the time; empty for all of it.
+        kind: of the declaration.
+        subject: what it is about: ``run NAME``, ``external NAME of model NAME`` and the like.
+        label: what would hold, as people read it.
+        place: which part of the time, or what was said of whose work; empty for all of it.
         author: who declared it.
         reason: why, in that person's words; may be empty.
         profiles: the counting profiles that count less under it.
+        models: the models whose totals it lowers.
+        runs: the runs that the work is of, before or after it.
+        about: the fields of which a later statement of the same place ends it while it waits.
         state: ``pending``, ``approved``, ``refused`` or ``superseded``.
         people: who stands behind it, with their reasons, in the order they said so; while it waits
             only who has the role still.
         refused_by: who refused it, and why; empty where nobody did.
-        moved: whether it is about work that is to come under the label, and not the label itself.
-        ruling: whether it is about a condition of a law or about exclusions, and not about a label.
     """
 
     sequence: int
     declared_at_ns: int
+    kind: str
     subject: str
     label: str
     place: str
     author: str
     reason: str
     profiles: tuple[str, ...]
+    models: tuple[str, ...] = ()
+    runs: frozenset[str] = frozenset()
+    about: frozenset[str] = frozenset()
     state: str = PENDING
     people: tuple[tuple[str, str], ...] = ()
     refused_by: tuple[str, str] = ("", "")
-    moved: bool = False
-    ruling: bool = False
 
     @property
-    def what(self) -> str:
-        """What waits, in a word."""
-        return "ruling" if self.ruling else "label"
-
-
-Weights = Mapping[str, Mapping[WorkLabel, int]]
-"""How much each profile leaves out of each label: 0 nothing, 1 by permission, 2 always."""
-
-
-def weights_of(profiles: Iterable[Profile]) -> Weights:
-    """What each counting profile of the law in use leaves out."""
-    left_out = {Verdict.MAY_EXCLUDE: 1, Verdict.EXCLUDE: 2}
-    return {
-        profile.id: {
-            label: left_out.get(profile.entry(label).verdict, 0) for label in every_label()
-        }
-        for profile in profiles
-    }
-
-
-@functools.cache
-def builtin_weights() -> Weights:
-    """What the profiles that flopmeter ships leave out."""
-    return weights_of(builtin_profiles().values())
-
-
-def lowered(
-    pairs: Iterable[tuple[WorkLabel, WorkLabel]], weights: Weights | None = None
-) -> tuple[str, ...]:
-    """The profiles that count less of some work under a new label than under the old one.
-
-    Args:
-        pairs: old and new label, for each part of the work.
-        weights: of the profiles of the law in use; of the built-in ones when None.
-    """
-    changed = {(old, new) for old, new in pairs if old != new}
-    if not changed:
-        return ()
-    return tuple(
-        name
-        for name, left_out in (builtin_weights() if weights is None else weights).items()
-        if any(left_out[new] > left_out[old] for old, new in changed)
-    )
+    def ruling(self) -> bool:
+        """Whether it is about a condition of a law or about exclusions."""
+        return RULING in self.about
 
 
 class Approvals:
-    """Roles and waiting labels. Every statement is checked before it changes anything."""
+    """Roles and what waits. Every statement is checked before it changes anything."""
 
     def __init__(self) -> None:
         """Start with nobody in any role."""
         self._roles: dict[str, frozenset[str]] = {}
         self.lowerings: dict[int, Lowering] = {}
         self._waiting: Counter[str] = Counter()
+        self._of_run: Counter[str] = Counter()
 
     @property
     def people(self) -> Mapping[str, frozenset[str]]:
@@ -155,8 +119,8 @@ class Approvals:
         return role in self._roles.get(person, frozenset())
 
     def waiting_count(self, run: str) -> int:
-        """How many labels of a run wait for people."""
-        return self._waiting.get(f"run {run}", 0)
+        """How many statements about a run wait for people."""
+        return self._of_run.get(run, 0)
 
     def take_role(self, row: Declaration) -> None:
         """Take that a person has a role from now on, or has it no longer.
@@ -189,23 +153,28 @@ class Approvals:
         if not self._roles[person]:
             del self._roles[person]
         if not granted and role == COMPLIANCE:
-            for each in self._pending():
+            for each in self.pending():
                 people = tuple(said for said in each.people if said[0] != person)
                 self.lowerings[each.sequence] = replace(each, people=people)
 
-    def _pending(self, subject: str | None = None) -> list[Lowering]:
-        if subject is not None and not self._waiting[subject]:
+    def pending(self) -> list[Lowering]:
+        """What waits, in the order of the ledger."""
+        if not self._waiting:
             return []
-        return [
-            each
-            for each in self.lowerings.values()
-            if each.state == PENDING and subject in (None, each.subject)
-        ]
+        return [each for each in self.lowerings.values() if each.state == PENDING]
 
-    def supersede(self, subject: str, place: str) -> None:
-        """End what waits of a place, because something else was said of it since."""
-        for each in self._pending(subject):
-            if (each.moved, each.place) == (False, place):
+    def supersede(self, subject: str, place: str, about: frozenset[str]) -> None:
+        """End what waits of a place, because something else was said of it since.
+
+        Args:
+            subject: what was spoken of.
+            place: which part of the time.
+            about: the fields that were spoken of.
+        """
+        if not self._waiting[subject]:
+            return
+        for each in self.pending():
+            if (each.subject, each.place) == (subject, place) and each.about & about:
                 self.settle(replace(each, state=SUPERSEDED))
 
     def overrule(self, subject: str, place: str) -> None:
@@ -215,11 +184,6 @@ class Approvals:
             if told == (True, subject, place, APPROVED):
                 self.lowerings[each.sequence] = replace(each, state=SUPERSEDED)
 
-    def ask_again(self, run: str) -> None:
-        """Forget who stands behind what waits of a run: it is about other work since."""
-        for each in self._pending(f"run {run}"):
-            self.lowerings[each.sequence] = replace(each, people=())
-
     def behind(self, sequence: int) -> tuple[tuple[str, str], ...]:
         """Who stands behind a declaration, with their reasons; nobody where it need not wait."""
         lowering = self.lowerings.get(sequence)
@@ -227,31 +191,38 @@ class Approvals:
 
     def waits(self, subject: str, place: str) -> bool:
         """Whether anything waits of a place."""
-        return any(each.place == place for each in self._pending(subject))
+        told = (subject, place)
+        return any((each.subject, each.place) == told for each in self.pending())
+
+    def ask_again(self, run: str) -> None:
+        """Forget who stands behind what waits of a run: it is about other work since."""
+        if self._of_run[run]:
+            for each in self.pending():
+                if run in each.runs:
+                    self.lowerings[each.sequence] = replace(each, people=())
 
     def wait(self, lowering: Lowering) -> None:
-        """Keep a label that lowers a total until enough people stand behind it."""
+        """Keep a statement that lowers a total until enough people stand behind it."""
         people: tuple[tuple[str, str], ...] = ()
         if lowering.reason.strip() and self.has(lowering.author, COMPLIANCE):
             people = ((lowering.author, lowering.reason),)
         self.lowerings[lowering.sequence] = replace(lowering, people=people)
-        self._waiting[lowering.subject] += 1
+        self._count(lowering, 1)
 
     def decide(self, row: Declaration) -> Lowering:
-        """Take a person's word on a waiting label.
+        """Take a person's word on a waiting statement.
 
         Returns:
-            The label as it stands after it; whoever applies it calls `settle`.
+            The statement as it stands after it; whoever applies it calls `settle`.
 
         Raises:
-            DataError: no such label waits, or the person may not speak for it.
+            DataError: no such statement waits, or the person may not speak for it.
         """
         sequence, given, reason = parse_approval(row.subject, row.body)
         waiting = self.lowerings.get(sequence)
         if waiting is None:
             raise DataError(
-                f"declaration {sequence} is no label that waits for approval; see "
-                "`flopmeter approve list`"
+                f"declaration {sequence} does not wait for approval; see `flopmeter approve list`"
             )
         if waiting.state != PENDING:
             raise DataError(f"declaration {sequence} is {waiting.state} already")
@@ -275,7 +246,14 @@ class Approvals:
         """Keep a decision."""
         self.lowerings[lowering.sequence] = lowering
         if lowering.state != PENDING:
-            self._waiting[lowering.subject] -= 1
+            self._count(lowering, -1)
+
+    def _count(self, lowering: Lowering, step: int) -> None:
+        for counts, names in ((self._waiting, (lowering.subject,)), (self._of_run, lowering.runs)):
+            for name in names:
+                counts[name] += step
+                if not counts[name]:
+                    del counts[name]
 
 
 def parse_role(person: str, body: Mapping[str, str]) -> tuple[str, str, bool]:

@@ -102,6 +102,7 @@ class Assembly:
             overflow=account_of(overflow, simulated=self.simulated),
             residual=residual,
             lowerings=tuple(self.book.approvals.lowerings.values()),
+            rules=self.book.attribution.rules,
             unmatched_claims=tuple(
                 (run, claimed)
                 for run, claimed in sorted(claims.items())
@@ -129,6 +130,7 @@ class Assembly:
             merged=standing.merged_into(run),
             sources=standing.sources(run),
             waiting_label_count=self.book.approvals.waiting_count(run),
+            model=self.book.model_of(run),
         )
         if not claimed:
             return totals

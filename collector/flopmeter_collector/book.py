@@ -13,47 +13,29 @@ The same rows in the same order make the same book, whatever was metered when.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
-from flopmeter_collector.approvals import (
-    APPROVAL_KIND,
-    APPROVED,
-    ROLE_KIND,
-    Approvals,
-    Lowering,
-    Weights,
-    lowered,
-)
+from flopmeter_collector.approvals import APPROVAL_KIND, APPROVED, ROLE_KIND, Approvals
 from flopmeter_collector.attribution import Attribution, Rule, RunSpan
-from flopmeter_collector.declarations import (
-    RUN_KIND,
-    LabelFields,
-    RunDeclaration,
-    parse_run_declaration,
-)
+from flopmeter_collector.declarations import RunDeclaration
+from flopmeter_collector.hearing import HEARD_KINDS, Hearing
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.model_book import ModelBook
-from flopmeter_collector.model_statements import EXTERNAL_KIND, MODEL_KINDS, parse_external
-from flopmeter_collector.pieces import NOBODYS, Piece, Worn, moved_between
+from flopmeter_collector.model_statements import MODEL_KINDS
+from flopmeter_collector.pieces import NOBODYS, Change, Piece
 from flopmeter_collector.rulings import RULING_KINDS, RulingBook
-from flopmeter_collector.spans import Segment, Span, joined, overlay, segments_of
+from flopmeter_collector.spans import Segment, joined, overlay, segments_of
 from flopmeter_collector.statements import (
-    ATTACH_KIND,
-    MERGE_KIND,
     RENAME_KIND,
-    SPLIT_KIND,
-    STANDS,
     Attachment,
     Merging,
     Splitting,
-    parse_attachment,
-    parse_merging,
     parse_renaming,
-    parse_splitting,
 )
-from flopmeter_core.activities import UNLABELLED, WorkLabel
-from flopmeter_core.allocations import run_allocations, user_of
+from flopmeter_collector.worth import Profiles, Scales
+from flopmeter_core.activities import WorkLabel
 from flopmeter_core.errors import DataError
 
 OTHER_KINDS = frozenset({"filing", "review"})
@@ -63,36 +45,17 @@ ALERT_PREFIX = "alert-"
 """Kinds about alerts begin with it; they move no total either."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a statement may have changed.
-
-    Attributes:
-        runs: every allocation whose work passes one of these.
-        named: a run that is to be shown from now on, and anew; none of its work changed.
-        allocation: this one.
-        pattern: every one that fits it.
-        models: whether anything was said of a model.
-    """
-
-    runs: frozenset[str] = frozenset()
-    named: str | None = None
-    allocation: str | None = None
-    pattern: str | None = None
-    models: bool = False
-
-
 class Book:
     """What stands. Every statement is checked whole before it changes anything."""
 
-    def __init__(self, weights: Weights | None = None) -> None:
+    def __init__(self, profiles: Profiles | None = None) -> None:
         """Start with nothing declared.
 
         Args:
-            weights: what the counting profiles of the law in use leave out; those that flopmeter
-                ships when None.
+            profiles: the counting profiles of the law in use, by id, which say whether a statement
+                lowers a legal total; those that flopmeter ships when None.
         """
-        self._weights = weights
+        self._profiles = profiles
         self.attribution = Attribution()
         self._begin()
 
@@ -104,33 +67,32 @@ class Book:
         self.models = ModelBook()
         self.approvals = Approvals()
         self.external_labels: dict[tuple[str, str], WorkLabel] = {}
-        self._waiting: dict[int, Callable[[], Change]] = {}
+        self.waiting: dict[int, Callable[[], Change]] = {}
+        self._model_counts: Counter[str] = Counter()
         self._layered: dict[tuple[str, ...], RunDeclaration] = {}
+        hearing = Hearing(self, Scales(self._profiles))
         self._take: dict[str, Callable[[Declaration], Change]] = {
-            RUN_KIND: self._run,
-            ATTACH_KIND: self._attach,
-            MERGE_KIND: self._merge,
-            SPLIT_KIND: self._split,
             RENAME_KIND: self._rename,
             ROLE_KIND: self._role,
             APPROVAL_KIND: self._approval,
             **dict.fromkeys(MODEL_KINDS, self._model),
+            **dict.fromkeys(HEARD_KINDS, hearing.take),
             **dict.fromkeys(RULING_KINDS, self._ruling),
         }
 
-    def retake(self, rows: Sequence[Declaration], weights: Weights) -> bool:
-        """Take every statement again, as if these weights had held from the beginning.
+    def retake(self, rows: Sequence[Declaration], profiles: Profiles) -> bool:
+        """Take every statement again, as if these profiles had held from the beginning.
 
         Args:
             rows: all that were applied, in the order of the ledger.
-            weights: as of the beginning.
+            profiles: as of the beginning.
 
         Returns:
             Whether any statement holds or waits now that did not before; if not, nothing changed.
         """
-        tried = book_of(rows, weights)
+        tried = book_of(rows, profiles)
         same = tried.approvals.lowerings == self.approvals.lowerings
-        self._weights = weights
+        self._profiles = profiles
         if same:
             return False
         self._begin()
@@ -157,231 +119,34 @@ class Book:
             )
         return take(row)
 
-    def _run(self, row: Declaration) -> Change:
-        """Take what a run is; a label that lowers a total waits for people, the rest does not."""
-        declaration = parse_run_declaration(row.subject, row.body)
-        if not declaration.labelled:
-            return self.declare(declaration)
-        profiles = self._lowered(self._relabelled(declaration))
-        change = self.declare(declaration.without_label() if profiles else declaration)
-        label = declaration.only_label()
-        spans = label.labels
-        place = spans[0].text if spans else ""
-        self.approvals.supersede(f"run {row.subject}", place)
-        if not profiles:
-            return change
-        text = (spans[0].fields if spans else label.whole_label).text
-        self._wait(row, f"run {row.subject}", text, place, profiles)
-        self._waiting[row.sequence] = lambda: self.declare(label)
-        return change
-
-    def _relabelled(self, later: RunDeclaration) -> Iterator[tuple[WorkLabel, WorkLabel]]:
-        """Old and new label of each part of a run's work.
-
-        Raises:
-            DataError: a span that overlaps another one.
-        """
-        before = self.own_declaration(later.run)
-        after = (self.runs.get(later.run) or RunDeclaration(later.run)).overridden_by(later)
-        origin = self.attribution.split_from(later.run)
-        if origin is not None:
-            after = after.within(self.own_declaration(origin))
-        phases = {span.phase for span in (*before.labels, *after.labels) if span.phase is not None}
-        for phase in (*phases, max(phases, default=-1) + 1):
-            segments = overlay(before.label_segments(phase), after.label_segments(phase))
-            yield from (segment.content for segment in segments)
-
-    def _lowered(self, pairs: Iterable[tuple[WorkLabel, WorkLabel]]) -> tuple[str, ...]:
-        return lowered(pairs, self._weights)
-
-    def _wait(
-        self,
-        row: Declaration,
-        subject: str,
-        label: str,
-        place: str,
-        profiles: tuple[str, ...],
-        *,
-        moved: bool = False,
-    ) -> None:
-        self.approvals.wait(
-            Lowering(
-                sequence=row.sequence,
-                declared_at_ns=row.declared_at_ns,
-                subject=subject,
-                label=label,
-                place=place,
-                author=row.author,
-                reason=row.body.get("reason", ""),
-                profiles=profiles,
-                moved=moved,
-            )
-        )
-
-    # --- work that is brought elsewhere ----------------------------------------------------------
-
-    def _attach(self, row: Declaration) -> Change:
-        statement = parse_attachment(row.subject, row.body)
-        books, pattern = self.attribution, statement.pattern
-        if pattern is None:
-            assert statement.allocation is not None
-            user = user_of(statement.allocation)
-            held = books.by_hand.get(user, ())
-            return self._bring(
-                row, (user,), lambda: self.attach(statement), lambda: books.put_back(user, held)
-            )
-        if not statement.stands:
-            return self.attach(statement)  # nobody's work has no label: that lowers nothing
-
-        def undo() -> None:
-            books.rules = books.rules[:-1]
-
-        return self._bring(row, (), lambda: self.attach(statement), undo, ruled=statement)
-
-    def _merge(self, row: Declaration) -> Change:
-        statement = parse_merging(row.subject, row.body)
-        undone = replace(statement, stands=not statement.stands)
-        of = self._of(statement.run)
-        return self._bring(row, of, lambda: self.merge(statement), lambda: self._unmerge(undone))
-
-    def _unmerge(self, statement: Merging) -> None:
-        books = self.attribution
-        (books.merge if statement.stands else books.unmerge)(statement.run, statement.into)
-
-    def _split(self, row: Declaration) -> Change:
-        statement = parse_splitting(row.subject, row.body)
-        undone = replace(statement, stands=not statement.stands)
-        of = self._of(statement.run)
-        return self._bring(row, of, lambda: self.split(statement), lambda: self.split(undone))
-
-    def _bring(
-        self,
-        row: Declaration,
-        of: Iterable[str],
-        make: Callable[[], Change],
-        undo: Callable[[], object],
-        *,
-        ruled: Attachment | None = None,
-    ) -> Change:
-        """Take a statement that brings work elsewhere, or let it wait for people.
-
-        Args:
-            row: the statement.
-            of: the allocations whose work it may bring elsewhere.
-            make: takes it.
-            undo: takes it back.
-            ruled: the rule, where it brings nobody's work to a run.
-
-        Raises:
-            DataError: as `make`.
-        """
-        before = self._worn(of)
-        change = make()
-        moved = [*moved_between(before, self._worn(of))]
-        if ruled is not None:
-            after = self._worn(run_allocations(ruled.run)[:1])
-            moved = [
-                (NOBODYS, segment.content)
-                for phases in after.values()
-                for segments in phases.values()
-                for segment in segments
-                if segment.meets(ruled.from_ns, ruled.until_ns)
-            ]
-        profiles = self._lowered((old.label, new.label) for old, new in moved)
-        if not profiles:
-            self._ask_again(moved)
-            return change
-        undo()
-        self._layered.clear()
-        piece = next(new for old, new in moved if self._lowered([(old.label, new.label)]))
-        said = {name: text for name, text in row.body.items() if name not in ("state", "reason")}
-        place = ", ".join(f"{name} {text}" for name, text in sorted(said.items()))
-        verb = row.kind if row.body.get("state", STANDS) == STANDS else f"undone {row.kind}"
-        worn = piece.label
-        text = LabelFields(worn.activity, worn.disposition, worn.visibility).text
-        self._wait(
-            row, f"run {piece.run}", f"{text}, of more work",
-            f"{verb} of run {row.subject}: {place}", profiles, moved=True,
-        )  # fmt: skip
-
-        def take() -> Change:
-            change = make()
-            self._ask_again(moved)
-            return change
-
-        self._waiting[row.sequence] = take
-        return Change(frozenset({str(piece.run)}))
-
-    def _ask_again(self, moved: Iterable[tuple[Piece, Piece]]) -> None:
-        """Whoever stood behind a waiting label did so before this work came under it."""
-        runs = {new.run for _, new in moved} | {
-            new.declared.run for _, new in moved if new.declared is not None
-        }
-        for run in runs - {None}:
-            self.approvals.ask_again(str(run))
-
-    def _of(self, run: str) -> list[str]:
-        """Names of whose work passes a run."""
-        return [run_allocations(each)[0] for each in self.attribution.sources(run)]
-
-    def _worn(self, allocations: Iterable[str]) -> Worn:
-        """What holds for some work, by phase; -1 stands for every phase that nobody named."""
-        found: Worn = {}
-        for name in allocations:
-            phases = {-1}
-            for run in self.attribution.visited(name)[0]:
-                spans: list[Span] = [*self.attribution.splits.get(run, ())]
-                spans += self.runs[run].labels if run in self.runs else ()
-                phases |= {span.phase for span in spans if span.phase is not None}
-            found[name] = {phase: self.pieces(name, phase) for phase in phases}
-        return found
-
     def _role(self, row: Declaration) -> Change:
         self.approvals.take_role(row)
         return Change()
 
     def _approval(self, row: Declaration) -> Change:
-        """Take a person's word on a waiting label; with enough of them it holds from now on."""
+        """Take a person's word on what waits; with enough of them it holds from now on."""
         decided = self.approvals.decide(row)
         change = Change()
         if decided.state == APPROVED:
-            change = self._waiting[decided.sequence]()
+            change = self.waiting[decided.sequence]()
         self.approvals.settle(decided)
-        of, _, run = decided.subject.partition(" ")
-        runs = change.runs | ({run} if of == "run" else set())
-        return replace(change, runs=runs, models=change.models or of != "run")
+        return replace(change, named=change.named | decided.runs, models=True)
 
     def _model(self, row: Declaration) -> Change:
-        """Take a statement about a model."""
+        """Take a statement about a model that lowers nothing."""
         self.models.apply(row)
-        if row.kind == EXTERNAL_KIND:
-            name, entry = parse_external(row.subject, row.body)
-            of = f"external {name} of model {row.subject}"
-            self.external_labels.pop((row.subject, name), None)
-            self.approvals.supersede(of, "")
-            if entry is not None:
-                label = entry.label.label
-                profiles = self._lowered([(UNLABELLED, label)])
-                if profiles:
-                    self._wait(row, of, entry.label.text, "", profiles)
-                    self._waiting[row.sequence] = lambda: self._external(row.subject, name, label)
-                else:
-                    self._external(row.subject, name, label)
         return Change(models=True)
 
     def _ruling(self, row: Declaration) -> Change:
         """Take what somebody ruled of a model; what lowers a total waits for people."""
         waiting = self.rulings.apply(row, self.approvals)
         if waiting is not None:
-            self._waiting[row.sequence] = lambda: self._ruled(waiting)
+            self.waiting[row.sequence] = lambda: self._ruled(waiting)
         return Change(models=True)
 
-    def _ruled(self, take: Callable[[], None]) -> Change:
+    @staticmethod
+    def _ruled(take: Callable[[], None]) -> Change:
         take()
-        return Change(models=True)
-
-    def _external(self, model: str, name: str, label: WorkLabel) -> Change:
-        self.external_labels[model, name] = label
         return Change(models=True)
 
     def declare(self, declaration: RunDeclaration) -> Change:
@@ -390,16 +155,37 @@ class Book:
         Raises:
             DataError: a span that overlaps another one, or the model of a run that is merged.
         """
+        self.put_back(declaration.run, self.checked(declaration))
+        return Change(frozenset({declaration.run, *self.attribution.parts_of(declaration.run)}))
+
+    def checked(self, declaration: RunDeclaration) -> RunDeclaration:
+        """What would be declared of a run; nothing is changed.
+
+        Raises:
+            DataError: as `declare`.
+        """
         run = declaration.run
         into = self.attribution.merged.get(run)
         if declaration.model is not None and into is not None:
             raise DataError(
                 f"run {run!r} is a part of run {into!r} by a merge; declare the model of that one"
             )
-        held = self.runs.get(run, RunDeclaration(run))
-        self.runs[run] = held.overridden_by(declaration)
+        return self.runs.get(run, RunDeclaration(run)).overridden_by(declaration)
+
+    def put_back(self, run: str, declared: RunDeclaration | None) -> None:
+        """Have this be what was declared of a run; nothing at all where None."""
+        for each, step in ((self.runs.get(run), -1), (declared, 1)):
+            if each is not None and each.model is not None:
+                self._model_counts[each.model] += step
+        if declared is None:
+            del self.runs[run]
+        else:
+            self.runs[run] = declared
+        self.forget_layers()
+
+    def forget_layers(self) -> None:
+        """What holds for work on a path of runs has to be looked up anew."""
         self._layered.clear()
-        return Change(frozenset({run, *self.attribution.parts_of(run)}))
 
     def attach(self, statement: Attachment) -> Change:
         """Take whose an allocation is, or no longer is; DataError as the attribution's."""
@@ -407,11 +193,11 @@ class Book:
         if statement.pattern is not None:
             rule = Rule(statement.from_ns, statement.until_ns, None, run, statement.pattern)
             (books.add_rule if statement.stands else books.remove_rule)(rule)
-            return Change(named=run, pattern=statement.pattern)
+            return Change(named=frozenset({run}), pattern=statement.pattern)
         assert statement.allocation is not None
         span = RunSpan(statement.from_ns, statement.until_ns, None, run)
         (books.attach if statement.stands else books.detach)(statement.allocation, span)
-        return Change(named=run, allocation=statement.allocation)
+        return Change(named=frozenset({run}), allocation=statement.allocation)
 
     def merge(self, statement: Merging) -> Change:
         """Take that a run is a part of another one, or no longer is.
@@ -437,7 +223,7 @@ class Book:
             self.attribution.merge(run, into)
         else:
             self.attribution.unmerge(run, into)
-        self._layered.clear()
+        self.forget_layers()
         return Change(frozenset({run, into}))
 
     def split(self, statement: Splitting) -> Change:
@@ -449,13 +235,13 @@ class Book:
         run, part = statement.run, statement.into
         span = RunSpan(*statement.span.place, part)
         (self.attribution.split if statement.stands else self.attribution.unsplit)(run, span)
-        self._layered.clear()
+        self.forget_layers()
         return Change(frozenset({run, part}))
 
     def _rename(self, row: Declaration) -> Change:
         run, name = parse_renaming(row.subject, row.body)
         self.attribution.names[run] = name
-        return Change(named=run)
+        return Change(named=frozenset({run}))
 
     # --- what follows ----------------------------------------------------------------------------
 
@@ -467,6 +253,26 @@ class Book:
     def declared_model(self, run: str) -> str | None:
         """The model that was declared of a run, or of the one it was split off."""
         return self.own_declaration(run).model
+
+    def model_of(self, run: str) -> str:
+        """The model that a run's work counts in.
+
+        The declared one; else the model of one that is named like the run, or like the run that
+        it was split off: a part leaves no model by being told apart.
+        """
+        declared = self.declared_model(run)
+        return self._origins(run)[-1] if declared is None else declared
+
+    def is_of_one(self, model: str) -> bool:
+        """Whether a model is no more than a run that nobody declared a model of."""
+        return self._model_counts[model] < 1 and not self.models.holds(model)
+
+    def is_vacated(self, model: str) -> bool:
+        """Whether neither the run of a model of one nor a part of that run is in it any more."""
+        return all(
+            run in self.attribution.merged or self.model_of(run) != model
+            for run in (model, *self.attribution.parts_of(model))
+        )
 
     @property
     def known_runs(self) -> frozenset[str]:
@@ -546,14 +352,14 @@ def _runs_of(spans: Iterable[Iterable[RunSpan]]) -> frozenset[str]:
     return frozenset(span.run for each in spans for span in each if span.run is not None)
 
 
-def book_of(rows: Iterable[Declaration], weights: Weights | None = None) -> Book:
+def book_of(rows: Iterable[Declaration], profiles: Profiles | None = None) -> Book:
     """What stands after these rows; one that cannot be taken changes nothing, as in a collector.
 
     Args:
         rows: in the order of the ledger.
-        weights: as of `Book`.
+        profiles: as of `Book`.
     """
-    book = Book(weights)
+    book = Book(profiles)
     for row in rows:
         try:
             book.apply(row)

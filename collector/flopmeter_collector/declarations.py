@@ -130,6 +130,36 @@ class RunDeclaration:
         """Whether anything was said of what the work was."""
         return self.whole_label != SILENT or bool(self.labels)
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """What it says anything of: model, format, workload, recompute, label."""
+        said = {
+            "model": self.model is not None,
+            "format": self.formats is not None or bool(self.spans),
+            "workload": self.workload is not None,
+            "recompute": self.recompute is not None,
+            "label": self.labelled,
+        }
+        return frozenset(name for name, stated in said.items() if stated)
+
+    def apart(self) -> tuple[RunDeclaration, ...]:
+        """The same as declarations of one field each, in an order in which they may be taken."""
+        run = self.run
+        parts = (
+            RunDeclaration(run, model=self.model),
+            RunDeclaration(run, formats=self.formats, spans=self.spans),
+            RunDeclaration(run, workload=self.workload),
+            RunDeclaration(run, recompute=self.recompute),
+            RunDeclaration(
+                run,
+                activity=self.activity,
+                disposition=self.disposition,
+                visibility=self.visibility,
+                labels=self.labels,
+            ),
+        )
+        return tuple(part for part in parts if part.fields)
+
     def label_segments(self, phase: int) -> list[Segment[WorkLabel]]:
         """The labels of a phase over all time."""
         whole = self.whole_label
@@ -172,20 +202,6 @@ class RunDeclaration:
         return replace(
             self,
             **{name: getattr(first, name) for name in _WHOLE if getattr(first, name) is not None},
-        )
-
-    def without_label(self) -> RunDeclaration:
-        """The same, silent about what the work was."""
-        return replace(self, activity=None, disposition=None, visibility=None, labels=())
-
-    def only_label(self) -> RunDeclaration:
-        """What it says of the work, and nothing else."""
-        return RunDeclaration(
-            self.run,
-            activity=self.activity,
-            disposition=self.disposition,
-            visibility=self.visibility,
-            labels=self.labels,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from flopmeter_collector.approvals import Lowering
+from flopmeter_collector.attribution import Rule
 from flopmeter_collector.model_statements import External, Planned
 from flopmeter_collector.modifications import lines_of
 from flopmeter_collector.snapshot import ModelTotals, Modification
@@ -85,21 +86,38 @@ def model_json(
     }
 
 
-def lowering_json(lowering: Lowering) -> Json:
-    """A label that lowers a legal total, and who stands behind it."""
+def lowering_json(lowering: Lowering, rules: Iterable[Rule] = ()) -> Json:
+    """A statement that lowers a legal total, and who stands behind it.
+
+    Args:
+        lowering: the statement.
+        rules: those by which work to come is under it.
+    """
     refused_by, why = lowering.refused_by
     return {
         "declaration": lowering.sequence,
         "declared_at": time_text(lowering.declared_at_ns),
+        "kind": lowering.kind,
         "subject": lowering.subject,
         "label": lowering.label,
         "place": lowering.place or None,
         "author": lowering.author,
         "reason": lowering.reason,
         "counting_profiles": list(lowering.profiles),
+        "models": list(lowering.models),
+        "runs": sorted(lowering.runs),
         "state": lowering.state,
         "people": [{"person": person, "reason": reason} for person, reason in lowering.people],
         "refused_by": {"person": refused_by, "reason": why} if refused_by else None,
+        "rules": [
+            {
+                "run": rule.run,
+                "match": rule.pattern,
+                "from": None if rule.from_ns is None else time_text(rule.from_ns),
+                "until": None if rule.until_ns is None else time_text(rule.until_ns),
+            }
+            for rule in rules
+        ],
     }
 
 

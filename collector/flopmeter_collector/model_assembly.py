@@ -54,9 +54,7 @@ class ModelAssembly:
             runs: all runs.
         """
         by_run = {run.run: run for run in runs}
-        declared = {
-            run.run: run.declaration.model for run in runs if run.declaration.model is not None
-        }
+        declared = {run.run: run.model for run in runs if run.model != run.run}
         own = runs_by_model(by_run, declared)
         lineage = self.book.models.lineage
         found: list[ModelTotals] = []

@@ -65,6 +65,14 @@ class ModelBook:
         """
         self._take[row.kind](row)
 
+    def holds(self, model: str) -> bool:
+        """Whether a model has compute of its own beside runs, or is in a lineage."""
+        return model in self.externals or self.lineage.names(model)
+
+    def put_back(self, model: str, entry: External) -> None:
+        """Have an external entry stand as it was."""
+        self.externals[model] = {**self.externals.get(model, {}), entry.entry: entry}
+
     def tells_of(self, model: str, reached: Iterable[str]) -> bool:
         """Whether anything but its place in a lineage was said of a model.
 

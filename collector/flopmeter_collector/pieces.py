@@ -1,18 +1,35 @@
-"""Pieces of an allocation's work: whose each is, and under which format and label.
+"""What holds for a piece of work, and what a statement changed: the values the book hands out.
 
-Owns: the value that says what holds for a piece, and the comparison of two states of it.
-May touch: nothing; pure values.
-Made by book; read by shares and weighing.
+Owns: the two types, and nothing else.
+May touch: nothing; frozen data.
+Made by book and hearing; read by totals and weighing. Explained in docs/runs-and-models.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flopmeter_collector.declarations import FormatSpan, RunDeclaration
-from flopmeter_collector.spans import Segment, overlay
 from flopmeter_core.activities import UNLABELLED, WorkLabel
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a statement may have changed.
+
+    Attributes:
+        runs: every allocation whose work passes one of these.
+        named: runs that are to be shown from now on, and anew; none of their work changed.
+        allocation: this one.
+        pattern: every one that fits it.
+        models: whether anything was said of a model.
+    """
+
+    runs: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+    allocation: str | None = None
+    pattern: str | None = None
+    models: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +50,3 @@ class Piece:
 
 
 NOBODYS = Piece()
-
-Worn = dict[str, dict[int, tuple[Segment[Piece], ...]]]
-"""What holds for an allocation's work, by phase."""
-
-
-def moved_between(before: Worn, after: Worn) -> Iterator[tuple[Piece, Piece]]:
-    """Old and new of what is of another run, or has another label, than before."""
-    for name, phases in after.items():
-        old = before[name]
-        for phase in sorted({*phases, *old}):
-            news = phases.get(phase, phases[-1])
-            for segment in overlay(old.get(phase, old[-1]), news):
-                was, now = segment.content
-                if (was.run, was.label) != (now.run, now.label):
-                    yield was, now

@@ -13,6 +13,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
+from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.evaluate import applicable, counts_of, model_standings
 from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
@@ -30,6 +31,11 @@ from flopmeter_collector.legal_presentation import (
     review_document,
 )
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
+from flopmeter_collector.lowerings import (
+    lowerings_by_model,
+    lowerings_by_run,
+    rules_by_lowering,
+)
 from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.modifications import modification_rows
 from flopmeter_collector.residual import Residual
@@ -70,6 +76,8 @@ def totals_document(
     rows, lines = held_at(catalogue, law_ns), modification_rows(catalogue, law_ns)
     by_name = {model.model: model for model in snapshot.models}
     position, ids = snapshot.position, ids_of(snapshot.position)
+    of_run, of_model = lowerings_by_run(snapshot), lowerings_by_model(snapshot)
+    rules = rules_by_lowering(snapshot)
     return {
         "schema": SCHEMA,
         "as_of": utc_text(snapshot.as_of_ns),
@@ -83,9 +91,15 @@ def totals_document(
             "generation": position.generation,
             "commit_number": position.commit_number,
         },
-        "runs": [_run(run, rows, ids) for run in snapshot.runs],
+        "runs": [
+            {**_run(run, rows, ids), "lowerings": _numbers(of_run.get(run.run, ()))}
+            for run in snapshot.runs
+        ],
         "models": [
-            _model(model, rows, model_json(model, by_name, lines), legal, ids)
+            {
+                **_model(model, rows, model_json(model, by_name, lines), legal, ids),
+                "lowerings": _numbers(of_model.get(model.model, ())),
+            }
             for model in snapshot.models
         ],
         "unattributed": {
@@ -96,7 +110,9 @@ def totals_document(
         "reviews": [review_document(review, ids) for review in legal.reviews],
         "overflow": _overflow(snapshot.overflow),
         "enrolled": _enrolled(snapshot.residual),
-        "lowerings": [lowering_json(each) for each in snapshot.lowerings],
+        "lowerings": [
+            lowering_json(each, rules.get(each.sequence, ())) for each in snapshot.lowerings
+        ],
         "unmatched_claims": [
             {
                 "run": run,
@@ -106,6 +122,10 @@ def totals_document(
             for run, totals in snapshot.unmatched_claims
         ],
     }
+
+
+def _numbers(lowerings: Iterable[Lowering]) -> list[int]:
+    return [each.sequence for each in lowerings]
 
 
 def nodes_document(nodes: Mapping[str, NodeStatus]) -> Json:
@@ -173,7 +193,7 @@ def _run(run: RunTotals, thresholds: tuple[Threshold, ...], ids: MetricIds) -> J
         "name": run.name,
         "metrics_id": ids.run(run.run),
         "merged": list(run.merged),
-        "model": declared.model,
+        "model": None if declared.model is None and run.model == run.run else run.model,
         "declared": {
             "format": declared.formats.text if declared.formats else None,
             "workload": declared.workload.value if declared.workload else None,

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from flopmeter_collector.approvals import APPROVAL_KIND, weights_of
+from flopmeter_collector.approvals import APPROVAL_KIND
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.custody import (
@@ -260,9 +260,9 @@ class Publisher:
             return
         declared = await self._committer.read(lambda ledger: list(ledger.declarations()))
         known = [row for row in declared if row.sequence <= self._last_declaration]
-        weights = weights_of(profiles_in(rows).values())
+        profiles = profiles_in(rows)
         # Nobody else touches the totals during a round, and reports go on meanwhile.
-        await asyncio.to_thread(self._totals.take_weights, weights, known)
+        await asyncio.to_thread(self._totals.take_profiles, profiles, known)
         self._judge.take_law(rows)
         self.corrected, self._law = True, None
 

@@ -16,7 +16,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from flopmeter_collector.approvals import Approvals, Lowering
+from flopmeter_collector.approvals import RULING, Approvals, Lowering
 from flopmeter_collector.law_days import day_not_ahead, day_of
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.statements import STANDS, UNDONE
@@ -164,7 +164,7 @@ class RulingBook:
             or approvals.waits(subject, ruling.place)
         ):
             raise DataError(f"{subject} has no {ruling.place}; nothing is left to take back")
-        approvals.supersede(subject, ruling.place)
+        approvals.supersede(subject, ruling.place, frozenset({RULING}))
         if not self.lowers(row.subject, ruling):
             self.take(row.subject, ruling, approvals)
             return None
@@ -172,13 +172,15 @@ class RulingBook:
             Lowering(
                 sequence=row.sequence,
                 declared_at_ns=row.declared_at_ns,
+                kind=row.kind,
                 subject=subject,
                 label=words_of(ruling),
                 place=ruling.place,
                 author=row.author,
                 reason=ruling.reason,
                 profiles=(ruling.threshold if isinstance(ruling, Condition) else ruling.profile,),
-                ruling=True,
+                models=(row.subject,),
+                about=frozenset({RULING}),
             )
         )
         return lambda: self.take(row.subject, ruling, approvals)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flopmeter_collector.approvals import Lowering
+from flopmeter_collector.attribution import Rule
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.model_statements import Completeness, External, PartyRole, Planned
 from flopmeter_collector.residual import NO_RESIDUAL, Residual
@@ -22,7 +23,6 @@ from flopmeter_core.catalogue import Standing, Threshold
 from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
 from flopmeter_core.counting import Counted, Profile, WorkPart
 from flopmeter_core.interval import NO_FIGURES, Figures, Interval
-from flopmeter_core.lineage import model_of
 from flopmeter_core.ratio import Ratio
 from flopmeter_core.recompute import Factor, factor_or_widest, model_flop
 from flopmeter_core.reports import LedgerPosition
@@ -54,7 +54,9 @@ class RunTotals:
         merged: the runs that are parts of it.
         sources: the runs whose labels may hold for its work: itself, those that are parts of it,
             and those that it was split off.
-        waiting_label_count: labels of it that lower a legal total and wait for people.
+        waiting_label_count: statements about it that lower a legal total and wait for people.
+        model: the model whose total holds its work: as declared, else the model of one that is
+            named like it, or like the run that it was split off.
     """
 
     run: str
@@ -68,12 +70,7 @@ class RunTotals:
     merged: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     waiting_label_count: int = 0
-
-    @property
-    def model(self) -> str:
-        """The model this run contributes to."""
-        declared = self.declaration.model
-        return model_of(self.run, {self.run: declared} if declared is not None else {})
+    model: str = ""
 
     @property
     def factor(self) -> Factor:
@@ -175,7 +172,9 @@ class TotalsSnapshot:
         overflow: the part of `unattributed` whose users agents had no room to tell apart.
         residual: enrolled time that nobody classified.
         unmatched_claims: claims of runs that were never metered, by the run's name.
-        lowerings: every label that lowers or would lower a legal total, in the order of the ledger.
+        lowerings: every statement that lowers or would lower a legal total, in the order of the
+            ledger.
+        rules: what takes allocations to come, in the order of the ledger.
     """
 
     as_of_ns: int
@@ -190,40 +189,4 @@ class TotalsSnapshot:
     residual: Residual = NO_RESIDUAL
     unmatched_claims: tuple[tuple[str, tuple[ClaimTotals, ...]], ...] = ()
     lowerings: tuple[Lowering, ...] = ()
-
-
-def lowerings_of(snapshot: TotalsSnapshot, model: ModelTotals) -> tuple[Lowering, ...]:
-    """What lowers or would lower a legal total of a model, in the order of the ledger.
-
-    Args:
-        snapshot: all totals.
-        model: one of its models.
-
-    Returns:
-        The labels of its runs and external entries, of those of every model it came from, and of
-        every run that is a part of one of them or that one of them was split off; and what was
-        ruled of the model itself.
-    """
-    members = {*model.runs, *model.inherited}
-    subjects = {f"model {model.model}", *(f"run {run}" for run in members)}
-    subjects |= {
-        f"run {source}" for run in snapshot.runs if run.run in members for source in run.sources
-    }
-    by_name = {each.model: each for each in snapshot.models}
-    seen: set[str] = set()
-    waiting = [model.model]
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in by_name:
-            continue
-        seen.add(name)
-        waiting += [parent for parent, _ in by_name[name].parents]
-    return tuple(
-        each
-        for each in snapshot.lowerings
-        if each.subject in subjects
-        or (
-            each.subject.startswith("external ")
-            and any(each.subject.endswith(f" of model {name}") for name in seen)
-        )
-    )
+    rules: tuple[Rule, ...] = ()

@@ -16,10 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import sub
 
-from flopmeter_collector.approvals import Weights
 from flopmeter_collector.assembly import Assembly
 from flopmeter_collector.attribution import attachable
-from flopmeter_collector.book import Book, Change
+from flopmeter_collector.book import Book
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.device_declarations import (
@@ -32,6 +31,7 @@ from flopmeter_collector.growth import Growth
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, StoredVector
 from flopmeter_collector.model_assembly import ModelAssembly
+from flopmeter_collector.pieces import Change
 from flopmeter_collector.presence import NO_CHARGE, Charge
 from flopmeter_collector.residual import DEFAULT_SILENCE_NS, ResidualAccounts
 from flopmeter_collector.shares import Entry, once, quarantined_best, share_out
@@ -40,6 +40,7 @@ from flopmeter_collector.split import Fold
 from flopmeter_collector.sums import Sums
 from flopmeter_collector.weighed import NOTHING, Amounts, Slot
 from flopmeter_collector.weighing import Weigher
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.allocations import OVERFLOW, parties, user_of
 from flopmeter_core.claims import DEFAULT_CLAIM_BOUND, ClaimTotals
 from flopmeter_core.devices import DeviceRecord, DeviceTable
@@ -80,7 +81,7 @@ class Totals:
         simulated: bool = False,
         claim_bound: float = DEFAULT_CLAIM_BOUND,
         silence_ns: int = DEFAULT_SILENCE_NS,
-        weights: Weights | None = None,
+        profiles: Profiles | None = None,
     ) -> None:
         """Start empty.
 
@@ -89,8 +90,8 @@ class Totals:
             simulated: whether the ledger is a simulated one; every figure is then marked.
             claim_bound: the factor beyond which claims and meter contradict each other.
             silence_ns: time without a report that is not missing yet.
-            weights: what the counting profiles of the law in use leave out, which decides which
-                statements wait for people; those that flopmeter ships when None.
+            profiles: the counting profiles of the law in use, which decide which statements wait
+                for people; those that flopmeter ships when None.
         """
         self._parts = parts
         self._claims: dict[str, tuple[ClaimTotals, ...]] = {}
@@ -106,7 +107,7 @@ class Totals:
         self._end_counts: Counter[str | None] = Counter()
         self._boundaries = Boundaries()
         self._weigher = Weigher(parts)
-        self.book = Book(weights)
+        self.book = Book(profiles)
         self.residuals = ResidualAccounts(silence_ns)
         self._kept = KeptTotals()
         self._assembly = Assembly(
@@ -133,18 +134,18 @@ class Totals:
         else:
             self._take(self.book.apply(row))
 
-    def take_weights(self, weights: Weights, rows: Iterable[Declaration]) -> bool:
-        """Take what other counting profiles leave out; returns whether any statement fares else.
+    def take_profiles(self, profiles: Profiles, rows: Iterable[Declaration]) -> bool:
+        """Take other counting profiles; returns whether any statement fares else.
 
         A label that held may wait for people from now on, and one that waited may hold: then all
         work is weighed anew.
 
         Args:
-            weights: of the profiles of the law in use.
+            profiles: of the law in use.
             rows: every declaration of the ledger that was applied, in its order.
         """
         taken = [row for row in rows if row.kind != DEVICE_KIND]
-        if not self.book.retake(taken, weights):
+        if not self.book.retake(taken, profiles):
             return False
         self._kept.forget_models()
         self._kept.forget(self._names)
@@ -186,9 +187,9 @@ class Totals:
         for run in change.runs:
             self._place(run)
             touched |= self._by_run.get(run, set())
-        if change.named is not None:
-            self._place(change.named)
-            self._kept.forget((change.named,))
+        for run in change.named:
+            self._place(run)
+        self._kept.forget(change.named)
         if change.allocation is not None:
             touched |= self._by_user.get(user_of(change.allocation), set())
         if change.pattern is not None:

@@ -9,6 +9,7 @@ run can never count twice in one model, by however many ways it is reached.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from flopmeter_core.activities import Edge
@@ -56,6 +57,7 @@ class Lineage:
     def __init__(self) -> None:
         """Start with models that came from nowhere."""
         self._parents: dict[str, dict[str, Edge]] = {}
+        self._child_counts: Counter[str] = Counter()
 
     @property
     def models(self) -> frozenset[str]:
@@ -63,6 +65,10 @@ class Lineage:
         return frozenset(
             {*self._parents, *(name for parents in self._parents.values() for name in parents)}
         )
+
+    def names(self, model: str) -> bool:
+        """Whether any edge names a model."""
+        return model in self._parents or self._child_counts[model] > 0
 
     def has_parents(self, model: str) -> bool:
         """Whether it came from any other."""
@@ -87,7 +93,9 @@ class Lineage:
                 f"model {parent!r} is or came from model {model!r}, so it cannot be its parent: "
                 "a model comes from earlier ones only"
             )
-        self._parents.setdefault(model, {})[parent] = edge
+        held = self._parents.setdefault(model, {})
+        self._child_counts[parent] += parent not in held
+        held[parent] = edge
 
     def remove(self, model: str, parent: str) -> None:
         """Say that a model did not come from another one.
@@ -98,6 +106,7 @@ class Lineage:
         if parent not in self._parents.get(model, {}):
             raise DataError(f"model {parent!r} is no declared parent of model {model!r}")
         del self._parents[model][parent]
+        self._child_counts[parent] -= 1
         if not self._parents[model]:
             del self._parents[model]
 

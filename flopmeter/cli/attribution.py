@@ -7,15 +7,12 @@ Called by `flopmeter run`; the work is lab.attributing's. docs/runs-and-models.m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from flopmeter.cli.declaring import declaring, given, ledger_option, say, who
 from flopmeter.cli.output import console, json_option, print_json
-
-if TYPE_CHECKING:
-    from flopmeter_collector.ledger.base import Declaration
 
 _SINCE = click.option("--from", "since", metavar="TIME", help="From this time on (ISO).")
 _UNTIL = click.option("--until", metavar="TIME", help="Until this time, exclusive (ISO).")
@@ -84,7 +81,7 @@ def _attach(
     written = attributing.attach(ledger, run, body, stands=stands, author=by, clock=clock)
     what = allocation or f"every allocation that fits {match}"
     verb = "belongs to" if stands else "does not belong to"
-    _say(written, f"{what} {verb} run {written.subject}", ledger, as_json=as_json)
+    say(written, f"{what} {verb} run {written.subject}", as_json=as_json, ledger=ledger)
 
 
 @click.command("allocations")
@@ -148,7 +145,7 @@ def merge(
     )
     verb = "is a run of its own again, not a part of" if undo else "is a part of"
     told = f"run {written.subject} {verb} run {written.body['into']}"
-    _say(written, told, ledger, as_json=as_json)
+    say(written, told, as_json=as_json, ledger=ledger)
 
 
 @click.command("split")
@@ -189,17 +186,7 @@ def split(
     )
     verb = "belongs to it again, not to" if undo else "is"
     told = f"the part of run {written.subject} {verb} run {into}"
-    _say(written, told, ledger, as_json=as_json)
-
-
-def _say(written: Declaration, sentence: str, ledger: str, *, as_json: bool) -> None:
-    """Tell what was written, and whether it waits for people."""
-    from flopmeter.lab.declaring import waiting_label
-
-    waiting = waiting_label(ledger, written.sequence)
-    if waiting:
-        click.echo(f"flopmeter: {waiting}", err=True)
-    say(written, f"once approved, {sentence}" if waiting else sentence, as_json=as_json)
+    say(written, told, as_json=as_json, ledger=ledger)
 
 
 def _print_preview(document: Any) -> None:
@@ -213,7 +200,7 @@ def _print_preview(document: Any) -> None:
         best = round_flop(int(row["compute_flop_str"]["best"]))
         out.print(f"  {row['allocation']}  {best} FLOP")
     if document["waits_for_approval"]:
-        out.print("it would bring work under a label that lowers a legal total: it would wait")
+        out.print("it would lower a legal total: it would wait for two people")
     table = Listing("run", Column("before", right=True), Column("after", right=True))
     for row in document["changes"]:
         sides = [row[side] and str(round_flop(int(row[side]["best"]))) for side in _SIDES]

@@ -53,8 +53,23 @@ def given(**fields: str | None) -> dict[str, str]:
     return {name.rstrip("_"): text for name, text in fields.items() if text is not None and text}
 
 
-def say(written: Declaration, sentence: str, *, as_json: bool) -> None:
-    """Tell what was written: one line, or the declaration as JSON."""
+def say(written: Declaration, sentence: str, *, as_json: bool, ledger: str | None = None) -> None:
+    """Tell what was written: one line, or the declaration as JSON.
+
+    Args:
+        written: the declaration.
+        sentence: what it says.
+        as_json: whether for machines.
+        ledger: where it was written; whether it waits for people is told then, on standard error.
+    """
+    waits = ""
+    if ledger is not None:
+        from flopmeter.lab.declaring import waiting
+
+        found = waiting(ledger, written.sequence)
+        if found is not None:
+            waits = found.says
+            click.echo(f"flopmeter: {found.sentence}", err=True)
     if as_json:
         print_json(
             {
@@ -62,10 +77,13 @@ def say(written: Declaration, sentence: str, *, as_json: bool) -> None:
                 "sequence": written.sequence,
                 "kind": written.kind,
                 "subject": written.subject,
+                **({"run": written.subject} if written.kind == "run" else {}),
                 "author": written.author,
                 "source": written.source,
                 "declared": dict(written.body),
+                "waits_for_approval": bool(waits),
             }
         )
     else:
-        click.echo(f"declaration {written.sequence}: {sentence}")
+        told = f"once approved, {sentence}" if waits else sentence
+        click.echo(f"declaration {written.sequence}: {told}")

@@ -64,7 +64,8 @@ def show(
     if not found:
         raise UsageError(f"no {kind} is named {name!r}; `flopmeter totals` lists them")
     could_add = document["unattributed"]["could_add_up_to_flop_str"]
-    lowerings = [row for row in document["lowerings"] if _is_about(row, kind, found[0][kind])]
+    numbers = set(found[0]["lowerings"])
+    lowerings = [row for row in document["lowerings"] if row["declaration"] in numbers]
     if as_json:
         print_json(
             {
@@ -83,10 +84,3 @@ def show(
     out = console()
     for line in view(found[0], could_add=int(could_add), lowerings=lowerings):
         out.print(line)
-
-
-def _is_about(lowering: Any, kind: str, name: str) -> bool:
-    subject = str(lowering["subject"])
-    if kind == "run":
-        return subject == f"run {name}"
-    return subject == f"model {name}" or subject.endswith(f"of model {name}")

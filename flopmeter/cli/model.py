@@ -86,7 +86,6 @@ def add_external(
     as_json: bool,
 ) -> None:
     """Declare compute of MODEL that no agent saw; the SHA-256 of the source is kept."""
-    from flopmeter.lab.declaring import waiting_label
     from flopmeter.lab.modelling import add_external as add
     from flopmeter_proto.daemon.clock import SystemClock
 
@@ -109,11 +108,8 @@ def add_external(
         reason=reason,
     )
     written = add(ledger, model, body, source, author=who(author), clock=SystemClock())
-    waiting = waiting_label(ledger, written.sequence)
-    if waiting:
-        click.echo(f"flopmeter: {waiting}", err=True)
     text = f"model {model} has the external entry {written.body['entry']} of {best} FLOP"
-    say(written, text, as_json=as_json)
+    say(written, text, as_json=as_json, ledger=ledger)
 
 
 @command.command("remove-external")
@@ -239,4 +235,4 @@ def _declare(
     written = declare_model(
         ledger, kind, model, body, author=who(author), clock=SystemClock(), new=new
     )
-    say(written, f"model {model} {text}", as_json=as_json)
+    say(written, f"model {model} {text}", as_json=as_json, ledger=ledger)

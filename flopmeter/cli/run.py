@@ -73,7 +73,7 @@ def declare(
 
     A serving collector takes the declaration within about a second, for the past as well.
     """
-    from flopmeter.lab.declaring import declare_run, is_reported, waiting_label
+    from flopmeter.lab.declaring import declare_run, is_reported
     from flopmeter_proto.daemon.clock import SystemClock
 
     fields = {
@@ -93,29 +93,14 @@ def declare(
     written = declare_run(
         ledger, name, body, author=author or getpass.getuser(), source="cli", clock=SystemClock()
     )
-    waiting = waiting_label(ledger, written.sequence)
-    if waiting:
-        click.echo(f"flopmeter: {waiting}", err=True)
     if not is_reported(ledger, name):
         click.echo(
             f"flopmeter: no device has reported for run {name!r} yet, so nothing changes until one "
             "does; check the name if the run is under way",
             err=True,
         )
-    if as_json:
-        print_json(
-            {
-                "schema": 1,
-                "sequence": written.sequence,
-                "run": written.subject,
-                "author": written.author,
-                "source": written.source,
-                "declared": dict(written.body),
-            }
-        )
-        return
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
-    click.echo(f"declaration {written.sequence}: run {name} is {stated}")
+    say(written, f"run {written.subject} is {stated}", as_json=as_json, ledger=ledger)
 
 
 @command.command("label")
@@ -144,7 +129,7 @@ def label(
 
     A label that lowers a legal total waits for people (`flopmeter approve`).
     """
-    from flopmeter.lab.declaring import declare_run, waiting_label
+    from flopmeter.lab.declaring import declare_run
     from flopmeter_proto.daemon.clock import SystemClock
 
     body = given(
@@ -165,11 +150,8 @@ def label(
         clock=SystemClock(),
         must_exist=True,
     )
-    waiting = waiting_label(ledger, written.sequence)
-    if waiting:
-        click.echo(f"flopmeter: {waiting}", err=True)
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
-    say(written, f"run {written.subject} is {stated}", as_json=as_json)
+    say(written, f"run {written.subject} is {stated}", as_json=as_json, ledger=ledger)
 
 
 @command.command("show")

@@ -11,6 +11,7 @@ from flopmeter.lab.stating import look, state
 from flopmeter_collector.approvals import APPROVAL_KIND, GIVEN, GRANTED, REFUSED, REVOKED, ROLE_KIND
 from flopmeter_collector.label_presentation import Json, lowering_json
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.lowerings import rules_of
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
 
@@ -54,12 +55,18 @@ def decide(
 
 
 def lowerings(url: str) -> list[Json]:
-    """Every label that lowers or would lower a legal total, in the order of the ledger.
+    """Every statement that lowers or would lower a legal total, in the order of the ledger.
 
     Raises:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
-    return [lowering_json(each) for each in look(url).book.approvals.lowerings.values()]
+    book = look(url).book
+    standing = book.attribution
+    found = []
+    for each in book.approvals.lowerings.values():
+        sources = {run: standing.sources(run) for run in each.runs}
+        found.append(lowering_json(each, rules_of(each, standing.rules, sources)))
+    return found
 
 
 def people(url: str) -> list[Json]:

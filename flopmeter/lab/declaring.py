@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flopmeter.lab.stating import look, state
 from flopmeter_collector import backends
@@ -100,14 +101,30 @@ def is_reported(url: str, run: str) -> bool:
     return bool(look(url).allocations_of(run))
 
 
-def waiting_label(url: str, sequence: int) -> str:
-    """What a declaration just written waits for; empty where it waits for nothing."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """That a declaration waits for people.
+
+    Attributes:
+        says: what would hold then.
+        sentence: why it waits, and for whom.
+    """
+
+    says: str
+    sentence: str
+
+
+def waiting(url: str, sequence: int) -> Waiting | None:
+    """What a declaration just written waits for; None where it waits for nothing."""
     lowering = look(url).book.approvals.lowerings.get(sequence)
     if lowering is None or lowering.state != PENDING:
-        return ""
-    what = "it brings work under a label that" if lowering.moved else "the label"
-    return (
-        f"{what} lowers what {', '.join(lowering.profiles)} counts, so it waits for "
-        f"{PEOPLE - len(lowering.people)} more of {PEOPLE} people with the role {COMPLIANCE} and "
-        f"moves no total until then; see `flopmeter approve list`"
+        return None
+    several = "s" if len(lowering.models) > 1 else ""
+    of = f" of model{several} {', '.join(lowering.models)}" if lowering.models else ""
+    return Waiting(
+        lowering.label,
+        f"declaration {sequence} ({lowering.label}) lowers what is counted{of} under "
+        f"{', '.join(lowering.profiles)}, so it waits for {PEOPLE - len(lowering.people)} more of "
+        f"{PEOPLE} people with the role {COMPLIANCE} and moves no total until then; see "
+        "`flopmeter approve list`",
     )

@@ -24,7 +24,7 @@ def run_view(run: Row, *, could_add: int, lowerings: Iterable[Row]) -> Iterator[
     Args:
         run: its row of the totals document.
         could_add: FLOP that unattributed work could add.
-        lowerings: its labels that lower a legal total.
+        lowerings: statements that lower a legal total of it.
     """
     yield from _mark(run)
     name = f" ({run['name']})" if run["name"] != run["run"] else ""
@@ -48,7 +48,7 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
     Args:
         model: its row of the totals document.
         could_add: FLOP that unattributed work could add.
-        lowerings: labels of its external entries that lower a legal total.
+        lowerings: statements that lower a legal total of it.
     """
     yield from _mark(model)
     yield escape(f"model {model['model']}: {len(model['runs'])} own runs")
@@ -141,11 +141,17 @@ def _parts(parts: Iterable[Row]) -> Iterator[str]:
 def _lowerings(lowerings: Iterable[Row]) -> Iterator[str]:
     for row in lowerings:
         people = ", ".join(each["person"] for each in row["people"]) or "nobody"
-        what = "" if row["subject"].startswith("model ") else "label "
+        place = f" ({row['place']})" if row["place"] else ""
         yield escape(
-            f"  {what}{row['label']} of declaration {row['declaration']} is {row['state']}; "
-            f"behind it: {people}"
+            f"  declaration {row['declaration']}, {row['subject']}: {row['label']}{place} is "
+            f"{row['state']}; behind it: {people}"
         )
+        for rule in row["rules"]:
+            since, until = rule["from"] or "the beginning", rule["until"] or "no end"
+            yield escape(
+                f"    work to come is under it by the rule {rule['match']} of run {rule['run']}, "
+                f"from {since} to {until}"
+            )
 
 
 def _modification(row: Row) -> str:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flopmeter.lab.ledger_legal import ledger_legal
-from flopmeter.lab.stating import site_weights
+from flopmeter.lab.stating import site_profiles
 from flopmeter_collector import backends
-from flopmeter_collector.approvals import weights_of
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
 from flopmeter_collector.evaluate import profiles_in
@@ -93,7 +92,7 @@ def load_totals(
     totals = Totals(
         parse_device_table(builtin_table("devices.toml")),
         simulated=ledger.simulated,
-        weights=site_weights() if law is None else weights_of(profiles_in(law).values()),
+        profiles=site_profiles() if law is None else profiles_in(law),
     )
     declarations = [row for row in ledger.declarations() if up_to is None or row.sequence <= up_to]
     if not backwards:

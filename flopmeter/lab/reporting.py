@@ -22,9 +22,10 @@ from flopmeter_collector.filings.facts import (
     StandingFacts,
 )
 from flopmeter_collector.held import local_date
+from flopmeter_collector.lowerings import lowerings_of, rules_by_lowering
 from flopmeter_collector.modifications import APPLIES, lines_of
 from flopmeter_collector.presentation import utc_text
-from flopmeter_collector.snapshot import ModelTotals, RunTotals, lowerings_of
+from flopmeter_collector.snapshot import ModelTotals, RunTotals
 from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.catalogue import Subject, Threshold, stand
 from flopmeter_core.counting import Counted, WorkPart, count
@@ -257,11 +258,17 @@ def _assumptions(
 
 
 def _lowerings(reading: Reading, model: ModelTotals) -> tuple[str, ...]:
-    """What makes a legal total of the model smaller, and who stands behind it."""
+    """Statements that make a legal total of the model smaller, and who stands behind each."""
+    rules = rules_by_lowering(reading.at_most)
     return tuple(
-        f"declaration {each.sequence} of {each.subject}: {each.label} ({each.state}), by "
+        f"declaration {each.sequence} of {each.subject}: {each.label}"
+        f"{f', {each.place}' if each.place else ''} ({each.state}), by "
         f"{each.author}: {each.reason or 'no reason given'}; less under "
         f"{', '.join(each.profiles)}; approved by "
         + (", ".join(name for name, _ in each.people) or "nobody")
+        + "".join(
+            f"; work to come is under it by the rule {rule.pattern} for {rule.text}"
+            for rule in rules.get(each.sequence, ())
+        )
         for each in lowerings_of(reading.at_most, model)
     )

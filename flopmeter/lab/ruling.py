@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flopmeter.lab.evidence_file import named
 from flopmeter.lab.stating import Site, look, state
-from flopmeter_collector.approvals import COMPLIANCE, PENDING, PEOPLE, weights_of
+from flopmeter_collector.approvals import COMPLIANCE, PENDING, PEOPLE
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.rulings import CONDITION_KIND, DECISION_KIND, MET, NOT_MET
 from flopmeter_collector.standing_words import UNKNOWN, conditions_json
@@ -140,7 +140,7 @@ def declared_of(
     Raises:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
-    site = look(url, weights=weights_of(profiles.values()))
+    site = look(url, profiles=profiles)
     return [
         {"model": model, **each}
         for model in sorted(site.models)
@@ -150,7 +150,7 @@ def declared_of(
 
 
 def _site(url: str, model: str, law: LawBook) -> Site:
-    site = look(url, weights=weights_of(law.profiles.values()))
+    site = look(url, profiles=law.profiles)
     if model not in site.models:
         raise UsageError(f"no model is named {model!r}; `flopmeter totals` lists the models")
     return site

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter_collector import backends
-from flopmeter_collector.approvals import Weights, weights_of
 from flopmeter_collector.book import Book, book_of
 from flopmeter_collector.custody import Custody, custody_of
 from flopmeter_collector.evaluate import profiles_in
@@ -25,6 +24,7 @@ from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.site import THRESHOLDS_FOLDER, read_law
 from flopmeter_collector.spans import PLACE_FIELDS, parse_span, time_text
 from flopmeter_collector.split import first_record_ns
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.allocations import named_run
 from flopmeter_core.errors import DataError, NotPermittedError, UsageError
 from flopmeter_core.names import check_distinct
@@ -56,8 +56,7 @@ class Site:
     @property
     def models(self) -> frozenset[str]:
         """Every model: those that were declared, and the runs that are models of one."""
-        own = frozenset(run for run in self.runs if self.book.declared_model(run) is None)
-        return own | self.book.known_models
+        return frozenset(map(self.book.model_of, self.runs)) | self.book.known_models
 
     def run(self, text: str) -> str:
         """The run that a person means: by its own name, or by the one it was given.
@@ -142,13 +141,13 @@ class Site:
                 )
 
 
-def look(url: str, *, weights: Weights | None = None) -> Site:
+def look(url: str, *, profiles: Profiles | None = None) -> Site:
     """Read what a ledger says of runs.
 
     Args:
         url: the ledger.
-        weights: what the counting profiles of the law in use leave out; those of the site's usual
-            folder when None.
+        profiles: the counting profiles of the law in use; those of the site's usual folder when
+            None.
 
     Raises:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
@@ -157,19 +156,19 @@ def look(url: str, *, weights: Weights | None = None) -> Site:
         rows = list(ledger.declarations())
         allocations = tuple(ledger.allocations())
     newest = rows[-1].sequence if rows else 0
-    book = book_of(rows, site_weights() if weights is None else weights)
+    book = book_of(rows, site_profiles() if profiles is None else profiles)
     return Site(book, custody_of(rows), allocations, newest)
 
 
-def site_weights(folder: Path = THRESHOLDS_FOLDER) -> Weights | None:
-    """What a site's counting profiles leave out; None where it has no files of its own.
+def site_profiles(folder: Path = THRESHOLDS_FOLDER) -> Profiles | None:
+    """A site's counting profiles; None where it has no files of its own.
 
     Raises:
         UsageError, DataError: a file of the folder cannot be read, or is wrong.
     """
     if not folder.exists():
         return None
-    return weights_of(profiles_in(read_law(folder).rows).values())
+    return profiles_in(read_law(folder).rows)
 
 
 def state(

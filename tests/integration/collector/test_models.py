@@ -185,7 +185,7 @@ def test_work_moved_under_an_approved_label(
         ["run", "split", "data", "--into", "ev", "--phase", "0", *why, "mal"],
     )
     told = capsys.readouterr()
-    assert "brings work under a label that lowers what" in told.err
+    assert "of more work) lowers what is counted of model data" in told.err
     assert "declaration 7: once approved, the part of run data is run ev" in told.out
     rows = by(document, "run")
     assert {part["activity"] for part in rows["data"]["parts"]} == {"unlabelled"}
@@ -197,3 +197,69 @@ def test_work_moved_under_an_approved_label(
     assert main(["run", "show", "ev", "--json", *ledger]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert {part["activity"] for part in shown["run"]["parts"]} == {"evaluation"}
+
+
+WHY = ("--reason", "seen", "--author")
+ENTERED = [
+    "model", "add-external", "m", "--entry", "cloud", "--lower", "1e18", "--best", "2e18",
+    "--upper", "3e18", "--period", "2026-01-01..2026-02-01", "--party", "Example Cloud",
+]  # fmt: skip
+STATED = [
+    ["role", "grant", "ada", "--role", "owner", *WHY, "ada"],
+    ["role", "grant", "ben", "--role", "compliance", *WHY, "ada"],
+    ["role", "grant", "eva", "--role", "compliance", *WHY, "ada"],
+    ["run", "declare", "base", "--model", "m"],
+    ["run", "attach", "base", "--match", "slurm:*"],
+    ["model", "add-parent", "chat", "--parent", "m"],
+]
+TAKEN_BACK = [
+    ["run", "detach", "base", "--match", "slurm:*"],
+    ["run", "declare", "base", "--model", "other"],
+    ["run", "declare", "base", "--format", "tf32=1", "--workload", "moe"],
+    ["run", "declare", "base", "--recompute", "full"],
+    ["model", "remove-external", "m", "--entry", "cloud"],
+    ["model", "add-parent", "chat", "--parent", "m", "--undo"],
+    ["model", "add-parent", "chat", "--parent", "m", "--edge", "distilled_from"],
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_person_lowers_nothing(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Detaching, another model, entries and parents taken back, a slower format: all wait."""
+    source = tmp_path / "invoice.txt"
+    source.write_text("100,000 device hours")
+    url = new_ledger(kind, tmp_path)
+    alone, stated = TAKEN_BACK, [*STATED, [*ENTERED, "--source", str(source)]]
+    before = by(served(tmp_path, url, *stated), "model")
+    ledger = ["--ledger", url]
+    capsys.readouterr()
+    for words in alone:
+        assert main([*words, *WHY, "mal", *ledger]) == 0, words
+        told = capsys.readouterr()
+        assert "so it waits for 2 more of 2 people" in told.err, words
+        assert "once approved" in told.out, words
+    document = ledger_totals(url, (), SystemClock())
+    after = by(json.loads(json.dumps(document)), "model")
+    for model in ("m", "chat"):
+        assert after[model]["compute_flop_str"] == before[model]["compute_flop_str"]
+    waiting: Any = document["lowerings"]
+    assert [row["state"] for row in waiting] == ["pending"] * len(alone)
+    assert [row["models"] for row in waiting] == [["m"]] * 5 + [["chat"]] * 2
+    numbers = [row["declaration"] for row in waiting]
+    assert after["m"]["lowerings"] == numbers[:5]
+    assert after["chat"]["lowerings"] == numbers, "of what it came from too"
+    for name, at in (("m", numbers[:5]), ("chat", numbers)):
+        assert main(["model", "show", name, "--json", *ledger]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert [row["declaration"] for row in shown["lowerings"]] == at
+    for number in (numbers[1], numbers[4]):
+        for person in ("ben", "eva"):
+            assert main(["approve", "give", str(number), *WHY, person, *ledger]) == 0
+    lowered = by(json.loads(json.dumps(ledger_totals(url, (), SystemClock()))), "model")
+    assert "m" not in lowered, "nothing is left of it"
+    assert int(lowered["other"]["compute_flop_str"]["best"]) > 0
+    assert lowered["chat"]["lowerings"] == numbers
+    assert main(["ledger", "rebuild", *ledger]) == 0
+    assert main(["ledger", "verify", *ledger]) == 0

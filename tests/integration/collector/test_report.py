@@ -303,7 +303,12 @@ def test_a_part_has_its_own_time_and_devices_are_counted_once(ask: Ask) -> None:
     (use,) = section(document, "hardware_time")["devices"]
     assert use["device_count"] == 1
     ask("run", "split", "base-a", "--into", "tail", "--from", "1970-01-01T04:00:00Z")
-    ask("run", "declare", "tail", "--model", "other")
+    waiting = ask("run", "declare", "tail", "--model", "other")
+    why = ("--reason", "asked", "--author")
+    for person, role in (("ada", "owner"), ("ben", "compliance"), ("eva", "compliance")):
+        ask("role", "grant", person, "--role", role, *why, "ada")
+    for person in ("ben", "eva"):
+        ask("approve", "give", str(waiting["sequence"]), *why, person)
     told = section(ask("report", "--model", "other"), "training_time")
     assert told["from"] == "1970-01-01T04:00:00Z"
 

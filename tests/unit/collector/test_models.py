@@ -15,6 +15,7 @@ from flopmeter_collector.totals import Totals
 from flopmeter_core.activities import UNLABELLED, Activity, Edge, WorkLabel
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import NO_FIGURES, Interval, sum_figures
+from support.agreeing import Agreed
 from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table
 
 PARTS = table()
@@ -72,8 +73,9 @@ def test_a_diamond_counts_once() -> None:
     assert ways["base"] == {(Edge.WEIGHTS,), (Edge.INIT, Edge.MERGE)}
     assert ways["top"] == {()}
     assert top.parents == (("left", Edge.WEIGHTS), ("right", Edge.MERGE))
-    totals.apply(parent("top", "right", state="undone"))
-    totals.apply(parent("top", "left", state="undone"))
+    agreed = Agreed(totals.book, totals.apply)
+    agreed(parent("top", "right", state="undone"))
+    agreed(parent("top", "left", state="undone"))
     assert models(totals)["top"].figures == one
 
 
@@ -147,7 +149,7 @@ def test_external_compute_stands_apart() -> None:
     assert [part.origin.external for part in model.parts] == [False, True]
     totals.apply(row("external", "new", ENTRY))
     assert models(totals)["new"].figures == models(totals)["new"].external
-    totals.apply(row("external", "a", {"entry": "cloud", "state": "undone"}))
+    Agreed(totals.book, totals.apply)(row("external", "a", {"entry": "cloud", "state": "undone"}))
     assert models(totals)["a"].figures == before
 
 
