@@ -118,6 +118,18 @@ bench-quick: venv-dev ## Measure in under a minute what must not slip, and fail 
 bench-fleet: venv-dev ## A collector with 30,000 nodes, 10,000 of them really connected, beside a bare echo; writes its part of docs/scaling.md
 	@$(BIN)/python tests/bench/fleet.py
 
+.PHONY: bench-bulk
+bench-bulk: $(BUILD)/bench/.venv-done ## Import of telemetry against the same pipeline in pandas (DEVICES=8 DAYS=120)
+	@$(BUILD)/bench/venv/bin/python tests/bench/bulk.py $(if $(DEVICES),--devices $(DEVICES)) $(if $(DAYS),--days $(DAYS))
+
+.PHONY: soak
+soak: venv-dev ## A day of an agent in minutes: 86,400 samples, and nothing may grow (HOURS=24)
+	@$(BIN)/python tests/bench/soak.py $(if $(HOURS),--hours $(HOURS))
+
+.PHONY: curves
+curves: venv-dev ## How costs grow with nodes, runs, keys and history; writes its part of docs/scaling.md (FULL=1: 125,000 nodes too)
+	@$(BIN)/python tests/bench/curves.py $(if $(FULL),--full)
+
 .PHONY: shared-ledger
 shared-ledger: venv-dev ## What 1, 2 and 4 collectors commit to one PostgreSQL ledger; writes its part of docs/scaling.md
 	@$(BIN)/python tests/bench/shared_ledger.py

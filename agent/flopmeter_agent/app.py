@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import logging
 import os
 import secrets
@@ -31,9 +30,7 @@ from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.phases import PhaseBook
-from flopmeter_agent.scenario import ScenarioClock, parse_scenario
 from flopmeter_agent.sensors.base import Sensor
-from flopmeter_agent.sensors.simulated import SimulatedSensor
 from flopmeter_agent.sensors.table import DcgmSource, choose
 from flopmeter_agent.volatile import volatility
 from flopmeter_agent.witness import FileWitness
@@ -54,6 +51,7 @@ from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import channel_credentials
 from flopmeter_proto.daemon.logs import fields
+from flopmeter_proto.daemon.version import version
 from flopmeter_proto.link import Link, ReportSource
 
 if TYPE_CHECKING:
@@ -161,7 +159,7 @@ class AgentApp:
             Identity(
                 node=config.node_name,
                 cluster=config.cluster,
-                agent_version=importlib.metadata.version("flopmeter"),
+                agent_version=version(),
                 allocation=for_run(config.run) if config.run else NONE,
             ),
             incarnation=secrets.token_hex(16),
@@ -367,6 +365,10 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
                 "sensor simulated makes its readings up and --require-real forbids that; "
                 "leave one of the two out"
             )
+        # An agent that meters real devices never loads the made-up ones.
+        from flopmeter_agent.scenario import ScenarioClock, parse_scenario
+        from flopmeter_agent.sensors.simulated import SimulatedSensor
+
         try:
             scenario = parse_scenario(config.scenario.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

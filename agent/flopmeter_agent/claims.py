@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.phases import PhaseBook
@@ -311,8 +311,7 @@ class GarbledError(DataError):
     """A message that is none of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatedPhase:
+class StatedPhase(NamedTuple):
     """What a message says of its run's phase: its number, and since how many ns."""
 
     run: str

@@ -8,6 +8,7 @@ Called by the loop (counts) and by exposition (shows them).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flopmeter_agent.suspects import Suspects
 
@@ -28,8 +29,7 @@ class LoopCounters:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedSummary:
+class ClosedSummary(NamedTuple):
     """What is kept of ended incarnations.
 
     Attributes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator
@@ -55,8 +55,7 @@ QUARANTINE_RENEWAL_NS = NS_PER_HOUR
 must not fill journal and ledger with closed keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who an agent is, as far as the loop needs it.
 
     Attributes:

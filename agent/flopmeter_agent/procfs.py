@@ -17,6 +17,7 @@ import select
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
@@ -36,8 +37,7 @@ _PARENT_FIELD = 1
 """Of /proc/<pid>/stat behind the name in parentheses: field 4 of proc_pid_stat(5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessFacts(NamedTuple):
     """One process as the kernel shows it.
 
     Attributes:

@@ -15,7 +15,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 
@@ -32,8 +32,7 @@ class Done(Generic[_T]):
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
+class Stuck(NamedTuple):
     """A call that has not returned within the patience, or an earlier one that still has not."""
 
 

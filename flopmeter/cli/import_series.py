@@ -73,14 +73,14 @@ def command(
                 "series": loaded.series,
                 "skipped": loaded.skipped,
                 "readings": loaded.rows,
-                "doubted": loaded.doubted,
+                "looked_at_one_by_one": loaded.doubted,
                 "refused": loaded.refused,
             }
         )
     else:
         click.echo(
             f"{loaded.series} series imported, {loaded.skipped} were there already; "
-            f"{loaded.rows} readings, {loaded.doubted} of them doubted"
+            f"{loaded.rows} readings, {loaded.doubted} of them looked at one by one"
         )
         if collector and loaded.series:
             sys.stderr.write(

@@ -36,11 +36,14 @@ from flopmeter_core.run_file import RunFile
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 
-AGENT = "flopmeter_agent.app, flopmeter_agent.exposition, flopmeter_agent.sensors.nvml.sensor"
+AGENT = "flopmeter_agent.app, flopmeter_agent.sensors.nvml.sensor, flopmeter_agent.allocating"
 """What a started agent with NVIDIA's driver has loaded."""
 
-LIBRARIES = "grpc.aio, google.protobuf.timestamp_pb2, psutil, prometheus_client, pynvml"
+LIBRARIES = "grpc.aio, google.protobuf.timestamp_pb2, psutil, pynvml"
 """What it needs of others; a timestamp is the least that loads the runtime of messages."""
+
+PAGE, PAGE_LIBRARY = ", flopmeter_agent.exposition", ", prometheus_client"
+"""What an agent with metrics of its own loads besides, which is off by default."""
 
 _SCRIPT = """
 import time
@@ -89,7 +92,14 @@ def imported(modules: str, bytecode: str) -> tuple[float, float]:
 
 def footprint(times: int = 7) -> list[Result]:
     """Import time and resident memory of the agent against its bare libraries."""
-    memory: dict[str, list[float]] = {AGENT: [], LIBRARIES: []}
+    return [
+        *_footprint("agent", AGENT, LIBRARIES, times),
+        *_footprint("agent with a metrics page", AGENT + PAGE, LIBRARIES + PAGE_LIBRARY, times),
+    ]
+
+
+def _footprint(who: str, agent: str, libraries: str, times: int) -> list[Result]:
+    memory: dict[str, list[float]] = {agent: [], libraries: []}
     with tempfile.TemporaryDirectory() as bytecode:
 
         def taken(modules: str) -> float:
@@ -97,14 +107,14 @@ def footprint(times: int = 7) -> list[Result]:
             memory[modules].append(memory_mib)
             return took_ms
 
-        imported(AGENT, bytecode)
-        imported(LIBRARIES, bytecode)
-        pair = paired(lambda: taken(AGENT), lambda: taken(LIBRARIES), times)
-    ours, bare = (statistics.median(memory[modules]) for modules in (AGENT, LIBRARIES))
+        imported(agent, bytecode)
+        imported(libraries, bytecode)
+        pair = paired(lambda: taken(agent), lambda: taken(libraries), times)
+    ours, bare = (statistics.median(memory[modules]) for modules in (agent, libraries))
     name = "its bare libraries"
     return [
-        Result("agent: import", pair.ours, "ms", pair.limit, name, 150, pair.spread),
-        Result("agent: memory after import", ours, "MiB", bare, name, 45),
+        Result(f"{who}: import", pair.ours, "ms", pair.limit, name, 150, pair.spread),
+        Result(f"{who}: memory after import", ours, "MiB", bare, name, 45),
     ]
 
 

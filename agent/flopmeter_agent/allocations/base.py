@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from flopmeter_agent.procfs import ProcessFacts
 from flopmeter_core.readings import DeviceProcess
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What somebody who gives devices away says of one device.
 
     Attributes:
@@ -40,8 +39,7 @@ Statements = Mapping[str, Sequence[Statement]]
 """GPU UUID, MIG UUID or PCI-free device name -> who was given it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of ``flopmeter doctor --agent``.
 
     Attributes:

@@ -17,8 +17,8 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flopmeter_agent.allocations.base import SourceCounters, Statement, Statements
 from flopmeter_agent.procfs import ProcessFacts
@@ -46,8 +46,7 @@ _DEVICE = re.compile(r"(?:GPU|MIG)-[A-Za-z0-9._-]{1,100}")
 _Stamp = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     stamp: _Stamp
     statements: tuple[Statement, ...]
 

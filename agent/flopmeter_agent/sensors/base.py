@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.readings import DeviceProcess, Reading
 from flopmeter_core.suspicion import Suspicion
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """One device that could not be read this time; its time stays unobserved."""
 
     device: str
@@ -41,8 +40,7 @@ class Readout:
     processes: Mapping[str, tuple[DeviceProcess, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(NamedTuple):
     """The last reading of a device, and who the device was: what a difference is taken from."""
 
     record: DeviceRecord

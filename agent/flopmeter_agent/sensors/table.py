@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.pci import PCI_FOLDER, accelerators
@@ -56,8 +55,7 @@ SEEN_FILE = "accelerators-seen.json"
 _SEEN_SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A sensor and why it was chosen, in one sentence."""
 
     sensor: Sensor
@@ -68,8 +66,7 @@ EXPORTER_URL = "http://127.0.0.1:9400/metrics"
 """Where a dcgm-exporter of this host is unless told otherwise (its own default)."""
 
 
-@dataclass(frozen=True, slots=True)
-class DcgmSource:
+class DcgmSource(NamedTuple):
     """Where sensor ``dcgm`` reads.
 
     Attributes:
@@ -84,8 +81,7 @@ class DcgmSource:
     period_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """What a sensor may need to be built."""
 
     node: str

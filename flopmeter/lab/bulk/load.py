@@ -62,7 +62,7 @@ class Loaded:
         series: imported now.
         skipped: series the ledger had.
         rows: readings metered.
-        doubted: readings doubted among them.
+        doubted: those of them that were looked at one by one.
         refused: series -> why the ledger did not take all of it.
         devices: device -> Unix time in ns of its last reading.
     """

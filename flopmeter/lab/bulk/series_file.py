@@ -92,13 +92,15 @@ class Block:
         rows: how many, 1 or more.
         first_ns: time of the first row, in ns since the series' time 0.
         bases: running column -> its value in the first row.
-        columns: `SINCE_NS` and every column of the head -> 32-bit cells.
+        cells: `SINCE_NS` and the columns of the head, one after the other, 32 bits a cell.
+        columns: the same by name.
     """
 
     user: str
     rows: int
     first_ns: int
     bases: Mapping[str, int]
+    cells: memoryview
     columns: Mapping[str, memoryview]
 
 
@@ -284,6 +286,7 @@ class SeriesReader:
             rows,
             first_ns,
             bases,
+            cells,
             {
                 name: cells[place * rows : (place + 1) * rows]
                 for place, name in enumerate((SINCE_NS, *columns))

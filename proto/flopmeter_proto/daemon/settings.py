@@ -21,7 +21,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from flopmeter_core.errors import StorageError, UsageError, invariant
 
@@ -43,8 +43,7 @@ def setting(default: Any = dataclasses.MISSING, *, description: str = "") -> Any
     return dataclasses.field(default=default, metadata={"description": description})
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """The type of a field.
 
     Attributes:
@@ -76,8 +75,7 @@ _WORDS: dict[type, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SettingField:
+class SettingField(NamedTuple):
     """One key of a schema: what the command line and the documentation need to know of it."""
 
     key: str
@@ -225,7 +223,7 @@ def _from_toml(raw: object, kind: Kind, *, where: str) -> object:
     if kind.many:
         if not isinstance(raw, list):
             raise UsageError(f"{where} must be {kind.words}, not {raw!r}")
-        one = dataclasses.replace(kind, many=False)
+        one = kind._replace(many=False)
         return tuple(_from_toml(item, one, where=where) for item in raw)
     if kind.base is float and isinstance(raw, int) and not isinstance(raw, bool):
         return float(raw)
