@@ -89,6 +89,10 @@ demo: venv ## Watch a simulated training run being metered (DEMO_SECONDS limits 
 test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_ALL=1: no skips)
 	@$(BIN)/python -m pytest
 
+.PHONY: test-interpreted
+test-interpreted: venv-dev ## Run the tests of what counts and keeps once more, with the kernels interpreted
+	@FLOPMETER_BUILD=interpreted $(BIN)/python -m pytest -q tests/unit/core tests/unit/collector/ledger tests/contract
+
 .PHONY: hostile
 hostile: venv-dev ## Honest agents beside hostile peers in full size (10,000 streams, 1,000,000 users); writes its part of docs/security.md
 	@$(BIN)/python tests/bench/hostile.py

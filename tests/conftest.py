@@ -1,7 +1,8 @@
 """Settings every test runs under.
 
-Owns: hypothesis' profiles.
-May touch: the environment (FLOPMETER_MUTANTS); fixtures live beside the tests that use them.
+Owns: hypothesis' profiles, and the form the kernels have in a run of tests.
+May touch: the environment (FLOPMETER_MUTANTS, FLOPMETER_BUILD); fixtures live beside the tests that
+use them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 
 from hypothesis import Phase, settings
+
+from support.forms import interpret
 
 # A deadline measures the machine, not the code: on two shared cores it fails at random. The blob
 # lets anybody repeat the very example that failed.
@@ -25,3 +28,7 @@ settings.register_profile(
 )
 if os.environ.get("FLOPMETER_MUTANTS") == "1":
     settings.load_profile("mutants")
+
+# What a test starts as a process of its own has the form that is installed.
+if os.environ.get("FLOPMETER_BUILD") == "interpreted":
+    interpret()

@@ -83,18 +83,17 @@ class DeviceRecord:
         A field added after the first release enters only where it differs from its default, so
         that an older and a newer version give an unchanged device the same identity.
         """
-        defaults = {entry.name: entry.default for entry in fields(self)}
         content = {
             name: said
-            for name, said in self.to_json().items()
-            if name in _FIRST_FIELDS or said != defaults[name]
+            for name, default, _ in _FIELDS
+            if (said := getattr(self, name)) != default or name in _FIRST_FIELDS
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:RECORD_ID_DIGITS]
 
     def to_json(self) -> dict[str, str | int | bool]:
         """The record as plain JSON values, for the ledger and for its identity."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: getattr(self, name) for name, _, _ in _FIELDS}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, object]) -> DeviceRecord:
@@ -103,12 +102,11 @@ class DeviceRecord:
         Raises:
             DataError: a missing or wrongly typed field.
         """
-        known = {e.name: stored[e.name] for e in fields(cls) if e.name in stored}
+        known = {name: stored[name] for name, _, _ in _FIELDS if name in stored}
         try:
-            for each in fields(cls):
-                wanted = _STORED_TYPES.get(str(each.type))
-                if each.name in known and wanted and type(known[each.name]) is not wanted:
-                    raise TypeError(f"{each.name} = {known[each.name]!r} is no {each.type}")
+            for name, _, wanted in _FIELDS:
+                if wanted and name in known and type(known[name]) is not wanted:
+                    raise TypeError(f"{name} = {known[name]!r} is no {wanted.__name__}")
             known["energy_scope"] = EnergyScope(str(known.get("energy_scope", "none")))
             return cls(**known)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
@@ -137,6 +135,12 @@ _FIRST_FIELDS = frozenset(
 
 _STORED_TYPES: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
 """Spelling of a field's type -> what JSON must give; a bool is no int here."""
+
+_FIELDS = tuple(
+    (entry.name, entry.default, _STORED_TYPES.get(str(entry.type)))
+    for entry in fields(DeviceRecord)
+)
+"""Name, default and stored type of each field, asked for once for all records of a fleet."""
 
 
 @dataclass(frozen=True, slots=True)

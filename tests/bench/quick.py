@@ -22,7 +22,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-from bench import agent_cases, collector_cases, scrape_cases  # noqa: E402
+from bench import agent_cases, collector_cases, kernel_cases, scrape_cases  # noqa: E402
 from bench.collector_cases import Load, collected, echoed  # noqa: E402
 from bench.result import Result, paired, table  # noqa: E402
 
@@ -82,6 +82,16 @@ HELD = (
     Held(streamed, 8),
     Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.7),
     Held(lambda: scrape_cases.cases(RUNS, 3)[1], 0.06),
+    # Interpreted they take some hundred times as long, so the same ratios hold compiled ones only.
+    *(
+        (
+            Held(kernel_cases.quick_merge, 1.8),
+            Held(kernel_cases.quick_replay, 2.6),
+            Held(kernel_cases.readings, 0.005),
+        )
+        if kernel_cases.COMPILED
+        else ()
+    ),
 )
 
 

@@ -33,7 +33,7 @@ It writes this page and `build/bench.json`.
 Times are processor time, save the time between reports and the p99 of an answer.
 Machines are noisy: trust the ratios of one run, and absolute figures to about 40 %.
 A live key is a user or phase of a device that changes between two reports.
-Kernels are interpreted, by decision ([ADR 29](adr/0029-kernels-interpreted.md)); their budgets are those of compiled ones.
+Kernels over blocks ran {form} ([ADR 31](adr/0031-kernels-compiled-by-the-block.md)); their budgets are those of compiled ones.
 
 `make bench-quick` measures in under 50 s what must not slip, and CI fails on its ratios, never on a time.
 The budget of a line is there its limit in the same run times a greatest ratio, about 1.4 times the greatest seen in six runs on a loaded machine; `tests/bench/quick.py` has them.
@@ -75,6 +75,7 @@ def main() -> int:
         machine=processor(),
         python=platform.python_version(),
         load=load,
+        form="compiled" if kernel_cases.COMPILED else "interpreted",
         table=table(results),
     )
     print(page)

@@ -2,7 +2,7 @@
 
 Owns: the loading of each form, and the compilation of sources where nothing is installed of them.
 May touch: build/kernels, where compilations are kept by what they were made of; a C compiler.
-Called by the tests of the kernels.
+Called by the tests of the kernels, and by conftest where a whole run is to be interpreted.
 
 A defect planted into a kernel is thus looked for in both forms, in a copy of the tree too.
 """
@@ -10,8 +10,10 @@ A defect planted into a kernel is thus looked for in both forms, in a copy of th
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import shutil
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -40,6 +42,15 @@ def kernel(name: str, form: str) -> ModuleType:
     if form == INTERPRETED:
         return _load(f"interpreted.{name}", KERNELS / f"{name}.py")
     return _load(f"compiled.{name}", compiled_folder() / f"{name}.abi3.so")
+
+
+def interpret() -> None:
+    """Have the kernels run interpreted in this process, whatever is installed."""
+    package = importlib.import_module("flopmeter_core.kernels")
+    for types in KERNELS.glob("*.pxd"):
+        module = _load(f"{package.__name__}.{types.stem}", types.with_suffix(".py"))
+        sys.modules[module.__name__] = module
+        setattr(package, types.stem, module)
 
 
 @cache

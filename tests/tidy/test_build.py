@@ -225,3 +225,17 @@ def test_real_wheel(tmp_path: Path) -> None:
         str(tmp_path / "site/flopmeter_core/kernels/columns.abi3.so"),
         str(2**60),
     ]
+
+
+def test_interpreted_run() -> None:
+    """A run that is to be interpreted counts with the sources, whatever is installed."""
+    program = (
+        "from support.forms import interpret; interpret();"
+        " from flopmeter_core.kernels import columns; import flopmeter_core.columns as user;"
+        " print(columns.__file__, user.kernels is columns)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+    assert told.split() == [str(KERNELS / "columns.py"), "True"]

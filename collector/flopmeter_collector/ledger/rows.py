@@ -31,6 +31,9 @@ from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
 Row = Sequence[Any]
 """One row as a database module returns it."""
 
+_EVIDENCE = {int(each): each for each in Evidence}
+"""Rungs by their numbers: a restart looks up one for each key."""
+
 _PACKER = struct.Struct(f"<{COMPONENT_COUNT}q")
 
 CLAIM_KEY_COLUMNS = (
@@ -92,7 +95,7 @@ def key_of(row: Row) -> Key:
         incarnation=incarnation.hex(),
         allocation=allocation,
         phase=phase,
-        evidence=Evidence(evidence),
+        evidence=_EVIDENCE.get(evidence) or Evidence(evidence),
         record=record_id,
     )
 

@@ -5,7 +5,7 @@ cimport cython
 
 @cython.locals(
     won="unsigned char", duplicate="unsigned char", late="unsigned char", ask="unsigned char",
-    outcome="unsigned char", limit="long long", rows=Py_ssize_t, count=Py_ssize_t,
+    outcome="unsigned char", limit="long long", bits=int, rows=Py_ssize_t, count=Py_ssize_t,
     asked=Py_ssize_t, row=Py_ssize_t, place="long long", ours=Py_ssize_t, theirs=Py_ssize_t,
     component=Py_ssize_t, seen="long long", falls="long long", rises="long long",
     new="long long", old="long long", newest="long long", sequence="long long", known=bint,

@@ -26,6 +26,9 @@ ASK = 3
 SEVERAL = -1
 """Held sequence of a key with several branches: each of its rows is marked ASK."""
 
+COUNT_BITS = 40
+"""Sequences that differ above these bits are not told apart here: their rows are marked ASK."""
+
 LIMIT = 1 << 62
 """A component is below this, so that the difference of two never leaves int64."""
 
@@ -58,7 +61,7 @@ def merge_rows(
             were merged.
     """
     # Looked up once: in compiled form the names are then C integers.
-    won, duplicate, late, ask, limit = WON, DUPLICATE, LATE, ASK, LIMIT
+    won, duplicate, late, ask, limit, bits = WON, DUPLICATE, LATE, ASK, LIMIT, COUNT_BITS
     rows = len(held_sequences)
     count = len(places)
     asked = 0
@@ -83,7 +86,7 @@ def merge_rows(
             falls |= new - old
         newest = held_sequences[place]
         sequence = came_sequences[row]
-        known = newest >= 0 and seen >= 0 and seen < limit
+        known = newest >= 0 and newest >> bits == sequence >> bits and seen >= 0 and seen < limit
         if known and sequence > newest and falls >= 0:
             for component in range(width):
                 held[ours + component] = came[theirs + component]

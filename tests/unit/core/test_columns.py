@@ -20,6 +20,9 @@ from flopmeter_core.registers import COMPONENT_COUNT, Component, Evidence, Regis
 from flopmeter_core.suspicion import Stillness
 from support.forms import FORMS, kernel
 
+# A compilation takes a minute where everybody else wants the processor too.
+pytestmark = pytest.mark.timeout(600)
+
 S = 10**9
 H100 = DeviceRecord(
     node="n",

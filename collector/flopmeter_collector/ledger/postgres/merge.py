@@ -13,6 +13,7 @@ from typing import Any
 
 from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import Coverage, Foreign, QuarantinedVector, StoredVector
+from flopmeter_collector.ledger.postgres.block import settle
 from flopmeter_collector.ledger.postgres.server import Statements
 from flopmeter_core.claims import Claim
 from flopmeter_core.registers import Key
@@ -103,11 +104,16 @@ def merge_vectors(
     given: dict[int, list[StoredVector]] = {}
     for stored in vectors:
         given.setdefault(ids[stored.key], []).append(stored)
-    held = _held(connection, list(given), {ids[s.key]: s.key for s in vectors}, name)
-    alone = True
-    written: list[tuple[Any, ...]] = []
+    found = _held(connection, list(given))
+    settled = settle(given, found)
+    alone, written = settled.alone, settled.written
+    held: dict[int, list[StoredVector]] = {}
+    for key_id, branch, sequence, components in found:
+        if key_id not in settled.keys:
+            key, vector = given[key_id][0].key, rows.unpack(components, name)
+            held.setdefault(key_id, []).append(StoredVector(key, branch, sequence, vector))
     fewer = []
-    for key_id in sorted(given):
+    for key_id in sorted(given.keys() - settled.keys):
         coming, there = given[key_id], held.get(key_id, [])
         left = join_branches(tuple(there), tuple(coming)) if there else tuple(coming)
         alone &= left == tuple(coming)
@@ -118,7 +124,7 @@ def merge_vectors(
         written += ((key_id, s.branch, s.sequence, rows.pack(s.vector)) for s in left)
     connection.executemany("DELETE FROM vector WHERE key = ? AND branch >= ?", fewer)
     if written:
-        _copy(connection, "staged_vector", written)
+        _copy(connection, "staged_vector", sorted(written))
         connection.execute(
             "INSERT INTO vector (key, branch, sequence, components, commit_number)"
             " SELECT key, branch, sequence, components, ? FROM staged_vector ORDER BY key, branch"
@@ -274,21 +280,15 @@ def _keys(
     return keys, {record: rows.record_of(text, name) for record, text in texts.items()}
 
 
-def _held(
-    connection: Statements, ids: list[int], keys: Mapping[int, Key], name: str
-) -> dict[int, list[StoredVector]]:
-    """The branches the ledger has of these keys, now and, under its lock, until the commit."""
-    held: dict[int, list[StoredVector]] = {}
-    if ids:
-        found = connection.execute(
-            "SELECT key, branch, sequence, components FROM vector WHERE key = ANY(?)"
-            " ORDER BY key, branch",
-            (ids,),
-        )
-        for key, branch, sequence, components in found:
-            vector = rows.unpack(components, name)
-            held.setdefault(key, []).append(StoredVector(keys[key], branch, sequence, vector))
-    return held
+def _held(connection: Statements, ids: list[int]) -> list[Any]:
+    """Rows of all branches of these keys, now and, under the ledger's lock, until the commit."""
+    if not ids:
+        return []
+    return connection.execute(
+        "SELECT key, branch, sequence, components FROM vector WHERE key = ANY(?)"
+        " ORDER BY key, branch",
+        (ids,),
+    ).fetchall()
 
 
 def _copy(connection: Statements, table: str, content: Iterable[Sequence[Any]]) -> None:

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from support.forms import COMPILED, FORMS, INTERPRETED, kernel
 
+# A compilation takes a minute where everybody else wants the processor too.
+pytestmark = pytest.mark.timeout(600)
+
 INT64 = st.integers(-(2**63), 2**63 - 1)
 HOSTILE = (
     st.integers(-2, 3)

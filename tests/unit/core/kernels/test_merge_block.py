@@ -12,6 +12,9 @@ from flopmeter_core.kernels.merge import ABOVE, BELOW, EQUAL, compare
 from flopmeter_core.kernels.merge_block import ASK, DUPLICATE, LATE, SEVERAL, WON
 from support.forms import COMPILED, FORMS, INTERPRETED, kernel
 
+# A compilation takes a minute where everybody else wants the processor too.
+pytestmark = pytest.mark.timeout(600)
+
 WIDTH = 3
 
 FAIR = st.integers(0, 3) | st.integers(2**62 - 3, 2**62 - 1)
@@ -91,6 +94,16 @@ def test_out_of_range(form: str, entry: int) -> None:
     held = [*row, *[0] * 6]
     told = merged(form, held, [1, 1, 1], [(0, [2**62 - 1] * 3, 2)])
     assert told == (1, held, [1, 1, 1], [ASK])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("newest", "sequence"), [(2**40, 1), (1, 2**40), (2**40, 2**41 + 1)])
+def test_other_writers(form: str, newest: int, sequence: int) -> None:
+    """Sequences of other writers are never told apart by their numbers."""
+    told = merged(form, [0] * 9, [newest, 0, 0], [(0, [1, 1, 1], sequence)])
+    assert told == (1, [0] * 9, [newest, 0, 0], [ASK])
+    own = merged(form, [0] * 9, [sequence, 0, 0], [(0, [1, 1, 1], sequence + 1)])
+    assert own[3] == [WON]
 
 
 @pytest.mark.parametrize("form", FORMS)
