@@ -85,7 +85,7 @@ class DeviceRecord:
         """
         content = {
             name: said
-            for name, default, _ in _FIELDS
+            for name, default, _ in _fields(type(self))
             if (said := getattr(self, name)) != default or name in _FIRST_FIELDS
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -93,7 +93,7 @@ class DeviceRecord:
 
     def to_json(self) -> dict[str, str | int | bool]:
         """The record as plain JSON values, for the ledger and for its identity."""
-        return {name: getattr(self, name) for name, _, _ in _FIELDS}
+        return {name: getattr(self, name) for name, _, _ in _fields(type(self))}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, object]) -> DeviceRecord:
@@ -102,9 +102,9 @@ class DeviceRecord:
         Raises:
             DataError: a missing or wrongly typed field.
         """
-        known = {name: stored[name] for name, _, _ in _FIELDS if name in stored}
+        known = {name: stored[name] for name, _, _ in _fields(cls) if name in stored}
         try:
-            for name, _, wanted in _FIELDS:
+            for name, _, wanted in _fields(cls):
                 if wanted and name in known and type(known[name]) is not wanted:
                     raise TypeError(f"{name} = {known[name]!r} is no {wanted.__name__}")
             known["energy_scope"] = EnergyScope(str(known.get("energy_scope", "none")))
@@ -136,11 +136,21 @@ _FIRST_FIELDS = frozenset(
 _STORED_TYPES: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
 """Spelling of a field's type -> what JSON must give; a bool is no int here."""
 
-_FIELDS = tuple(
-    (entry.name, entry.default, _STORED_TYPES.get(str(entry.type)))
-    for entry in fields(DeviceRecord)
-)
-"""Name, default and stored type of each field, asked for once for all records of a fleet."""
+
+_Field = tuple[str, object, type | None]
+
+_ASKED: dict[type, tuple[_Field, ...]] = {}
+
+
+def _fields(kind: type[DeviceRecord]) -> tuple[_Field, ...]:
+    """Name, default and stored type of each field, asked for once for all records of a fleet."""
+    known = _ASKED.get(kind)
+    if known is None:
+        known = _ASKED[kind] = tuple(
+            (entry.name, entry.default, _STORED_TYPES.get(str(entry.type)))
+            for entry in fields(kind)
+        )
+    return known
 
 
 @dataclass(frozen=True, slots=True)
