@@ -137,7 +137,7 @@ class Intake:
         if display_flop is not None and len(display_flop) <= MAXIMUM_DISPLAY_ESTIMATES:
             shown = display_flop
         now_ns = self._clock.wall_ns()
-        self._remember(node, replace(status, last_report_ns=now_ns, display_flop=shown))
+        self._remember(node, NodeStatus(status.hello, now_ns, shown, status.streams))
 
     def relayed(self, node: RelayedNode) -> None:
         """Note what a relay knows of a node that may report to several."""

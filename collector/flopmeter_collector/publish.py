@@ -63,8 +63,12 @@ from flopmeter_proto.daemon.logs import fields
 logger = logging.getLogger(__name__)
 
 
-SLICE = 10
-"""Registers counted before reports have their turn: about 2 ms."""
+SLICE = 100
+"""Registers counted before reports have their turn: about 0.7 ms of those that only grew. A round
+waits for reports between two slices, so this is also what keeps it ahead of 30,000 nodes."""
+
+NEW_KEY_COUNT = 10
+"""A register that is counted for the first time costs as much as so many that grew."""
 
 HOURS_SLICE = 500
 """Hours looked at before reports have their turn: about 0.5 ms, as most are of no split run."""
@@ -275,9 +279,11 @@ class Publisher:
     async def _count(self, changes: Changes) -> None:
         """Give the totals what changed, and free it, in slices: reports must not wait for all."""
         while changes.branches:
-            for _ in range(min(SLICE, len(changes.branches))):
+            done = 0
+            while changes.branches and done < SLICE:
                 key, branches = changes.branches.popitem()
-                self._totals.update(key, self._table.record(key.record), branches)
+                new = self._totals.update(key, self._table.record(key.record), branches)
+                done += NEW_KEY_COUNT if new else 1
             await self._give_way()
         hours = list(changes.hours)
         changes.hours.clear()
@@ -335,7 +341,7 @@ class Publisher:
                 snapshot, declared_to=self._last_declaration, corrected=self.corrected
             )
 
-        if self._totals.run_count <= MANY_RUNS:
+        if self._totals.run_count + self._totals.residuals.moved_count <= MANY_RUNS:
             return evaluated()
         # Nobody else touches the totals during a round, and reports go on meanwhile.
         return await asyncio.to_thread(evaluated)

@@ -303,25 +303,29 @@ class Totals:
             self._replace(key, self._entries[key], self._entries[key].vectors)
         self._unread.discard(allocation)
 
-    def update(self, key: Key, record: DeviceRecord, branches: Sequence[StoredVector]) -> None:
+    def update(self, key: Key, record: DeviceRecord, branches: Sequence[StoredVector]) -> bool:
         """Replace what one key adds by what its newest vectors say.
 
         Args:
             key: whose register.
             record: the device record the key refers to.
             branches: all branches of the key; more than one only after a fork.
+
+        Returns:
+            Whether the key is new.
         """
         invariant(len(branches) > 0, "a key has at least one branch")
         entry = self._entries.get(key)
         if entry is not None and entry.growth is not None and len(branches) == 1:
             self._go_on(key, entry, entry.growth, branches[0].vector)
-            return
+            return False
         new = entry is None
         if entry is None:
             entry = self._enrol(key, record)
         self._replace(key, entry, tuple(branch.vector for branch in branches))
         if new:
             self.residuals.enrol_key(key)
+        return new
 
     def claim(self, run: str, claimed: tuple[ClaimTotals, ...]) -> None:
         """Take what a run's claims add up to by quantity; no metered figure depends on it."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.declarations import parse_run_declaration
+from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
@@ -94,3 +95,12 @@ def test_a_key_that_only_grows_is_not_weighed_by_itself() -> None:
     ]
     assert seen(totals).runs[0].account.figures != before
     assert not growth.grown
+
+
+def test_a_key_is_new_once() -> None:
+    """Whoever counts keys in slices is told which cost more: those that are counted first."""
+    totals = Totals(table())
+    key, record = KEYS[0]
+    rows = [StoredVector(key, 0, 1, busy_vector(1)), StoredVector(key, 0, 2, busy_vector(2))]
+    assert totals.update(key, record, rows[:1])
+    assert not totals.update(key, record, rows[1:])

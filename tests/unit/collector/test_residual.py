@@ -453,3 +453,21 @@ def test_doubled_work_counts_once_in_lower_and_twice_in_upper() -> None:
     assert observed_two.ceiling == 2 * observed_one.ceiling
     assert (of_two.busy_ns, of_two.energy_mj) == (of_one.busy_ns, of_one.energy_mj)
     assert (two.residual.doubled_device_count, one.residual.doubled_device_count) == (1, 0)
+
+
+def test_a_report_that_tells_nothing_new_is_told_apart_at_once() -> None:
+    """Of usual reports nothing is divided anew, and what is divided once is counted beforehand."""
+    house = House()
+    house.report(1, 1, now=1, boot_hours=1)
+    house.accounts.grow(
+        key(1), house.record, covered_ns=NS_PER_HOUR, lower_flop=0, ceiling_flop_per_ns=CEILING
+    )
+    later = Sightings(reported={(key(1).incarnation, DEVICE)})
+    later.note_live(key(1).incarnation, Sighting("n0", "b0", 2 * NS_PER_HOUR, at(2)))
+    assert house.accounts.sighted(later, at(2)) == []
+    assert house.accounts.moved_count == 0
+    earlier = Sightings()
+    earlier.note_live(key(1).incarnation, Sighting("n0", "b0", 2 * NS_PER_HOUR, at(1.5)))
+    (better,) = house.accounts.sighted(earlier, at(2))
+    assert better.anchor_ns == at(1.5) - 2 * NS_PER_HOUR
+    assert house.accounts.moved_count == 1
