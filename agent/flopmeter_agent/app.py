@@ -29,6 +29,7 @@ from flopmeter_agent.hours import open_hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
 from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.pacing import Pacing
 from flopmeter_agent.phases import PhaseBook
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.table import DcgmSource, choose
@@ -100,6 +101,11 @@ class LoopSource:
     async def acknowledge(self, answer: Answer) -> None:
         """Hand an answer to the loop."""
         self._loop.acknowledge(answer)
+
+
+def _jitter() -> float:
+    """A random number in 0..1."""
+    return secrets.randbelow(1_000) / 1_000
 
 
 def note_disk_failure(loop: AgentLoop, error: StorageError) -> None:
@@ -182,8 +188,9 @@ class AgentApp:
             lambda: self.loop.hello(METHOD_VERSION),
             source,
             credentials=credentials,
-            jitter=lambda: secrets.randbelow(1_000) / 1_000,
+            jitter=_jitter,
         )
+        self._pacing = Pacing(config.report_period_s, _jitter)
         if config.metrics_listen:
             self._serve_metrics(config.metrics_listen, claims, users)
         _announce(config, chosen)
@@ -283,7 +290,8 @@ class AgentApp:
 
     async def _until_next_report(self, stop: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), self._config.report_period_s)
+            pause_s = self._pacing.pause_s(self._link.state.reconnections)
+            await asyncio.wait_for(stop.wait(), pause_s)
 
     def _sync_when_due(self) -> None:
         """Once a report period, so that a power cut during an outage costs no more than that.
