@@ -222,10 +222,7 @@ class ResidualAccounts:
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             changed[incarnation, name] = self._put(row)
         for incarnation, sighting in sightings.live.items():
-            names = self._by_incarnation.get(incarnation, ())
-            for name in sorted(
-                [name for name in names if self._may_be_better(name, incarnation, sighting)]
-            ):
+            for name in sorted(self._by_incarnation.get(incarnation, ())):
                 better = self._placed(self._devices[name], incarnation, sighting)
                 if better is not None:
                     changed[incarnation, name] = self._put(better)
@@ -357,22 +354,6 @@ class ResidualAccounts:
                 self._anchors[boot] = row.anchor_ns
                 self._dirty.update(self._by_boot[boot])
         return row
-
-    def _may_be_better(self, name: str, incarnation: str, sighting: Sighting) -> bool:
-        """Whether a live report may place a row better; of most reports it says at once that not.
-
-        The start is told without its limit at 0, which only makes it look earlier.
-        """
-        device = self._devices[name]
-        row = device.rows.get(incarnation)
-        if row is None or row.since_ns is None or row.anchor_ns is None:
-            return row is not None
-        anchor_ns = sighting.received_ns - sighting.boot_ns
-        since_ns = sighting.boot_ns - device.writers[incarnation].covered_ns
-        return (
-            row.anchor_ns - anchor_ns >= SMALLEST_STEP_NS
-            or row.since_ns - since_ns >= SMALLEST_STEP_NS
-        )
 
     def _placed(self, device: _Device, incarnation: str, sighting: Sighting) -> Coverage | None:
         """A better placing of a row by a live report; None where there is none."""
