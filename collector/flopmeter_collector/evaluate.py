@@ -110,6 +110,17 @@ def counted_by(model: ModelTotals, profile: Profile) -> Counted:
     return known[1]
 
 
+def entered_by(model: ModelTotals, profile: Profile) -> list[tuple[int, int]]:
+    """What a profile counts of a model's external compute: when each period began, and its FLOP."""
+    began = dict(model.entered_from_ns)
+    decision = model.rulings.decision(profile)
+    return [
+        (began[part.origin.name], count((part,), profile, decision=decision).decided.total.best)
+        for part in model.parts
+        if part.origin.external
+    ]
+
+
 def rules_of(threshold: Threshold) -> Profile:
     """The counting profile of a threshold: the one it was read with, else the built-in one.
 

@@ -32,9 +32,11 @@ from flopmeter_collector.evaluate import (
     applicable,
     changes,
     departures,
+    entered_by,
     model_standings,
     previous_states,
     profile_of,
+    rules_of,
     transition,
 )
 from flopmeter_collector.held import held_at
@@ -135,6 +137,11 @@ class Judge:
         self._held, self._forecasts, self._forecast_ns = {}, {}, {}
         self._planned = set()
         self._rebuild()
+
+    @property
+    def recorded_to_ns(self) -> int:
+        """Unix time in ns to which the totals of models were put down."""
+        return self._trails.newest_ns
 
     def apply(self, declaration: Declaration) -> bool:
         """Take a declaration about alerts or reviews; returns whether it was one.
@@ -335,6 +342,7 @@ class Judge:
                     best_flop=int(row.figures["best"]),
                     now_ns=now_ns,
                     pending=pending,
+                    entered=entered_by(self._held[row.model][0], rules_of(threshold)),
                 )
             made_up = row.figures.get("simulated") == "true"
             figures |= review_dates(threshold, earliest_ns, simulated=made_up)

@@ -110,6 +110,11 @@ class ModelAssembly:
             planned=books.plans.get(model),
             modifications=self._modifications(model, mine, members, own),
             rulings=self.book.rulings.of(model, self.book.approvals),
+            entered_from_ns=tuple(
+                (_entry_name(entry, name, model), each.from_ns)
+                for name in reached
+                for entry, each in books.externals_of(name).items()
+            ),
         )
 
     def _parts(
@@ -154,9 +159,7 @@ class ModelAssembly:
                 label=self.book.external_labels.get((model, name), UNLABELLED),
                 figures=Figures(observed=entry.compute),
                 factor=_factor(None, None, None),
-                origin=Origin(
-                    ways, external=True, name=name if model == of else f"{model}: {name}"
-                ),
+                origin=Origin(ways, external=True, name=_entry_name(name, model, of)),
                 run=name,
             )
             for name, entry in self.book.models.externals_of(model).items()
@@ -183,6 +186,11 @@ class ModelAssembly:
             ratio = ratio_of(mine.total, whole) if whole.ceiling else None
             found.append(Modification(original, edge, ratio))
         return tuple(found)
+
+
+def _entry_name(entry: str, of: str, model: str) -> str:
+    """What an external entry is called in the parts of a model."""
+    return entry if of == model else f"{of}: {entry}"
 
 
 def run_parts(

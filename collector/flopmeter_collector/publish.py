@@ -110,7 +110,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
+class Past:
     """What a collector that begins to lead reads of what was recorded."""
 
     transitions: tuple[Transition, ...]
@@ -167,6 +167,7 @@ class Publisher:
         self._last_transition = 0
         self._law: tuple[Threshold, ...] | None = None
         self.corrected = False
+        self._revalued_at_ns = 0
         self._lock = asyncio.Lock()
         self._agreements: dict[str, Agreement] = {}
         self.custody = Custody(totals.book.attribution)
@@ -356,7 +357,7 @@ class Publisher:
 
         def ask(
             ledger: Ledger,
-        ) -> tuple[bool, _Past | None, Foreign | None]:
+        ) -> tuple[bool, Past | None, Foreign | None]:
             leads = ledger.lead()
             # After it is known who leads: who led before may have committed until then.
             past = self._read_past(ledger) if leads and not before else None
@@ -367,19 +368,24 @@ class Publisher:
             self.step_down()
         self.leads = leads
         if past is not None:
-            # Whoever led before has recorded what it saw: nothing is recorded twice.
-            self._judge.restore(past.transitions, past.history)
-            self._last_transition = max((row.sequence for row in past.transitions), default=0)
-            self._teller.lead(past.deliveries)
+            self.begin_to_lead(past)
         if foreign is None:
             return None
         self._table.absorb(foreign)
         self._totals.residuals.restore(foreign.coverage)
         return foreign.position
 
-    def _read_past(self, ledger: Ledger) -> _Past:
+    def begin_to_lead(self, past: Past) -> None:
+        """Go on from what is recorded; whoever led before has recorded what it saw."""
+        self._judge.restore(past.transitions, past.history)
+        self._last_transition = max((row.sequence for row in past.transitions), default=0)
+        self._teller.lead(past.deliveries)
+        # What was declared while nobody led moved totals that nobody put down: it is no work.
+        self.corrected |= self._revalued_at_ns > self._judge.recorded_to_ns > 0
+
+    def _read_past(self, ledger: Ledger) -> Past:
         since_ns = self._clock.wall_ns() - (WINDOW_H + 24) * NS_PER_HOUR
-        return _Past(
+        return Past(
             tuple(ledger.transitions()),
             tuple(ledger.history(since_ns=since_ns)),
             tuple(ledger.deliveries()),
@@ -454,7 +460,9 @@ class Publisher:
             self._last_declaration = max(self._last_declaration, declaration.sequence)
             try:
                 self._apply(declaration)
-                self.corrected |= declaration.kind in REVALUING_KINDS
+                if declaration.kind in REVALUING_KINDS:
+                    self.corrected = True
+                    self._revalued_at_ns = max(self._revalued_at_ns, declaration.declared_at_ns)
             except DataError as error:
                 # The ledger keeps what people said; what cannot be understood moves no figure.
                 self.refused_declarations += 1

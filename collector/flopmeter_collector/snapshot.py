@@ -122,6 +122,8 @@ class ModelTotals:
         own: the figures of its own runs and own external entries.
         external: what was entered by hand, own and inherited; a part of `figures`.
         externals: its own external entries.
+        entered_from_ns: of each external entry, own or inherited, by the name of its part's origin:
+            Unix time in ns at which its period began.
         parents: the models it came from at once, with how.
         parties: who did what for it.
         completeness: what somebody stated about whether this is everything.
@@ -148,6 +150,7 @@ class ModelTotals:
     planned: Planned | None = None
     modifications: tuple[Modification, ...] = ()
     rulings: Rulings = NO_RULINGS
+    entered_from_ns: tuple[tuple[str, int], ...] = ()
     counted: dict[int, tuple[Profile, Counted]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )

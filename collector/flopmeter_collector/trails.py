@@ -11,7 +11,7 @@ time: what was shown before it, and what it made of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flopmeter_collector.ledger.base import HistoryRow
@@ -76,6 +76,11 @@ class Trails:
             oldest_ns = row.at_ns - (WINDOW_H + 1) * NS_PER_HOUR
             while len(kept) > 2 and kept[1].at_ns < oldest_ns:
                 kept.pop(0)
+
+    @property
+    def newest_ns(self) -> int:
+        """Unix time in ns of the newest row of any model; 0 where there is none."""
+        return max((rows[-1].at_ns for rows in self._rows.values()), default=0)
 
     @property
     def names(self) -> Iterable[str]:
@@ -151,6 +156,7 @@ class Trails:
         best_flop: int,
         now_ns: int,
         pending: Iterable[HistoryRow] = (),
+        entered: Sequence[tuple[int, int]] = (),
     ) -> int:
         """When a model's total may first have reached an amount it has reached now.
 
@@ -161,10 +167,14 @@ class Trails:
             best_flop: what it has now.
             now_ns: Unix time in ns.
             pending: rows that are about to be written.
+            entered: of compute entered by hand, when its period began and its FLOP.
         """
         rows = [*self._rows.get(model, ()), *(row for row in pending if row.model == model)]
         points = points_of(rows, profile, best_flop=best_flop, now_ns=now_ns)
-        return min(now_ns, first_reached_ns(points, flop) or now_ns)
+        if not points:
+            points = [Point(now_ns, best_flop)]
+        reached_ns = first_reached_ns(points, flop, entered)
+        return now_ns if reached_ns is None else min(now_ns, reached_ns)
 
     def pace(self, model: str, profile: str, *, best_flop: int, now_ns: int) -> Pace | None:
         """The pace of a model's total under a profile; None where there is none, or not yet."""

@@ -115,21 +115,54 @@ def pace_of(points: Sequence[Point], *, now_ns: int) -> Pace | None:
     )
 
 
-def first_reached_ns(points: Sequence[Point], flop: int) -> int | None:
+def first_reached_ns(
+    points: Sequence[Point], flop: int, entered: Sequence[tuple[int, int]] = ()
+) -> int | None:
     """Say when a figure may first have reached an amount, as Unix time in ns.
 
     With a correction the past is counted as now, so that a date may lie before the day it was
-    found out. What arrived at once after a standstill may have been done at its beginning.
+    found out. What arrived at once after a standstill may have been done at its beginning, and
+    what was entered by hand for a period in the past at the beginning of that.
 
     Args:
-        points: as in `pace_of`.
+        points: as in `pace_of`; their last one holds what was entered too.
         flop: the amount.
+        entered: when each such period began, in Unix ns, and its most likely FLOP.
 
     Returns:
         The earliest time the history allows; None where it was not reached.
     """
+    metered = _without_entered(points, sum(amount for _, amount in entered))
+    starts = sorted(entered)
+    found: list[int] = []
+    held = 0
+    for number, start_ns in enumerate([None, *(at_ns for at_ns, _ in starts)]):
+        if number:
+            held += starts[number - 1][1]
+        enough = number > 0 and flop <= held
+        at_ns = start_ns if enough else _reached_ns(metered, flop - held)
+        if at_ns is not None:
+            found.append(at_ns if start_ns is None else max(start_ns, at_ns))
+    return min(found, default=None)
+
+
+def _without_entered(points: Sequence[Point], entered_flop: int) -> list[Point]:
+    """What was metered, as it is counted now: the share that the newest point has of it."""
+    continuous = _without_corrections(points) if points else []
+    if not entered_flop or not continuous:
+        return continuous
+    whole = continuous[-1].best_flop
+    metered = max(0, whole - entered_flop)
+    return [
+        Point(point.at_ns, point.best_flop * metered // whole if whole else 0)
+        for point in continuous
+    ]
+
+
+def _reached_ns(points: Sequence[Point], flop: int) -> int | None:
+    """When a history without corrections may first have reached an amount above 0."""
     before: Point | None = None
-    for point in _without_corrections(points) if points else ():
+    for point in points:
         if point.best_flop >= flop:
             if before is None or point.at_ns == before.at_ns:
                 return point.at_ns

@@ -7,8 +7,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from flopmeter_collector.judge import Judge
-from flopmeter_collector.ledger.base import Declaration
-from flopmeter_collector.publish import Publisher
+from flopmeter_collector.ledger.base import Declaration, HistoryRow
+from flopmeter_collector.publish import Past, Publisher
 from flopmeter_collector.totals import Totals
 from support.totals import table, thresholds
 
@@ -57,3 +57,17 @@ def test_what_is_read_at_the_start_corrects_nothing() -> None:
     each = publisher()
     each.restore([said(*MOVES)])
     assert not each.corrected
+
+
+@pytest.mark.parametrize(
+    ("recorded_ns", "corrects"), [((500,), True), ((500, 1_000), False), ((), False)]
+)
+def test_what_was_declared_while_nobody_led_is_no_work(
+    recorded_ns: tuple[int, ...], corrects: bool
+) -> None:
+    """It moved totals after they were put down last, and nobody put down that it did."""
+    each = publisher()
+    each.restore([said(*MOVES)])
+    history = tuple(HistoryRow("m", at_ns, {"": 10}, basis="") for at_ns in recorded_ns)
+    each.begin_to_lead(Past((), history, ()))
+    assert each.corrected is corrects

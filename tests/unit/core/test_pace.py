@@ -168,3 +168,44 @@ def test_when_an_amount_was_reached() -> None:
     # Two rows of one instant: the later one is as early.
     twice = [Point(START_NS, 0), Point(START_NS, HOUR_FLOP)]
     assert first_reached_ns(twice, HOUR_FLOP) == START_NS
+
+
+DAY_NS = 24 * NS_PER_HOUR
+LONG_AGO_NS = START_NS - 100 * DAY_NS
+
+
+def entered(points: list[Point], flop: int) -> list[Point]:
+    """A history after which so much was entered by hand, as the totals show it."""
+    last = points[-1]
+    return [*points, last, Point(last.at_ns, last.best_flop + flop, revalued=True)]
+
+
+def test_what_was_entered_for_the_past_may_have_been_reached_then() -> None:
+    """Of external compute the beginning of its period, where it is enough by itself."""
+    points = entered(trail([HOUR_FLOP] * 48), 1_000 * HOUR_FLOP)
+    period = [(LONG_AGO_NS, 1_000 * HOUR_FLOP)]
+    assert first_reached_ns(points, 900 * HOUR_FLOP, period) == LONG_AGO_NS
+    at_ns = first_reached_ns(points, 1_010 * HOUR_FLOP, period)
+    assert at_ns == START_NS + 10 * NS_PER_HOUR, "with ten metered hours beside it"
+    late = [(START_NS + 20 * NS_PER_HOUR, 1_000 * HOUR_FLOP)]
+    assert first_reached_ns(points, 1_010 * HOUR_FLOP, late) == late[0][0]
+    assert first_reached_ns(points, 5 * HOUR_FLOP, late) == START_NS + 5 * NS_PER_HOUR
+    assert first_reached_ns(points, 2_000 * HOUR_FLOP, period) is None
+
+
+def test_two_periods_reach_it_together() -> None:
+    """Neither is enough alone: the date is that of the later beginning."""
+    points = [Point(START_NS, 9 * HOUR_FLOP)]
+    periods = [(LONG_AGO_NS, 4 * HOUR_FLOP), (LONG_AGO_NS + DAY_NS, 5 * HOUR_FLOP)]
+    assert first_reached_ns(points, 9 * HOUR_FLOP, periods) == LONG_AGO_NS + DAY_NS
+
+
+@given(histories, st.integers(0, 200), st.integers(1, 10**24))
+def test_an_entry_never_makes_it_later(hours: list[int], days: int, flop: int) -> None:
+    """The date with an entry of a period is not after the one that takes it for a correction."""
+    points = entered(trail(hours), 10**22)
+    period = [(START_NS - days * DAY_NS, 10**22)]
+    with_period, plain = first_reached_ns(points, flop, period), first_reached_ns(points, flop)
+    assert (with_period is None) == (plain is None)
+    if with_period is not None and plain is not None:
+        assert with_period <= max(plain, START_NS + NS_PER_HOUR * len(hours))
