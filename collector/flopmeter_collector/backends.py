@@ -19,7 +19,7 @@ from flopmeter_collector.ledger.base import AuditRow, Declaration, Finding, Ledg
 from flopmeter_collector.ledger.sqlite import Copy as Copy
 from flopmeter_collector.ledger.tables import SqlTables
 from flopmeter_collector.registers import join_branches
-from flopmeter_core.errors import UsageError
+from flopmeter_core.errors import StorageError, UsageError
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -119,10 +119,37 @@ def declare(url: str, declaration: Declaration, *, audit: AuditRow | None = None
         The declaration with the sequence it got.
 
     Raises:
-        UsageError, DataError, StorageError: as the backends' `open_for_declaring`.
+        UsageError, DataError, StorageError: as the backends' `open_for_declaring`; or the ledger
+            does not have it any more.
     """
     with contextlib.closing(_for_declaring(url)) as ledger:
-        return ledger.append_declaration(declaration, audit=audit)
+        written = ledger.append_declaration(declaration, audit=audit)
+    check_kept(_for_declaring, url, written)
+    return written
+
+
+def check_kept(opened: Callable[[str], SqlTables], url: str, written: Declaration) -> None:
+    """Refuse to call a declaration stored that the ledger lost right after it was acknowledged.
+
+    A server that fails over to a standby without the newest commits loses what only they hold; the
+    registers come again from the agents, a declaration comes from nobody.
+
+    Args:
+        opened: opens the ledger anew, so that whoever serves it now is asked.
+        url: the ledger.
+        written: the declaration with its sequence.
+
+    Raises:
+        StorageError: another declaration, or none, has that sequence now.
+    """
+    with contextlib.closing(opened(url)) as ledger:
+        found = next(iter(ledger.declarations(after=written.sequence - 1)), None)
+    if found != written:
+        raise StorageError(
+            f"declaration {written.sequence} was acknowledged, but {shown(url)} does not hold it "
+            "any more: the server failed over and lost its newest commits; say it again, and see "
+            "`flopmeter doctor collector` for what keeps an acknowledged commit"
+        )
 
 
 def audit(url: str, row: AuditRow) -> AuditRow:
