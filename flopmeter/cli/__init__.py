@@ -154,6 +154,10 @@ def group() -> None:
     """
 
 
+LONGEST_SENTENCE = 1_200
+"""Characters of a failure: what somebody pasted by mistake is not printed whole."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve one command line.
 
@@ -198,8 +202,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(sentence: str, code: int) -> int:
-    """Write the one sentence of a failure."""
-    click.echo("flopmeter: " + " ".join(sentence.split()), err=True)
+    """Write the one sentence of a failure, whatever stood in what it quotes."""
+    told = " ".join(sentence.split())
+    told = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in told)
+    if len(told) > LONGEST_SENTENCE:
+        told = f"{told[: LONGEST_SENTENCE // 2]} ... {told[-LONGEST_SENTENCE // 2 :]}"
+    click.echo("flopmeter: " + told, err=True)
     return code
 
 

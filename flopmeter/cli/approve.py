@@ -1,4 +1,4 @@
-"""`flopmeter approve`: decide on labels that lower a legal total.
+"""`flopmeter approve`: decide on statements that lower a legal total.
 
 Owns: the commands' arguments and what they print.
 May touch: one ledger (through the lab); the clock and the user's name.
@@ -17,14 +17,14 @@ from flopmeter.cli.output import console, json_option, print_json
 
 @click.group("approve")
 def command() -> None:
-    """Decide on labels that lower a legal total."""
+    """Decide on statements that lower a legal total."""
 
 
 @command.command("list")
 @ledger_option
 @json_option
 def list_lowerings(ledger: str, as_json: bool) -> None:
-    """List every label that lowers or would lower a legal total."""
+    """List every statement that lowers or would lower a legal total."""
     from flopmeter.lab.approving import lowerings
 
     found: Any = lowerings(ledger)
@@ -34,27 +34,35 @@ def list_lowerings(ledger: str, as_json: bool) -> None:
     from flopmeter.lab.listing import Column, Listing
 
     table = Listing(
-        "declaration", "of", "label", Column("by", aside=2), "state", Column("behind it", aside=1)
+        "number",
+        "of",
+        "what would hold",
+        Column("lowers", aside=3),
+        Column("by", aside=2),
+        "state",
+        Column("behind it", aside=1),
     )
     for row in found:
         place = f" ({row['place']})" if row["place"] else ""
+        rules = "".join(f"; later by rule {each['match']}" for each in row["rules"])
         people = ", ".join(each["person"] for each in row["people"])
         table.add(
             str(row["declaration"]),
             row["subject"],
-            row["label"] + place,
+            row["label"] + place + rules,
+            ", ".join(row["models"]) or "-",
             row["author"],
             row["state"],
             people or "-",
         )
-    console().print(table if found else "no label lowers a legal total")
+    console().print(table if found else "nothing lowers a legal total")
 
 
 @command.command("give")
 @click.argument("number")
 @declaring(reason=True)
 def give(number: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
-    """Stand behind the label of declaration NUMBER; with two people it holds."""
+    """Stand behind declaration NUMBER; with two people it holds."""
     _decide(number, ledger, reason, author, as_json, given=True)
 
 
@@ -62,7 +70,7 @@ def give(number: str, ledger: str, reason: str, author: str | None, as_json: boo
 @click.argument("number")
 @declaring(reason=True)
 def refuse(number: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
-    """Refuse the label of declaration NUMBER; it moves no total, and stays listed."""
+    """Refuse declaration NUMBER; it moves no total, and stays listed."""
     _decide(number, ledger, reason, author, as_json, given=False)
 
 
@@ -78,7 +86,7 @@ def _decide(
     people: Any = label["people"]
     say(
         written,
-        f"the label of declaration {number} is {label['state']}, with {len(people)} of 2 people "
-        "behind it",
+        f"declaration {number} ({label['label']}) is {label['state']}, with {len(people)} of 2 "
+        "people behind it",
         as_json=as_json,
     )

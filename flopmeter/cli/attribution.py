@@ -198,7 +198,7 @@ def _print_preview(document: Any) -> None:
     out.print(f"would move {count} allocation{'' if count == 1 else 's'}; nothing is written")
     for row in document["allocations"]:
         best = round_flop(int(row["compute_flop_str"]["best"]))
-        out.print(f"  {row['allocation']}  {best} FLOP")
+        out.print(f"  {row['allocation']}  {best} FLOP", markup=False)
     if document["waits_for_approval"]:
         out.print("it would lower a legal total: it would wait for two people")
     table = Listing("run", Column("before", right=True), Column("after", right=True))

@@ -62,7 +62,7 @@ def show(
         if name in (row[kind], row.get("name"), row["metrics_id"])
     ]
     if not found:
-        raise UsageError(f"no {kind} is named {name!r}; `flopmeter totals` lists them")
+        raise UsageError(f"no {kind} is named {name!r}; `flopmeter {kind} list` lists them")
     could_add = document["unattributed"]["could_add_up_to_flop_str"]
     numbers = set(found[0]["lowerings"])
     lowerings = [row for row in document["lowerings"] if row["declaration"] in numbers]

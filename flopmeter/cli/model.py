@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from flopmeter.cli import lists
 from flopmeter.cli.declaring import declaring, given, say, who
 from flopmeter.cli.details import details_options, show
 from flopmeter.cli.ruling import COMMANDS
@@ -24,6 +25,8 @@ def command() -> None:
 
 for _command in COMMANDS:
     command.add_command(_command)
+
+command.add_command(lists.models)
 
 _UNDO = click.option("--undo", is_flag=True, help="Take it back.")
 
@@ -168,6 +171,10 @@ def complete(
     _declare(ledger, "completeness", model, body, author, as_json, f"is complete: {complete}")
 
 
+PLAN = ("lower", "best", "upper", "from", "until")
+"""Options that a plan needs, and the fields of the declaration that they give."""
+
+
 @command.command("plan")
 @click.argument("model")
 @click.option("--lower", metavar="FLOP", help="At least, in FLOP in all, e.g. 1e25.")
@@ -200,6 +207,9 @@ def plan(
         state=_state(undo),
         reason=reason,
     )
+    lacks = [f"--{name}" for name in PLAN if name not in body]
+    if not undo and lacks:
+        raise UsageError(f"a plan needs {', '.join(lacks)} as well")
     text = "has no plan any more" if undo else f"is planned to take {best} FLOP until {until}"
     _declare(ledger, "plan", model, body, author, as_json, text, new=True)
 

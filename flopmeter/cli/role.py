@@ -1,4 +1,4 @@
-"""`flopmeter role`: who may stand behind a label that lowers a legal total.
+"""`flopmeter role`: who may stand behind what lowers a legal total.
 
 Owns: the commands' arguments and what they print.
 May touch: one ledger (through the lab); the clock and the user's name.
@@ -15,7 +15,7 @@ from flopmeter.cli.output import json_option, print_json
 
 @click.group("role")
 def command() -> None:
-    """Give and list the roles that decide on labels."""
+    """Give and list the roles that decide on what lowers a legal total."""
 
 
 _ROLE = click.option("--role", metavar="ROLE", required=True, help="owner or compliance.")

@@ -15,10 +15,11 @@ from typing import Any
 
 import click
 
-from flopmeter.cli import attribution
+from flopmeter.cli import attribution, claims, lists
 from flopmeter.cli.declaring import declaring, given, say, who
 from flopmeter.cli.details import details_options, show
 from flopmeter.cli.output import json_option, print_json
+from flopmeter_core.errors import UsageError
 
 
 @click.group("run")
@@ -26,7 +27,7 @@ def command() -> None:
     """Declare what a training run is."""
 
 
-for _command in attribution.COMMANDS:
+for _command in (lists.runs, *attribution.COMMANDS, *claims.COMMANDS):
     command.add_command(_command)
 
 
@@ -132,6 +133,10 @@ def label(
     from flopmeter.lab.declaring import declare_run
     from flopmeter_proto.daemon.clock import SystemClock
 
+    if not (activity or disposition or data_visibility):
+        raise UsageError(
+            "say what the work was: at least one of --activity, --disposition, --data-visibility"
+        )
     body = given(
         activity=activity,
         disposition=disposition,

@@ -7,15 +7,14 @@ Called by `flopmeter run declare` and the demo.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flopmeter.lab.stating import look, state
+from flopmeter.lab.stating import check_author, look, state
 from flopmeter_collector import backends
 from flopmeter_collector.approvals import COMPLIANCE, PENDING, PEOPLE
-from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, custody_of, parse_seal
+from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, parse_seal
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_core.errors import UsageError
@@ -72,14 +71,14 @@ def end_run(
 
     Args:
         url: the ledger.
-        run: the run's name.
+        run: the run, by either of its names.
         ended: whether it is over; otherwise it is opened again.
         author: who states it.
         reason: why.
         clock: dates it.
 
     Raises:
-        UsageError: it is so already, or there is no such ledger.
+        UsageError: it is so already, or there is no such run or ledger.
         DataError: no reason, or no name of a run.
         StorageError: the ledger cannot be written.
     """
@@ -87,9 +86,12 @@ def end_run(
     body = {"state": ENDED if ended else OPEN, "reason": reason}
     declaration = Declaration(0, now_ns, author, "cli", SEAL_KIND, run, body)
     parse_seal(declaration)
-    with contextlib.closing(backends.read(url)) as ledger:
-        if ended == (run in custody_of(ledger.declarations()).ended):
-            raise UsageError(f"run {run!r} is {body['state']} already; nothing is left to do")
+    check_author(author)
+    site = look(url)
+    run = site.run(run)
+    declaration = replace(declaration, subject=run)
+    if ended == (run in site.custody.ended):
+        raise UsageError(f"run {run!r} is {body['state']} already; nothing is left to do")
     content = json.dumps({"subject": run, **body}, sort_keys=True)
     action = "run end" if ended else "run reopen"
     audit = AuditRow(0, now_ns, author, reason, action, content)

@@ -66,8 +66,9 @@ def declare_model(
     if model not in site.models:
         if not new:
             raise UsageError(
-                f"no model is named {model!r}; a run's model is declared with `flopmeter run "
-                "declare --model`, and `flopmeter model plan` names one ahead"
+                f"no model is named {model!r}; `flopmeter model list` lists them, a run's model is "
+                "declared with `flopmeter run declare --model`, and `flopmeter model plan` names "
+                "one ahead"
             )
         check_distinct(model, site.models, what="model")
     parent = body.get("parent")

@@ -25,7 +25,7 @@ from flopmeter_collector.site import THRESHOLDS_FOLDER, read_law
 from flopmeter_collector.spans import PLACE_FIELDS, parse_span, time_text
 from flopmeter_collector.split import first_record_ns
 from flopmeter_collector.worth import Profiles
-from flopmeter_core.allocations import named_run
+from flopmeter_core.allocations import check_name, named_run
 from flopmeter_core.errors import DataError, NotPermittedError, UsageError
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
@@ -62,14 +62,16 @@ class Site:
         """The run that a person means: by its own name, or by the one it was given.
 
         Raises:
+            DataError: no name that a run may have.
             UsageError: no run has that name.
         """
+        check_name(text, what="run")
         if text in self.runs:
             return text
         named = [run for run, name in self.book.attribution.names.items() if name == text]
         if len(named) != 1:
             raise UsageError(
-                f"no run is named {text!r}; `flopmeter totals` lists the runs, and "
+                f"no run is named {text!r}; `flopmeter run list` lists the runs, and "
                 "`flopmeter run declare` names one ahead"
             )
         return named[0]
