@@ -63,7 +63,9 @@ COMMANDS = {
     "run": Entry("run", "Declare what a training run is.", ("collector",)),
     "model": Entry("model", "Say what a model is made of, and show it.", ("collector",)),
     "report": Entry("report", "Report a model's compute as a law asks for it.", ("collector",)),
-    "role": Entry("role", "Give and list the roles that decide on what lowers a legal total.", ("collector",)),
+    "role": Entry(
+        "role", "Give and list the roles that decide on what lowers a legal total.", ("collector",)
+    ),
     "approve": Entry("approve", "Decide on statements that lower a legal total.", ("collector",)),
     "ledger": Entry("ledger", "Check, copy and put back a ledger.", ("collector",)),
     "recompute": Entry("recompute", "Evaluate a ledger's past again.", ("collector",)),
