@@ -171,10 +171,6 @@ def complete(
     _declare(ledger, "completeness", model, body, author, as_json, f"is complete: {complete}")
 
 
-PLAN = ("lower", "best", "upper", "from", "until")
-"""Options that a plan needs, and the fields of the declaration that they give."""
-
-
 @command.command("plan")
 @click.argument("model")
 @click.option("--lower", metavar="FLOP", help="At least, in FLOP in all, e.g. 1e25.")
@@ -207,9 +203,8 @@ def plan(
         state=_state(undo),
         reason=reason,
     )
-    lacks = [f"--{name}" for name in PLAN if name not in body]
-    if not undo and lacks:
-        raise UsageError(f"a plan needs {', '.join(lacks)} as well")
+    if not undo and not (since and until):
+        raise UsageError("a plan has a beginning and an end; give --from and --until")
     text = "has no plan any more" if undo else f"is planned to take {best} FLOP until {until}"
     _declare(ledger, "plan", model, body, author, as_json, text, new=True)
 

@@ -198,7 +198,7 @@ def test_names_that_nobody_has(words: tuple[str, ...], refused: Say) -> None:
         (65, ("run", "attach", "base"), "one allocation or one pattern"),
         (65, ("run", "attach", "base", "--match", "*" * 20), "at most 8 stars"),
         (64, ("model", "plan", "base", "--lower", "1", "--best", "2", "--upper", "3"),
-         "a plan needs --from, --until as well"),
+         "give --from and --until"),
         (65, ("model", "plan", "base", "--lower", "3", "--best", "2", "--upper", "1", "--from",
               "2026-01-01", "--until", "2026-02-01"), "not in order"),
         (65, ("model", "plan", "base", "--lower", "1", "--best", "2", "--upper", "9e99", "--from",
