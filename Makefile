@@ -130,6 +130,10 @@ bench-bulk: $(BUILD)/bench/.venv-done ## Import of telemetry against the same pi
 soak: venv-dev ## A day of an agent in minutes: 86,400 samples, and nothing may grow (HOURS=24)
 	@$(BIN)/python tests/bench/soak.py $(if $(HOURS),--hours $(HOURS))
 
+.PHONY: agent-minutes
+agent-minutes: venv-dev ## What a running agent takes of a core over a made-up driver, and holds (MINUTES=10; no other agent may run)
+	@$(BIN)/python tests/bench/agent_minutes.py $(if $(MINUTES),--minutes $(MINUTES))
+
 .PHONY: curves
 curves: venv-dev ## How costs grow with nodes, runs, keys and history; writes its part of docs/scaling.md (FULL=1: 125,000 nodes too)
 	@$(BIN)/python tests/bench/curves.py $(if $(FULL),--full)

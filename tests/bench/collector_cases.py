@@ -60,7 +60,7 @@ async def main():
 asyncio.run(main())
 """
 
-_COLLECTOR = """
+COLLECTOR = """
 import asyncio, sys
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
@@ -265,7 +265,7 @@ def streamed(load: Load, script: str, *arguments: str) -> Streamed:
 def collected(load: Load) -> Streamed:
     """The collector under a load, with a ledger of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        return streamed(load, _COLLECTOR, f"{folder}/ledger.sqlite")
+        return streamed(load, COLLECTOR, f"{folder}/ledger.sqlite")
 
 
 def echoed(load: Load) -> Streamed:

@@ -12,6 +12,7 @@ Keys of the script (`set` replaces one, None removes it):
     driver                    version text
     order                     the places on the bus, in the order the driver lists them: "0 2 1"
     error.<call>, sleep_ms.<call>            of calls without a device, such as nvmlInitWithFlags
+    call_us                   the least that every call takes of the processor
     gpuN.error.<call>, gpuN.error.*          what calls on that device return
     gpuN.sleep_ms.<call>                     how long a call on that device takes
     gpuN.uuid name pci address cores cc max_clock_mhz memory_mib virtualization mig

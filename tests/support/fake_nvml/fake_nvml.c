@@ -59,8 +59,17 @@ static const char *text(const char *format, ...) {
 
 static int slot_of(void *handle) { return (int)((uintptr_t)handle & 0xff) - 1; }
 
+/* Keep the processor until so many us have gone by since a call began. */
+static void burn(const struct timespec *began, long us) {
+    struct timespec now;
+    do clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - began->tv_sec) * 1000000 + (now.tv_nsec - began->tv_nsec) / 1000 < us);
+}
+
 /* Every call begins here: count it, sleep as scripted, return the scripted error; locks unless it fails. */
 static int enter(const char *name, int slot) {
+    struct timespec began;
+    clock_gettime(CLOCK_MONOTONIC, &began);
     pthread_mutex_lock(&lock);
     refresh();
     int i = 0;
@@ -76,6 +85,8 @@ static int enter(const char *name, int slot) {
         pthread_mutex_lock(&lock);
         refresh();
     }
+    const char *least = text("call_us");
+    if (least) burn(&began, atol(least));
     const char *error = slot < 0 ? text("error.%s", name) : text("gpu%d.error.%s", slot, name);
     if (!error && slot >= 0) error = text("gpu%d.error.*", slot);
     int code = error ? atoi(error) : OK;
