@@ -186,13 +186,16 @@ def main(parts: list[str]) -> int:
             )
             return 64
     wanted = parts or known
-    before = told(PAGE.read_text(encoding="utf-8"))
     fresh: dict[str, Any] = {}
     if DEFECTS in wanted:
         fresh[DEFECTS] = defects(())
     elif names:
-        fresh[DEFECTS] = joined(before[DEFECTS], defects(names))
+        fresh[DEFECTS] = defects(names)
     fresh |= scores(wanted)
+    # Read now: another run may have written it meanwhile.
+    before = told(PAGE.read_text(encoding="utf-8"))
+    if names and DEFECTS not in wanted:
+        fresh[DEFECTS] = joined(before[DEFECTS], fresh[DEFECTS])
     PAGE.write_text(page(before | fresh), encoding="utf-8")
     return 0 if kept(fresh) else 1
 

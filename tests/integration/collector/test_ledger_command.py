@@ -187,6 +187,11 @@ TAMPERED = {
         "above its register",
     ),
     "record": ("UPDATE record SET content = replace(content, 'node-1', 'node-2')", "its name says"),
+    "device": (
+        "UPDATE record SET content = replace(content, 'GPU-1', 'GPU-2')",
+        "no device record of its device",
+    ),
+    "register": ("DELETE FROM vector", "belongs to no register"),
     "branch": ("UPDATE vector SET branch = 3 WHERE branch = 1", "not numbered"),
     "sequence": ("UPDATE vector SET sequence = 0 WHERE branch = 0", "which no agent sends"),
     "follows": ("UPDATE vector SET sequence = 9 WHERE branch = 1", "another one follows"),
@@ -375,3 +380,35 @@ def test_quarantined_work_stands_beside(tmp_path: Path) -> None:
             assert app._status().quarantined_flop == 0
 
     asyncio.run(scenario())
+
+
+def test_words_and_json_say_the_same(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command has both forms; an empty list is a sentence, and no table."""
+    who = ["--ledger", ledger, "--author", "ada", "--reason", "asked for"]
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert row["name"] in said(capsys, "quarantine", "list", "--ledger", ledger)
+    released = document(capsys, "quarantine", "release", row["name"], *who)
+    assert (released["name"], released["sequence"]) == (row["name"], 5)
+    assert "there is none" in said(capsys, "hold", "list", "--ledger", ledger)
+    held = document(capsys, "hold", "add", "run:a", *who)
+    assert held["declaration"] > released["declaration"]
+    assert "run:a" in said(capsys, "hold", "list", "--ledger", ledger)
+    copy = document(capsys, "backup", str(tmp_path / "copy.db"), "--ledger", ledger)
+    assert copy["sha256"] in (tmp_path / "copy.db.sha256").read_text()
+    (tmp_path / "copy.db.sha256").unlink()
+    aside = ["--ledger", str(tmp_path / "other.db"), *who[2:]]
+    assert "no checksum lies beside" in said(capsys, "restore", copy["path"], *aside)
+
+
+def test_a_ledger_without_quarantine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing to list is said in a sentence."""
+
+    async def scenario() -> None:
+        async with running(tmp_path):
+            pass
+
+    asyncio.run(scenario())
+    url = str(tmp_path / "ledger.db")
+    assert "there is none" in said(capsys, "quarantine", "list", "--ledger", url)

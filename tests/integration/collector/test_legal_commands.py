@@ -98,7 +98,12 @@ def test_a_review_is_determined(
     memo.write_bytes(b"counted")
     (row,) = document(capsys, "review", "list", "--ledger", ledger, code=1)["reviews"]
     assert (row["earliest_arguable"], row["due"]) == (EARLIEST, DUE)
+    assert row["threshold"] in said(capsys, "review", "list", "--ledger", ledger, code=1)
     assert "2026-12-14 (Europe/Brussels)" in said(capsys, "review", "show", "1", "--ledger", ledger)
+    assert (
+        document(capsys, "review", "show", "1", "--ledger", ledger)["threshold"]
+        == (row["threshold"])
+    )
     told = said(
         capsys,
         *("review", "determine", "1", "--determination", "met", "--date", "2026-11-30"),
