@@ -85,7 +85,8 @@ def joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     rows = {row[0]: row for row in (*before["rows"], *now["rows"])}
     return now | {
         "seconds": before["seconds"] + now["seconds"],
-        "rows": [rows.get(each.name, [each.name, each.file, ""]) for each in load()],
+        "rows": [rows[each.name] for each in load() if each.name in rows],
+        "waiting": sum(each.name not in rows for each in load()),
     }
 
 
@@ -99,10 +100,12 @@ def page(figures: dict[str, Any]) -> str:
     """docs/mutants.md."""
     rows = figures[DEFECTS]["rows"]
     found = sum(bool(row[2]) for row in rows)
+    waiting = figures[DEFECTS].get("waiting", 0)
     lines = [HEAD, "## Planted defects", ""]
     lines += [
         f"{found} of {len(rows)} are found, each by itself in a copy of the tree, in "
         f"{figures[DEFECTS]['seconds']} s ({figures[DEFECTS]['where']}).",
+        *([f"Not planted by then: {waiting} more of the table."] if waiting else []),
         "The simulator finds more while it runs: [fault-simulation.md](fault-simulation.md).",
         "",
         "| defect | in | found by |",
@@ -146,6 +149,7 @@ def _score_lines(figures: dict[str, Any]) -> Iterable[str]:
 
 
 _FOUND = re.compile(r"^\d+ of \d+ are found, .* in (\d+) s \((.*)\)\.$", re.MULTILINE)
+_WAITING = re.compile(r"^Not planted by then: (\d+) more", re.MULTILINE)
 _DEFECT = re.compile(r"^\| ([^|]+) \| `([^`]+)` \| (?:`([^`]+)`|no test) \|$", re.MULTILINE)
 _SCORE = re.compile(
     r"^\| ([^|]+) \| (\d+) \| (\d+) \| [\d.]+ % \| ([\d.]+) % \| (\d+) \| ([\d.]+) s \| "
@@ -161,6 +165,8 @@ def told(text: str) -> dict[str, Any]:
     if found:
         rows = [[name, file, test or ""] for name, file, test in _DEFECT.findall(text)]
         figures[DEFECTS] = {"seconds": int(found[1]), "where": found[2], "rows": rows}
+        if waiting := _WAITING.search(text):
+            figures[DEFECTS]["waiting"] = int(waiting[1])
     for name, made, caught, covered, left_alone, seconds, day in _SCORE.findall(text):
         score_ = Score(
             name, int(made), int(caught), (), float(covered), int(left_alone), float(seconds), day
