@@ -12,8 +12,6 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flopmeter_core.interval import Interval
-
 SIGNIFICANT_DIGITS = 2
 """As much as the figures carry; the EU's notification asks for two (C(2025) 7719, 2.3.2)."""
 
@@ -65,18 +63,21 @@ def round_flop(
     return _text(flop, max(SIGNIFICANT_DIGITS, len(str(flop))))
 
 
-def range_text(interval: Interval, *, thresholds: Iterable[int] = ()) -> str:
-    """The best figure with its likely range, for instance ``1.2e25 FLOP (1.0e25 to 1.5e25)``.
+def round_range(
+    lower_flop: int, upper_flop: int, *, thresholds: Iterable[int] = ()
+) -> tuple[Rounded, Rounded]:
+    """Round the ends of a range outward, so that what is shown holds what is exact (ADR 4).
 
     Args:
-        interval: the figure.
+        lower_flop: exact lower end.
+        upper_flop: exact upper end.
         thresholds: as in `round_flop`.
     """
     values = tuple(thresholds)
-    best = round_flop(interval.best, thresholds=values)
-    lower = round_flop(interval.lower, thresholds=values, rounding=Rounding.DOWN)
-    upper = round_flop(interval.upper, thresholds=values, rounding=Rounding.UP)
-    return f"{best} FLOP ({lower} to {upper})"
+    return (
+        round_flop(lower_flop, thresholds=values, rounding=Rounding.DOWN),
+        round_flop(upper_flop, thresholds=values, rounding=Rounding.UP),
+    )
 
 
 def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEAREST) -> str:
@@ -92,6 +93,14 @@ def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEARE
         scaled = max(scaled, _PERCENT_SCALE + 1)
     rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,), rounding=rounding)
     return f"{_percent_digits(rounded)} %"
+
+
+def percent_range(lower_flop: int, upper_flop: int, value_flop: int) -> tuple[str, str]:
+    """The ends of a range as shares of a threshold, rounded outward like `round_range`."""
+    return (
+        percent_text(lower_flop, value_flop, Rounding.DOWN),
+        percent_text(upper_flop, value_flop, Rounding.UP),
+    )
 
 
 def _percent_digits(rounded: Rounded) -> str:

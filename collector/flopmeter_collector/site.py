@@ -85,7 +85,7 @@ def own_files(folder: Path) -> LawFiles:
         )
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the threshold rows in {folder} cannot be read ({error}); "
+            f"the threshold rows in {folder} cannot be read ({getattr(error, 'strerror', error)}); "
             "name another folder with --thresholds-dir"
         ) from error
 

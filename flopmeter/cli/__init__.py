@@ -128,8 +128,10 @@ class LazyGroup(click.Group):
             if missing is None:
                 raise
             raise missing from error
+        from flopmeter.cli.marks import marked
+
         loaded: click.Command = module.command
-        return loaded
+        return marked(loaded)
 
     def invoke(self, ctx: click.Context) -> object:
         """Serve the command; click itself would report a closed pipe as exit code 1."""

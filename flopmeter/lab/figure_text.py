@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.rounding import percent_range, round_flop, round_range
 from flopmeter_core.catalogue import State
 from flopmeter_core.units import NS_PER_S
 
@@ -32,8 +32,7 @@ def best_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
 def range_text(compute_flop: Document, values: Iterable[int] = ()) -> str:
     """The likely range, rounded outward: ``1.1..1.3e20``, ``9.6e19..1.1e20``."""
     thresholds = tuple(values)
-    lower = round_flop(compute_flop["lower"], thresholds=thresholds, rounding=Rounding.DOWN)
-    upper = round_flop(compute_flop["upper"], thresholds=thresholds, rounding=Rounding.UP)
+    lower, upper = round_range(compute_flop["lower"], compute_flop["upper"], thresholds=thresholds)
     if lower.exponent == upper.exponent and compute_flop["lower"]:
         return f"{lower.mantissa}..{upper}"
     return f"{lower}..{upper}"
@@ -52,8 +51,7 @@ def has_readings(account: Document) -> bool:
 
 def percent_range_text(compute_flop: Document, value_flop: int) -> str:
     """The likely range as a share of a threshold, rounded outward: ``11..13 %``."""
-    lower = percent_text(compute_flop["lower"], value_flop, Rounding.DOWN)
-    upper = percent_text(compute_flop["upper"], value_flop, Rounding.UP)
+    lower, upper = percent_range(compute_flop["lower"], compute_flop["upper"], value_flop)
     return f"{lower.removesuffix(' %')}..{upper}"
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from flopmeter.lab.figure_text import Document, counted_of, standing_text
 from flopmeter.lab.listing import Column, Listing
 from flopmeter_collector.reviews import Review
-from flopmeter_collector.rounding import percent_text, round_flop
+from flopmeter_collector.rounding import Rounding, percent_text, round_flop, round_range
 from flopmeter_core.catalogue import State
 
 _SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
@@ -197,9 +197,7 @@ def review_details(review: Review) -> dict[str, Any]:
 
 def review_text(details: Mapping[str, Any]) -> RenderableType:
     """One review as text."""
-    made_up = any(row["figures"].get("simulated") == "true" for row in details["transitions"])
     lines: list[RenderableType] = [
-        *([_SIMULATED] if made_up else []),
         Text(
             f"review {details['number']}: model {details['model']} against {details['threshold']}",
             style="bold",
@@ -212,13 +210,13 @@ def review_text(details: Mapping[str, Any]) -> RenderableType:
     table = Listing("change", "from", "to", "best FLOP", "likely range", "ledger commit")
     for row in details["transitions"]:
         figures = row["figures"]
-        bounds = [str(round_flop(int(figures[name]))) for name in ("best", "lower", "upper")]
+        lower, upper = round_range(int(figures["lower"]), int(figures["upper"]))
         table.add(
             str(row["number"]),
             row["before"],
             row["after"],
-            bounds[0],
-            f"{bounds[1]}..{bounds[2]}",
+            str(round_flop(int(figures["best"]))),
+            f"{lower}..{upper}",
             str(row["ledger_commit"]),
         )
     lines.append(table)
@@ -236,7 +234,8 @@ def review_text(details: Mapping[str, Any]) -> RenderableType:
 
 
 def _coverage(document: Document) -> str:
-    could = round_flop(int(document["unattributed"]["compute_flop_str"]["upper"]))
+    upper_flop = int(document["unattributed"]["compute_flop_str"]["upper"])
+    could = round_flop(upper_flop, rounding=Rounding.UP)
     return (
         "Earliest to latest holds the date in 90 % of cases, by pace; by plan it is as good as the "
         f"plan. Unattributed work could add up to {could} FLOP to any model."

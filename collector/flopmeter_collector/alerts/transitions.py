@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.metric_ids import MetricIds
-from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.rounding import percent_text, round_flop, round_range
 from flopmeter_collector.spans import time_text
 from flopmeter_collector.standing_words import MET, UNKNOWN_WORDS
 from flopmeter_core.catalogue import State, Threshold
@@ -123,8 +123,7 @@ def _crossed(transition: Transition, law: str, model: str) -> tuple[str, str]:
     value_flop = int(figures["threshold_value"])
     exact = {name: int(figures[name]) for name in ("lower", "best", "upper")}
     best = str(round_flop(exact["best"], thresholds=[value_flop]))
-    lower = str(round_flop(exact["lower"], thresholds=[value_flop], rounding=Rounding.DOWN))
-    upper = str(round_flop(exact["upper"], thresholds=[value_flop], rounding=Rounding.UP))
+    lower, upper = round_range(exact["lower"], exact["upper"], thresholds=[value_flop])
     doubt = (
         "The whole likely range lies above it."
         if transition.decided

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.rounding import Rounded, Rounding, round_flop
+from flopmeter_collector.rounding import Rounded, Rounding, round_flop, round_range
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.interval import Figures, Interval
 
@@ -22,15 +22,14 @@ DECADES_BELOW = 3
 MAXIMUM_TICKS = 14
 
 
-def figure_html(flop: int, thresholds: Sequence[int]) -> str:
+def figure_html(flop: int, thresholds: Sequence[int], rounding: Rounding = Rounding.NEAREST) -> str:
     """A rounded figure: ``1.2 x 10^25`` as people print it."""
-    return _html(round_flop(flop, thresholds=thresholds))
+    return _html(round_flop(flop, thresholds=thresholds, rounding=rounding))
 
 
 def range_html(interval: Interval, thresholds: Sequence[int]) -> str:
     """The likely range, rounded outward, with a shared power of ten written once."""
-    lower = round_flop(interval.lower, thresholds=thresholds, rounding=Rounding.DOWN)
-    upper = round_flop(interval.upper, thresholds=thresholds, rounding=Rounding.UP)
+    lower, upper = round_range(interval.lower, interval.upper, thresholds=thresholds)
     if lower.exponent == upper.exponent and interval.lower:
         return f"{lower.mantissa} to {_html(upper)}"
     return f"{_html(lower)} to {_html(upper)}"

@@ -9,6 +9,7 @@ No script and nothing loaded: it can be saved, printed and handed on as one file
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from flopmeter_collector.alike import name_of, put_together
@@ -22,35 +23,36 @@ from flopmeter_collector.evaluate import (
 from flopmeter_collector.held import held_at, local_date
 from flopmeter_collector.http.axis import axis, figure_html, range_html
 from flopmeter_collector.http.page_legal import could_add, forecast_cell, legal_sections
+from flopmeter_collector.http.page_runs import NO_READING, is_undeclared, mark, runs_section
 from flopmeter_collector.http.page_style import STYLE
+from flopmeter_collector.http.page_table import Row, table
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.metric_ids import ids_of
 from flopmeter_collector.presentation import (
-    energy_scope_text,
-    shares,
-    unmeasured_share,
     utc_text,
 )
-from flopmeter_collector.rounding import percent_text, round_flop
+from flopmeter_collector.rounding import percent_range, percent_text, round_flop
 from flopmeter_collector.site import stale_sentence
-from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
+from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_collector.standing_words import state_words
-from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Standing, State, Threshold
-from flopmeter_core.claims import Reconciliation
 from flopmeter_core.interval import Figures
-from flopmeter_core.units import J_PER_KWH, MJ_PER_J, NS_PER_S
 
 REFRESH_S = 15
 """How often an open page asks again: as slow as a person reads."""
 
 MAXIMUM_MODELS = 50
-MAXIMUM_RUNS = 200
 """More would make the page slow; the rest is counted on it and complete in the JSON."""
 
-_PPM_PERCENT = 10_000
-
-_NO_READING = '<span class="soft">no reading yet</span>'
+_STANDING_COLUMNS = (
+    ("Threshold", ""),
+    ("Jurisdiction", ""),
+    ("Value (FLOP)", "n"),
+    ("Reached", "n"),
+    ("Likely range", "n"),
+    ("State", "after"),
+    ("Above from (90 % of cases)", ""),
+)
 
 _SIMULATED_BANNER = (
     '<div class="simulated" role="alert"><b>SIMULATED</b> Every figure on this page is made up. '
@@ -79,11 +81,12 @@ def render_page(
         _header(snapshot),
         "<main>",
         f'<p class="notice">{escape(site)}</p>' if site else "",
+        _waiting(legal),
         _notices(snapshot),
         _stale(held, snapshot),
         _models(snapshot, held, legal),
         legal_sections(legal),
-        _runs(snapshot, held),
+        runs_section(snapshot, held),
         _thresholds(held),
         "</main>",
         _footer(snapshot),
@@ -108,9 +111,23 @@ def _header(snapshot: TotalsSnapshot) -> str:
     )
 
 
+def _waiting(legal: LegalView) -> str:
+    """That a person has to determine something, before everything else."""
+    waiting = [review for review in legal.reviews if review.open]
+    if not waiting:
+        return ""
+    count = f"{len(waiting)} review{'s wait' if len(waiting) > 1 else ' waits'}"
+    due = min((review.due_on for review in waiting if review.due_on), default="")
+    until = f", the first until the end of {escape(due)}" if due else ""
+    return (
+        f'<p class="notice"><strong>{count} for a named person</strong>{until}: '
+        '<a href="#reviews">reviews</a>.</p>'
+    )
+
+
 def _notices(snapshot: TotalsSnapshot) -> str:
     """What widens figures most and a person can cure, before everything else."""
-    undeclared = [run.run for run in snapshot.runs if _undeclared(run)]
+    undeclared = [run.run for run in snapshot.runs if is_undeclared(run)]
     accounts = [snapshot.unattributed, *(run.account for run in snapshot.runs)]
     unknown = sorted({part for account in accounts for part in account.unknown_parts})
     forks = sum(account.fork_count for account in accounts)
@@ -174,25 +191,25 @@ def _model(
         f'<span class="figure">{figure_html(total.best, values)} FLOP</span> '
         f'<span class="range">likely {range_html(total, values)}</span>'
         if total.ceiling
-        else _NO_READING
+        else NO_READING
     )
-    rows = "".join(
+    rows = [
         _standing(model, rows, legal)
         for rows in put_together(
             model_standings(model, thresholds), lambda row: _said(model, row, legal)
         )
-    )
+    ]
+    columns: Sequence[tuple[str, str]] = _STANDING_COLUMNS
+    if not any(row.cells[-1] for row in rows):
+        rows = [replace(row, cells=row.cells[:-1]) for row in rows]
+        columns = columns[:-1]
     return (
         f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
-        f"{_mark(model.simulated)}</h3>"
+        f"{mark(model.simulated)}</h3>"
         f'<span class="soft"><span class="id">{own_id}</span> &middot; {runs}</span></div>'
         f"<div>{figure}</div></div>"
         f"{axis(model.figures, thresholds)}"
-        '<div class="scroll"><table><thead><tr><th>Threshold</th><th>Jurisdiction</th>'
-        '<th class="n">Value (FLOP)</th>'
-        '<th class="n">Reached</th><th class="n">Likely range</th><th class="after">State</th>'
-        "<th>Above from (90 % of cases)</th>"
-        f"</tr></thead><tbody>{rows}</tbody></table></div>{beside}</section>"
+        f"{table(columns, rows)}{beside}</section>"
     )
 
 
@@ -216,23 +233,21 @@ def _said(
 
 def _standing(
     model: ModelTotals, rows: Sequence[tuple[Standing, Figures]], legal: LegalView
-) -> str:
+) -> Row:
     standing, figures = rows[0]
     threshold, total = standing.threshold, figures.total
-    names = name_of([each.threshold.id for each, _ in rows])
-    places = name_of([each.threshold.jurisdiction for each, _ in rows])
-    every = ", ".join(each.threshold.id for each, _ in rows)
     value = threshold.value_flop
-    ends = (percent_text(total.lower, value), percent_text(total.upper, value))
-    likely = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-    return (
-        f'<tr><td title="{escape(every)}">{escape(names)}</td><td>{escape(places)}</td>'
-        f'<td class="n">{figure_html(value, ())}</td>'
-        f'<td class="n"><b>{percent_text(total.best, value)}</b></td>'
-        f'<td class="n">{likely}</td><td class="after">{_state(model, standing)}'
-        f"{_notes(model, standing)}</td>"
-        f"{forecast_cell(legal, (model.model, threshold.id))}</tr>"
+    ends = percent_range(total.lower, total.upper, value)
+    cells = (
+        f'<span class="id">{escape(name_of([each.threshold.id for each, _ in rows]))}</span>',
+        escape(name_of([each.threshold.jurisdiction for each, _ in rows])),
+        figure_html(value, ()),
+        f"<b>{percent_text(total.best, value)}</b>",
+        ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}",
+        f"{_state(model, standing)}{_notes(model, standing)}",
+        forecast_cell(legal, (model.model, threshold.id)),
     )
+    return Row(cells, title=escape(", ".join(each.threshold.id for each, _ in rows)))
 
 
 def _notes(model: ModelTotals, standing: Standing) -> str:
@@ -271,128 +286,28 @@ def _state(model: ModelTotals, standing: Standing) -> str:
     return f'<span class="state {kind}">{text}</span>'
 
 
-def _runs(snapshot: TotalsSnapshot, thresholds: Sequence[Threshold]) -> str:
-    """Runs, those with an undeclared format first, and the remainder of no run last."""
-    runs = sorted(
-        snapshot.runs,
-        key=lambda run: (not _undeclared(run), -run.account.figures.total.best, run.run),
-    )
-    values = [threshold.value_flop for threshold in thresholds]
-    ids = ids_of(snapshot.position)
-    rows = [_run(run, ids.run(run.run), values) for run in runs[:MAXIMUM_RUNS]]
-    more = len(runs) - MAXIMUM_RUNS
-    if more > 0:
-        rows.append(
-            f'<tr><td colspan="9" class="soft">{more} more runs are in /api/v1/totals</td></tr>'
-        )
-    remainder = _account_cells(snapshot.unattributed, values)
-    return (
-        '<h2>Runs</h2><div class="card scroll"><table><thead><tr><th>Run</th><th>Model</th>'
-        '<th>Number format</th><th class="n">FLOP executed (likely range)</th>'
-        '<th class="n">Claimed FLOP, like against like</th>'
-        '<th class="after">Evidence</th><th class="n">Not measured</th>'
-        '<th class="n">Devices</th><th class="n">Energy</th></tr>'
-        f"</thead><tbody>{''.join(rows)}"
-        f'<tr class="rest"><td class="name">Unattributed{_mark(snapshot.unattributed.simulated)}'
-        '<br><span class="soft">work that belongs to no run</span></td><td></td><td></td>'
-        f"{remainder}</tr></tbody></table></div>{_overflow(snapshot.overflow, values)}"
-    )
-
-
-def _overflow(account: Account, values: Sequence[int]) -> str:
-    """What of the remainder may belong to a run that an agent had no room to name."""
-    if not account.covered_ns:
-        return ""
-    total = account.figures.total
-    return (
-        f'<p class="notice"><strong>{account.covered_ns // NS_PER_S:,} device-seconds are in '
-        f"overflow{_mark(account.simulated)}</strong>: agents of {account.node_count:,} "
-        f"node{'s' if account.node_count != 1 else ''} had no room to tell their users apart. "
-        f"{figure_html(total.best, values)} FLOP (likely {range_html(total, values)}) are counted "
-        "in Unattributed and in no run.</p>"
-    )
-
-
-def _run(run: RunTotals, own_id: str, values: Sequence[int]) -> str:
-    declared = run.declaration
-    formats = (
-        escape(declared.formats.text)
-        if declared.formats
-        else '<span class="undeclared">undeclared</span>'
-    )
-    warnings = "".join(f'<br><span class="warning">{escape(text)}</span>' for text in run.warnings)
-    activity = f'<br><span class="soft">{declared.activity}</span>' if declared.activity else ""
-    return (
-        f'<tr><td class="name"><b>{escape(run.run)}</b>{_mark(run.account.simulated)}'
-        f'<br><span class="soft id">{own_id}</span>{activity}{warnings}</td>'
-        f'<td class="name">{escape(run.model)}</td><td>{formats}</td>'
-        f"{_account_cells(run.account, values, _claimed(run))}</tr>"
-    )
-
-
-def _claimed(run: RunTotals) -> str:
-    """What training processes claim, each quantity beside the meter's figure of the same."""
-    if not run.claims:
-        return '<span class="soft">none</span>'
-    return "<br>".join(map(_claim, run.claims))
-
-
-def _claim(claims: Reconciliation) -> str:
-    """The executed claim, and its ratio to what was metered of the same quantity."""
-    quantity = claims.totals.quantity.text
-    kind = "warning" if claims.agreement.alerts else "soft"
-    ratio = "" if claims.ratio is None else f"{float(claims.ratio):.3g} of metered, "
-    return (
-        f"{figure_html(claims.totals.executed_flop, ())} {quantity}"
-        f'<br><span class="{kind}">{ratio}{claims.agreement}</span>'
-        f'<br><span class="soft">metered {quantity}: {range_html(claims.metered, ())}</span>'
-    )
-
-
-def _account_cells(account: Account, values: Sequence[int], claimed: str = "") -> str:
-    total = account.figures.total
-    evidence = ", ".join(f"{level} {share * 100:.0f} %" for level, share in shares(account))
-    joules = sum(account.energy_mj.values()) // MJ_PER_J
-    energy = (
-        f'{_kwh_text(joules)} kWh<br><span class="soft">{energy_scope_text(account)}</span>'
-        if joules
-        else "none"
-    )
-    nodes = f"{account.node_count:,} node{'s' if account.node_count != 1 else ''}"
-    # Without a device there is no figure, not even 0.
-    figure = (
-        f"<b>{figure_html(total.best, values)}</b><br>"
-        f'<span class="soft">{range_html(total, values)}</span>'
-        if account.device_count
-        else _NO_READING
-    )
-    return (
-        f'<td class="n">{figure}</td>'
-        f'<td class="n">{claimed}</td>'
-        f'<td class="after">{evidence or "none"}</td>'
-        f'<td class="n">{_share_text(unmeasured_share(account))}</td>'
-        f'<td class="n">{account.device_count:,}<br><span class="soft">{nodes}</span></td>'
-        f'<td class="n">{energy}</td>'
-    )
-
-
 def _thresholds(thresholds: Sequence[Threshold]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(t.id)}</td><td>{escape(t.instrument)}<br>"
-        f'<span class="soft">{escape(t.jurisdiction)}</span></td>'
-        f'<td class="n">{t.operator.value.replace("_", " ")} {figure_html(t.value_flop, ())}</td>'
-        f'<td class="after">{escape(t.counts)}</td>'
-        f"<td>{escape(t.source)}<br>"
-        f'<span class="soft">checked {t.checked_on.isoformat()}, {escape(t.verification)}</span>'
-        "</td></tr>"
+    columns = (
+        ("Id", ""),
+        ("Instrument", ""),
+        ("FLOP", "n"),
+        ("What it counts", "after"),
+        ("Source", ""),
+    )
+    rows = [
+        Row(
+            (
+                f'<span class="id">{escape(t.id)}</span>',
+                f'{escape(t.instrument)}<br><span class="soft">{escape(t.jurisdiction)}</span>',
+                f"{t.operator.value.replace('_', ' ')} {figure_html(t.value_flop, ())}",
+                escape(t.counts),
+                f'{escape(t.source)}<br><span class="soft">checked {t.checked_on.isoformat()}, '
+                f"{escape(t.verification)}</span>",
+            )
+        )
         for t in thresholds
-    )
-    return (
-        '<h2>Thresholds applied</h2><div class="card scroll"><table><thead><tr><th>Id</th>'
-        '<th>Instrument</th><th class="n">FLOP</th><th class="after">What it counts</th>'
-        "<th>Source</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table></div>"
-    )
+    ]
+    return f'<h2>Thresholds applied</h2><div class="card">{table(columns, rows)}</div>'
 
 
 def _footer(snapshot: TotalsSnapshot) -> str:
@@ -409,32 +324,8 @@ def _footer(snapshot: TotalsSnapshot) -> str:
     )
 
 
-def _undeclared(run: RunTotals) -> bool:
-    return run.declaration.formats is None
-
-
-def _share_text(share: float) -> str:
-    """A share of time: 0 % only for none, 100 % only for all."""
-    if share in (0.0, 1.0):
-        return f"{share * 100:.0f} %"
-    parts = round(share * 100 * _PPM_PERCENT)
-    if parts < _PPM_PERCENT // 10:
-        return "below 0.1 %"
-    return f"{min(share * 100, 99.9):.1f} %"
-
-
-def _kwh_text(joules: int) -> str:
-    """Energy in kWh: whole numbers from 10 on, two digits below."""
-    kwh = joules / J_PER_KWH
-    return f"{kwh:,.0f}" if kwh >= 10 else f"{kwh:.2g}"
-
-
 def _some(names: Sequence[str], limit: int = 6) -> str:
     """Names, escaped, and how many more there are."""
     shown = ", ".join(escape(name) for name in names[:limit])
     more = len(names) - limit
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _mark(simulated: bool) -> str:
-    return ' <span class="mark">SIMULATED</span>' if simulated else ""

@@ -12,12 +12,31 @@ from html import escape
 
 from flopmeter_collector.evaluate import Subject
 from flopmeter_collector.http.axis import figure_html
+from flopmeter_collector.http.page_table import Row, table
 from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
 from flopmeter_collector.outlook import Forecast
+from flopmeter_collector.rounding import Rounding
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.spans import time_text
 from flopmeter_core.forecast import Crossing, Outlook
 from flopmeter_core.units import NS_PER_S
+
+_REVIEW_COLUMNS = (
+    ("Number", ""),
+    ("Model", "name"),
+    ("Threshold", ""),
+    ("Earliest arguable (UTC)", ""),
+    ("Due by the end of", ""),
+    ("Determination", ""),
+)
+_ALERT_COLUMNS = (
+    ("Number", ""),
+    ("Alert", ""),
+    ("Model", "name"),
+    ("Threshold", ""),
+    ("Since (UTC)", ""),
+    ("Now", ""),
+)
 
 MAXIMUM_ROWS = 100
 """More alerts or reviews would make the page slow; the rest is complete in the JSON."""
@@ -27,19 +46,19 @@ def forecast_cell(legal: LegalView, subject: Subject) -> str:
     """When a model will be above a line: the likely day and its interval."""
     found = legal.forecasts.get(subject)
     if found is None:
-        return '<td class="soft">-</td>'
+        return ""
     shown = found.shown
     if shown is None:
-        return '<td class="soft">no day of history yet</td>'
+        return '<span class="soft">no day of history yet</span>'
     if shown.likely_ns is None:
         kept = f"<br>{_open_end(shown)}" if shown.earliest_ns is not None else ""
-        return f'<td>not {_by(found)}<span class="soft">{kept}{_beside(found)}</span></td>'
+        return f'not {_by(found)}<span class="soft">{kept}{_beside(found)}</span>'
     mark = "<b>" if found.outlook is Outlook.FORESEEN else "<span>"
     end = "</b>" if found.outlook is Outlook.FORESEEN else "</span>"
     return (
-        f"<td>{mark}{_day(shown.likely_ns)}{end}<br>"
+        f"{mark}{_day(shown.likely_ns)}{end}<br>"
         f'<span class="soft">{_day(shown.earliest_ns)} to {_day(shown.latest_ns)}, '
-        f"{_by(found)}{_beside(found)}</span></td>"
+        f"{_by(found)}{_beside(found)}</span>"
     )
 
 
@@ -49,7 +68,8 @@ def could_add(snapshot: TotalsSnapshot, values: Sequence[int]) -> str:
     if not upper:
         return '<p class="soft">No work is unattributed.</p>'
     return (
-        f'<p class="soft">Unattributed work could add up to {figure_html(upper, values)} FLOP to '
+        f'<p class="soft">Unattributed work could add up to '
+        f"{figure_html(upper, values, Rounding.UP)} FLOP to "
         "any of these.</p>"
     )
 
@@ -63,19 +83,23 @@ def _reviews(reviews: Sequence[ReviewView]) -> str:
     if not reviews:
         return ""
     ordered = sorted(reviews, key=_urgency)
-    rows = "".join(
-        f"<tr><td>{review.number}</td><td>{escape(review.model)}</td>"
-        f"<td>{escape(review.threshold)}</td><td>{escape(_minute(review.earliest))}</td>"
-        f"<td>{escape(review.due_on) or 'none set'}</td><td>{_determined(review)}</td></tr>"
+    rows = [
+        Row(
+            (
+                str(review.number),
+                escape(review.model),
+                f'<span class="id">{escape(review.threshold)}</span>',
+                escape(_minute(review.earliest)),
+                escape(review.due_on) or "none set",
+                _determined(review),
+            )
+        )
         for review in ordered[:MAXIMUM_ROWS]
-    )
+    ]
     return (
-        '<h2>Reviews</h2><p class="soft">A person determines, not the meter: '
+        '<h2 id="reviews">Reviews</h2><p class="soft">A person determines, not the meter: '
         "<code>flopmeter review determine NUMBER</code>.</p>"
-        '<div class="card scroll"><table><thead><tr><th>Number</th><th>Model</th>'
-        "<th>Threshold</th><th>Earliest arguable (UTC)</th><th>Due by the end of</th>"
-        f"<th>Determination</th></tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{_more(len(reviews), 'reviews')}"
+        f'<div class="card">{table(_REVIEW_COLUMNS, rows)}{_more(len(reviews), "reviews")}</div>'
     )
 
 
@@ -98,18 +122,23 @@ def _alerts(alerts: Sequence[AlertView]) -> str:
     if not alerts:
         return ""
     newest = sorted(alerts, key=lambda alert: (not alert.fires, -alert.number))
-    rows = "".join(
-        f"<tr><td>{alert.number}</td><td>{escape(alert.name)}</td>"
-        f"<td>{escape(alert.model)}</td><td>{escape(alert.threshold)}</td>"
-        f"<td>{_minute(time_text(alert.opened_ns))}</td>"
-        f'<td><span class="state {"above" if alert.fires else "unknown"}">{alert.status}</span>'
-        f'<br><span class="soft">{escape(alert.why)}</span></td></tr>'
+    rows = [
+        Row(
+            (
+                str(alert.number),
+                escape(alert.name),
+                escape(alert.model),
+                f'<span class="id">{escape(alert.threshold)}</span>',
+                _minute(time_text(alert.opened_ns)),
+                f'<span class="state {"above" if alert.fires else "unknown"}">{alert.status}</span>'
+                f'<br><span class="soft">{escape(alert.why)}</span>',
+            )
+        )
         for alert in newest[:MAXIMUM_ROWS]
-    )
+    ]
     return (
-        '<h2>Alerts</h2><div class="card scroll"><table><thead><tr><th>Number</th><th>Alert</th>'
-        "<th>Model</th><th>Threshold</th><th>Since (UTC)</th><th>Now</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>{_more(len(alerts), 'alerts')}"
+        f'<h2>Alerts</h2><div class="card">{table(_ALERT_COLUMNS, rows)}'
+        f"{_more(len(alerts), 'alerts')}</div>"
     )
 
 

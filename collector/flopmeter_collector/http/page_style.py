@@ -77,8 +77,18 @@ td.name { overflow-wrap:anywhere; min-width:140px; }
   vertical-align:baseline; }
 .key:first-child { margin-left:0; }
 footer { max-width:1180px; margin:0 auto; padding:8px 24px 40px; }
-@media (max-width:720px) { main, header, footer { padding-left:14px; padding-right:14px; }
-  .figure, .range { white-space:normal; } }
+.id { white-space:nowrap; }
+a { color:inherit; }
+@media screen and (max-width:820px) {
+  main, header, footer { padding-left:14px; padding-right:14px; }
+  .figure, .range { white-space:normal; } .card { padding:14px; }
+  thead { display:none; } table, tbody, tr, td { display:block; width:auto; }
+  tr { border-bottom:2px solid var(--line); padding:8px 0; } tr:last-child { border-bottom:0; }
+  td, .after { border:0; padding:2px 0; display:flex; gap:10px; text-align:left; }
+  td::before { content:attr(data-h); flex:0 0 38%; color:var(--soft); font-size:12px;
+    padding-top:1px; }
+  td > div { min-width:0; overflow-wrap:anywhere; } td.n { white-space:normal; text-align:left; }
+  td[data-empty] { display:none; } }
 @media print { body { background:#fff; font-size:11px; }
   .simulated { position:static; border:3px solid #141400; }
   .card { break-inside:avoid; border-color:#999; padding:10px 12px; }

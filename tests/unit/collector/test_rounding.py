@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_collector.rounding import Rounding, percent_text, range_text, round_flop
-from flopmeter_core.interval import Interval
+from flopmeter_collector.rounding import (
+    Rounding,
+    percent_range,
+    percent_text,
+    round_flop,
+    round_range,
+)
 
 LINE = 10**25
 
@@ -61,8 +66,8 @@ def test_never_crosses(flop: int, lines: list[int], rounding: Rounding) -> None:
 
 def test_range_is_rounded_outward() -> None:
     """Lower goes down and upper up, so that the printed range holds the exact one."""
-    interval = Interval(0, 1_999, 2_049, 2_101, 9_000)
-    assert range_text(interval) == "2.0e3 FLOP (1.9e3 to 2.2e3)"
+    assert [str(end) for end in round_range(1_999, 2_101)] == ["1.9e3", "2.2e3"]
+    assert percent_range(1_999, 2_101, 10_000) == ("19 %", "22 %")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from flopmeter_collector.declarations import parse_run_declaration
-from flopmeter_collector.http import page
+from flopmeter_collector.http import page, page_runs
 from flopmeter_collector.http.axis import axis, range_html
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.rounding import Rounding, round_flop
@@ -175,7 +175,7 @@ def test_demonstration_line_is_not_shown_to_measured_models() -> None:
 
 def test_many_runs_are_cut_with_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the page says how many more there are."""
-    monkeypatch.setattr(page, "MAXIMUM_RUNS", 1)
+    monkeypatch.setattr(page_runs, "MAXIMUM_RUNS", 1)
     monkeypatch.setattr(page, "MAXIMUM_MODELS", 1)
     text = read(render_page(scenario(), thresholds())).text
     assert "1 more runs are in /api/v1/totals" in text
