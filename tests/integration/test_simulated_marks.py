@@ -50,8 +50,8 @@ CALLS = {
     "model add-parent": "alpha --parent base --edge init" + WHY,
     "model complete": "alpha --complete unknown --statement none" + WHY,
     "model party": "alpha --party p --role provider" + WHY,
-    "model plan": "alpha --lower 1e20 --best 1e21 --upper 1e22 --from 2998-01-01T00:00:00Z "
-    "--until 2999-01-01T00:00:00Z" + WHY,
+    "model plan": "alpha --lower 1e20 --best 1e21 --upper 1e22 --from 2098-01-01T00:00:00Z "
+    "--until 2099-01-01T00:00:00Z" + WHY,
     "model condition": "alpha eu-ai-act-51-2/none --met" + WHY,
     "model decide": "alpha --profile eu-cumulative --leave-out evaluation --date 2026-11-30" + WHY,
     "report": "--model alpha",
