@@ -37,6 +37,7 @@ from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import Key, Register
 from flopmeter_core.reports import KeyedVector, LedgerPosition
+from flopmeter_core.writers import marked
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,24 @@ class ClosedRegisters:
         """The sequence of a key that the root has acknowledged; 0 of none."""
         row = self._rows.get(key)
         return row.sequence if row and row.at_root else 0
+
+    def final_sequence(self, key: Key) -> int:
+        """The last sequence that anybody can have of a key; 0 where that is not known.
+
+        Of a boot that an agent of it saw to its end, nobody wrote more than is kept. What a copied
+        disk holds may have gone on elsewhere.
+        """
+        row = self._rows.get(key)
+        return row.sequence if row and row.is_final else 0
+
+    def mark(self, key: Key, mark: int) -> None:
+        """Let a vector stand beside another writer's; `save` writes it."""
+        row = self._rows[key]
+        beside = replace(
+            row, sequence=marked(row.sequence, mark), sent=True, root_up_ns=NOT_AT_ROOT
+        )
+        self._text.add([beside], self._text.head)
+        self._dirty = True
 
     def held(self) -> dict[Key, Register]:
         """A copy of every vector kept; a fraction is with the last of its owner's."""

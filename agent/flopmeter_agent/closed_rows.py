@@ -29,6 +29,9 @@ FIRST_FORMAT = 1
 
 NOT_AT_ROOT = -1
 
+UNKNOWN = "?"
+"""Ends the name of a boot of which nobody knows what left."""
+
 NO_CARRY = (0,) * COMPONENT_COUNT
 
 
@@ -53,6 +56,11 @@ class ClosedRegister:
     sent: bool = True
     root_up_ns: int = NOT_AT_ROOT
     boot_ns: int = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its writer's end is known, so that nobody can have more of it."""
+        return bool(self.boot_id) and not self.boot_id.endswith(UNKNOWN)
 
     @property
     def at_root(self) -> bool:
@@ -151,7 +159,7 @@ class ClosedText:
             return False
         unknown = boot_id
         while unknown in self._boots:
-            unknown += "?"
+            unknown += UNKNOWN
         # In place: rows name their boot by its number.
         self._boots = {
             unknown if boot == boot_id else boot: number for boot, number in self._boots.items()

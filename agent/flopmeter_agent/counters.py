@@ -23,6 +23,7 @@ class LoopCounters:
     samples: int = 0
     reports: int = 0
     refused_vectors: int = 0
+    second_writers: int = 0
     journal_failures: int = 0
     disk_fails: bool = False
     suspects: Suspects = field(default_factory=Suspects)

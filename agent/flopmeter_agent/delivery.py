@@ -3,16 +3,19 @@
 Owns: the acknowledgements of open registers, the ledger's position, and what is offered next.
 May touch: memory only; the loop keeps it in its journal, closed registers keep their own part.
 Called by the loop, under its lock.
-Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
+Explained in docs/adr/0005-delivery-and-durability.md, docs/adr/0012-agent-memory.md and
+docs/adr/0030-two-writers-of-one-incarnation.md.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from flopmeter_agent.closed import ClosedRegisters
+from flopmeter_agent.own import OwnStates
 from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_core.registers import Key, Register
 from flopmeter_core.reports import (
@@ -20,9 +23,11 @@ from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
     Durability,
+    Held,
     KeyedVector,
     LedgerPosition,
 )
+from flopmeter_core.writers import mark_of
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -33,13 +38,22 @@ Registers = Mapping[Key, Register]
 class Delivery:
     """How far the registers of one agent have come."""
 
-    def __init__(self, closed: ClosedRegisters) -> None:
+    def __init__(self, closed: ClosedRegisters, draw_mark: Callable[[], int]) -> None:
         """Begin with nothing shown.
 
         Args:
             closed: keeps for itself what became of its vectors.
+            draw_mark: draws a mark for sequences of vectors that are not another writer's.
         """
         self._closed = closed
+        self._draw_mark = draw_mark
+        self.own = OwnStates()
+        """What this process wrote."""
+        self.contested: set[Key] = set()
+        """Open registers of which a ledger holds what another process wrote: of a copy of this
+        machine. They are not sent before they have a mark."""
+        self.second_writers = 0
+        """Registers, open or closed, of which that was found."""
         self.position: LedgerPosition | None = None
         # Of open registers, durable at the root: nobody needs this node's copy of that any more.
         self._at_root: dict[Key, int] = {}
@@ -83,6 +97,8 @@ class Delivery:
         self.quarantined = False
         self._at_root.clear()
         self._sent.clear()
+        self.contested.clear()
+        self.own.renew()
 
     def stored(self, registers: Registers) -> list[StoredRegister]:
         """Open registers with what became of them."""
@@ -96,10 +112,19 @@ class Delivery:
         waiting = (
             keyed
             for keyed in itertools.chain(self._closed.unacknowledged(), self._open(registers))
-            if keyed.sequence
+            if keyed.key not in self.contested
+            and keyed.sequence
             > max(self.refused.get(keyed.key, 0), self._at_relay.get(keyed.key, 0))
         )
-        return list(itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT))
+        return [
+            self._naming(keyed) for keyed in itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT)
+        ]
+
+    def leaves(self, vectors: Iterable[KeyedVector]) -> None:
+        """Note what is handed to a collector now."""
+        for keyed in vectors:
+            if keyed.follows:
+                self.own.shown(keyed)
 
     def mark_sent(self, keys: set[Key]) -> bool:
         """Note which open registers are shown; whether any was not before."""
@@ -132,6 +157,8 @@ class Delivery:
         for ack in answer.acknowledgements:
             if self._may_have_sent(ack, registers):
                 self._note(ack, registers, up_ns)
+            if ack.held is not None:
+                self._judge(ack, ack.held, registers)
         if answer.fold_users and not self.fold_users:
             logger.error(
                 "the collector is near its limit of users or registers; further users of a device "
@@ -149,6 +176,28 @@ class Delivery:
                 boot_ns = register.boot_ns or None
                 yield KeyedVector(key, register.sequence, register.vector, boot_ns)
 
+    def _naming(self, keyed: KeyedVector) -> KeyedVector:
+        follows = self.own.follows(keyed.key) if not mark_of(keyed.sequence) else ()
+        return replace(keyed, follows=follows) if follows else keyed
+
+    def _judge(self, ack: Acknowledgement, held: Held, registers: Registers) -> None:
+        """Look whether what a ledger holds of a register is another process'."""
+        key = ack.key
+        register = registers.get(key)
+        sequence = register.sequence if register else self._closed.final_sequence(key)
+        if not sequence or mark_of(sequence) or key in self.contested:
+            return
+        if self.own.is_own(key, sequence, held):
+            if ack.durability is Durability.CONTESTED:
+                self.own.proven(key, held)
+            return
+        self.second_writers += 1
+        _warn("another process writes under this agent's incarnation", ack)
+        if register:
+            self.contested.add(key)
+        else:
+            self._closed.mark(key, self._draw_mark())
+
     def _may_have_sent(self, ack: Acknowledgement, registers: Registers) -> bool:
         register = registers.get(ack.key)
         newest = register.sequence if register else self._closed.sequence(ack.key)
@@ -156,10 +205,13 @@ class Delivery:
 
     def _note(self, ack: Acknowledgement, registers: Registers, up_ns: int) -> None:
         key, sequence = ack.key, ack.sequence
+        if ack.durability is Durability.CONTESTED:
+            return
         if ack.durability is Durability.REFUSED:
             self.refused[key] = sequence
             _warn("the collector refused a register", ack)
             return
+        self.own.acknowledged(key, sequence)
         if ack.durability is Durability.HERE:
             self._at_relay[key] = max(sequence, self._at_relay.get(key, 0))
         elif key in registers:

@@ -82,6 +82,11 @@ class AgentMetrics(Collector):
             "Registers the collector refused.",
             value=counters.refused_vectors,
         )
+        yield CounterMetricFamily(
+            "flopmeter_second_writers",
+            "Registers that another process writes under the same incarnation too.",
+            value=counters.second_writers,
+        )
         yield from self._memory_families()
         suspect = CounterMetricFamily(
             "flopmeter_suspect_readings",

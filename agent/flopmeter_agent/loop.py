@@ -41,6 +41,7 @@ from flopmeter_core.reports import (
     Report,
 )
 from flopmeter_core.units import NS_PER_HOUR
+from flopmeter_core.writers import marked, unmarked
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -51,8 +52,8 @@ MAXIMUM_OPEN = 128
 stays small. Eight for each device where there are more."""
 
 QUARANTINE_RENEWAL_NS = NS_PER_HOUR
-"""Shortest life of an incarnation that quarantine ends: a device whose every vector cannot be true
-must not fill journal and ledger with closed keys."""
+"""Shortest life of an incarnation that quarantine ends, or a second writer: a device whose every
+vector cannot be true must not fill journal and ledger with closed keys."""
 
 
 class Identity(NamedTuple):
@@ -142,9 +143,10 @@ class AgentLoop:
         self._closed = closed
         # What an earlier process left open, until it is among the closed ones.
         self._left: AgentState | None = None
-        self._delivery = Delivery(closed)
         self._past = Past(closed, clock, incarnation, new_incarnation, witness)
+        self._delivery = Delivery(closed, self._past.draw_mark)
         self._quarantine_renewal_ns = 0
+        self._parting_ns = 0
         self._ended_totals: dict[str, list[int]] = {}
         self._synced_samples = 0
         self._lock = threading.Lock()
@@ -298,6 +300,7 @@ class AgentLoop:
                     "the journal does not hold the newest readings, so nothing is sent; "
                     "free space on the disk of the state folder"
                 )
+            self._part()
             registers = self._accumulator.registers
             vectors = self._delivery.unacknowledged(registers)
             self._offered = self._hours.unsent(self._clock.boottime_ns())
@@ -306,6 +309,7 @@ class AgentLoop:
             self._note_sent({keyed.key for keyed in vectors})
             self._sync()
             self._past.show()
+            self._delivery.leaves(vectors)
             self.counters.reports += 1
             return Report(
                 records=self._records,
@@ -335,6 +339,7 @@ class AgentLoop:
             self._accumulator.fold_users(self._delivery.fold_users)
             self._hours.acknowledge(self._offered, answer.hours, self._clock.boottime_ns())
             self._offered = ()
+            self.counters.second_writers = self._delivery.second_writers
 
     def held(self) -> dict[Key, Register]:
         """A copy of every register held, open and closed; what is acknowledged may be gone."""
@@ -441,6 +446,27 @@ class AgentLoop:
         self._records = {**self._closed.records, **current, **self._device_records()}
         return True
 
+    def _part(self) -> None:
+        """Leave an incarnation to another process that writes under it.
+
+        What this one wrote gets a mark, so that no ledger takes it for the other's past or future,
+        and is final.
+        """
+        contested = self._delivery.contested & self._accumulator.registers.keys()
+        boot_ns = self._clock.boottime_ns()
+        if not contested or boot_ns < self._parting_ns:
+            return
+        mark = self._past.draw_mark()
+        registers = [self._accumulator.registers[key] for key in contested]
+        for register in registers:
+            register.sequence = marked(register.sequence, mark)
+        if self.renew():
+            self._parting_ns = boot_ns + QUARANTINE_RENEWAL_NS
+            self._write_journal()
+            return
+        for register in registers:
+            register.sequence = unmarked(register.sequence)
+
     def _renew_when_due(self) -> None:
         """Begin the next incarnation where this one has grown, or its vectors are not believed."""
         accumulator = self._accumulator
@@ -483,7 +509,11 @@ class AgentLoop:
         return totals
 
     def _write_journal(self) -> None:
-        self._journal.write(self._writer.encode(self._state()))
+        # A write that fails may be there all the same.
+        self._delivery.own.journaled(self._accumulator.registers)
+        state = self._state()
+        self._journal.write(self._writer.encode(state))
+        self._past.kept_up_ns = state.up_ns
         self._ahead_of_journal = False
 
     def _sync(self) -> None:

@@ -19,6 +19,7 @@ from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import Key
 from flopmeter_core.units import NS_PER_S
+from flopmeter_core.writers import MARKS
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -53,6 +54,7 @@ class Past:
         self._first_incarnation = incarnation
         self._new_incarnation = new_incarnation
         self._drawn = 0
+        self._marks = 0
         self._up_offset_ns = -clock.boottime_ns()
         self._refused_at: tuple[int, int] | None = None
         self._witness = witness
@@ -60,6 +62,8 @@ class Past:
         self._told: Shown | None = None
         self.shown = 0
         """How often the state noted that something new may leave."""
+        self.kept_up_ns = 0
+        """Up time of the host in the newest state that was written."""
         self.waiting = ""
         """Why an incarnation that ended is not closed; empty where nothing waits."""
 
@@ -79,10 +83,12 @@ class Past:
 
         """
         self.shown = old.shown if old is not None else 0
+        self.kept_up_ns = old.up_ns if old is not None else 0
         if self._witness is None:
             return
         new = old is None and not len(self._closed)
-        self._stands = stands(self._witness, (self.shown, self._closed.shown), new=new)
+        kept = (self.shown, self._closed.shown, self.kept_up_ns)
+        self._stands = stands(self._witness, kept, new=new)
         if not self._stands:
             if self._witness.shown() is not None:
                 logger.warning("the state folder was put back to an earlier state in this boot")
@@ -94,7 +100,7 @@ class Past:
 
     def show(self) -> None:
         """Have it known outside of the state folder what may leave now."""
-        told = (self.shown, self._closed.shown)
+        told = (self.shown, self._closed.shown, self.kept_up_ns)
         if self._witness is not None and told != self._told:
             self._witness.show(told)
             self._told = told
@@ -117,6 +123,12 @@ class Past:
             return self._new_incarnation()
         self._drawn += 1
         return incarnation_after(self._first_incarnation, f"renewed/{self._drawn}")
+
+    def draw_mark(self) -> int:
+        """A mark for sequences, from 1: no other process draws the same."""
+        self._marks += 1
+        drawn = incarnation_after(self.next_incarnation(), f"mark/{self._marks}")
+        return int(drawn, 16) % MARKS + 1
 
     def summary(self, overflowed: int) -> ClosedSummary:
         """What is kept of ended incarnations, for the agent's metrics.

@@ -1,9 +1,9 @@
 """What outlives an agent but not its boot, and does not lie in its state folder.
 
-Owns: two numbers, of how often an agent noted that something may leave, kept beside the boot.
+Owns: three numbers, of how far an agent had come when something left, kept beside the boot.
 May touch: one small file in a folder that is emptied at a boot.
-Called by the loop: before a report with something new in it leaves, and at a start.
-Explained in docs/adr/0026-a-full-room.md.
+Called by the loop: before a report leaves, and at a start.
+Explained in docs/adr/0026-a-full-room.md and docs/adr/0030-two-writers-of-one-incarnation.md.
 
 A state folder that is put back from a copy in the same boot does not know what left since. The
 numbers in its journals are then behind these, or these are gone; what it says was never sent is
@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 FOLDERS = (Path("/run/flopmeter"), Path("/dev/shm"))
 """Both lie in memory; the first that can be written."""
 
-Shown = tuple[int, int]
-"""How often the state and the closed registers noted that something new may leave."""
+Shown = tuple[int, int, int]
+"""How often the state and the closed registers noted that something new may leave, and the up time
+of the host in the newest state (ns, added up over boots)."""
 
 
 class Witness(Protocol):
@@ -82,9 +83,9 @@ class FileWitness:
             try:
                 # A folder that everybody may write can hold somebody else's.
                 if os.fstat(descriptor).st_uid == os.geteuid():
-                    boot_id, state, closed = os.read(descriptor, 200).decode().split()
+                    boot_id, state, closed, up_ns = os.read(descriptor, 200).decode().split()
                     if boot_id == self._boot_id:
-                        return int(state), int(closed)
+                        return int(state), int(closed), int(up_ns)
             finally:
                 os.close(descriptor)
         return None
@@ -93,7 +94,7 @@ class FileWitness:
         """Write the numbers; a file that cannot be written is removed."""
         if self._path is None:
             return
-        text = f"{self._boot_id} {shown[0]} {shown[1]}\n".encode()
+        text = " ".join((self._boot_id, *map(str, shown))).encode() + b"\n"
         try:
             fresh = self._path.with_suffix(".new")
             fresh.unlink(missing_ok=True)
@@ -124,4 +125,4 @@ def stands(witness: Witness, kept: Shown, *, new: bool) -> bool:
     seen = witness.shown()
     if seen is None:
         return new
-    return kept[0] >= seen[0] and kept[1] >= seen[1]
+    return all(ours >= theirs for ours, theirs in zip(kept, seen, strict=True))

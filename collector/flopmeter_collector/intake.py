@@ -15,13 +15,20 @@ from dataclasses import dataclass, field, replace
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.limits import HourCounts
-from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.registers import Branches, Outcome, RegisterTable
 from flopmeter_collector.sightings import Sighting
 from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, LedgerPosition, RelayedNode
+from flopmeter_core.reports import (
+    Held,
+    Hello,
+    HourlyVector,
+    KeyedVector,
+    LedgerPosition,
+    RelayedNode,
+)
 from flopmeter_proto.daemon.clock import Clock
 
 MAXIMUM_NODES = 250_000
@@ -198,7 +205,8 @@ class Intake:
             stranger: why its sender may not report for the record's node; empty where it may.
 
         Returns:
-            What became of it; None when it is not in the registers.
+            What became of it; None when it is not in the registers. After CONTESTED it is not
+            either, and its sender has to be told what is (`beside`).
         """
         full = stranger or self._table.refusal(keyed.key, record)
         if full:
@@ -221,6 +229,8 @@ class Intake:
             reason += "; its node has too many quarantined keys already to keep this one"
         else:
             outcome = self._table.merge(keyed, record)
+            if outcome is Outcome.CONTESTED:
+                return outcome
             if outcome is not Outcome.REFUSED_FORK:
                 self._table.sightings.reported.add((keyed.key.incarnation, keyed.key.device))
                 return outcome
@@ -231,6 +241,14 @@ class Intake:
         self.counts.refused_vectors += 1
         refused[keyed.key] = reason
         return None
+
+    def branches(self, key: Key) -> Branches:
+        """What is held of a key."""
+        return self._table.branches(key)
+
+    def beside(self, keyed: KeyedVector) -> Held | None:
+        """What is held of a key that stands above a vector, or was not to be replaced by it."""
+        return self._table.beside(keyed)
 
     async def know(self, vectors: Iterable[KeyedVector], hours: Iterable[HourlyVector]) -> None:
         """Take in what another collector of the ledger was told of the keys of these hours.

@@ -7,10 +7,14 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 The rule. Of two vectors of one key the one with the higher sequence follows the other when it
 is nowhere below it, and then wins whole. Where neither follows the other (the same sequence
-with other content, or a higher sequence that is somewhere lower) two writers used one key: a
-fork, and both are kept. What the table holds of a key is thus the set of vectors that no other
-one follows. That set is the same for every order, repetition and grouping of the messages,
-which is what makes a total independent of the network.
+with other content, a higher sequence that is somewhere lower, or other marks in the sequences)
+two writers used one key: a fork, and both are kept. What the table holds of a key is thus the set
+of vectors that no other one follows. That set is the same for every order, repetition and grouping
+of the messages, which is what makes a total independent of the network.
+
+Two writers may look like one: the second did more, under a higher sequence. So a running agent
+names what it wrote, and no vector takes the place of one that its sender does not know
+(docs/adr/0030-two-writers-of-one-incarnation.md).
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ from flopmeter_collector.sightings import Sightings
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
 from flopmeter_core.registers import Key, Vector
-from flopmeter_core.reports import HourlyVector, KeyedVector
+from flopmeter_core.reports import Held, HourlyVector, KeyedVector
+from flopmeter_core.writers import fingerprint, is_among, mark_of, unmarked
 
 MAXIMUM_BRANCHES = 8
 """Branches kept of one key. One clone makes two; a sender that makes more is broken or hostile,
@@ -50,6 +55,7 @@ class Outcome(enum.StrEnum):
     LATE = "late"
     FORK = "fork"
     REFUSED_FORK = "refused_fork"
+    CONTESTED = "contested"
 
 
 @dataclass(slots=True)
@@ -159,7 +165,7 @@ class RegisterTable:
             record: the device record the key names.
 
         Returns:
-            What became of it. After REFUSED_FORK nothing changed and it must not be
+            What became of it. After REFUSED_FORK and CONTESTED nothing changed and it must not be
             acknowledged; after any other outcome the table held it or one that follows it, and
             of more branches than may be kept the least was let go.
         """
@@ -177,6 +183,14 @@ class RegisterTable:
             if self.on_change is not None:
                 self.on_change(keyed.key, held or (), merged)
         return outcome
+
+    def beside(self, keyed: KeyedVector) -> Held | None:
+        """What is held of a key that stands above a vector, or was not to be replaced by it."""
+        for stored in self._branches.get(keyed.key, ()):
+            order = _order(keyed, stored)
+            if order == BELOW or _is_unknown(order, stored, keyed):
+                return Held(stored.sequence, fingerprint(stored.sequence, stored.vector))
+        return None
 
     def hold(
         self,
@@ -333,6 +347,9 @@ def _holds(newest: StoredVector, hourly: HourlyVector) -> bool:
     relation = compare(newest.vector, hourly.vector)
     if newest.sequence == hourly.sequence:
         return relation == EQUAL
+    if mark_of(newest.sequence) not in (0, mark_of(hourly.sequence)):
+        # A writer that was told of another one marked its vector, and no hour of before.
+        return unmarked(newest.sequence) >= unmarked(hourly.sequence) and relation in (ABOVE, EQUAL)
     return newest.sequence > hourly.sequence and relation in (ABOVE, EQUAL)
 
 
@@ -341,9 +358,23 @@ def _order(keyed: KeyedVector, stored: StoredVector) -> int:
     relation = compare(keyed.vector, stored.vector)
     if keyed.sequence == stored.sequence:
         return EQUAL if relation == EQUAL else APART
+    if mark_of(keyed.sequence) != mark_of(stored.sequence):
+        return APART
     if keyed.sequence > stored.sequence:
         return ABOVE if relation in (ABOVE, EQUAL) else APART
     return BELOW if relation in (BELOW, EQUAL) else APART
+
+
+def _is_unknown(order: int, stored: StoredVector, keyed: KeyedVector) -> bool:
+    """Whether a vector would take the place of one that its process, by its own word, never wrote.
+
+    One that stands below what is held is as strange: a running process has written nothing newer.
+    """
+    if not keyed.follows:
+        return False
+    if order == ABOVE:
+        return not is_among(stored.sequence, stored.vector, keyed.follows)
+    return order == BELOW
 
 
 _QUIET = {EQUAL: Outcome.DUPLICATE, BELOW: Outcome.LATE}
@@ -358,6 +389,8 @@ def _merge(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
 def _merge_one(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
     """The usual case: one branch."""
     order = _order(keyed, held[0])
+    if _is_unknown(order, held[0], keyed):
+        return Outcome.CONTESTED, held
     if order == ABOVE:
         return Outcome.ADVANCED, _numbered((), keyed)
     if order == APART:
@@ -368,6 +401,8 @@ def _merge_one(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
 def _merge_many(held: Branches, keyed: KeyedVector) -> tuple[Outcome, Branches]:
     """After a fork: the vector replaces every branch it follows, or becomes one more."""
     orders = [_order(keyed, stored) for stored in held]
+    if any(_is_unknown(order, each, keyed) for order, each in zip(orders, held, strict=True)):
+        return Outcome.CONTESTED, held
     for order, outcome in _QUIET.items():
         if order in orders:
             return outcome, held

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import grpc
@@ -24,11 +25,11 @@ from flopmeter_collector.answers import Answers
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.limits import Pace, Places
+from flopmeter_collector.receive import NEW_KEY_WORK, SLICE, merge_report
 from flopmeter_collector.refusals import RefusedOnce
-from flopmeter_collector.registers import Outcome
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Watch
-from flopmeter_collector.relay.receive import check_path, merge_batch
+from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
 from flopmeter_collector.turns import Turns
 from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
 from flopmeter_core.registers import Key
@@ -64,20 +65,10 @@ STOPPING = "the collector is stopping; send again later"
 LONGEST_REST_S = 30
 """Who would have to wait longer for its address' work to be paid off is refused instead."""
 
-SLICE = 50
-"""Work after which others have their turn, about 0.5 ms: 10 new registers, or 50 that are known. Of
-a large report no more is committed at a time."""
-
 LARGE_REPORT = 400
 """Work above which a report is read beside the event loop, waits for other large ones, and is
 committed slice by slice: nobody's commit holds more than a slice of it. 8 devices with 50 users and
 phases each that change between two reports stay below."""
-
-NEWEST = (Outcome.NEW, Outcome.ADVANCED, Outcome.DUPLICATE)
-"""What becomes of the vectors of a report that says how things stand now."""
-
-NEW_KEY_WORK = 4
-"""A key that is stated costs as much as so many vectors of known ones: text, rows, a run."""
 
 BYTES_PER_WORK = 100
 """About the size of a vector: what is read costs its address, whether or not it makes sense."""
@@ -294,7 +285,7 @@ class IngestService:
             self._intake.close_stream(hello)
 
     async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
-        reader = BatchReader()
+        reader, seen = BatchReader(), Seen()
         message = parse_batches(raw)
         if message.HasField("hello"):
             _check_version(message.hello.protocol_version)
@@ -303,7 +294,7 @@ class IngestService:
         self._intake.check_sender(simulated=hello.simulated, sender=f"relay {hello.relay}")
         following: Any
         while True:
-            answer = await self._take_relayed(reader, hello, message, watch)
+            answer = await self._take_relayed(reader, hello, message, watch, seen)
             await self._answers.write(context, answer)
             following = await context.read()
             if following is grpc.aio.EOF:
@@ -313,7 +304,12 @@ class IngestService:
                 raise WireError("hello may stand in the first message of a stream only")
 
     async def _take_relayed(
-        self, reader: BatchReader, hello: RelayHello, message: pb.StreamBatchesRequest, watch: Watch
+        self,
+        reader: BatchReader,
+        hello: RelayHello,
+        message: pb.StreamBatchesRequest,
+        watch: Watch,
+        seen: Seen,
     ) -> pb.StreamBatchesResponse:
         batch = reader.batch(message)
         check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
@@ -321,7 +317,7 @@ class IngestService:
             self._forwarder.stands_below(watch, batch.ledger_ids)
         await self._intake.know(batch.vectors, batch.hours)
         await self._intake.count_hours(batch.records, batch.hours)
-        merged = await merge_batch(self._intake, batch, self._turns.give_way)
+        merged = await merge_batch(self._intake, batch, self._turns.give_way, seen)
         position = await self._intake.durable(len(merged.taken))
         self._refused.vectors(hello.relay, merged.refused, merged.quarantined)
         return reader.answer(
@@ -330,6 +326,7 @@ class IngestService:
             self._told(position),
             at_root=self._forwarder is None,
             rooted=self._rooted(watch, merged.taken),
+            beside={**watch.take_beside(tuple(watch.beside)), **merged.beside},
             refused_claims=merged.refused_claims,
             refused_hours=merged.refused_hours,
         )
@@ -376,67 +373,39 @@ class IngestService:
         )
         intake.check_records(report.records.values())
         await intake.know(report.vectors, report.hours)
-        refused: Refusals = {}
-        quarantined: Refusals = {}
         strangers = holder.strangers(report.records.values())
-        if await self._merge_vectors(report, hello, strangers, refused, quarantined, large=large):
+        merged = await merge_report(
+            intake, report, hello, strangers, functools.partial(self._let_others, large=large)
+        )
+        if merged.newest:
             intake.note_live(hello, report.boot_ns)
+        if merged.contested:
+            # Nobody can say yet whose hours these are; they are offered again.
+            left = tuple(hourly for hourly in report.hours if hourly.key not in merged.contested)
+            report = replace(report, hours=left)
         refused_hours = await self._merge_hours(report, hello, strangers, large=large)
         refused_claims = intake.merge_claims(report.claims)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
-        position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
-        self._refused.vectors(hello.node, refused, quarantined)
-        taken = [
-            keyed
-            for keyed in report.vectors
-            if keyed.key not in refused and keyed.key not in quarantined
-        ]
+        position = await intake.durable(len(merged.taken))
+        self._refused.vectors(hello.node, merged.refused, merged.quarantined)
+        rooted = self._rooted(watch, merged.taken)
         answer = functools.partial(
             reader.answer,
             report,
-            refused,
+            merged.refused,
             self._told(position),
             at_root=self._forwarder is None,
-            rooted=self._rooted(watch, taken),
+            rooted=rooted,
+            beside=watch.take_beside([*rooted, *(keyed.key for keyed in merged.taken)]),
+            contested=merged.contested,
+            held=merged.held,
             refused_hours=refused_hours,
             refused_claims=refused_claims,
-            quarantined=quarantined,
+            quarantined=merged.quarantined,
             fold_users=intake.is_nearly_full(hello.node),
         )
         return await asyncio.to_thread(answer) if large else answer()
-
-    async def _merge_vectors(
-        self,
-        report: Report,
-        hello: Hello,
-        strangers: Mapping[str, str],
-        refused: Refusals,
-        quarantined: Refusals,
-        *,
-        large: bool,
-    ) -> bool:
-        """Take the vectors of a report; returns whether each says how things stand now."""
-        newest = bool(report.vectors)
-        done = 0
-        for keyed in report.vectors:
-            if done >= SLICE:
-                done = 0
-                await self._let_others(large=large)
-            # Of an agent that does not say when each vector was read: a closed one may be of
-            # an earlier boot, whose length nothing here says.
-            running = keyed.key.incarnation == hello.incarnation
-            outcome = self._intake.merge(
-                keyed,
-                report.records[keyed.key.record],
-                boot_ns=report.boot_ns if running else None,
-                refused=refused,
-                quarantined=quarantined,
-                stranger=strangers.get(keyed.key.record, ""),
-            )
-            newest = newest and outcome in NEWEST
-            done += 1 + NEW_KEY_WORK * (outcome is Outcome.NEW)
-        return newest
 
     async def _merge_hours(
         self, report: Report, hello: Hello, strangers: Mapping[str, str], *, large: bool

@@ -48,12 +48,16 @@ class KeyedVector:
         vector: cumulative values.
         boot_ns: time since boot, suspend included, up to which it was read, in the boot it was
             read in; it goes with the vector over every way. None where its writer did not say.
+        follows: on the way from its writer only: fingerprints (`writers`) of vectors of the key
+            that its process wrote before, one of which a ledger that has the key should hold;
+            empty where it does not say.
     """
 
     key: Key
     sequence: int
     vector: Vector
     boot_ns: int | None = None
+    follows: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +120,35 @@ class Durability(enum.Enum):
     AT_ROOT = "durable_at_root"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
+    CONTESTED = "contested"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A vector that a ledger holds of a key beside or above one that came in."""
+
+    sequence: int
+    fingerprint: int
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What became of one (key, sequence); `reason` is set when no figure holds it."""
+    """What became of one (key, sequence).
+
+    Attributes:
+        key: whose vector.
+        sequence: the vector's.
+        durability: where it is safe, or why it is not.
+        reason: set when no figure holds it.
+        held: what the ledger holds in its place; None where that is the vector itself, and of a
+            collector that does not say it.
+    """
 
     key: Key
     sequence: int
     durability: Durability
     reason: str = ""
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayLedger,
 from flopmeter_collector.registers import Branches, RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
-from flopmeter_collector.relay.receive import merge_batch
+from flopmeter_collector.relay.receive import Seen, merge_batch
 from flopmeter_collector.turns import Turns
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Answer, KeyedVector, LedgerPosition, RelayHello
@@ -117,7 +117,7 @@ class Bench:
         raw = self.writer.batch(batch).SerializeToString()
         sent = time.process_time()
         came = self.reader.batch(pb.StreamBatchesRequest.FromString(raw))
-        merged = await merge_batch(intake, came, Turns().give_way)
+        merged = await merge_batch(intake, came, Turns().give_way, Seen())
         position = await self.root_committer.durable()
         answer = self.reader.answer(
             came,
@@ -125,6 +125,7 @@ class Bench:
             position,
             at_root=True,
             rooted={},
+            beside=merged.beside,
             refused_claims={},
             refused_hours={},
         ).SerializeToString()

@@ -16,13 +16,14 @@ from unittest import mock
 from flopmeter_agent import journal, past
 from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.loop import AgentLoop
+from flopmeter_agent.own import OwnStates
 from flopmeter_collector import commit, intake, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.relay import outbox
 from flopmeter_core.errors import WireError
 from flopmeter_core.kernels.merge import ABOVE, APART
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import KeyedVector, LedgerPosition
+from flopmeter_core.reports import Held, KeyedVector, LedgerPosition
 from flopmeter_proto.wire import stream
 
 Defect = Callable[[], contextlib.AbstractContextManager[object]]
@@ -136,6 +137,20 @@ def a_clone_is_taken_for_the_next_report() -> contextlib.AbstractContextManager[
     return mock.patch.object(registers, "_order", follows)
 
 
+def a_clone_is_not_told() -> contextlib.AbstractContextManager[object]:
+    """A vector of another process of one incarnation is taken for an own one's past or next."""
+    return mock.patch.object(registers, "_is_unknown", lambda order, stored, keyed: False)
+
+
+def an_agent_doubts_what_it_did_not_send() -> contextlib.AbstractContextManager[object]:
+    """What a copy of its disk has sent from its journal is another process' to an agent."""
+
+    def is_own(self: OwnStates, key: Key, sequence: int, held: Held) -> bool:
+        return held.fingerprint in self.follows(key)
+
+    return mock.patch.object(OwnStates, "is_own", is_own)
+
+
 def a_fork_is_not_alerted() -> contextlib.AbstractContextManager[object]:
     """Both branches are kept, and nobody is told."""
     return mock.patch.object(registers.RegisterTable, "forked_key_count", lambda self: 0)
@@ -202,6 +217,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "a relay forwards once": RELAYED,
     "believe a clone": CLONED,
     "fork without alert": CLONED,
+    "clones are not told": CLONED,
+    "doubt what was not sent": ("old_image", "old_backup", "bad_weather"),
 }
 """The faults under which a defect is looked for, where it is not all of them."""
 
@@ -218,6 +235,8 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a sample for any hole": (a_sample_covers_any_hole, "are not what was read of it"),
     "believe a clone": (a_clone_is_taken_for_the_next_report, "which has a clone"),
     "fork without alert": (a_fork_is_not_alerted, "forks are alerted"),
+    "clones are not told": (a_clone_is_not_told, "of one of two live clones is hidden"),
+    "doubt what was not sent": (an_agent_doubts_what_it_did_not_send, "for another writer's"),
     "a relay speaks for the root": (a_relay_speaks_for_the_root, "by site-1 before its commit"),
     "a relay trusts its root": (a_relay_trusts_its_root, "the ledger holds sequence"),
     "a relay forwards once": (a_relay_forwards_once, "the fleet did not converge"),

@@ -82,19 +82,18 @@ def test_a_write_that_its_process_died_in(seed: int) -> None:
 
 
 def test_live_clones_are_held_to_their_bounds() -> None:
-    """Where two agents of one incarnation write, their keys are judged apart, and a fork alerts.
+    """Where two agents of one incarnation write, both are in the ledger, and a fork alerts.
 
-    Of these seeds some end with both branches in the ledger.
+    In these seeds one of them was hidden before it was told of the other.
     """
-    raised = hidden = 0
-    for seed in (2, 27, 33):
+    raised = 0
+    for seed in (9, 27, 33):
         outcome = simulate(plan_for(seed, nodes=2, devices=2, faults=CLONED))
         assert outcome.faults["live_clone"] == 1
         assert outcome.equal, outcome.violations
+        assert outcome.forks.hidden == 0
         raised += outcome.forks.raised
-        hidden += outcome.forks.hidden
     assert raised > 0
-    assert raised + hidden >= 6
 
 
 def test_a_perfect_world() -> None:

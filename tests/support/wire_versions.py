@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.reports import KeyedVector, Report
+from flopmeter_core.writers import fingerprint
 from support.ingest import hourly, key, report, vector
 
 FOLDER = Path(__file__).parent.parent / "data" / "wire"
@@ -46,13 +47,19 @@ def versions() -> list[Version]:
 
 
 def todays_report() -> Report:
-    """A report with everything an agent of today may say: two keys, an hour and a claim."""
+    """A report with everything an agent of today may say: two keys, an hour and a claim.
+
+    Its vectors follow those that the recorded agents sent.
+    """
     claim = Claim(
         ClaimKey("a", "0", ClaimScope.RANK, 0, "ab" * 16, 0, 1, "m", "bf16=1", "pretraining"),
         ClaimCounts(9, 9, 100, 10**20),
     )
     said = report(
-        [KeyedVector(key(), 6, vector(7200)), KeyedVector(key(phase=1), 2, vector(2))],
+        [
+            KeyedVector(key(), 6, vector(7200), follows=(fingerprint(5, vector(9)),)),
+            KeyedVector(key(phase=1), 2, vector(2), follows=(fingerprint(1, vector(1)),)),
+        ],
         hours=[hourly(0, 3, vector(3000))],
     )
     return Report(

@@ -25,6 +25,7 @@ from flopmeter_core.reports import (
     Acknowledgement,
     ClaimAcknowledgement,
     Durability,
+    Held,
     KeyedVector,
 )
 from flopmeter_core.units import REGISTER_LIMIT
@@ -44,11 +45,17 @@ class Watch:
 
     Attributes:
         ready: keys to tell of, each with the sequence up to which the root has it.
+        beside: of such keys what an upstream collector held that did not come from here.
         closed: whether the stream has ended.
     """
 
     ready: dict[Key, int] = field(default_factory=dict)
+    beside: dict[Key, Held] = field(default_factory=dict)
     closed: bool = False
+
+    def take_beside(self, keys: Iterable[Key]) -> dict[Key, Held]:
+        """What to tell of others beside answers for these keys; it is told once."""
+        return {key: self.beside.pop(key) for key in keys if key in self.beside}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +242,9 @@ class Outbox:
         }
         newly = 0
         for ack in acknowledgements:
+            if ack.held is not None:
+                for each in self._watches.get(ack.key, ()):
+                    each.watch.beside[ack.key] = ack.held
             note = self._behind.get(ack.key)
             if note is None:
                 continue
@@ -325,10 +335,12 @@ class Outbox:
         self._waiting[key] = None
 
     def _take_back(self, key: Key) -> None:
-        """Tell nobody of the root what was true before the fork."""
+        """Tell nobody of the root what was true before the fork; who was to be told waits again."""
         self._flight.pop(key, None)
         for watch in self._streams:
-            watch.ready.pop(key, None)
+            sequence = watch.ready.pop(key, None)
+            if sequence is not None:
+                self.watch(key, sequence, watch)
 
     def _note_refused(self, key: Key, note: _Note, reason: str) -> bool:
         sent = self._flight.get(key)

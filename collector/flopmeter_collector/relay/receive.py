@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.registers import Branches, Outcome
 from flopmeter_core.claims import ClaimKey
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Durability, KeyedVector, RelayBatch
+from flopmeter_core.reports import Durability, Held, KeyedVector, RelayBatch
+from flopmeter_core.writers import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Merged:
         taken: vectors the commit will hold.
         untaken: the others by their places: refused or quarantined, and why.
         refused, quarantined: the same by key, for the log.
+        beside: what was held of a key that did not come on this stream, above the vector that
+            came or replaced by it: of another writer perhaps, which only its agent can tell.
         refused_hours: why each hourly vector (key, hour) was not taken.
         refused_claims: why claims were not taken.
     """
@@ -33,8 +38,36 @@ class Merged:
     untaken: Mapping[int, tuple[Durability, str]]
     refused: Refusals
     quarantined: Refusals
+    beside: Mapping[Key, Held]
     refused_hours: Mapping[tuple[Key, int], str]
     refused_claims: Mapping[ClaimKey, str]
+
+
+class Seen:
+    """The vector of each key that came last on one relay's stream.
+
+    What a relay forwards of a key follows what it forwarded before, as long as its stream lasts.
+    """
+
+    def __init__(self) -> None:
+        """Begin with a new stream."""
+        self._held: dict[Key, StoredVector] = {}
+
+    def beside(self, key: Key, before: Branches, after: Branches) -> Held | None:
+        """What was replaced, or stands above, without having come on this stream.
+
+        Args:
+            key: whose vector came.
+            before: its branches before the merge; of a fork everybody knows already.
+            after: its branches now.
+        """
+        known = self._held.get(key)
+        if len(after) == 1 and after is not before:
+            self._held[key] = after[0]
+        if len(before) != 1 or before[0] is known:
+            return None
+        other = before[0]
+        return Held(other.sequence, fingerprint(other.sequence, other.vector))
 
 
 def check_path(own_ledger: str, ledger_ids: tuple[str, ...], relay: str) -> None:
@@ -55,12 +88,18 @@ def check_path(own_ledger: str, ledger_ids: tuple[str, ...], relay: str) -> None
         )
 
 
+OVER = (Outcome.NEW, Outcome.ADVANCED, Outcome.LATE)
+"""What becomes of a vector that has the key's place now, or leaves it to another."""
+
 SLICE = 25
 """Vectors merged before others have their turn: about 1 ms."""
 
 
 async def merge_batch(
-    intake: Intake, batch: RelayBatch, give_way: Callable[[], Awaitable[None]]
+    intake: Intake,
+    batch: RelayBatch,
+    give_way: Callable[[], Awaitable[None]],
+    seen: Seen,
 ) -> Merged:
     """Admit and merge everything of a batch; the caller commits and answers.
 
@@ -70,6 +109,7 @@ async def merge_batch(
         intake: where to.
         batch: what came.
         give_way: lets agents that can be answered at once go first.
+        seen: what came on the same stream before.
 
     Raises:
         NotPermittedError: readings of the other kind than the ledger's.
@@ -79,13 +119,15 @@ async def merge_batch(
     all_quarantined: Refusals = {}
     untaken: dict[int, tuple[Durability, str]] = {}
     taken: list[KeyedVector] = []
+    beside: dict[Key, Held] = {}
     for place, keyed in enumerate(batch.vectors):
         if place % SLICE == SLICE - 1:
             await give_way()
         # Of a forked key every branch has its own answer.
         refused: Refusals = {}
         quarantined: Refusals = {}
-        intake.merge(
+        before = intake.branches(keyed.key)
+        outcome = intake.merge(
             keyed,
             batch.records[keyed.key.record],
             boot_ns=None,
@@ -100,6 +142,10 @@ async def merge_batch(
             all_quarantined |= quarantined
         else:
             taken.append(keyed)
+            if outcome in OVER:
+                other = seen.beside(keyed.key, before, intake.branches(keyed.key))
+                if other is not None:
+                    beside[keyed.key] = other
     refused_hours: dict[tuple[Key, int], str] = {}
     for number, hourly in enumerate(batch.hours, start=1):
         if number % SLICE == 0:
@@ -111,5 +157,11 @@ async def merge_batch(
         intake.relayed(node)
     intake.counts.batches += 1
     return Merged(
-        tuple(taken), untaken, all_refused, all_quarantined, refused_hours, refused_claims
+        tuple(taken),
+        untaken,
+        all_refused,
+        all_quarantined,
+        beside,
+        refused_hours,
+        refused_claims,
     )

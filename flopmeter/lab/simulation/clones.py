@@ -4,28 +4,38 @@ Owns: what the ledger must hold of such a key, and whether its fork was seen.
 May touch: nothing.
 Called by the world at the end, beside the oracle's comparison of all other keys.
 
-Two writers of one key know nothing of each other. Where neither's vector follows the other's, the
-ledger keeps both: lower takes one of them, upper their sum, and an alert stands. Where one of them
-did more in every component under a higher sequence, the other's work looks like the first one's
-past; nothing in the vectors tells that from a late message. Such keys are counted as hidden.
+Where neither's vector follows the other's, the ledger keeps both: lower takes one of them, upper
+their sum, and an alert stands. Where one of them did more in every component under a higher
+sequence, the other, or the first one, is told of it by the next answer and marks its vectors, so
+that they stand beside each other all the same. What cannot be told apart is counted as hidden, and
+`excuse` says what that may be; anything else that is hidden is a violation.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flopmeter.lab.simulation.history import History
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
+from flopmeter_core.writers import unmarked
 
 
 @dataclass(frozen=True, slots=True)
 class Forks:
-    """How many keys of clones the ledger holds with both writers, and how many with one."""
+    """How many keys of clones the ledger holds with both writers, and how many with one.
+
+    Attributes:
+        raised: with both, as a fork.
+        hidden: with one, where nobody could tell that there were two.
+        reasons: why not, with the number of keys.
+    """
 
     raised: int = 0
     hidden: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 def judge(
@@ -33,6 +43,8 @@ def judge(
     kept: Callable[[str, Key], int],
     ledger: Mapping[Key, tuple[StoredVector, ...]],
     violation: Callable[[str], None],
+    *,
+    excuse: str,
 ) -> Forks:
     """Hold every key with several writers to its bounds.
 
@@ -41,8 +53,10 @@ def judge(
         kept: the newest sequence that a node still has of a key; 0 for none.
         ledger: the root's branches of each key.
         violation: is told what is broken.
+        excuse: why two writers may be hidden anywhere in this world; empty where they may not.
     """
-    raised = hidden = 0
+    raised = 0
+    hidden: Counter[str] = Counter()
     for key, writers in history.shared.items():
         branches = ledger.get(key, ())
         truths = []
@@ -53,7 +67,7 @@ def judge(
             vector = history.vector(key, sequence, node)
             truths.append(vector)
             if not any(
-                branch.sequence >= sequence and _within(vector, branch.vector)
+                unmarked(branch.sequence) >= sequence and _within(vector, branch.vector)
                 for branch in branches
             ):
                 violation(f"work on {key.device} of {node}, which has a clone, is not there")
@@ -66,8 +80,19 @@ def judge(
             if not _within(_sum(truths), upper):
                 violation(f"upper of a forked key of {key.device} is below what its writers did")
         elif len(truths) > 1 and not _within(_sum(truths), upper):
-            hidden += 1
-    return Forks(raised, hidden)
+            reason = excuse or _excuse(history, key)
+            hidden[reason] += 1
+            if not reason:
+                violation(f"work on {key.device} of one of two live clones is hidden")
+    return Forks(raised, hidden.total(), dict(hidden))
+
+
+def _excuse(history: History, key: Key) -> str:
+    """Why nobody can tell that a key had two writers; empty where somebody could."""
+    writers = [(node, key.incarnation) for node in history.shared[key]]
+    if any(writer in history.cut for writer in writers):
+        return "a later boot"
+    return "both ended" if all(writer in history.ended for writer in writers) else ""
 
 
 def _within(vector: Vector, other: Vector) -> bool:

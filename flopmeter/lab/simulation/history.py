@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
+from flopmeter_core.writers import unmarked
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class History:
         """Begin with nothing."""
         self.shared: dict[Key, list[str]] = {}
         """Keys that more than one node wrote, with those nodes."""
+        self.ended: set[tuple[str, str]] = set()
+        """Nodes with the incarnations of theirs whose process ended."""
+        self.cut: set[tuple[str, str]] = set()
+        """Nodes with what they had on a disk that lost its power or was put back."""
         self._first: dict[Key, tuple[str, dict[int, Written]]] = {}
         self._others: dict[tuple[str, Key], dict[int, Written]] = {}
 
@@ -43,6 +48,7 @@ class History:
 
     def by(self, node: str, key: Key, sequence: int) -> Written | None:
         """What a node has under a key and a sequence: its own, or what came with its disk."""
+        sequence = unmarked(sequence)
         own = self._others.get((node, key))
         if own is not None and sequence in own:
             return own[sequence]

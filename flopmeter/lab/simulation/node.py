@@ -125,6 +125,7 @@ class Node:
         self.group: TaskGroup | None = None
         self.powered = True
         self.stopping = False
+        self._once_more = False
         self.sensor: FleetSensor | None = None
         self._around = around
         self._random = randomness.stream("process")
@@ -205,6 +206,10 @@ class Node:
         if self._awake is not None:
             self._awake.set()
             self._awake = None
+
+    def once_more(self) -> None:
+        """Take one more sample, although no more are taken."""
+        self._once_more = True
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -326,7 +331,8 @@ class Node:
         per_report = max(1, round(pace.report_s * NS_PER_S / pace.sample_ns))
         content = self.disk.files[JOURNAL_NAME]
         while True:
-            if not self.stopping or loop.counters.samples == 0:
+            if not self.stopping or loop.counters.samples == 0 or self._once_more:
+                self._once_more = False
                 self._seen.readings = []
                 self._seen.monotonic_ns = self.clock.monotonic_ns()
                 self._seen.boottime_ns = self.clock.boottime_ns()

@@ -34,6 +34,7 @@ from flopmeter_core.registers import (
     covered_ns,
 )
 from flopmeter_core.reports import Acknowledgement, Answer, Durability, Report
+from flopmeter_core.writers import mark_of, unmarked
 
 KEPT_SNAPSHOTS = 64
 """States of one node that a restart may come back to; more are unsynced only on a broken disk."""
@@ -149,6 +150,10 @@ class Oracle:
             monotonic_ns: when, on the node's clock.
         """
         watched = self.nodes.get(node)
+        if watched is not None:
+            self.history.ended.add((node, watched.incarnation))
+            if content is not None:
+                self._cut(node, watched)
         if watched is not None and not watched.unread:
             self._take_off(watched, monotonic_ns)
         if watched is None or not watched.snapshots or watched.unread:
@@ -173,6 +178,7 @@ class Oracle:
         if watched is None:
             return
         newest = watched.possible()
+        self._cut(node, watched)
         watched.unread = True
         watched.snapshots.clear()
         watched.survives = image[0] if image else None
@@ -234,6 +240,8 @@ class Oracle:
         """
         running = self.nodes[node].incarnation
         for keyed in report.vectors:
+            if mark_of(keyed.sequence) and keyed.key not in self.history.shared:
+                self.violation(f"{node} takes its own {keyed.key.device} for another writer's")
             written = self.history.by(node, keyed.key, keyed.sequence)
             if written is None or written.vector != keyed.vector:
                 self.violation(f"{node} sends a vector of {keyed.key.device} it never journaled")
@@ -256,6 +264,8 @@ class Oracle:
         """
         for ack in answer.acknowledgements:
             key = ack.key
+            if ack.durability is Durability.CONTESTED:
+                continue
             if ack.durability in (Durability.REFUSED, Durability.QUARANTINED):
                 self.violation(f"a true vector of {key.device} was not taken: {ack.reason}")
                 continue
@@ -326,6 +336,10 @@ class Oracle:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _cut(self, node: str, watched: Watched) -> None:
+        """Nobody can say any more whether what its disk holds was all there was."""
+        self.history.cut.update((node, key.incarnation) for key in watched.sequences)
+
     def _forgive(self, key: Key, held: int) -> None:
         """Both the ledgers and the agent were put back: what none has is lost by that."""
         left = max(self.ledgers.held_anywhere(key), held)
@@ -354,7 +368,7 @@ class Oracle:
         """The newest state that agrees with what an agent holds."""
         for snapshot in reversed(watched.snapshots):
             known = all(
-                key in snapshot.sequences and snapshot.sequences[key] == register.sequence
+                key in snapshot.sequences and snapshot.sequences[key] == unmarked(register.sequence)
                 for key, register in held.items()
             )
             if known and all(

@@ -20,6 +20,7 @@ class Version(enum.Enum):
 
     BEFORE_HOURS_AND_CLAIMS = "before-hours-and-claims"
     BEFORE_BOOT_TIMES = "before-boot-times"
+    BEFORE_WRITERS = "before-writers"
     TODAY = "today"
     LATER = "later"
 
@@ -53,6 +54,11 @@ def between(message: Any, speaker: Version, listener: Version) -> Any:
         if version in (Version.BEFORE_HOURS_AND_CLAIMS, Version.BEFORE_BOOT_TIMES):
             for vector in getattr(changed, "vectors", ()):
                 _clear(vector, ("boot_duration_ns",))
+        if version not in (Version.TODAY, Version.LATER):
+            for vector in getattr(changed, "vectors", ()):
+                _clear(vector, ("follows_fingerprints",))
+            for acknowledgement in getattr(changed, "acknowledgements", ()):
+                _clear(acknowledgement, ("held_sequence", "held_fingerprint"))
     if speaker is Version.LATER:
         for part in _parts(changed):
             part.MergeFromString(_UNKNOWN)

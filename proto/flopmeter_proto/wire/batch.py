@@ -20,6 +20,7 @@ from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
     Durability,
+    Held,
     KeyedVector,
     LedgerPosition,
     RelayBatch,
@@ -36,6 +37,7 @@ from flopmeter_proto.wire.claims import (
     claims_in,
     claims_out,
 )
+from flopmeter_proto.wire.held import held_in, held_out
 from flopmeter_proto.wire.hello import (
     ledgers_in,
     nodes_in,
@@ -99,8 +101,14 @@ class BatchWriter:
         if not len(message.key_numbers) == len(message.sequences) == len(message.durabilities):
             raise WireError("the columns of the collector's answer have different lengths")
         key, back = self._numbers.key, DURABILITIES_BACK
+        beside = {key(ack.key_number): held_in(ack) for ack in message.beside}
         acknowledgements = [
-            Acknowledgement(key(number), sequence, back.get(durability, Durability.REFUSED))
+            Acknowledgement(
+                key(number),
+                sequence,
+                back.get(durability, Durability.REFUSED),
+                held=beside.get(key(number)) if beside else None,
+            )
             for number, sequence, durability in zip(
                 message.key_numbers, message.sequences, message.durabilities, strict=True
             )
@@ -170,6 +178,7 @@ class BatchReader:
         *,
         at_root: bool,
         rooted: Mapping[Key, int],
+        beside: Mapping[Key, Held],
         refused_claims: Mapping[ClaimKey, str],
         refused_hours: Mapping[tuple[Key, int], str],
     ) -> pb.StreamBatchesResponse:
@@ -182,6 +191,7 @@ class BatchReader:
             position: where the ledger stands after the commit.
             at_root: whether no other ledger lies behind this one.
             rooted: keys of this stream that are durable at the root since, up to a sequence.
+            beside: what was held of keys of this stream that did not come this way.
             refused_claims: why claims of well-formed content were not taken.
             refused_hours: why each refused hourly vector (key, hour) was not taken.
         """
@@ -209,6 +219,8 @@ class BatchReader:
         response.key_numbers.extend([number(key) for key in rooted])
         response.sequences.extend(rooted.values())
         response.durabilities.extend([_AT_ROOT] * len(rooted))
+        for key, held in beside.items():
+            held_out(response.beside.add(key_number=number(key)), held)
         acknowledge_claims(response, self._claims, refused_claims, durable)
         acknowledge_hours(response, batch.hours, self._stated, refused_hours, durable)
         return response

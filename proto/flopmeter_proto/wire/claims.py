@@ -32,6 +32,7 @@ DURABILITIES = {
     Durability.AT_ROOT: pb.DURABILITY_AT_ROOT,
     Durability.REFUSED: pb.DURABILITY_REFUSED,
     Durability.QUARANTINED: pb.DURABILITY_QUARANTINED,
+    Durability.CONTESTED: pb.DURABILITY_CONTESTED,
 }
 DURABILITIES_BACK = {number: durability for durability, number in DURABILITIES.items()}
 

@@ -8,7 +8,7 @@ Explained in docs/wire.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from flopmeter_core.claims import Claim, ClaimKey
@@ -18,6 +18,7 @@ from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
     Durability,
+    Held,
     Hello,
     KeyedVector,
     LedgerPosition,
@@ -34,6 +35,7 @@ from flopmeter_proto.wire.claims import (
     claims_in,
     claims_out,
 )
+from flopmeter_proto.wire.held import held_in, held_out
 from flopmeter_proto.wire.hello import displays_in, displays_out, hello_in, hello_out
 from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
 from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
@@ -42,6 +44,9 @@ from flopmeter_proto.wire.values import (
     check_sequence,
     check_values,
 )
+
+MAXIMUM_FOLLOWED = 32
+"""Fingerprints read of what a vector follows; an agent names half as many."""
 
 # --- the sending side ----------------------------------------------------------------------------
 
@@ -66,6 +71,7 @@ class StreamWriter:
                 sequence=keyed.sequence,
                 component_values=keyed.vector,
                 boot_duration_ns=keyed.boot_ns or 0,
+                follows_fingerprints=keyed.follows,
             )
         hours_out(message, report.hours, self._numbers, report.records)
         displays_out(message, report.display_flop)
@@ -87,6 +93,7 @@ class StreamWriter:
                 sequence=ack.sequence,
                 durability=DURABILITIES_BACK.get(ack.durability, Durability.REFUSED),
                 reason=ack.reason,
+                held=held_in(ack),
             )
             for ack in message.acknowledgements
         )
@@ -132,6 +139,7 @@ class StreamReader:
                 sequence=check_sequence(vector.sequence),
                 vector=check_values(tuple(vector.component_values)),
                 boot_ns=check_number(vector.boot_duration_ns, "boot_duration_ns") or None,
+                follows=tuple(vector.follows_fingerprints[:MAXIMUM_FOLLOWED]),
             )
             for vector in message.vectors
         )
@@ -163,6 +171,9 @@ class StreamReader:
         quarantined: Mapping[Key, str] | None = None,
         rooted: Mapping[Key, int] | None = None,
         fold_users: bool = False,
+        beside: Mapping[Key, Held] | None = None,
+        contested: Collection[Key] = (),
+        held: Mapping[Key, Held] | None = None,
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -177,8 +188,11 @@ class StreamReader:
             quarantined: why each quarantined key's vector cannot be true.
             rooted: keys of this stream that are durable at the root since, up to a sequence.
             fold_users: whether the agent is to register further users as one.
+            beside: what the root held of keys of this stream that did not come this way.
+            contested: keys whose vector was not taken, for what is held of them.
+            held: what the ledger holds of a key above its vector, or would have lost to it.
         """
-        held = quarantined or {}
+        apart, others = quarantined or {}, {**(beside or {}), **(held or {})}
         response = pb.StreamReportsResponse(
             ledger_id=position.ledger_id,
             ledger_generation=position.generation,
@@ -193,18 +207,24 @@ class StreamReader:
                 sequence=keyed.sequence,
                 durability=usual,
             )
-            if keyed.key in held:
+            if keyed.key in others:
+                held_out(acknowledgement, others.pop(keyed.key))
+            if keyed.key in contested:
+                acknowledgement.durability = DURABILITIES[Durability.CONTESTED]
+            elif keyed.key in apart:
                 acknowledgement.durability = DURABILITIES[Durability.QUARANTINED]
-                acknowledgement.reason = held[keyed.key]
+                acknowledgement.reason = apart[keyed.key]
             elif reason := refused.get(keyed.key):
                 acknowledgement.durability = DURABILITIES[Durability.REFUSED]
                 acknowledgement.reason = reason
         for key, sequence in (rooted or {}).items():
-            response.acknowledgements.add(
+            acknowledgement = response.acknowledgements.add(
                 key_number=self._stated.number(key),
                 sequence=sequence,
                 durability=DURABILITIES[Durability.AT_ROOT],
             )
+            if key in others:
+                held_out(acknowledgement, others.pop(key))
         if refused_claims is not None:
             acknowledge_claims(response, self._claims, refused_claims, durable)
         acknowledge_hours(response, report.hours, self._stated, refused_hours or {}, durable)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.witness import FileWitness, MemoryWitness, stands
+from flopmeter_agent.witness import FileWitness, MemoryWitness, Shown, stands
 from flopmeter_core.allocations import OVERFLOW
 from flopmeter_core.reports import Acknowledgement, Answer, Durability, LedgerPosition
 from support.counting_node import CountingNode
@@ -16,19 +16,18 @@ from support.counting_node import CountingNode
 @pytest.mark.parametrize(
     ("seen", "kept", "new", "said"),
     [
-        (None, (0, 0), True, True),
-        (None, (0, 0), False, False),
-        (None, (3, 3), False, False),
-        ((2, 3), (2, 3), False, True),
-        ((2, 3), (4, 4), False, True),
-        ((2, 3), (1, 3), False, False),
-        ((2, 3), (2, 2), False, False),
-        ((2, 3), (0, 0), True, False),
+        (None, (0, 0, 0), True, True),
+        (None, (0, 0, 0), False, False),
+        (None, (3, 3, 3), False, False),
+        ((2, 3, 5), (2, 3, 5), False, True),
+        ((2, 3, 5), (4, 4, 6), False, True),
+        ((2, 3, 5), (1, 3, 5), False, False),
+        ((2, 3, 5), (2, 2, 5), False, False),
+        ((2, 3, 5), (2, 3, 4), False, False),
+        ((2, 3, 5), (0, 0, 0), True, False),
     ],
 )
-def test_what_stands(
-    seen: tuple[int, int] | None, kept: tuple[int, int], new: bool, said: bool
-) -> None:
+def test_what_stands(seen: Shown | None, kept: Shown, new: bool, said: bool) -> None:
     """Journals may be ahead of what lies outside of them, and never behind it."""
     witness = MemoryWitness()
     if seen is not None:
@@ -39,9 +38,9 @@ def test_what_stands(
 def test_a_file_lasts_as_long_as_the_boot(tmp_path: Path) -> None:
     """The next process of the same boot and folder reads it, and nobody else."""
     state = tmp_path / "state"
-    FileWitness(state, "boot", [tmp_path]).show((1, 2))
-    FileWitness(state, "boot", [tmp_path]).show((3, 4))
-    assert FileWitness(state, "boot", [tmp_path]).shown() == (3, 4)
+    FileWitness(state, "boot", [tmp_path]).show((1, 2, 3))
+    FileWitness(state, "boot", [tmp_path]).show((3, 4, 5))
+    assert FileWitness(state, "boot", [tmp_path]).shown() == (3, 4, 5)
     assert FileWitness(state, "another boot", [tmp_path]).shown() is None
     assert FileWitness(tmp_path / "copy", "boot", [tmp_path]).shown() is None
     assert len(list(tmp_path.iterdir())) == 1
@@ -50,20 +49,20 @@ def test_a_file_lasts_as_long_as_the_boot(tmp_path: Path) -> None:
 def test_a_file_that_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Damaged, out of the way, or no place at all: nothing is known, and nothing fails."""
     witness = FileWitness(tmp_path / "state", "boot", [tmp_path])
-    witness.show((1, 2))
+    witness.show((1, 2, 3))
     (path,) = tmp_path.iterdir()
-    path.write_text("boot 1")
+    path.write_text("boot 1 2")
     assert witness.shown() is None
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere").write_text("boot 5 5")
+    (tmp_path / "elsewhere").write_text("boot 5 5 5")
     assert witness.shown() is None
     path.with_suffix(".new").mkdir()
-    witness.show((3, 4))
+    witness.show((3, 4, 5))
     assert not path.exists()
     assert "nothing outside the state folder" in caplog.text
     nowhere = FileWitness(tmp_path / "state", "boot", [tmp_path / "missing"])
-    nowhere.show((1, 2))
+    nowhere.show((1, 2, 3))
     assert nowhere.shown() is None
 
 
@@ -151,3 +150,24 @@ def test_what_the_collector_refuses_stays(node: CountingNode) -> None:
     filled(node)
     assert {keyed.key for keyed in report.vectors} <= loop.held().keys()
     assert loop.closed_summary().room_made["let_go_early"] == 0
+
+
+@pytest.mark.parametrize("put_back", [False, True])
+def test_a_copy_of_between_two_marks(tmp_path: Path, put_back: bool) -> None:
+    """Nothing new left since, but more of the same: what the copy holds is not all there was."""
+    (tmp_path / "state").mkdir()
+    node = CountingNode(tmp_path / "state", devices=2)
+    loop = node.start()
+    for _ in range(3):
+        node.step()
+    assert loop.report() is not None
+    shutil.copytree(node.folder, tmp_path / "copy")
+    node.step()
+    report = loop.report()
+    assert report is not None
+    if put_back:
+        for name in ("journal", "closed", "hours"):
+            shutil.copy(tmp_path / "copy" / name, node.folder / name)
+    closed = node.start()._closed
+    found = {closed.final_sequence(keyed.key) for keyed in report.vectors}
+    assert found == ({0} if put_back else {keyed.sequence for keyed in report.vectors})

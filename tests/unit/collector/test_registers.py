@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from flopmeter_collector import registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.registers import MAXIMUM_BRANCHES, Branches, Outcome, RegisterTable
-from flopmeter_core.reports import HourlyVector, KeyedVector
+from flopmeter_core.reports import Held, HourlyVector, KeyedVector
+from flopmeter_core.writers import NOTHING, fingerprint, mark_of, marked, unmarked
 from support.ingest import RECORD, hourly, key, vector
 
 KEY = key()
@@ -268,3 +270,76 @@ def test_more_hours_than_the_totals_are_handed(monkeypatch: pytest.MonkeyPatch) 
     changes = table.take_uncounted()
     assert (len(changes.hours), changes.hours_left_out) == (2, True)
     assert len(table.take_uncommitted().hours) == 3
+
+
+OWN = fingerprint(10, keyed(10, 5).vector)
+STRANGE = OWN ^ 1
+
+
+@pytest.mark.parametrize(
+    ("sequence", "amount", "follows", "outcome"),
+    [
+        (12, 9, (NOTHING,), Outcome.CONTESTED),
+        (12, 9, (STRANGE,), Outcome.CONTESTED),
+        (9, 3, (OWN,), Outcome.CONTESTED),
+        (12, 9, (STRANGE, OWN), Outcome.ADVANCED),
+        (10, 5, (NOTHING,), Outcome.DUPLICATE),
+        (10, 9, (NOTHING,), Outcome.FORK),
+        (9, 9, (NOTHING,), Outcome.FORK),
+        (12, 9, (), Outcome.ADVANCED),
+        (9, 3, (), Outcome.LATE),
+    ],
+)
+def test_what_another_process_wrote(
+    sequence: int, amount: int, follows: tuple[int, ...], outcome: Outcome
+) -> None:
+    """No vector takes the place of one that its process, by its own word, has not written."""
+    table = RegisterTable()
+    table.merge(keyed(10, 5), RECORD)
+    coming = replace(keyed(sequence, amount), follows=follows)
+    assert table.merge(coming, RECORD) is outcome
+    held = {Outcome.ADVANCED: {amount}, Outcome.FORK: {5, amount}}.get(outcome, {5})
+    assert {stored.vector[0] for stored in table.branches(KEY)} == held
+    told = table.beside(coming)
+    contested = outcome in (Outcome.CONTESTED, Outcome.LATE)
+    assert told == (Held(10, OWN) if contested else None)
+
+
+def test_what_another_process_wrote_beside_a_fork() -> None:
+    """Of several branches none is replaced by a process that does not know it."""
+    table = RegisterTable()
+    for arrival in (keyed(10, 5, 1), keyed(11, 1, 5)):
+        table.merge(arrival, RECORD)
+    known = fingerprint(10, keyed(10, 5, 1).vector)
+    coming = replace(keyed(12, 9, 9), follows=(known,))
+    assert table.merge(coming, RECORD) is Outcome.CONTESTED
+    assert table.beside(coming) == Held(11, fingerprint(11, keyed(11, 1, 5).vector))
+    both = (known, fingerprint(11, keyed(11, 1, 5).vector))
+    assert table.merge(replace(coming, follows=both), RECORD) is Outcome.ADVANCED
+
+
+@given(
+    st.permutations(
+        [
+            KeyedVector(KEY, marked(sequence, mark) if mark else sequence, vector(amount))
+            for mark, sequence, amount in [(0, 3, 3), (0, 9, 9), (1, 5, 5), (1, 6, 6), (2, 7, 4)]
+        ]
+    )
+)
+def test_marks_never_follow_each_other(arrivals: Sequence[KeyedVector]) -> None:
+    """Of each mark the newest stays, whatever stands above it under another one."""
+    branches, _ = merged(arrivals)
+    assert [(mark_of(each.sequence), unmarked(each.sequence)) for each in branches] == [
+        (0, 9),
+        (1, 6),
+        (2, 7),
+    ]
+
+
+def test_hours_of_a_writer_that_marked() -> None:
+    """The hours it had before are its own still; one that is above its vector is not."""
+    table = RegisterTable()
+    table.merge(KeyedVector(KEY, marked(9, 4), vector(9)), RECORD)
+    assert table.merge_hour(hourly(1, 8, vector(8))) == ""
+    assert table.merge_hour(hourly(2, 10, vector(9))) != ""
+    assert table.merge_hour(hourly(2, 8, vector(10))) != ""

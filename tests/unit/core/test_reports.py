@@ -41,6 +41,7 @@ def test_wire_names() -> None:
         "durable_at_root",
         "refused",
         "quarantined",
+        "contested",
     ]
 
 

@@ -15,6 +15,7 @@ from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Evidence, Key
 from flopmeter_core.reports import (
     Durability,
+    Held,
     Hello,
     HourlyAcknowledgement,
     HourlyVector,
@@ -124,6 +125,44 @@ def test_an_answer_that_asks_to_fold_users() -> None:
     received = reader.report(writer.report(report(KeyedVector(KEY, 9, VECTOR))))
     message = reader.answer(received, {}, POSITION, at_root=True, fold_users=True)
     assert writer.answer(message).fold_users
+
+
+def test_what_a_vector_follows() -> None:
+    """Fingerprints go with a vector, no more of them than are read; who says none has none."""
+    follows = (0, 5, 2**64 - 1)
+    sent = report(
+        KeyedVector(KEY, 9, VECTOR, follows=follows),
+        KeyedVector(replace(KEY, phase=4), 2, ZERO_VECTOR, follows=tuple(range(99))),
+        KeyedVector(replace(KEY, phase=5), 2, ZERO_VECTOR),
+    )
+    received = StreamReader().report(StreamWriter().report(sent))
+    assert [keyed.follows for keyed in received.vectors] == [follows, tuple(range(32)), ()]
+
+
+def test_what_is_held_beside() -> None:
+    """It is told with the answer for its key, of now or of before, and alone with no other."""
+    writer, reader = StreamWriter(), StreamReader()
+    keys = [replace(KEY, phase=phase) for phase in range(3)]
+    sent = report(*(KeyedVector(name, 9, VECTOR) for name in keys))
+    received = reader.report(writer.report(sent))
+    message = reader.answer(
+        replace(received, vectors=received.vectors[:2]),
+        {},
+        POSITION,
+        at_root=False,
+        rooted={keys[2]: 5},
+        contested={keys[0]},
+        held={keys[0]: Held(8, 2**64 - 1)},
+        beside={keys[2]: Held(11, 4)},
+    )
+    assert [
+        (ack.key, ack.sequence, ack.durability, ack.held)
+        for ack in writer.answer(message).acknowledgements
+    ] == [
+        (keys[0], 9, Durability.CONTESTED, Held(8, 2**64 - 1)),
+        (keys[1], 9, Durability.HERE, None),
+        (keys[2], 5, Durability.AT_ROOT, Held(11, 4)),
+    ]
 
 
 def test_answer_for_a_key_never_sent() -> None:

@@ -15,6 +15,7 @@ from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR
 from flopmeter_core.reports import (
     MAXIMUM_VECTORS_PER_BATCH,
     Durability,
+    Held,
     HourlyVector,
     KeyedVector,
     LedgerPosition,
@@ -104,6 +105,7 @@ def test_answers_come_out() -> None:
             POSITION,
             at_root=False,
             rooted={key(phase=5): 6},
+            beside={key(phase=5): Held(77, 2**63)},
             refused_claims={},
             refused_hours={},
         )
@@ -117,6 +119,8 @@ def test_answers_come_out() -> None:
         (5, 6, Durability.AT_ROOT, ""),
         (1, 2, Durability.QUARANTINED, "too much"),
     ]
+    held = [ack.held for ack in answer.acknowledgements]
+    assert held == [None, Held(77, 2**63), None]
     assert [(each.claim, each.durability) for each in answer.claims] == [(CLAIM, Durability.HERE)]
 
 

@@ -18,6 +18,7 @@ class Durability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DURABILITY_AT_ROOT: _ClassVar[Durability]
     DURABILITY_REFUSED: _ClassVar[Durability]
     DURABILITY_QUARANTINED: _ClassVar[Durability]
+    DURABILITY_CONTESTED: _ClassVar[Durability]
 
 class Evidence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,6 +54,7 @@ DURABILITY_HERE: Durability
 DURABILITY_AT_ROOT: Durability
 DURABILITY_REFUSED: Durability
 DURABILITY_QUARANTINED: Durability
+DURABILITY_CONTESTED: Durability
 EVIDENCE_UNSPECIFIED: Evidence
 EVIDENCE_CYCLES: Evidence
 EVIDENCE_GPM: Evidence
@@ -147,16 +149,18 @@ class KeyDescriptor(_message.Message):
     def __init__(self, key_number: _Optional[int] = ..., record_number: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., allocation: _Optional[str] = ..., phase: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ...) -> None: ...
 
 class Vector(_message.Message):
-    __slots__ = ("key_number", "sequence", "component_values", "boot_duration_ns")
+    __slots__ = ("key_number", "sequence", "component_values", "boot_duration_ns", "follows_fingerprints")
     KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     COMPONENT_VALUES_FIELD_NUMBER: _ClassVar[int]
     BOOT_DURATION_NS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_FINGERPRINTS_FIELD_NUMBER: _ClassVar[int]
     key_number: int
     sequence: int
     component_values: _containers.RepeatedScalarFieldContainer[int]
     boot_duration_ns: int
-    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ..., boot_duration_ns: _Optional[int] = ...) -> None: ...
+    follows_fingerprints: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., component_values: _Optional[_Iterable[int]] = ..., boot_duration_ns: _Optional[int] = ..., follows_fingerprints: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class HourlyVector(_message.Message):
     __slots__ = ("key_number", "sequence", "component_values", "first_hour", "boot_duration", "observe_time")
@@ -255,16 +259,20 @@ class ClaimAcknowledgement(_message.Message):
     def __init__(self, claim_number: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
-    __slots__ = ("key_number", "sequence", "durability", "reason")
+    __slots__ = ("key_number", "sequence", "durability", "reason", "held_sequence", "held_fingerprint")
     KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     DURABILITY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    HELD_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     key_number: int
     sequence: int
     durability: Durability
     reason: str
-    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    held_sequence: int
+    held_fingerprint: int
+    def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ..., held_sequence: _Optional[int] = ..., held_fingerprint: _Optional[int] = ...) -> None: ...
 
 class HourlyAcknowledgement(_message.Message):
     __slots__ = ("key_number", "hour", "sequence", "durability", "reason")
@@ -387,7 +395,7 @@ class StreamBatchesRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[RelayHello, _Mapping]] = ..., ledger_ids: _Optional[_Iterable[str]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[RelayedNode, _Mapping]]] = ..., boot_duration_ns: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class StreamBatchesResponse(_message.Message):
-    __slots__ = ("key_numbers", "sequences", "durabilities", "refusals", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements")
+    __slots__ = ("key_numbers", "sequences", "durabilities", "refusals", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements", "beside")
     KEY_NUMBERS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     DURABILITIES_FIELD_NUMBER: _ClassVar[int]
@@ -397,6 +405,7 @@ class StreamBatchesResponse(_message.Message):
     COMMIT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLAIM_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     HOURLY_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
+    BESIDE_FIELD_NUMBER: _ClassVar[int]
     key_numbers: _containers.RepeatedScalarFieldContainer[int]
     sequences: _containers.RepeatedScalarFieldContainer[int]
     durabilities: _containers.RepeatedScalarFieldContainer[Durability]
@@ -406,4 +415,5 @@ class StreamBatchesResponse(_message.Message):
     commit_number: int
     claim_acknowledgements: _containers.RepeatedCompositeFieldContainer[ClaimAcknowledgement]
     hourly_acknowledgements: _containers.RepeatedCompositeFieldContainer[HourlyAcknowledgement]
-    def __init__(self, key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., durabilities: _Optional[_Iterable[_Union[Durability, str]]] = ..., refusals: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ...) -> None: ...
+    beside: _containers.RepeatedCompositeFieldContainer[Acknowledgement]
+    def __init__(self, key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., durabilities: _Optional[_Iterable[_Union[Durability, str]]] = ..., refusals: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ..., beside: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ...) -> None: ...

@@ -19,15 +19,18 @@ from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayRows
 from flopmeter_collector.registers import Branches, RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox, Watch
+from flopmeter_collector.relay.receive import Seen
 from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.reports import (
     Acknowledgement,
     Durability,
+    Held,
     KeyedVector,
     LedgerPosition,
     RelayHello,
 )
+from flopmeter_core.writers import fingerprint
 from flopmeter_proto.wire import BatchReader, BatchWriter
 from support.ingest import RECORD, key
 from support.manual_clock import ManualClock
@@ -165,6 +168,7 @@ class Site:
             self.upstream.told(),
             at_root=self.upstream.upstream is None,
             rooted=rooted,
+            beside={},
             refused_claims={},
             refused_hours={},
         )
@@ -330,6 +334,66 @@ def test_a_fork_takes_back_what_was_known() -> None:
     assert [keyed.sequence for keyed in outbox.take(9, 7)] == [4, 10]
     outbox.acknowledge([Acknowledgement(key(), 4, Durability.AT_ROOT), *at_root])
     assert watch.ready == {key(): 10} and outbox.behind == 0
+
+
+def test_a_fork_that_comes_before_it_is_told() -> None:
+    """A stream that was about to be told waits on, and is told once the fork is at the root."""
+    table = RegisterTable()
+    outbox = Outbox(table)
+    table.on_change = lambda name, before, now: outbox.changed(name, before, now, 5)
+    table.merge(KeyedVector(key(), 10, vector((5, 0))), RECORD)
+    watch = outbox.open_watch()
+    outbox.watch(key(), 10, watch)
+    outbox.take(9, 6)
+    outbox.acknowledge([Acknowledgement(key(), 10, Durability.AT_ROOT)])
+    assert watch.ready == {key(): 10}
+    table.merge(KeyedVector(key(), 4, vector((0, 5))), RECORD)
+    assert watch.ready == {}
+    outbox.take(9, 7)
+    outbox.acknowledge([Acknowledgement(key(), n, Durability.AT_ROOT) for n in (4, 10)])
+    assert watch.ready == {key(): 10}
+
+
+def test_what_the_root_held_beside_is_passed_on() -> None:
+    """Whoever waits for a key is told once what did not come this way."""
+    table = RegisterTable()
+    outbox = Outbox(table)
+    table.on_change = lambda name, before, now: outbox.changed(name, before, now, 5)
+    table.merge(KeyedVector(key(), 10, vector((5, 0))), RECORD)
+    watch, other = outbox.open_watch(), outbox.open_watch()
+    outbox.watch(key(), 10, watch)
+    outbox.take(9, 6)
+    outbox.acknowledge([Acknowledgement(key(), 10, Durability.AT_ROOT, held=Held(12, 7))])
+    assert (watch.beside, other.beside) == ({key(): Held(12, 7)}, {})
+    assert watch.take_beside([key(phase=1)]) == {}
+    assert watch.take_beside(watch.ready) == {key(): Held(12, 7)}
+    assert watch.beside == {}
+
+
+def test_what_came_on_a_stream_is_no_surprise() -> None:
+    """Of a relay's stream: what it brought is known, what another one brought is told of."""
+    table = RegisterTable()
+    seen, another = Seen(), Seen()
+
+    def arrive(at: Seen, sequence: int, amounts: tuple[int, int]) -> Held | None:
+        before = table.branches(key())
+        table.merge(KeyedVector(key(), sequence, vector(amounts)), RECORD)
+        return at.beside(key(), before, table.branches(key()))
+
+    def held(sequence: int, amounts: tuple[int, int]) -> Held:
+        return Held(sequence, fingerprint(sequence, vector(amounts)))
+
+    assert arrive(seen, 1, (1, 1)) is None
+    assert arrive(seen, 2, (2, 2)) is None
+    assert arrive(seen, 1, (1, 1)) is None
+    assert arrive(another, 3, (3, 3)) == held(2, (2, 2))
+    assert arrive(another, 4, (4, 4)) is None
+    # Late, and again: it is told until its sender has made something of it.
+    assert [arrive(seen, 3, (2, 3)) for _ in range(2)] == [held(4, (4, 4))] * 2
+    assert arrive(seen, 5, (5, 5)) == held(4, (4, 4))
+    # A fork is known to everybody.
+    assert arrive(another, 6, (1, 9)) == held(5, (5, 5))
+    assert arrive(seen, 7, (9, 9)) is None
 
 
 def test_what_changed_on_the_way_is_still_behind() -> None:
