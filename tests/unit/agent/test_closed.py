@@ -23,6 +23,7 @@ from flopmeter_core.allocations import OVERFLOW
 from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import COMPONENT_COUNT, SUBUNITS, Component, Evidence, Key, Register
 from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.writers import marked
 from support.closed_registers import POSITION, RECORDS, incarnation, stored
 
 
@@ -563,3 +564,29 @@ def test_a_new_file_whose_name_may_not_last_holds_what_was_closed(tmp_path: Path
     assert len(before) == 100
     small.closed.close()
     assert small.open().held() == before
+
+
+def test_what_is_final(small: Small) -> None:
+    """Of a boot that was seen to its end nobody has more; of another one somebody may."""
+    small.absorb(1)
+    small.absorb(2, boot="")
+    key, other = stored(1).key, stored(2).key
+    assert [small.closed.final_sequence(each) for each in (key, other, stored(3).key)] == [5, 0, 0]
+    small.closed.distrust("boot")
+    assert small.closed.final_sequence(key) == small.open().final_sequence(key) == 0
+
+
+def test_what_stands_beside_another_writer(small: Small) -> None:
+    """A vector that gets a mark is offered again, is never added up, and keeps it."""
+    small.absorb(1)
+    key = stored(1).key
+    small.closed.acknowledge(key, 5, up_ns=7)
+    small.closed.save(POSITION)
+    assert list(small.closed.unacknowledged()) == []
+    small.closed.mark(key, 9)
+    small.closed.save(POSITION)
+    for closed in (small.closed, small.open()):
+        (again,) = closed.unacknowledged()
+        assert (again.key, again.sequence) == (key, marked(5, 9))
+        assert closed.final_sequence(key) == marked(5, 9)
+        assert closed._rows[key].sent
