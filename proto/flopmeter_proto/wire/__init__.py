@@ -25,7 +25,7 @@ from flopmeter_proto.wire.parsing import (
     parse_reports,
     parse_submitted,
 )
-from flopmeter_proto.wire.stream import StreamReader, StreamWriter
+from flopmeter_proto.wire.stream import MAXIMUM_FOLLOWED, StreamReader, StreamWriter
 from flopmeter_proto.wire.submitted import answer_submitted, read_submitted
 from flopmeter_proto.wire.values import (
     INCARNATION_BYTES,
@@ -41,6 +41,7 @@ __all__ = [
     "INCARNATION_BYTES",
     "MAXIMUM_CLAIMS_PER_MESSAGE",
     "MAXIMUM_DEVICES_PER_NODE",
+    "MAXIMUM_FOLLOWED",
     "MAXIMUM_HOURS_PER_MESSAGE",
     "MAXIMUM_KEYS_PER_RELAY",
     "MAXIMUM_KEYS_PER_STREAM",
