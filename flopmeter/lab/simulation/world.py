@@ -226,7 +226,9 @@ class World:
     def _report_again(self) -> bool:
         """Let live clones sample and report some more times: an agent that lives does go on."""
         twins = {node for writers in self.oracle.history.shared.values() for node in writers}
-        for _ in range(MORE_REPORTS if twins else 0):
+        if not twins:
+            return True
+        for _ in range(MORE_REPORTS):
             for name in sorted(twins):
                 self.nodes[name].once_more()
             self._go(self.loop.now_ns + 2 * self.around.pace.sample_ns)
