@@ -27,7 +27,7 @@ from flopmeter_core.reports import (
     KeyedVector,
     LedgerPosition,
 )
-from flopmeter_core.writers import mark_of
+from flopmeter_core.writers import mark_of, marked, unmarked
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,26 @@ class Delivery:
         return [
             self._naming(keyed) for keyed in itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT)
         ]
+
+    def mark_contested(self, registers: Registers, renew: Callable[[], bool]) -> bool:
+        """End an incarnation under which another process writes.
+
+        What this one wrote gets a mark, so that no ledger takes it for the other's past or future,
+        and is final.
+
+        Args:
+            registers: the open ones.
+            renew: closes them; says whether it was done.
+        """
+        mark = self._draw_mark()
+        contested = [registers[key] for key in self.contested]
+        for register in contested:
+            register.sequence = marked(register.sequence, mark)
+        done = renew()
+        if not done:
+            for register in contested:
+                register.sequence = unmarked(register.sequence)
+        return done
 
     def leaves(self, vectors: Iterable[KeyedVector]) -> None:
         """Note what is handed to a collector now."""

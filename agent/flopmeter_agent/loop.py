@@ -41,7 +41,6 @@ from flopmeter_core.reports import (
     Report,
 )
 from flopmeter_core.units import NS_PER_HOUR
-from flopmeter_core.writers import marked, unmarked
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -145,8 +144,7 @@ class AgentLoop:
         self._left: AgentState | None = None
         self._past = Past(closed, clock, incarnation, new_incarnation, witness)
         self._delivery = Delivery(closed, self._past.draw_mark)
-        self._quarantine_renewal_ns = 0
-        self._parting_ns = 0
+        self._renewal_ns = 0
         self._ended_totals: dict[str, list[int]] = {}
         self._synced_samples = 0
         self._lock = threading.Lock()
@@ -447,25 +445,13 @@ class AgentLoop:
         return True
 
     def _part(self) -> None:
-        """Leave an incarnation to another process that writes under it.
-
-        What this one wrote gets a mark, so that no ledger takes it for the other's past or future,
-        and is final.
-        """
-        contested = self._delivery.contested & self._accumulator.registers.keys()
+        """Leave an incarnation to another process that writes under it."""
         boot_ns = self._clock.boottime_ns()
-        if not contested or boot_ns < self._parting_ns:
+        if not self._delivery.contested or boot_ns < self._renewal_ns:
             return
-        mark = self._past.draw_mark()
-        registers = [self._accumulator.registers[key] for key in contested]
-        for register in registers:
-            register.sequence = marked(register.sequence, mark)
-        if self.renew():
-            self._parting_ns = boot_ns + QUARANTINE_RENEWAL_NS
+        if self._delivery.mark_contested(self._accumulator.registers, self.renew):
+            self._renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
             self._write_journal()
-            return
-        for register in registers:
-            register.sequence = unmarked(register.sequence)
 
     def _renew_when_due(self) -> None:
         """Begin the next incarnation where this one has grown, or its vectors are not believed."""
@@ -476,9 +462,9 @@ class AgentLoop:
         boot_ns = self._clock.boottime_ns()
         if self._ahead_of_journal:
             return
-        if self._delivery.quarantined and boot_ns >= self._quarantine_renewal_ns:
+        if self._delivery.quarantined and boot_ns >= self._renewal_ns:
             # One bad vector must not hold up the work after it.
-            self._quarantine_renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
+            self._renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
             self.renew()
         # A sample adds a register for what each device did, and one for its silence.
         if len(accumulator.registers) + 2 * devices <= limit:
