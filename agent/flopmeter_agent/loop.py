@@ -33,13 +33,7 @@ from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, NotPermittedError, SensorError, StorageError
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.registers import COMPONENT_COUNT, Key, Register
-from flopmeter_core.reports import (
-    Answer,
-    Durability,
-    Hello,
-    HourlyVector,
-    Report,
-)
+from flopmeter_core.reports import Answer, Durability, Hello, HourlyVector, Report
 from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
@@ -47,12 +41,11 @@ from flopmeter_proto.daemon.logs import fields
 logger = logging.getLogger(__name__)
 
 MAXIMUM_OPEN = 128
-"""Registers an incarnation may grow to before the next one begins: the state written at each sample
-stays small. Eight for each device where there are more."""
+"""Registers of an incarnation, that its state stays small; eight a device where that is more."""
 
 QUARANTINE_RENEWAL_NS = NS_PER_HOUR
-"""Shortest life of an incarnation that quarantine ends, or a second writer: a device whose every
-vector cannot be true must not fill journal and ledger with closed keys."""
+"""Shortest life of an incarnation that quarantine or a second writer ends: neither may fill journal
+and ledger with closed keys."""
 
 
 class Identity(NamedTuple):
@@ -495,9 +488,9 @@ class AgentLoop:
         return totals
 
     def _write_journal(self) -> None:
+        state = self._state()
         # A write that fails may be there all the same.
         self._delivery.own.journaled(self._accumulator.registers)
-        state = self._state()
         self._journal.write(self._writer.encode(state))
         self._past.kept_up_ns = state.up_ns
         self._ahead_of_journal = False
