@@ -32,6 +32,9 @@ CALLS = {
     "review show": "{review}",
     "review determine": "{review} --determination met --date 2026-11-30" + WHY,
     "run declare": "alpha --format bf16 --author ada",
+    "run list": "",
+    "run claims": "",
+    "run adopt": "alpha --format" + WHY,
     "run show": "alpha",
     "run allocations": "",
     "run attach": "alpha --match job-*" + WHY,
@@ -43,6 +46,7 @@ CALLS = {
     "run end": "alpha" + WHY,
     "run reopen": "alpha" + WHY,
     "run hints": "",
+    "model list": "",
     "model show": "alpha",
     "model add-external": "alpha --entry api --lower 1e19 --best 1e20 --upper 1e21 --party p "
     "--period 2026-01-01..2026-02-01 --source {source}" + WHY,
@@ -84,6 +88,7 @@ CALLS = {
 """Command -> its arguments but --ledger, in an order in which they work on one ledger."""
 
 REFUSED = {
+    "run adopt",
     "run merge",
     "model condition",
     "model decide",
