@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from support.telemetry import pack_rows, rows_of
@@ -83,10 +84,13 @@ def test_a_kill_loses_nothing_and_counts_nothing_twice(
                 break
             time.sleep(0.005)
         assert process.poll() is None, "it was over before it could be killed"
+        helpers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()
         process.wait()
+    assert helpers
+    assert not psutil.wait_procs(helpers, timeout=30)[1], "processes outlived the import"
     again = imported(series, ledger)
     assert kill_after <= again["skipped"] < SERIES
     assert again["series"] + again["skipped"] == SERIES

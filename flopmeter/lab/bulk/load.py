@@ -16,6 +16,7 @@ import functools
 import multiprocessing
 import os
 import secrets
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -281,9 +282,19 @@ _passed: Any = None
 
 
 def _begin(passed: Any) -> None:
-    """Set up a process that meters."""
+    """Set up a process that meters, and ends with the import it works for."""
     global _passed
     _passed = passed
+    # A pool's processes wait on a queue that they hold open themselves: an import that was killed
+    # would leave them behind.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _meter(path: Path) -> Metered:
