@@ -83,11 +83,11 @@ class LawWatch:
             logger.error("the law was not read again", extra=fields(reason=str(error)))
             return None
         self._take(book.rows)
+        logger.info("the law was read again", extra=fields(rows=len(self.rows)))
         return self.rows
 
     def _take(self, rows: tuple[Threshold, ...]) -> None:
         self.rows, self.failure, self.read_ns = rows, "", self._clock.wall_ns()
-        logger.info("the law was read", extra=fields(rows=len(rows)))
         if stale := stale_rows(rows, local_date(self.read_ns, "UTC")):
             logger.warning("threshold rows are old", extra=fields(rows=len(stale)))
 

@@ -125,7 +125,8 @@ class IngestService:
         self._opened_forwarder = forwarder
         self._refused = RefusedOnce()
         self._large = asyncio.Lock()
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Task[Any]] = set()
+        self._reading: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._answers = Answers()
 
@@ -151,7 +152,8 @@ class IngestService:
             limit_s: how long to wait until the last one is ended.
         """
         self._stopping = True
-        for task in self._open:
+        # Whoever is being answered ends by itself: gRPC takes no status beside an answer.
+        for task in self._reading:
             task.cancel()
         if self._open:
             await asyncio.wait(self._open, timeout=limit_s)
@@ -202,21 +204,14 @@ class IngestService:
         self._open.add(own)
         own.add_done_callback(self._open.discard)
         try:
-            if self._stopping:
-                raise StorageError(STOPPING)
             await self._rest(self._charge(address, STREAM_WORK))
-            raw = await _first(context)
+            raw = await self._first(context)
             if raw is not grpc.aio.EOF:
                 await speak(raw, context, watch)
         except FlopmeterError as error:
             if not isinstance(error, StorageError):
                 self._note_refusal(context, str(error))
             await _abort(context, error)
-        except asyncio.CancelledError:
-            # A sender that went away cancels its stream too, and there is nobody to tell.
-            if not self._stopping:
-                raise
-            await _abort(context, StorageError(STOPPING))
         finally:
             self._places.leave(address)
             if self._forwarder is not None:
@@ -257,6 +252,38 @@ class IngestService:
         if pause_ns:
             await asyncio.sleep(pause_ns / NS_PER_S)
 
+    async def _next(self, context: Context) -> Any:
+        """The next message of a stream, or EOF.
+
+        Raises:
+            StorageError: this collector is stopping.
+        """
+        own = asyncio.current_task()
+        assert own is not None, "a call is a task"
+        self._reading.add(own)
+        try:
+            if not self._stopping:
+                return await context.read()
+        except asyncio.CancelledError:
+            # A sender that went away cancels its stream too, and there is nobody to tell.
+            if not self._stopping:
+                raise
+        finally:
+            self._reading.discard(own)
+        raise StorageError(STOPPING)
+
+    async def _first(self, context: Context) -> Any:
+        """The first message of a stream, or EOF.
+
+        Raises:
+            WireError: none came in time.
+            StorageError: this collector is stopping.
+        """
+        try:
+            return await asyncio.wait_for(self._next(context), HELLO_DEADLINE_S)
+        except TimeoutError:
+            raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
+
     async def _serve_agent(self, raw: bytes, context: Context, watch: Watch) -> None:
         address = _host(context.peer())
         rest_ns = self._charge(address, len(raw) // BYTES_PER_WORK)
@@ -274,7 +301,7 @@ class IngestService:
                     hello.node, _work(message), self._clock.monotonic_ns()
                 )
                 await self._rest(max(pause_ns, rest_ns))
-                following = await context.read()
+                following = await self._next(context)
                 if following is grpc.aio.EOF:
                     return
                 rest_ns = self._charge(address, len(following) // BYTES_PER_WORK)
@@ -296,7 +323,7 @@ class IngestService:
         while True:
             answer = await self._take_relayed(reader, hello, message, watch, seen)
             await self._answers.write(context, answer)
-            following = await context.read()
+            following = await self._next(context)
             if following is grpc.aio.EOF:
                 return
             message = parse_batches(following)
@@ -455,18 +482,6 @@ class IngestService:
         durable = Durability.AT_ROOT if self._forwarder is None else Durability.HERE
         told = self._told(position)
         return answer_submitted(batch, report, refused, quarantined, told, durable)
-
-
-async def _first(context: Context) -> Any:
-    """The first message of a stream, or EOF.
-
-    Raises:
-        WireError: none came in time.
-    """
-    try:
-        return await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
-    except TimeoutError:
-        raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
 
 
 def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello:

@@ -163,6 +163,21 @@ def acts(path: Path, *arguments: str) -> int:
     return main([*arguments, *who])
 
 
+def approved_by_two(path: Path) -> None:
+    """What was declared last lowers a model's total, and two people stand behind it."""
+    with contextlib.closing(backends.read(str(path))) as ledger:
+        declared = max(row.sequence for row in ledger.declarations())
+    who = ["--ledger", str(path), "--reason", "seen", "--author"]
+    for words in (
+        ["role", "grant", "ada", "--role", "owner", *who, "ada"],
+        ["role", "grant", "ben", "--role", "compliance", *who, "ada"],
+        ["role", "grant", "eva", "--role", "compliance", *who, "ada"],
+        ["approve", "give", str(declared), *who, "ben"],
+        ["approve", "give", str(declared), *who, "eva"],
+    ):
+        assert main(words) == 0
+
+
 def test_crossing_arrives_once(tmp_path: Path, webhook: Webhook) -> None:
     """One row, one notification with its labels; a restart and its second telling add nothing."""
     port = free_port()
@@ -288,6 +303,7 @@ def test_silence_and_going_back(tmp_path: Path, webhook: Webhook) -> None:
             # A format of one FLOP a cycle, declared late, takes the crossing back.
             body = {"format": "fp64=1", "model": "alpha"}
             await collector.app.declare("alpha", body, author="ada", source="cli")
+            await asyncio.to_thread(approved_by_two, path)
             await asyncio.to_thread(webhook.wait, 4)
 
     with alertmanager(tmp_path, webhook, port):

@@ -55,7 +55,8 @@ def test_batch_is_stream(tmp_path: Path) -> None:
     """A batch is acknowledged per key and stored like reports; sent again it changes nothing."""
 
     async def scenario() -> None:
-        async with running(tmp_path) as app:
+        # No round of an evaluation stores anything meanwhile.
+        async with running(tmp_path, evaluate_period_s=3600.0) as app:
             for _ in range(2):
                 answer = await submit(app.grpc_address, batch(three()))
                 assert [

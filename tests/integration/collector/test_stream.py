@@ -19,7 +19,6 @@ from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.registers import Outcome
-from flopmeter_collector.server import STOP_GRACE_S
 from flopmeter_collector.service import STOPPING
 from flopmeter_collector.turns import Turns
 from flopmeter_core.reports import KeyedVector
@@ -423,7 +422,7 @@ def test_an_orderly_stop_ends_streams_at_once(tmp_path: Path) -> None:
                 await sender.greet()
             served.process.send_signal(signal.SIGTERM)
             for sender in opened:
-                status = await asyncio.wait_for(sender.ended(), STOP_GRACE_S)
+                status = await asyncio.wait_for(sender.ended(), 20.0)
                 assert (status.code(), status.details()) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
 
     with child(tmp_path / "ledger.db") as served:
