@@ -84,8 +84,9 @@ def own_files(folder: Path) -> LawFiles:
             calendars=_texts(folder / "calendars", optional=True),
         )
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"the threshold rows in {folder} cannot be read ({getattr(error, 'strerror', error)}); "
+            f"the threshold rows in {folder} cannot be read ({reason}); "
             "name another folder with --thresholds-dir"
         ) from error
 
