@@ -14,7 +14,7 @@ from pathlib import Path
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.reports import KeyedVector, Report
 from flopmeter_core.writers import fingerprint
-from support.ingest import hourly, key, report, vector
+from support.ingest import BOOT_NS, hourly, key, report, vector
 
 FOLDER = Path(__file__).parent.parent / "data" / "wire"
 
@@ -57,8 +57,8 @@ def todays_report() -> Report:
     )
     said = report(
         [
-            KeyedVector(key(), 6, vector(7200), follows=(fingerprint(5, vector(9)),)),
-            KeyedVector(key(phase=1), 2, vector(2), follows=(fingerprint(1, vector(1)),)),
+            KeyedVector(key(), 6, vector(7200), BOOT_NS, (fingerprint(5, vector(9)),)),
+            KeyedVector(key(phase=1), 2, vector(2), BOOT_NS, (fingerprint(1, vector(1)),)),
         ],
         hours=[hourly(0, 3, vector(3000))],
     )
