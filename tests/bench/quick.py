@@ -76,17 +76,17 @@ def taken_in(live_keys: int) -> Callable[[], Result]:
 HELD = (
     Held(lambda: agent_cases.footprint(3)[0], 2.2),
     Held(lambda: agent_cases.sampling()[0], 100),
-    Held(taken_in(1), 9),
-    Held(taken_in(4), 9),
-    Held(taken_in(20), 9),
+    Held(taken_in(1), 11),
+    Held(taken_in(4), 11),
+    Held(taken_in(20), 11),
     Held(streamed, 8),
     Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.7),
     Held(lambda: scrape_cases.cases(RUNS, 3)[1], 0.06),
     # Interpreted they take some hundred times as long, so the same ratios hold compiled ones only.
     *(
         (
-            Held(kernel_cases.quick_merge, 1.8),
-            Held(kernel_cases.quick_replay, 2.6),
+            Held(kernel_cases.quick_merge, 2.6),
+            Held(kernel_cases.quick_replay, 6.0),
             Held(kernel_cases.readings, 0.005),
         )
         if kernel_cases.COMPILED
