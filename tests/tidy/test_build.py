@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -239,3 +241,16 @@ def test_interpreted_run() -> None:
         [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
     ).stdout
     assert told.split() == [str(KERNELS / "columns.py"), "True"]
+
+
+def test_the_image_is_built_from_all_a_build_needs() -> None:
+    """What the build reads at the top of the tree reaches the builder, and its tools stay there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    copied = (ROOT / "deploy/Containerfile").read_text()
+    let_in = (ROOT / "deploy/Containerfile.dockerignore").read_text().splitlines()
+    for name in ("pyproject.toml", "hatch_build.py", project["project"]["readme"]):
+        assert re.search(rf"^COPY .*\b{re.escape(name)}\b", copied, re.MULTILINE), name
+        assert f"!{name}" in let_in
+    (removed,) = re.findall(r"uninstall --yes \\\n((?: .*\n)+)", copied)
+    for requirement in project["build-system"]["requires"]:
+        assert re.split(r"[<>=]", requirement)[0] in removed.split()
