@@ -2,7 +2,7 @@
 
 Owns: the node's life, and how far the ledger is from what its devices counted.
 May touch: loopback; the agent's state in a folder it is given.
-Called by tests/integration/collector/test_many_users.py, small, and by `make hostile` in full size.
+Called by tests/integration/collector/test_many_users.py.
 """
 
 from __future__ import annotations

@@ -12,10 +12,7 @@ FREE = {"maximum_work_per_node_s": 0, "maximum_work_per_address_s": 0}
 
 
 def test_further_users_share_the_overflow(tmp_path: Path) -> None:
-    """Near the limit the agent folds users into `overflow`: bounded rows, the sum of all exact.
-
-    `make hostile` does the same with 1,000,000 users.
-    """
+    """Near the limit the agent folds users into `overflow`: bounded rows, the sum of all exact."""
 
     async def scenario() -> None:
         limits = {"maximum_allocations_per_node": 250, **FREE}
