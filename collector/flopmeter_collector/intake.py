@@ -232,7 +232,7 @@ class Intake:
             if outcome is Outcome.CONTESTED:
                 return outcome
             if outcome is not Outcome.REFUSED_FORK:
-                self._table.sightings.reported.add((keyed.key.incarnation, keyed.key.device))
+                self._table.sightings.note_read(keyed)
                 return outcome
             reason = (
                 "too many writers use this key with contradicting values; restart the agents of "

@@ -43,9 +43,10 @@ SMALLEST_STEP_NS = 100 * NS_PER_MS
 
 @dataclass(slots=True)
 class _Writer:
-    """What one incarnation classified of a device, and for whom."""
+    """What one incarnation classified of a device, until when since its boot, and for whom."""
 
     covered_ns: int = 0
+    read_ns: int = 0
     user: str | None = None
     mixed: bool = False
     keys: list[Key] = field(default_factory=list)
@@ -209,6 +210,10 @@ class ResidualAccounts:
             The rows that are new or changed, to be committed.
         """
         changed: dict[tuple[str, str], Coverage] = {}
+        for (incarnation, name), read_ns in sightings.reported.items():
+            if name in self._devices and incarnation in self._devices[name].writers:
+                writer = self._devices[name].writers[incarnation]
+                writer.read_ns = max(writer.read_ns, read_ns)
         unplaced = (
             (incarnation, name)
             for incarnation, name in sightings.reported
@@ -360,7 +365,10 @@ class ResidualAccounts:
         row = device.rows.get(incarnation)
         if row is None:
             return None
-        since_ns = max(0, sighting.boot_ns - device.writers[incarnation].covered_ns)
+        writer = device.writers[incarnation]
+        # What was covered ends with its newest reading; a report may be a whole pause younger.
+        until_ns = min(writer.read_ns or sighting.boot_ns, sighting.boot_ns)
+        since_ns = max(0, until_ns - writer.covered_ns)
         anchor_ns = sighting.received_ns - sighting.boot_ns
         if row.since_ns is not None and row.anchor_ns is not None:
             since_ns = min(since_ns, row.since_ns)

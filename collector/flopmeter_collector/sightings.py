@@ -1,6 +1,7 @@
 """What reports say of when, until the next round takes it.
 
-Owns: which incarnations and devices reported since the last round, and how old their boot was.
+Owns: which incarnations and devices reported since the last round, how old their boot was, and
+up to when their vectors were read.
 May touch: memory only.
 Called by intake (notes) and publish (takes); residual makes coverage of it.
 Explained in docs/adr/0017-residual-time.md.
@@ -9,6 +10,8 @@ Explained in docs/adr/0017-residual-time.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from flopmeter_core.reports import KeyedVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,12 @@ class Sightings:
 
     Attributes:
         live: the running incarnations whose report held nothing older than what is known.
-        reported: incarnation and device of every vector that was taken.
+        reported: incarnation and device of every vector that was taken, and the greatest time
+            since its boot in ns up to which one of them was read; 0 where none says.
     """
 
     live: dict[str, Sighting] = field(default_factory=dict)
-    reported: set[tuple[str, str]] = field(default_factory=set)
+    reported: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def note_live(self, incarnation: str, sighting: Sighting) -> None:
         """Note a report of a running incarnation; of several of one round the newest counts."""
@@ -46,8 +50,13 @@ class Sightings:
         if known is None or sighting.boot_ns > known.boot_ns:
             self.live[incarnation] = sighting
 
+    def note_read(self, keyed: KeyedVector) -> None:
+        """Note a vector that was taken."""
+        subject = (keyed.key.incarnation, keyed.key.device)
+        self.reported[subject] = max(self.reported.get(subject, 0), keyed.boot_ns or 0)
+
     def take(self) -> Sightings:
         """Hand the notes over and begin anew."""
         taken = Sightings(self.live, self.reported)
-        self.live, self.reported = {}, set()
+        self.live, self.reported = {}, {}
         return taken

@@ -66,7 +66,7 @@ def told(history: History) -> tuple[list[Coverage], Residual]:
             )
             now_ns = EPOCH_NS + now * NS_PER_S
             sighting = Sighting("n0", f"boot-{number}", (now - boot) * NS_PER_S, now_ns)
-            sightings = Sightings(reported={(key.incarnation, "GPU-0")})
+            sightings = Sightings(reported={(key.incarnation, "GPU-0"): 0})
             sightings.note_live(key.incarnation, sighting)
             accounts.sighted(sightings, now_ns)
             accounts.take_doubled()

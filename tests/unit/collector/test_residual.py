@@ -54,11 +54,24 @@ class House:
         now: float,
         boot: str = "b0",
         boot_hours: float | None = None,
+        read_hours: float = 0,
         allocation: str = "run:alpha",
         node: str = "n0",
         lower_flop: int = 0,
     ) -> None:
-        """Take the newest vector of a writer; `boot_hours` None: not live, a closed one."""
+        """Take the newest vector of a writer.
+
+        Args:
+            writer: which incarnation.
+            covered_hours: how much it covered.
+            now: when the report came.
+            boot: the boot of the writer.
+            boot_hours: time since boot when it reported; None: not live, a closed one.
+            read_hours: time since boot when it last read its device; 0: it does not say.
+            allocation: of the vector.
+            node: where the device is.
+            lower_flop: of the vector.
+        """
         named = key(writer, allocation)
         covered_ns = round(covered_hours * NS_PER_HOUR)
         self.accounts.grow(
@@ -71,7 +84,8 @@ class House:
         if named not in self._covered:
             self.accounts.enrol_key(named)
         self._covered[named] = covered_ns
-        sightings = Sightings(reported={(named.incarnation, DEVICE)})
+        read_ns = round(read_hours * NS_PER_HOUR)
+        sightings = Sightings(reported={(named.incarnation, DEVICE): read_ns})
         if boot_hours is not None:
             boot_ns = round(boot_hours * NS_PER_HOUR)
             sightings.note_live(named.incarnation, Sighting(node, boot, boot_ns, at(now)))
@@ -300,6 +314,25 @@ def test_restarts_are_no_overlap() -> None:
     assert house.residual(12.25) == {}
 
 
+def test_what_is_read_long_before_its_report_is_no_overlap() -> None:
+    """An agent that reads every half hour is placed by its readings, not by its reports."""
+    house = House()
+    house.report(1, 0.5, now=0.9, boot_hours=0.9, read_hours=0.5)
+    house.report(1, 1, now=1.4, boot_hours=1.4, read_hours=1)
+    house.report(2, 0.5, now=1.55, boot_hours=1.55, read_hours=1.5)
+    assert house.doubled() == []
+    assert house.residual(1.55) == {}
+
+
+def test_an_older_reading_of_another_user_moves_no_place() -> None:
+    """The newest reading of any of its registers is where an incarnation's time ends."""
+    house = House()
+    house.report(1, 9, now=9, boot_hours=9, read_hours=9)
+    house.report(2, 1, now=12, boot_hours=12, read_hours=12, allocation="run:beta")
+    house.report(2, 2, now=12.1, boot_hours=12.1, read_hours=10.5)
+    assert house.doubled() == []
+
+
 def test_restored_rows_say_the_same() -> None:
     """A collector that starts again derives the same residual from what it stored."""
     house, again = House(), House()
@@ -393,7 +426,7 @@ def metered(totals: Totals, writer: int, hours: int, *, boot: str, now: float) -
     named = key(writer)
     busy = busy_vector(hours * 3_600)
     totals.update(named, h100(), [StoredVector(named, 0, 1, busy)])
-    sightings = Sightings(reported={(named.incarnation, DEVICE)})
+    sightings = Sightings(reported={(named.incarnation, DEVICE): 0})
     boot_ns = hours * NS_PER_HOUR
     sightings.note_live(named.incarnation, Sighting("n0", boot, boot_ns, at(now)))
     totals.residuals.sighted(sightings, at(now))
@@ -462,7 +495,7 @@ def test_a_report_that_tells_nothing_new_is_told_apart_at_once() -> None:
     house.accounts.grow(
         key(1), house.record, covered_ns=NS_PER_HOUR, lower_flop=0, ceiling_flop_per_ns=CEILING
     )
-    later = Sightings(reported={(key(1).incarnation, DEVICE)})
+    later = Sightings(reported={(key(1).incarnation, DEVICE): 0})
     later.note_live(key(1).incarnation, Sighting("n0", "b0", 2 * NS_PER_HOUR, at(2)))
     assert house.accounts.sighted(later, at(2)) == []
     assert house.accounts.moved_count == 0
