@@ -191,9 +191,12 @@ class Places:
         self._by_address[address] += 1
         return ""
 
-    def leave(self, address: str) -> None:
-        """Give a place back."""
+    def leave(self) -> None:
+        """Give a place back to all, while its address may hold something of it yet."""
         self._count -= 1
+
+    def forget(self, address: str) -> None:
+        """Give a place that was left back to its address too."""
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]

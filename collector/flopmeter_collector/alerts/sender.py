@@ -12,7 +12,6 @@ again: an Alertmanager makes one alert of equal labels, and a webhook's repetiti
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -208,10 +207,10 @@ class AlertSender:
         try:
             await asyncio.wait({timer, wanted}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (timer, wanted):
-                each.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await each
+            timer.cancel()
+            wanted.cancel()
+            # Not awaited one by one: whoever suppresses their cancellation suppresses his own.
+            await asyncio.wait({timer, wanted})
 
     async def deliver_once(self) -> bool:
         """Try every receiver once; returns whether each took what there was to tell."""

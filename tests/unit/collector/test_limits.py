@@ -96,15 +96,17 @@ def test_a_tenth_is_kept_for_those_that_did_not_hear(most: dict[str, int]) -> No
 
 
 def test_streams_have_places() -> None:
-    """So many in all and from one address; a place that is left is another's."""
+    """So many in all and from one address; a place is another's first, its own address' last."""
     places = Places(overall=3, per_address=2)
     assert places.take("a") == places.take("a") == ""
     assert "2 streams come from this address" in places.take("a")
     assert places.take("b") == ""
     assert "serves 3 streams and all are taken" in places.take("c")
-    places.leave("a")
+    places.leave()
+    assert "2 streams come from this address" in places.take("a")
     assert places.take("c") == ""
-    places.leave("a")
+    places.leave()
+    places.forget("a")
     assert places.take("a") == ""
 
 
