@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import CoverageData
 
 from mutants import branches
 from mutants.branches import Module, measured, page, promised_percent
@@ -77,23 +78,40 @@ def test_a_module_nobody_imports() -> None:
 
 
 def test_figures_of_other_code_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder counts as run only on the code as it is; one that was never run does not."""
+    """Of a module that was changed since, a folder's figures do not count; those of others do."""
     monkeypatch.setattr(branches, "BUILD", tmp_path)
-    for part, state in (("tests/unit", "old"), ("tests/contract", "new")):
+    now = branches.digests()
+    kept, changed = "flopmeter/entry.py", "flopmeter/cli/run.py"
+    for part, then in (("tests/unit", now), ("tests/golden", {**now, changed: "old"})):
         folder = branches.folder_of(part)
         folder.mkdir()
-        (folder / "done.json").write_text(json.dumps({"state": state, "code": 0, "seconds": 1}))
-    parts = ("tests/unit", "tests/contract", "tests/golden")
-    assert list(branches.kept_figures(parts, "new")) == ["tests/contract"]
+        figures = CoverageData(str(folder / "data"))
+        line = 30 if part == "tests/unit" else 31
+        figures.add_arcs({str(ROOT / path): [(line, line + 1)] for path in (kept, changed)})
+        figures.write()
+        figures.close()
+        (folder / "done.json").write_text(json.dumps({"modules": then, "code": 0, "seconds": 1}))
+    done = branches.kept_figures(("tests/unit", "tests/contract", "tests/golden"))
+    assert list(done) == ["tests/unit", "tests/golden"]
+    branches.put_together(done)
+    together = CoverageData(str(tmp_path / "together" / "data"))
+    together.read()
+    assert set(together.arcs(str(ROOT / kept)) or ()) == {(30, 31), (31, 32)}
+    assert together.arcs(str(ROOT / changed)) == [(30, 31)]
+    together.close()
+    said = page([of(changed, (9, 10), (9, 10))], 3, changed=[changed])
+    assert f"`{changed}` was changed since" in said
 
 
 def test_every_folder_of_tests_is_a_part() -> None:
-    """No folder with tests is left out."""
+    """No folder with tests is left out, and one inside another is left out of that."""
     here = {
         f"tests/{path.relative_to(ROOT / 'tests').parts[0]}"
         for path in (ROOT / "tests").rglob("test_*.py")
     }
-    assert here == set(branches.PARTS)
+    assert here == {part for part in branches.PARTS if part.count("/") == 1}
+    for inner in set(branches.PARTS) - here:
+        assert f"--ignore={inner}" in branches.PARTS[str(Path(inner).parent)]
 
 
 def test_a_failed_test_is_said() -> None:
