@@ -333,6 +333,12 @@ class Book:
             ]
         return joined(found)
 
+    def cuts_ns(self, allocation: str, phase: int) -> tuple[int, ...]:
+        """The Unix times in ns at which what holds for an allocation's phase changes."""
+        return tuple(
+            piece.from_ns for piece in self.pieces(allocation, phase) if piece.from_ns is not None
+        )
+
     def _origins(self, run: str) -> tuple[str, ...]:
         origin = self.attribution.split_from(run)
         return (run,) if origin is None else (run, *self._origins(origin))

@@ -310,7 +310,9 @@ class Publisher:
 
         def plan(ledger: Ledger) -> tuple[Batch, set[str]]:
             with ledger.consistent():
-                return thinning(ledger, self.custody, before_ns=before_ns)
+                return thinning(
+                    ledger, self.custody, self._totals.book.cuts_ns, before_ns=before_ns
+                )
 
         async with self._lock:
             if not self.leads:

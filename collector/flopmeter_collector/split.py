@@ -3,7 +3,8 @@
 Owns: the fold of a key's hourly vectors into segments of time, and the outer coefficients of what
 straddles a cut.
 May touch: nothing; pure functions of segments and vectors.
-Called by shares (folds, and what straddles) and the lab (the first record).
+Called by shares (folds, and what straddles), retention (what may become one) and the lab (the
+first record).
 Explained in docs/adr/0007-hourly-vectors-and-splits.md.
 
 Nothing is added up twice and nothing is left out: the increments of a key's hourly vectors and
@@ -56,16 +57,7 @@ class Fold(Generic[Content]):
         increment = [new - old for new, old in zip(row.vector, older, strict=True)]
         if min(increment) < 0:
             return False
-        first_hour = row.first_hour
-        offsets = [row.wall_ns - row.boot_ns]
-        if before is not None:
-            first_hour = max(first_hour, before.hour + 1)
-            # A wall clock that stepped inside the hour leaves both readings possible.
-            offsets.append(before.wall_ns - before.boot_ns)
-        places = self._places(
-            first_hour * NS_PER_HOUR + min(offsets), row.boot_ns + 1 + max(offsets)
-        )
-        self._sum(places, increment)
+        self._sum(self._places(*reach_ns(row, before)), increment)
         self.last = row
         return True
 
@@ -100,6 +92,22 @@ class Fold(Generic[Content]):
         amounts = self.sums.setdefault(places, [0] * len(increment))
         for place, amount in enumerate(increment):
             amounts[place] += amount
+
+
+def reach_ns(row: HourlyVector, before: HourlyVector | None) -> tuple[int, int]:
+    """The Unix time in ns, half open, that the increment of a row may lie in.
+
+    Args:
+        row: the row.
+        before: the one before it of the same key; None of the first.
+    """
+    first_hour = row.first_hour
+    offsets = [row.wall_ns - row.boot_ns]
+    if before is not None:
+        first_hour = max(first_hour, before.hour + 1)
+        # A wall clock that stepped inside the hour leaves both readings possible.
+        offsets.append(before.wall_ns - before.boot_ns)
+    return first_hour * NS_PER_HOUR + min(offsets), row.boot_ns + 1 + max(offsets)
 
 
 def outer(weights: Sequence[Coefficients]) -> Coefficients:

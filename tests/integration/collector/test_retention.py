@@ -86,33 +86,52 @@ def test_what_is_not_thinned(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert [hour for hour, _ in hours_kept(tmp_path)] == list(HOURS)
 
 
-def test_a_serving_collector_shows_the_coarser_split(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A split run is read anew after a thinning: the collector shows what a new one would."""
+def test_a_cut_keeps_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was declared of a part of the time is worth the same to the FLOP after a thinning."""
     asyncio.run(fill(tmp_path))
     url = str(tmp_path / "ledger.db")
-    span = ["--from", "1970-01-01T12:00:00Z", "--format", "fp8=1"]
+    span = ["--from", "1970-01-01T12:00:05Z", "--format", "fp8=1"]
     assert main(["run", "declare", "a", "--ledger", url, *span]) == 0
-    narrow = totals(tmp_path, capsys)
+    fine = totals(tmp_path, capsys)
 
     async def scenario() -> Any:
         async with running(tmp_path, hourly_days=0) as app:
             ended(tmp_path)
             await app.evaluate_now()
-            assert await app._publisher.thin(before_ns=10**18) == len(HOURS) - 3
+            # Two rows more than without the cut: its own hour, and what lies before it.
+            assert await app._publisher.thin(before_ns=10**18) == len(HOURS) - 3 - 2
             published = await app.evaluate_now()
             (run,) = published.snapshot.runs
             return run.account.figures.total
 
     live = asyncio.run(scenario())
-    coarse = totals(tmp_path, capsys)
-    assert str(live.best) == coarse["compute_flop_str"]["best"]
-    assert str(live.upper) == coarse["compute_flop_str"]["upper"]
-    for side, sign in (("lower", 1), ("upper", -1)):
-        before, after = (int(run["compute_flop_str"][side]) for run in (narrow, coarse))
-        assert sign * after <= sign * before
-    assert narrow["split"]["straddling_share"] != coarse["split"]["straddling_share"]
+    told = totals(tmp_path, capsys)
+    assert told["split"] == fine["split"] and told["compute_flop_str"] == fine["compute_flop_str"]
+    assert str(live.best) == told["compute_flop_str"]["best"]
+    assert str(live.upper) == told["compute_flop_str"]["upper"]
+
+
+def test_two_ended_runs_keep_their_hour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where one run was split off another, no work becomes nobody's by the age of its hours."""
+    asyncio.run(fill(tmp_path))
+    url = str(tmp_path / "ledger.db")
+    stated = ["--ledger", url, "--reason", "two trainings"]
+    assert (
+        main(["run", "split", "a", "--into", "b", "--from", "1970-01-01T12:00:05Z", *stated]) == 0
+    )
+    for run in ("a", "b"):
+        assert main(["run", "end", run, *stated]) == 0
+
+    def figures() -> Any:
+        capsys.readouterr()
+        assert main(["totals", "--ledger", url, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        return {run["run"]: run["compute_flop_str"] for run in found["runs"]}
+
+    before = figures()
+    asyncio.run(serve(tmp_path))
+    assert len(hours_kept(tmp_path)) == 5
+    assert figures() == before
 
 
 def test_an_ended_run_takes_no_declaration(

@@ -1,4 +1,4 @@
-"""Retention: thinning leaves one row a day, moves no total, and only makes a split coarser."""
+"""Retention: thinning leaves one row a day, moves no total, and no cut that stands."""
 
 from __future__ import annotations
 
@@ -85,6 +85,38 @@ def test_only_the_split_gets_coarser(hours: list[int], at: list[int], limit: int
         surely = [parts.get((place,), vector(0))[0] for parts in (before, after)]
         perhaps = [_touching(parts, place) for parts in (before, after)]
         assert surely[1] <= surely[0] and perhaps[1] >= perhaps[0]
+
+
+@given(hours_of_work, cuts, st.lists(st.integers(-7000, 7000), min_size=30, max_size=30))
+def test_a_standing_cut_keeps_its_hour(hours: list[int], at: list[int], steps: list[int]) -> None:
+    """What was declared to hold from an instant on keeps every figure, whatever the clock did."""
+    cuts_ns = [cut * NS_PER_HOUR + 17 * NS_PER_S for cut in at]
+    mix = parse_format_mix("fp8=1")
+    spans = [
+        FormatSpan(cut, until, None, mix)
+        for cut, until in zip(cuts_ns, [*cuts_ns[1:], None], strict=False)
+    ]
+    segments = segments_of(spans, 0)
+    rows = [
+        dataclasses.replace(row, wall_ns=row.wall_ns + steps[place] // 1000 * NS_PER_S)
+        for place, row in enumerate(rows_at(hours))
+    ]
+    dropped, widened = daily(rows, before_ns=FAR_NS, cuts_ns=cuts_ns)
+    kept = {row.hour: row for row in rows if row not in dropped}
+    kept |= {row.hour: row for row in widened}
+    newest = vector(len(hours) + 1)
+    after = _split([kept[hour] for hour in sorted(kept)], segments, newest)
+    assert after == _split(rows, segments, newest)
+
+
+def test_no_more_rows_stay_than_a_cut_needs() -> None:
+    """A day that is cut once keeps the hour of the cut and one row on either side."""
+    rows = rows_at(range(24))
+    dropped, widened = daily(
+        rows, before_ns=FAR_NS, cuts_ns=(rows[9].wall_ns - rows[9].boot_ns + 9 * NS_PER_HOUR + 1,)
+    )
+    assert len(rows) - len(dropped) == 3
+    assert [(row.first_hour, row.hour) for row in widened] == [(0, 8), (10, 23)]
 
 
 def _split(
