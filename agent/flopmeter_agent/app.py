@@ -39,11 +39,12 @@ from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import (
-    DataError,
     FlopmeterError,
     InvariantError,
     NotPermittedError,
     StorageError,
+    not_text,
+    unreadable,
 )
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
@@ -379,8 +380,10 @@ def choose_sensor(config: AgentConfig, clock: Clock) -> Chosen:
 
         try:
             scenario = parse_scenario(config.scenario.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"the scenario {config.scenario} cannot be read: {error}") from error
+        except OSError as error:
+            raise unreadable(f"the scenario {config.scenario}", error) from error
+        except UnicodeDecodeError as error:
+            raise not_text(f"the scenario {config.scenario}") from error
         epoch_ns = config.scenario_epoch or clock.wall_ns()
         scenario_clock = ScenarioClock(clock, scenario, epoch_wall_ns=epoch_ns)
         sensor = SimulatedSensor(config.node_name, scenario_clock, scenario)

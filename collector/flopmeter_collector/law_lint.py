@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from flopmeter_collector.site import check_zones, own_files
+from flopmeter_collector.site import check_zones, law_text, own_files
 from flopmeter_core.calendars import parse_calendar
-from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.errors import DataError
 from flopmeter_core.lawbook import builtin_files, check_references, joined, parse_lawbook
 from flopmeter_core.profiles import parse_profile
 from flopmeter_core.threshold_files import parse_threshold
@@ -37,7 +37,7 @@ def faults(path: Path) -> Iterator[str]:
         UsageError: it cannot be read.
     """
     if not path.is_dir():
-        yield from _wrong([(str(path), read_text(path))], _BY_FOLDER.get(path.parent.name))
+        yield from _wrong([(str(path), law_text(path))], _BY_FOLDER.get(path.parent.name))
         return
     files = own_files(path)
     found = [
@@ -48,18 +48,6 @@ def faults(path: Path) -> Iterator[str]:
     yield from found
     if not found:
         yield from _misfits(path)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file a person named.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def _wrong(texts: Iterable[tuple[str, str]], parse: _Parser | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from flopmeter_collector.held import time_zone
 from flopmeter_core.catalogue import Threshold
-from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.errors import DataError, not_text, unreadable
 from flopmeter_core.lawbook import (
     LawBook,
     LawFiles,
@@ -76,19 +76,13 @@ def own_files(folder: Path) -> LawFiles:
 
     Raises:
         UsageError: it cannot be read.
+        DataError: a file that is too large, or no text.
     """
-    try:
-        return LawFiles(
-            thresholds=_texts(folder),
-            profiles=_texts(folder / "profiles", optional=True),
-            calendars=_texts(folder / "calendars", optional=True),
-        )
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(
-            f"the threshold rows in {folder} cannot be read ({reason}); "
-            "name another folder with --thresholds-dir"
-        ) from error
+    return LawFiles(
+        thresholds=_texts(folder),
+        profiles=_texts(folder / "profiles", optional=True),
+        calendars=_texts(folder / "calendars", optional=True),
+    )
 
 
 def installed_update(folder: Path) -> Package | None:
@@ -142,10 +136,26 @@ def stale_sentence(rows: Iterable[Threshold], today: datetime.date) -> str:
 def _texts(folder: Path, *, optional: bool = False) -> dict[str, str]:
     if optional and not folder.exists():
         return {}
-    texts = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".toml":
-            if path.stat().st_size > MAXIMUM_FILE_BYTES:
-                raise OSError(f"{path} has more than {MAXIMUM_FILE_BYTES} bytes")
-            texts[str(path)] = path.read_text("utf-8")
-    return texts
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    except OSError as error:
+        hint = "name another folder with --thresholds-dir"
+        raise unreadable(f"the threshold rows in {folder}", error, hint) from error
+    return {str(path): law_text(path) for path in paths}
+
+
+def law_text(path: Path) -> str:
+    """The text of a file of the law.
+
+    Raises:
+        UsageError: it cannot be read.
+        DataError: it is too large, or no text.
+    """
+    try:
+        if path.stat().st_size > MAXIMUM_FILE_BYTES:
+            raise DataError(f"{path} has more than {MAXIMUM_FILE_BYTES} bytes; divide it")
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise not_text(path) from error

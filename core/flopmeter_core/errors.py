@@ -62,6 +62,27 @@ class InvariantError(FlopmeterError):
     exit_code = 70
 
 
+def unreadable(
+    what: object, error: OSError, hint: str = "check the path and who may read it"
+) -> UsageError:
+    """The error for a file or folder that a person named and that is not there to be read.
+
+    Whichever command it was named to, the code is that of a wrong command: what the file says
+    was never seen, and no disk of flopmeter's own failed.
+
+    Args:
+        what: the path, with what it is where that is not plain.
+        error: what the system said.
+        hint: what to do.
+    """
+    return UsageError(f"{what} cannot be read: {error.strerror or error}; {hint}")
+
+
+def not_text(what: object) -> DataError:
+    """The error for a file that a person named and that is no UTF-8 text."""
+    return DataError(f"{what} is no UTF-8 text; save it as UTF-8, or name another file")
+
+
 def invariant(holds: bool, sentence: str) -> None:
     """Stop when a rule of the program itself is broken; always on, unlike ``assert``.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flopmeter.cli.output import json_option, print_json
-from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.errors import UsageError, not_text, unreadable
 from flopmeter_core.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ def command(
         stream = sys.stdin if str(path) == "-" else path.open(encoding="utf-8", newline="")
         with stream:
             packed = pack(stream, out, origin, name=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise not_text(path) from error
     if as_json:
         print_json(
             {

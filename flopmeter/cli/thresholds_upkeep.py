@@ -19,16 +19,17 @@ from flopmeter.cli.output import console, json_option, print_json
 from flopmeter.cli.thresholds_options import as_of_option, day_of, folder_option, today
 from flopmeter_collector.law_changes import Change, changes
 from flopmeter_collector.law_days import check_law_day
-from flopmeter_collector.law_lint import faults, read_text
+from flopmeter_collector.law_lint import faults
 from flopmeter_collector.site import (
     UPDATE_FILE,
     installed_update,
+    law_text,
     own_files,
     read_law,
     stale_rows,
     stale_sentence,
 )
-from flopmeter_core.errors import DataError, StorageError, UsageError
+from flopmeter_core.errors import DataError, StorageError, UsageError, unreadable
 from flopmeter_core.lawbook import LawFiles
 from flopmeter_core.verification import Verification
 
@@ -110,7 +111,7 @@ def diff(
     else:
         from flopmeter_collector.law_packages import unpack
 
-        signed = unpack(read_text(package), _bytes(key), name=str(package))
+        signed = unpack(law_text(package), _bytes(key), name=str(package))
         after = read_law(folder, update=signed.book)
         found = changes(book, after, day_before=day, day_after=day)
     if as_json:
@@ -140,7 +141,7 @@ def update(
     """
     from flopmeter_collector.law_packages import install, unpack
 
-    signed = unpack(read_text(package), _bytes(key), name=str(package))
+    signed = unpack(law_text(package), _bytes(key), name=str(package))
     day = day_of(as_of)
     after = read_law(folder, update=signed.book)
     found = changes(read_law(folder), after, day_before=day, day_after=day)
@@ -178,7 +179,7 @@ def pack_files(
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise StorageError(f"the package {output} cannot be written: {error}") from error
+        raise StorageError(f"the package {output} cannot be written: {error.strerror}") from error
     click.echo(f"{output}: {len(files.thresholds)} rows, issued on {day.isoformat()}")
 
 
@@ -191,7 +192,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"the key {path} cannot be read: {error}") from error
+        raise unreadable(f"the key {path}", error) from error
 
 
 def _print_changes(found: list[Change]) -> None:

@@ -19,7 +19,14 @@ from pathlib import Path
 
 from flopmeter.lab.demo_view import Addresses
 from flopmeter_agent.scenario import Scenario, parse_scenario
-from flopmeter_core.errors import DataError, StorageError, UnreachableError, UsageError
+from flopmeter_core.errors import (
+    DataError,
+    StorageError,
+    UnreachableError,
+    UsageError,
+    not_text,
+    unreadable,
+)
 
 GRPC_PORT = 8425
 HTTP_PORT = 8426
@@ -148,15 +155,17 @@ def read_scenario(file: Path | None) -> str:
     """The script's text: a file's, or the built-in one's.
 
     Raises:
-        DataError: the file cannot be read.
+        UsageError: the file cannot be read.
+        DataError: it is no text.
     """
     if file is None:
         return (resources.files("flopmeter.lab") / "data" / "demo.toml").read_text("utf-8")
     try:
         return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"the scenario {file} cannot be read: {reason}; check the path") from error
+    except OSError as error:
+        raise unreadable(f"the scenario {file}", error) from error
+    except UnicodeDecodeError as error:
+        raise not_text(f"the scenario {file}") from error
 
 
 def seeded(text: str, seed: int | None) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flopmeter.lab.modelling import sha256_of
-from flopmeter_core.errors import StorageError, UsageError
+from flopmeter_core.errors import UsageError
 
 
 def named(path: Path) -> str:
@@ -21,10 +21,5 @@ def named(path: Path) -> str:
     """
     if not path.name.isprintable():
         raise UsageError(f"the name of the evidence {path.name!r} cannot be printed; rename it")
-    try:
-        return f"{path.name} sha256:{sha256_of(path)}"
-    except (StorageError, ValueError) as error:
-        raise UsageError(
-            f"the evidence {str(path)[:200]!r} is no file that can be read; name one, or leave "
-            "--evidence out and say it in --reason"
-        ) from error
+    hint = "name one that can be read, or leave --evidence out and say it in --reason"
+    return f"{path.name} sha256:{sha256_of(path, what='the evidence', hint=hint)}"

@@ -24,7 +24,7 @@ from flopmeter_collector.model_statements import (
     parse_external,
 )
 from flopmeter_core.allocations import check_name
-from flopmeter_core.errors import DataError, StorageError, UsageError
+from flopmeter_core.errors import DataError, UsageError, unreadable
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
 
@@ -121,11 +121,21 @@ def plan(
     return declare_model(url, PLAN_KIND, model, body, author=author, clock=clock, new=True)
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(
+    path: Path,
+    *,
+    what: str = "the source",
+    hint: str = "name the file that says what was computed",
+) -> str:
     """The SHA-256 of a file's content, in hexadecimal.
 
+    Args:
+        path: the file.
+        what: what it is, for the sentence.
+        hint: what to do where it cannot be read.
+
     Raises:
-        StorageError: it cannot be read.
+        UsageError: it cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -133,8 +143,5 @@ def sha256_of(path: Path) -> str:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:
-        raise StorageError(
-            f"the source {path} cannot be read ({error.strerror}); name the file that says what "
-            "was computed"
-        ) from error
+        raise unreadable(f"{what} {path}", error, hint) from error
     return digest.hexdigest()

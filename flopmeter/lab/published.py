@@ -15,7 +15,7 @@ from pathlib import Path
 from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.row import COLUMNS, Row, read_row
 from flopmeter_core.devices import DeviceTable, parse_device_table
-from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.errors import DataError, not_text, unreadable
 
 FILE_BYTES_MAX = 64 << 20
 
@@ -41,7 +41,7 @@ def read_published(path: Path, table: DeviceTable | None = None) -> PublishedRun
         table: the device table; the built-in one unless given.
 
     Raises:
-        StorageError: the file cannot be read.
+        UsageError: the file cannot be read.
         DataError: no table, a line of the wrong length, or a cell that cannot be used; the
             sentence names the line and the column.
     """
@@ -50,9 +50,9 @@ def read_published(path: Path, table: DeviceTable | None = None) -> PublishedRun
             raise DataError(f"{path} is larger than {FILE_BYTES_MAX >> 20} MiB; split it")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}; check the path") from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text; save it as CSV in UTF-8") from error
+        raise not_text(path) from error
     return parse_published(text, name=path.name, table=table or builtin_devices())
 
 

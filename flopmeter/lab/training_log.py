@@ -33,7 +33,7 @@ from flopmeter_core.architecture.six_pd import objections
 from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.names import find_part
 from flopmeter_core.devices import DeviceTable, Part, parse_device_table
-from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.errors import DataError, unreadable
 
 FILE_BYTES_MAX = 256 << 20
 TERA = 10**12
@@ -126,7 +126,7 @@ def read_logs(path: Path, architecture: Path | None = None) -> list[LogFigures]:
             ``.toml`` added unless given, where there is one.
 
     Raises:
-        StorageError: a file cannot be read.
+        UsageError: a file cannot be read.
         DataError: a format nobody knows, or as the importer or the architecture says.
     """
     text = _text(path)
@@ -148,7 +148,7 @@ def _text(path: Path) -> str:
         # Logs carry progress bars and names of any encoding; figures are ASCII.
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}; check the path") from error
+        raise unreadable(path, error) from error
 
 
 def figures_of(log: TrainingLog, table: DeviceTable) -> LogFigures:

@@ -13,7 +13,7 @@ from pathlib import Path
 from flopmeter_collector.alerts.alertmanager import AlertmanagerReceiver
 from flopmeter_collector.alerts.receivers import Receiver, check_receiver
 from flopmeter_collector.alerts.webhook import WebhookReceiver
-from flopmeter_core.errors import UsageError
+from flopmeter_core.errors import UsageError, unreadable
 
 SHORTEST_SECRET = 16
 """Bytes; a shorter one could be guessed."""
@@ -62,9 +62,7 @@ def _secret(path: Path) -> bytes:
     try:
         secret = path.read_bytes().strip()
     except OSError as error:
-        raise UsageError(
-            f"webhook_secret {path} cannot be read ({error.strerror}); name a readable file"
-        ) from error
+        raise unreadable(f"webhook_secret {path}", error) from error
     if len(secret) < SHORTEST_SECRET:
         raise UsageError(
             f"webhook_secret {path} holds {len(secret)} bytes; put at least {SHORTEST_SECRET} "

@@ -28,7 +28,7 @@ from flopmeter.lab.bulk.done_file import DoneFile
 from flopmeter.lab.bulk.metering import Metered, meter_file
 from flopmeter.lab.bulk.packing import SUFFIX
 from flopmeter.lab.bulk.series_file import SeriesHead, SeriesReader
-from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.errors import DataError, StorageError, unreadable
 from flopmeter_core.reports import Answer, Durability, Hello, LedgerPosition, Report
 from flopmeter_proto.link import Link, StreamEndedError
 
@@ -114,7 +114,7 @@ def series_at(paths: Iterable[Path]) -> list[Series]:
                 head = SeriesReader(stream, str(file)).head
             every.append(Series(file, head, file.stat().st_size))
         except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+            raise unreadable(file, error) from error
     kinds = {each.head.record.simulated for each in every}
     if len(kinds) > 1:
         raise DataError(

@@ -34,7 +34,7 @@ from flopmeter_core.allocations import NONE
 from flopmeter_core.columns import Columns, integrate, judged
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import DeviceTable, parse_device_table
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, unreadable
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.kernels.columns import running, widen
 from flopmeter_core.packed import Sums, shape_of
@@ -85,7 +85,8 @@ def meter_file(
         passed: told bytes and rows of each block that was metered.
 
     Raises:
-        DataError: it cannot be read, is garbled, or its times go back.
+        UsageError: it cannot be read.
+        DataError: it is garbled, or its times go back.
     """
     try:
         with path.open("rb", buffering=0) as stream:
@@ -98,7 +99,7 @@ def meter_file(
                 before = reader.offset
             return meter.end()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 class _Meter:

@@ -29,7 +29,7 @@ from flopmeter.lab.importers.base import NodeRecording, Recording
 from flopmeter.lab.importers.mllog import PowerSample, RunLog, parse_power, parse_run_log
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.devices import DeviceRecord, EnergyScope
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, unreadable
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Evidence
 from flopmeter_core.units import NS_PER_MS
@@ -248,7 +248,7 @@ def _content(path: Path) -> bytes:
     except (lzma.LZMAError, EOFError) as error:
         raise DataError(f"{path} is truncated or not in xz format; fetch it again") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     if len(content) > MAXIMUM_CONTENT_BYTES:
         raise DataError(
             f"{path} unpacks to more than {MAXIMUM_CONTENT_BYTES >> 20} MiB; "

@@ -21,7 +21,7 @@ from flopmeter.lab.recording import END, Recorded, Row, decode
 from flopmeter.lab.recording_rows import reading_of
 from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, unreadable
 from flopmeter_core.readings import Reading
 from flopmeter_proto.daemon.logs import fields
 
@@ -57,13 +57,14 @@ def load_recorded(path: Path) -> Recorded:
     """Read a file with everything in it.
 
     Raises:
-        DataError: it cannot be read or is garbled.
+        UsageError: it cannot be read.
+        DataError: it is garbled.
     """
     try:
         with path.open("rb") as stream:
             recorded = decode(stream, name=str(path))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     if recorded.cut_at_byte is not None:
         _log.error(
             "the recording was cut off; what came after is not in the figures",

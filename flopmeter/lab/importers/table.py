@@ -12,7 +12,7 @@ from pathlib import Path
 from flopmeter.lab.importers.base import Importer, Recording
 from flopmeter.lab.importers.mlperf_power import MlperfPowerImporter
 from flopmeter.lab.importers.recording import RecordingImporter
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, unreadable
 
 IMPORTERS: tuple[Importer, ...] = (MlperfPowerImporter(), RecordingImporter())
 
@@ -24,10 +24,14 @@ def load_recording(path: Path) -> Recording:
         path: file or folder of one recorded run.
 
     Raises:
-        DataError: nothing there, a format nobody recognises, or as the importer says.
+        UsageError: nothing there, or it cannot be read.
+        DataError: a format nobody recognises, or as the importer says.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist; name the file or folder of a recorded run")
+    try:
+        path.stat()
+    except OSError as error:
+        hint = "name the file or folder of a recorded run"
+        raise unreadable(path, error, hint) from error
     for importer in IMPORTERS:
         if importer.recognises(path):
             return importer.load(path)

@@ -12,7 +12,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flopmeter_core.errors import UsageError
+from flopmeter_core.errors import UsageError, unreadable
 
 if TYPE_CHECKING:
     # Imported where credentials are made: settings ask for `is_loopback` and have to stay light.
@@ -206,9 +206,5 @@ def _pair(
 def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UsageError(f"{what} {path} does not exist; check the path") from error
     except OSError as error:
-        raise UsageError(
-            f"{what} {path} cannot be read: {error.strerror or error}; check its permissions"
-        ) from error
+        raise unreadable(f"{what} {path}", error) from error

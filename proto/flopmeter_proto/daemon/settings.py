@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from flopmeter_core.errors import StorageError, UsageError, invariant
+from flopmeter_core.errors import UsageError, invariant, unreadable
 
 Schema = TypeVar("Schema")
 
@@ -248,11 +248,10 @@ def _read_file(file: Path | None, must_exist: bool) -> Mapping[str, object]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if must_exist:
-            raise UsageError(f"{file} does not exist; write it or name another") from error
+            raise unreadable(file, error, "write it or name another") from error
         return {}
     except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{file} cannot be read: {reason}; check its permissions") from error
+        raise unreadable(file, error) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from error
 

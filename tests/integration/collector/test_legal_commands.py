@@ -185,7 +185,7 @@ def test_a_forecast_from_a_ledger(ledger: str, capsys: pytest.CaptureFixture[str
                 ("met", "1850-01-01", (), 65, "lies before 2012-01-01"),
                 ("not_met", "2099-01-01", (), 65, "lies ahead"),
                 ("will_be_met", "9999-01-01", (), 65, "is no day on which a line could be met"),
-                ("met", "2026-11-29", ("--evidence", "/nowhere/x.pdf"), 64, "is no file that can"),
+                ("met", "2026-11-29", ("--evidence", "/nowhere/x.pdf"), 64, "cannot be read"),
                 ("met", "2026-11-29", ("--evidence", "words"), 64, "say it in --reason"),
             )
         ),

@@ -212,7 +212,7 @@ def test_names_that_nobody_has(words: tuple[str, ...], refused: Say) -> None:
         (65, ("model", "complete", "base", "--complete", "so", "--statement", "x"), "is no comp"),
         (64, ("model", "add-external", "base", "--lower", "1", "--best", "1", "--upper", "1",
               "--period", "2026", "--party", "x", "--source", "/nowhere"), "names no two days"),
-        (74, ("model", "add-external", "base", "--lower", "1", "--best", "1", "--upper", "1",
+        (64, ("model", "add-external", "base", "--lower", "1", "--best", "1", "--upper", "1",
               "--period", "2026-01-01..2026-02-01", "--party", "x", "--source", "/nowhere"),
          "cannot be read"),
         (64, ("run", "list", "--model", "nobody"), "no run is of model"),

@@ -10,7 +10,7 @@ import pytest
 from flopmeter_agent.app import AgentApp, LoopSource, choose_sensor, open_file
 from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.journal import Journal
-from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError
+from flopmeter_core.errors import NotPermittedError, StorageError, UsageError
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 
@@ -27,7 +27,7 @@ def test_made_up_readings_are_refused_where_real_ones_are_required() -> None:
 def test_a_scenario_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     """The path is named."""
     config = AgentConfig(sensor="simulated", scenario=tmp_path / "missing.toml", node="n0")
-    with pytest.raises(DataError, match=r"missing\.toml cannot be read"):
+    with pytest.raises(UsageError, match=r"missing\.toml cannot be read"):
         choose_sensor(config, SystemClock())
 
 

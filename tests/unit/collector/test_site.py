@@ -77,7 +77,7 @@ def test_a_huge_file_is_no_row(tmp_path: Path) -> None:
     """A file that would fill the memory is refused by its size."""
     with (tmp_path / "huge.toml").open("wb") as file:
         file.truncate(2 * site.MAXIMUM_FILE_BYTES)
-    with pytest.raises(UsageError, match=r"huge\.toml has more than"):
+    with pytest.raises(DataError, match=r"huge\.toml has more than"):
         read_law(tmp_path)
 
 

@@ -15,7 +15,7 @@ from flopmeter.lab.importers import mlperf_power
 from flopmeter.lab.importers.base import Recording
 from flopmeter.lab.importers.table import load_recording
 from flopmeter_core.devices import EnergyScope
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, UsageError
 from flopmeter_core.registers import Evidence
 from support.requirements import ROOT
 
@@ -307,5 +307,5 @@ def test_no_recording(tmp_path: Path) -> None:
     """A path nobody recognises names the known formats; one that is not there says so."""
     with pytest.raises(DataError, match="known formats: mlperf-power"):
         load_recording(tmp_path)
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load_recording(tmp_path / "absent")

@@ -38,7 +38,7 @@ from flopmeter_collector.ledger.sqlite.schema import (
     transaction,
 )
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
-from flopmeter_core.errors import DataError, StorageError, UsageError
+from flopmeter_core.errors import DataError, StorageError, UsageError, unreadable
 from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.units import REGISTER_LIMIT
 
@@ -121,6 +121,8 @@ def restore(
     source, path = source.resolve(), path.resolve()
     if not source.exists():
         raise UsageError(f"there is no backup at {source}; name one that exists")
+    if source.is_dir():
+        raise UsageError(f"{source} is a folder and no backup; name the file in it")
     for taken in (path, Path(f"{path}-wal")):
         if taken.exists():
             raise UsageError(
@@ -189,7 +191,7 @@ def _check_sum(source: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise DataError(f"{checksum_path(source)} cannot be read: {error}") from error
+        raise unreadable(checksum_path(source), error) from error
     if given[:1] != [_sha256(source).encode()]:
         raise DataError(
             f"{source} is not the file its checksum was made of; take another backup, or the "

@@ -114,7 +114,7 @@ def test_copies_are_refused(ledger: Path, tmp_path: Path) -> None:
         )
     checksum_path(target).unlink()
     checksum_path(target).mkdir()
-    assert said(restored, target, back, error=DataError).startswith(
+    assert said(restored, target, back, error=UsageError).startswith(
         f"{checksum_path(target)} cannot be read: "
     )
     checksum_path(target).rmdir()

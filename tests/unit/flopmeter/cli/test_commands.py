@@ -44,7 +44,7 @@ def test_thresholds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "code"),
-    [("bad.toml", b"id = 1\n", 65), ("bad.toml", b"\xff", 64)],
+    [("bad.toml", b"id = 1\n", 65), ("bad.toml", b"\xff", 65)],
 )
 def test_wrong_site_threshold(
     tmp_path: Path, name: str, content: bytes, code: int, capsys: pytest.CaptureFixture[str]
@@ -106,9 +106,9 @@ def test_totals_without_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_replay_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A path without a recording is bad data."""
-    assert main(["replay", str(tmp_path / "no")]) == 65
-    assert "does not exist" in capsys.readouterr().err
+    """A path without a recording is a wrong command."""
+    assert main(["replay", str(tmp_path / "no")]) == 64
+    assert "cannot be read: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seconds", ["soon", "-1", "0", "nan", "inf"])
@@ -132,7 +132,7 @@ def test_demo_in_a_used_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_demo_with_wrong_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A scenario that is missing or says unknown things is refused before anything starts."""
     path = tmp_path / "s.toml"
-    assert main(["demo", "--scenario", str(path)]) == 65
+    assert main(["demo", "--scenario", str(path)]) == 64
     path.write_text("seed = 1\nsped = 2\n")
     assert main(["demo", "--scenario", str(path)]) == 65
     captured = capsys.readouterr().err

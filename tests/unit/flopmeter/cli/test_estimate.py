@@ -118,7 +118,7 @@ def test_unread_columns_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--accelerator", "A100", "--gpu-hours", "1", "--format", "fp8"], 65, "no fp8"),
         (["--accelerator", "A100", "--gpu-hours", "-1"], 65, "cannot be negative"),
         (["--accelerator", "A100", "--gpu-hours", "1", "--utilization", "nan"], 65, "no quantity"),
-        (["--csv", "/nowhere/none.csv"], 74, "cannot be read"),
+        (["--csv", "/nowhere/none.csv"], 64, "cannot be read"),
     ],
 )
 def test_bad_input(

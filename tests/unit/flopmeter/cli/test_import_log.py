@@ -66,7 +66,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import-log", str(alone)]) == 65
     error = capsys.readouterr().err
     assert error.startswith("flopmeter: bloom.log has no argument dump") and error.count("\n") == 1
-    assert main(["import-log", str(tmp_path / "missing")]) == 74
+    assert main(["import-log", str(tmp_path / "missing")]) == 64
 
 
 def test_a_table_of_many_runs(

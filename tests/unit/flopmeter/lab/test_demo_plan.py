@@ -59,11 +59,11 @@ def test_seed() -> None:
 
 
 def test_scenario_file(tmp_path: Path) -> None:
-    """A script that is missing or no text is bad data."""
-    with pytest.raises(DataError, match="No such file"):
+    """A script that is missing is a wrong command, one that is no text is bad data."""
+    with pytest.raises(UsageError, match="No such file"):
         read_scenario(tmp_path / "no.toml")
     (tmp_path / "bad.toml").write_bytes(b"\xff")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is no UTF-8 text"):
         read_scenario(tmp_path / "bad.toml")
 
 

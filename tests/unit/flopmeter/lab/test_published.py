@@ -14,7 +14,7 @@ from flopmeter.lab.desk_score import energy_line, inside, lines, score, width, w
 from flopmeter.lab.published import builtin_devices, parse_published, read_published
 from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.reconcile import estimate_row
-from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.errors import DataError, UsageError
 from support.requirements import ROOT
 
 FILE = "tests/data/published-runs/runs.csv"
@@ -111,7 +111,7 @@ def test_columns_are_found_by_name() -> None:
 
 def test_files(tmp_path: Path) -> None:
     """A missing file and one that is no text are told apart."""
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         read_published(tmp_path / "none.csv")
     (tmp_path / "x.csv").write_bytes(b"model\n\xff\xfe\n")
     with pytest.raises(DataError, match="no UTF-8"):

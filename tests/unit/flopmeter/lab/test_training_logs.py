@@ -14,7 +14,7 @@ from flopmeter.lab import training_log
 from flopmeter.lab.training_log import LogFigures, document, figures_of, read_logs
 from flopmeter_core.data import builtin_table
 from flopmeter_core.devices import parse_device_table
-from flopmeter_core.errors import DataError, StorageError
+from flopmeter_core.errors import DataError, UsageError
 from support.requirements import ROOT
 
 DATA = ROOT / "tests/data/training-logs"
@@ -388,7 +388,7 @@ def test_not_a_log(tmp_path: Path) -> None:
     other.write_text("nothing here\n")
     with pytest.raises(DataError, match="known formats: megatron, step-log, llm-foundry-table"):
         read_logs(other)
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         read_logs(tmp_path / "missing.log")
     copy = _changed(tmp_path, NANO_15B, lambda text: text)
     beside = tmp_path / (NANO_15B.name + ".toml")

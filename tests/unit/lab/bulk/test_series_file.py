@@ -9,7 +9,7 @@ import pytest
 
 from flopmeter.lab.bulk.metering import meter_file
 from flopmeter.lab.bulk.series_file import MAGIC, SeriesReader
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, UsageError
 from support.telemetry import DEVICE, pack_rows, rows_of
 
 
@@ -49,7 +49,7 @@ def test_what_never_was_a_series_is_told(tmp_path: Path) -> None:
     other.write_bytes(b"time_ns,device\n")
     with pytest.raises(DataError, match="does not begin like one"):
         meter_file(other)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         meter_file(tmp_path / "missing.fmseries")
 
 

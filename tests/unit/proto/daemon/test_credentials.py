@@ -140,7 +140,10 @@ def test_good_files(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     """A path with nothing behind it."""
     path = tmp_path / "ca.pem"
-    assert refusal(ca=path) == f"tls_ca {path} does not exist; check the path"
+    assert refusal(ca=path) == (
+        f"tls_ca {path} cannot be read: No such file or directory; "
+        "check the path and who may read it"
+    )
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

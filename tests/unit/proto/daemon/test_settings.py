@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_core.errors import FlopmeterError, InvariantError, StorageError, UsageError
+from flopmeter_core.errors import FlopmeterError, InvariantError, UsageError
 from flopmeter_proto.daemon.settings import fields_of, load, setting
 
 
@@ -186,13 +186,15 @@ def test_file_that_is_not_utf8(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     """A file a person named has to exist; the usual place may be empty."""
     file = tmp_path / "no.toml"
-    assert str(refusal(file)) == f"{file} does not exist; write it or name another"
+    assert str(refusal(file)) == (
+        f"{file} cannot be read: No such file or directory; write it or name another"
+    )
     load(Example, file=file, environ={}, flags={}, file_must_exist=False)
 
 
 def test_unreadable_file(tmp_path: Path) -> None:
-    """A folder in the file's place is a storage error."""
-    assert isinstance(refusal(tmp_path), StorageError)
+    """A folder in the file's place is said."""
+    assert "cannot be read: Is a directory" in str(refusal(tmp_path))
 
 
 def test_required_key(tmp_path: Path) -> None:
