@@ -15,8 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flopmeter_core.errors import DataError, UnreachableError, UsageError
+from flopmeter_proto.daemon.trouble import web_sentence
 
 TOTALS_PATH = "/api/v1/totals"
+
+ASKS_WHO = frozenset({401, 403, 407})
+"""Statuses of a proxy that wants a password (RFC 9110); a collector itself answers none of them."""
 
 MAXIMUM_ANSWER_BYTES = 256 << 20
 """100,000 runs at about 2 kB each fit; more is no totals document."""
@@ -30,13 +34,11 @@ def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]
         timeout_s: how long to wait for each part of the answer, in seconds.
 
     Raises:
-        UsageError: `collector_url` is no http or https URL.
+        UsageError: `collector_url` is no http or https URL, or has a password in it.
         UnreachableError: nobody answers, or the answer is an error or no HTTP.
         DataError: the answer is no totals document.
     """
-    parts = urlsplit(collector_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{collector_url!r} is no URL; write it as http://127.0.0.1:8426")
+    _check(collector_url)
     url = collector_url.rstrip("/") + TOTALS_PATH
     try:
         # A proxy of the environment is for the world outside, and would see the figures.
@@ -45,9 +47,14 @@ def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]
             content = answer.read(MAXIMUM_ANSWER_BYTES + 1)
     except urllib.error.HTTPError as error:
         error.close()
+        hint = (
+            "it asks who you are, and flopmeter sends no password: let this host through without "
+            "one, or read the ledger with --ledger"
+            if error.code in ASKS_WHO
+            else "is this a collector's HTTP address?"
+        )
         raise UnreachableError(
-            f"{url} answers {error.code} {_words(error.reason)}; "
-            "is this a collector's HTTP address?"
+            f"{url} answers {error.code} {_words(error.reason)}; {hint}"
         ) from error
     except RemoteDisconnected as error:
         raise _silence(collector_url, error) from error
@@ -69,8 +76,31 @@ def fetch_totals(collector_url: str, *, timeout_s: float = 10) -> dict[str, Any]
     return document
 
 
+def _check(collector_url: str) -> None:
+    """Refuse an address that cannot be asked.
+
+    Raises:
+        UsageError: no http or https URL, or one with a password, which no sentence may repeat.
+    """
+    try:
+        parts = urlsplit(collector_url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise UsageError(f"{collector_url!r} is no URL; write it as http://127.0.0.1:8426")
+    if "@" in parts.netloc:
+        raise UsageError(
+            "a user name or password in --collector is not used; write it as "
+            "http://127.0.0.1:8426, and let this host through a proxy that wants one"
+        )
+
+
 def _silence(collector_url: str, error: Exception) -> UnreachableError:
     reason = getattr(error, "reason", None) or error
+    host = urlsplit(collector_url).hostname or ""
+    if known := web_sentence(reason, url=collector_url, host=host):
+        return UnreachableError(f"{collector_url} cannot be asked: {known}")
     return UnreachableError(
         f"no collector answers at {collector_url} ({_words(reason)}); "
         "start one with `flopmeter collector`, or give --collector or --ledger"

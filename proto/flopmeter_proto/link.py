@@ -30,6 +30,7 @@ from flopmeter_core.reports import (
     Report,
 )
 from flopmeter_proto.daemon.logs import fields
+from flopmeter_proto.daemon.trouble import stream_sentence
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, BatchWriter, StreamWriter
@@ -239,6 +240,7 @@ class Link:
     _method = "StreamReports"
     _refused = "the collector refuses this agent"
     _away = "the collector cannot be reached"
+    _prefix = ""
 
     def __init__(
         self,
@@ -305,12 +307,27 @@ class Link:
         async with self._dial() as call:
             stream = Stream(call, self._begin(), self.state)
             try:
-                await stream.say_hello()
+                await self._greet(stream)
                 yield stream
                 await call.done_writing()
             finally:
                 self.state.connected = False
                 call.cancel()
+
+    async def _greet(self, stream: Stream) -> None:
+        """Say hello; where no collector ever spoke, say what that comes from."""
+        try:
+            await stream.say_hello()
+        except StreamEndedError as error:
+            if error.final:
+                raise
+            sentence = stream_sentence(
+                error.sentence,
+                address=self._address,
+                tls=self._credentials is not None,
+                prefix=self._prefix,
+            )
+            raise StreamEndedError(sentence) from error
 
     @contextlib.asynccontextmanager
     async def _dial_grpc(self) -> AsyncIterator[Call]:
@@ -343,6 +360,7 @@ class RelayLink(Link):
     _method = "StreamBatches"
     _refused = "the upstream collector refuses this relay"
     _away = "the upstream collector cannot be reached; everything is kept here meanwhile"
+    _prefix = "upstream_"
 
     def __init__(
         self,

@@ -44,17 +44,29 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def sign(self, name: str, *alternatives: str) -> Pair:
-        """Make a pair for a host or a node; it is valid for 127.0.0.1, localhost and more names."""
+    def sign(
+        self, name: str, *alternatives: str, expired: bool = False, loopback: bool = True
+    ) -> Pair:
+        """Make a pair for a host or a node.
+
+        Args:
+            name: its common name, and that of its files.
+            alternatives: further names it is valid for.
+            expired: whether it ended an hour ago.
+            loopback: whether it is valid for 127.0.0.1 and localhost.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [
+        here: list[x509.GeneralName] = [
             x509.DNSName("localhost"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
+        names: list[x509.GeneralName] = [
+            *(here if loopback else []),
             *(x509.DNSName(alternative) for alternative in alternatives),
         ]
         signed = (
-            self._builder(subject, key)
+            self._builder(subject, key, left=-DAY / 24 if expired else DAY)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -70,7 +82,11 @@ class Authority:
         return pair
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        left: datetime.timedelta = DAY,
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
@@ -80,5 +96,5 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
+            .not_valid_after(now + left)
         )

@@ -20,6 +20,7 @@ from flopmeter_collector.alerts.transitions import Words
 from flopmeter_core.errors import NotPermittedError, UnreachableError, UsageError
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.credentials import is_loopback
+from flopmeter_proto.daemon.trouble import web_sentence
 
 TIMEOUT_S = 10.0
 MAXIMUM_ANSWER_BYTES = 4_096
@@ -128,9 +129,12 @@ def post_json(url: str, path: str, body: bytes, headers: Mapping[str, str], *, w
         answer = connection.getresponse()
         text = answer.read(MAXIMUM_ANSWER_BYTES).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
+        known = web_sentence(error, url=url, host=parts.hostname or "")
         raise UnreachableError(
-            f"{shown(url)} cannot be reached ({str(error) or type(error).__name__}); check that "
-            f"{what} listens there"
+            f"{shown(url)} cannot be told: {known}"
+            if known
+            else f"{shown(url)} cannot be reached ({str(error) or type(error).__name__}); check "
+            f"that {what} listens there"
         ) from error
     finally:
         connection.close()
