@@ -136,10 +136,13 @@ def test_misbehaving_collector(
     assert sentence in capsys.readouterr().err
 
 
-def test_nobody_answers(server: http.server.HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """A port without a collector is unreachable, and the sentence says what to start."""
-    server.server_close()
-    assert main(["totals", "--collector", f"http://127.0.0.1:{server.server_port}"]) == 69
+    with socket.socket() as taken:
+        # Bound and not listened on: nobody else can take it, and who connects is refused.
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        assert main(["totals", "--collector", f"http://127.0.0.1:{port}"]) == 69
     assert "start one with `flopmeter collector`" in capsys.readouterr().err
 
 
