@@ -9,11 +9,12 @@ collector's own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import importlib.metadata
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,21 @@ def renamed(recording: Recording, run: str) -> Recording:
 
 
 async def _replay(recording: Recording, body: dict[str, str], folder: Path) -> dict[str, Any]:
+    async with replayed(recording, body, folder) as collector:
+        return await totals_of(collector)
+
+
+@contextlib.asynccontextmanager
+async def replayed(
+    recording: Recording, body: dict[str, str], folder: Path
+) -> AsyncIterator[CollectorApp]:
+    """Replay a recording; yields the collector that has taken all of it.
+
+    Args:
+        recording: what to replay.
+        body: what is declared of its run beforehand; empty where nothing is.
+        folder: gets the ledger and the agents' states.
+    """
     config = CollectorConfig(
         ledger=str(folder / "ledger.sqlite"),
         simulated=recording.simulated,
@@ -270,10 +286,15 @@ async def _replay(recording: Recording, body: dict[str, str], folder: Path) -> d
         for node in nodes:
             await _send(node, collector.grpc_address)
             node.close()
-        published = await collector.evaluate_now()
-        return totals_document(published.snapshot, collector.thresholds)
+        yield collector
     finally:
         await collector.stop()
+
+
+async def totals_of(collector: CollectorApp) -> dict[str, Any]:
+    """The object of ``flopmeter totals --json``, evaluated now."""
+    published = await collector.evaluate_now()
+    return totals_document(published.snapshot, collector.thresholds)
 
 
 async def _send(node: ReplayedNode, address: str) -> None:

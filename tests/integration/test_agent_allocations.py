@@ -21,6 +21,7 @@ from flopmeter_agent.locks import HostLock
 from flopmeter_core.errors import UsageError
 from flopmeter_proto.daemon.clock import SystemClock
 from support.fake_nvml import FakeDriver, uuid_of
+from support.processes import free_port
 
 LONG_PERIOD_S = 600.0
 """Whatever is read within the test is read because of a change."""
@@ -140,12 +141,13 @@ def test_changes_are_read_at_once(driver: FakeDriver, tmp_path: Path) -> None:
 
 def test_metrics_name_nobody(driver: FakeDriver, tmp_path: Path) -> None:
     """The agent's page says how many devices are known how well, and no user's name."""
-    agent = Running(tmp_path, metrics_listen="127.0.0.1:18427")
+    listen = f"127.0.0.1:{free_port()}"
+    agent = Running(tmp_path, metrics_listen=listen)
     try:
         (agent.run / "alloc" / uuid_of(0)).write_text("slurm job=4711 cluster=secret\n")
         agent.until(lambda: agent.users[uuid_of(0)] == "slurm:secret/4711")
         calls = driver.calls("nvmlDeviceGetComputeRunningProcesses_v3")
-        with urllib.request.urlopen("http://127.0.0.1:18427/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{listen}/metrics", timeout=30) as answer:
             page = answer.read().decode()
         assert 'flopmeter_allocated_devices{confidence="stated"} 1.0' in page
         assert 'flopmeter_allocation_source_failures_total{source="slurm"} 0.0' in page

@@ -26,8 +26,15 @@ CALLS = set(re.findall(r"\bnvml[A-Z]\w+", SOURCE.read_text()))
 
 def scraped(port: int) -> str:
     """The page."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         return str(answer.read().decode())
+
+
+def failures(page: str) -> float:
+    """Readings that failed, by a page."""
+    found = re.search(r"^flopmeter_sensor_read_failures_total (\S+)", page, re.M)
+    assert found is not None
+    return float(found[1])
 
 
 def test_a_scrape_never_calls_the_driver(tmp_path: Path) -> None:
@@ -53,7 +60,7 @@ def test_a_scrape_never_calls_the_driver(tmp_path: Path) -> None:
             for _ in range(2):
                 time.sleep(0.15)  # GPM samples are refreshed ten times a second
                 loop.sample()
-            before = called()
+            before, failed = called(), failures(scraped(port))
             assert before
             assert uuid_of(0) in scraped(port)
             for _ in range(10):
@@ -69,9 +76,8 @@ def test_a_scrape_never_calls_the_driver(tmp_path: Path) -> None:
             # A loaded machine takes a while for two pages and a sample; the call takes a minute.
             assert time.monotonic() - began_s < STUCK_MS / 4_000
             assert not sampling.is_alive()
-            failures = re.search(r"^flopmeter_sensor_read_failures_total (\S+)", page, re.M)
-            assert failures is not None
-            assert float(failures[1]) == 1
+            # A machine that stalls may make others late too.
+            assert failures(page) > failed
     finally:
         sensor.close()
         driver.close()

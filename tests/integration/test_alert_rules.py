@@ -23,6 +23,10 @@ from flopmeter_collector.metric_ids import MetricIds
 from support.requirements import ROOT, require
 from support.totals import scenario, thresholds
 
+# It takes ten seconds of one core; a busy machine may not have them for minutes.
+LIMIT_S = 900
+pytestmark = pytest.mark.timeout(LIMIT_S + 60)
+
 PROMETHEUS = ROOT / "deploy/prometheus"
 IDS = MetricIds("00112233445566778899aabbccddeeff")
 ALERTMANAGER = ROOT / "deploy/alertmanager/alertmanager.yml"
@@ -42,25 +46,25 @@ def alert_rules(document: dict[str, Any]) -> list[dict[str, Any]]:
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
     program = require("promtool", "apt-get install prometheus")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=180)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run amtool."""
     program = require("amtool", "apt-get install prometheus-alertmanager")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
 
 
-def failures(folder: Path, expression: str | None) -> set[str]:
+def failures(folder: Path, expression: str) -> set[str]:
     """Alerts that fail their own tests once each of them has this expression instead of its own."""
     shutil.copy(PROMETHEUS / "rules_test.yml", folder)
     document = rules()
     for rule in alert_rules(document):
-        rule["expr"] = expression or rule["expr"]
+        rule["expr"] = expression
     (folder / "rules.yml").write_text(yaml.safe_dump(document))
     completed = promtool("test", "rules", folder / "rules_test.yml")
     found = set(re.findall(r"alertname: ?(\w+)", completed.stdout + completed.stderr))
-    assert bool(found) == (completed.returncode != 0)
+    assert completed.returncode != 0
     return found
 
 
@@ -83,7 +87,6 @@ def test_rules_do_what_their_tests_say() -> None:
 @pytest.mark.parametrize("planted", ["vector(1) < 0", "vector(1)"], ids=["never", "always"])
 def test_every_alert_is_held_from_both_sides(tmp_path: Path, planted: str) -> None:
     """An alert that never fires and one that always does are both noticed, whichever it is."""
-    assert failures(tmp_path, None) == set()
     assert failures(tmp_path, planted) == {rule["alert"] for rule in alert_rules(rules())}
 
 

@@ -276,13 +276,13 @@ def test_start(node: Node, present: bool) -> None:
 
 
 def test_a_step_costs_little(node: Node) -> None:
-    """A hundred thousand steps take a fraction of a second of the training loop."""
+    """A hundred thousand steps take a fraction of a second of the loop's own processor time."""
     meter_module._progress.restart()
     claimed = meter_module.meter("a", attempt="0", socket=str(node.path))
-    started = time.perf_counter()
+    started = time.thread_time()
     for step in range(20_000):
         claimed.step(step, flop=10**20, tokens=10)
-    assert (time.perf_counter() - started) / 20_000 < 100e-6
+    assert (time.thread_time() - started) / 20_000 < 100e-6
     claimed.close()
 
 

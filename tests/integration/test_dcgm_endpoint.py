@@ -15,7 +15,8 @@ from flopmeter_core.errors import SensorError, UsageError
 from flopmeter_proto.daemon.clock import SystemClock
 from support.fake_exporter import FakeExporter
 
-TIMEOUT_S = 0.5
+PATIENT_S, SHORT_S = 30.0, 0.5
+"""How long a page may take that does come, however busy the machine, and one that never does."""
 
 
 @pytest.fixture
@@ -26,9 +27,9 @@ def exporter() -> Iterator[FakeExporter]:
     made.close()
 
 
-def fetch(url: str) -> str:
-    """One request with a short patience."""
-    return Endpoint(url, SystemClock(), timeout_s=TIMEOUT_S).fetch()
+def fetch(url: str, timeout_s: float = PATIENT_S) -> str:
+    """One request."""
+    return Endpoint(url, SystemClock(), timeout_s=timeout_s).fetch()
 
 
 def test_a_page(exporter: FakeExporter) -> None:
@@ -60,28 +61,31 @@ def flood(request: BaseHTTPRequestHandler) -> None:
 
 
 def trickle(request: BaseHTTPRequestHandler) -> None:
-    """An answer of one byte now and then: each read is in time, the whole never is."""
+    """An answer of one byte now and then: each read is in time, the whole never is.
+
+    It ends when nobody listens any more, as all answers here do.
+    """
     request.send_response(200)
     request.end_headers()
-    for _ in range(20):
+    while True:
         request.wfile.write(b"#")
         request.wfile.flush()
-        time.sleep(0.2)
+        time.sleep(SHORT_S / 3)
 
 
 def steady_trickle(request: BaseHTTPRequestHandler) -> None:
     """A byte every millisecond: no read ever has to wait."""
     request.send_response(200)
     request.end_headers()
-    for _ in range(3_000):
+    while True:
         request.wfile.write(b"#")
         request.wfile.flush()
         time.sleep(0.001)
 
 
 def hang(request: BaseHTTPRequestHandler) -> None:
-    """No answer."""
-    time.sleep(2)
+    """No answer for as long as anybody waits for it."""
+    request.rfile.read(1)
 
 
 def hang_up(request: BaseHTTPRequestHandler) -> None:
@@ -115,12 +119,11 @@ TROUBLES: dict[str, tuple[Callable[..., None], str]] = {
 
 @pytest.mark.parametrize("case", TROUBLES)
 def test_troubles(exporter: FakeExporter, case: str) -> None:
-    """Each trouble is one sentence that names the exporter, within the patience."""
+    """Each trouble is one sentence that names the exporter; what would last for ever is cut off."""
     exporter.behave, sentence = TROUBLES[case]
-    started = time.monotonic()
+    comes = "within" not in sentence
     with pytest.raises(SensorError, match=sentence) as refused:
-        fetch(exporter.url)
-    assert time.monotonic() - started < 4 * TIMEOUT_S
+        fetch(exporter.url, PATIENT_S if comes else SHORT_S)
     assert exporter.url in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -136,7 +139,6 @@ def test_nobody_there() -> None:
 def test_no_http() -> None:
     """A port that speaks something else is said so."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(2)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/metrics"
 
         def greet() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -16,6 +18,8 @@ from flopmeter_proto import link as link_module
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
 from flopmeter_proto.link import Link, StreamEndedError
+
+LIMIT_S = 60.0
 
 HELLO = Hello(node="n0", incarnation="ab" * 16, simulated=True)
 Handler = Callable[[grpc.aio.ServicerContext[Any, Any], int], Awaitable[None]]
@@ -65,34 +69,45 @@ async def answer_all(context: grpc.aio.ServicerContext[Any, Any], _stream: int) 
         await context.write(pb.StreamReportsResponse(ledger_id="L", commit_number=1))
 
 
-async def report_for(seconds: float, port: int, source: Source) -> Link:
-    """Run a link for a while, a report every 10 ms."""
+@contextlib.asynccontextmanager
+async def reporting(port: int, source: Source) -> AsyncIterator[Link]:
+    """A link at work, a report every 10 ms."""
     link = Link(f"127.0.0.1:{port}", lambda: HELLO, source)
     stop = asyncio.Event()
     task = asyncio.create_task(link.run(wait=lambda: asyncio.sleep(0.01), stop=stop))
-    await asyncio.sleep(seconds)
-    stop.set()
-    await task
-    return link
+    try:
+        yield link
+    finally:
+        stop.set()
+        await task
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for what the other side does."""
+    async with asyncio.timeout(LIMIT_S):
+        while not reached():
+            await asyncio.sleep(0.01)
 
 
 def test_a_collector_that_fails_after_hello_is_not_hammered() -> None:
     """Every stream dies after hello: the waits between tries grow all the same."""
+    began_s: list[float] = []
 
     async def hello_then_fail(context: grpc.aio.ServicerContext[Any, Any], _stream: int) -> None:
+        began_s.append(time.monotonic())
         await context.read()
         await context.write(pb.StreamReportsResponse())
         await context.abort(grpc.StatusCode.INTERNAL, "planted")
 
-    async def scenario() -> int:
-        collector = Collector(hello_then_fail)
-        server, port = await collector.serve()
-        await report_for(1.8, port, Source())
+    async def scenario() -> None:
+        server, port = await Collector(hello_then_fail).serve()
+        async with reporting(port, Source()):
+            await until(lambda: len(began_s) == 4)
         await server.stop(None)
-        return collector.streams
 
-    # Waits of 0.2, 0.4, 0.8, 1.6 s: four tries fit, hammering would make a hundred.
-    assert 2 <= asyncio.run(scenario()) <= 5
+    asyncio.run(scenario())
+    # Waits of 0.2, 0.4 and 0.8 s; hammering takes none.
+    assert began_s[-1] - began_s[0] > 1.3
 
 
 def test_a_refused_sender_waits_long_and_says_why() -> None:
@@ -105,7 +120,10 @@ def test_a_refused_sender_waits_long_and_says_why() -> None:
     async def scenario() -> tuple[int, Link]:
         collector = Collector(refuse)
         server, port = await collector.serve()
-        link = await report_for(1.0, port, Source())
+        async with reporting(port, Source()) as link:
+            await until(lambda: link.state.last_error != "")
+            # The first wait of a failure that may pass is 0.2 s.
+            await asyncio.sleep(0.6)
         await server.stop(None)
         return collector.streams, link
 
@@ -117,30 +135,20 @@ def test_a_refused_sender_waits_long_and_says_why() -> None:
 def test_a_collector_that_comes_back_gets_reports_again() -> None:
     """Nobody has to touch the agent after an outage."""
 
-    async def scenario() -> tuple[int, int]:
+    async def scenario() -> None:
         collector = Collector(answer_all)
         server, port = await collector.serve()
         source = Source()
-        link = Link(f"127.0.0.1:{port}", lambda: HELLO, source)
-        stop = asyncio.Event()
-        task = asyncio.create_task(link.run(wait=lambda: asyncio.sleep(0.01), stop=stop))
-        await asyncio.sleep(0.3)
+        async with reporting(port, source) as link:
+            await until(lambda: source.answers > 0)
+            await server.stop(None)
+            await until(lambda: link.state.last_error != "")
+            before = source.answers
+            server, _ = await collector.serve(port)
+            await until(lambda: source.answers > before)
         await server.stop(None)
-        await asyncio.sleep(0.3)
-        before = source.answers
-        server, _ = await collector.serve(port)
-        for _ in range(100):
-            await asyncio.sleep(0.1)
-            if source.answers > before:
-                break
-        after = source.answers
-        stop.set()
-        await task
-        await server.stop(None)
-        return before, after
 
-    before, after = asyncio.run(scenario())
-    assert 0 < before < after
+    asyncio.run(scenario())
 
 
 def test_a_silent_collector_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +182,9 @@ def test_a_failing_journal_ends_the_link() -> None:
     async def scenario() -> None:
         server, port = await Collector(answer_all).serve()
         try:
-            await report_for(5, port, Broken())
+            link = Link(f"127.0.0.1:{port}", lambda: HELLO, Broken())
+            async with asyncio.timeout(LIMIT_S):
+                await link.run(wait=lambda: asyncio.sleep(0.01), stop=asyncio.Event())
         finally:
             await server.stop(None)
 

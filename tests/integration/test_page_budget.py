@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.healthy_week import NODES, RULES, play
 
@@ -12,28 +14,35 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 PAGES_A_WEEK = 1
 
+IMPATIENT = "PlantedNodeImpatient"
+
 
 def test_a_healthy_week_wakes_nobody_more_than_once(tmp_path: Path) -> None:
-    """500 nodes with ordinary reboots, late reports, drains and restarts: at most one page."""
-    assert NODES == 500
-    fired = play(tmp_path, seed=1)
-    assert sum(each.count for each in fired if each.severity == "critical") <= PAGES_A_WEEK, fired
+    """500 nodes with ordinary reboots, late reports, drains and restarts: at most one page.
 
-
-def test_an_impatient_rule_is_found(tmp_path: Path) -> None:
-    """A rule that wakes somebody for every reboot breaks the budget: the week does have them."""
-    rules = tmp_path / "impatient.yml"
-    text = RULES.read_text()
-    start = text.index("- alert: FlopmeterNodeSilent")
-    end = text.index("- alert: FlopmeterFleetSilent")
-    silent = (
-        text[start:end]
-        .replace("> 1800", "> 300")
-        .replace("&meter\n          severity: warning", "&meter\n          severity: critical")
+    A planted rule that wakes somebody for every reboot is found in the same week: it has them.
+    """
+    document = yaml.safe_load(RULES.read_text())
+    (group,) = (
+        group
+        for group in document["groups"]
+        if any(rule.get("alert") == "FlopmeterNodeSilent" for rule in group["rules"])
     )
-    rules.write_text(text[:start] + silent + text[end:])
+    (silent,) = (rule for rule in group["rules"] if rule.get("alert") == "FlopmeterNodeSilent")
+    planted = copy.deepcopy(silent)
+    planted["alert"], planted["labels"]["severity"] = IMPATIENT, "critical"
+    planted["expr"] = planted["expr"].replace("> 1800", "> 300")
+    assert planted["expr"] != silent["expr"]
+    group["rules"].append(planted)
+    rules = tmp_path / "planted.yml"
+    rules.write_text(yaml.safe_dump(document))
     folder = tmp_path / "week"
     folder.mkdir()
+
+    assert NODES == 500
     fired = {each.alert: each for each in play(folder, seed=1, rules=rules)}
-    assert fired["FlopmeterNodeSilent"].severity == "critical"
-    assert fired["FlopmeterNodeSilent"].count > 20
+    impatient = fired.pop(IMPATIENT)
+    assert impatient.severity == "critical"
+    assert impatient.count > 20
+    pages = sum(each.count for each in fired.values() if each.severity == "critical")
+    assert pages <= PAGES_A_WEEK, fired

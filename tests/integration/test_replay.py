@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flopmeter.lab.replay import replay
+from flopmeter.lab.importers.table import load_recording
+from flopmeter.lab.replay import replay, replayed, totals_of
 from flopmeter_core.errors import DataError
 
 DATA = Path(__file__).parents[1] / "data" / "mlperf-training-v4.0-smc"
@@ -25,15 +27,30 @@ SAMPLING_PERIOD_S = 2.005
 
 
 @pytest.fixture(scope="module")
-def gpt3_undeclared() -> dict[str, Any]:
-    """The 64-node GPT-3 run with nothing declared."""
-    return replay(DATA / GPT3)
+def gpt3(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The 64-node GPT-3 run with nothing declared, and once its format and workload are."""
+    recording = load_recording(DATA / GPT3)
+
+    async def twice() -> tuple[dict[str, Any], dict[str, Any]]:
+        async with replayed(recording, {}, tmp_path_factory.mktemp("gpt3")) as collector:
+            undeclared = await totals_of(collector)
+            late = {"format": "fp8", "workload": "dense-transformer"}
+            await collector.declare(recording.run, late, author="ada", source="cli")
+            return undeclared, await totals_of(collector)
+
+    return asyncio.run(twice())
 
 
 @pytest.fixture(scope="module")
-def gpt3_declared() -> dict[str, Any]:
-    """The 64-node GPT-3 run with its format and workload declared."""
-    return replay(DATA / GPT3, formats="fp8", workload="dense-transformer")
+def gpt3_undeclared(gpt3: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    """Totals of the GPT-3 run before anybody said what it was."""
+    return gpt3[0]
+
+
+@pytest.fixture(scope="module")
+def gpt3_declared(gpt3: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    """Totals of the same readings, declared as fp8 and a dense transformer."""
+    return gpt3[1]
 
 
 def only_run(document: dict[str, Any]) -> dict[str, Any]:

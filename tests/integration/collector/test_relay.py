@@ -24,6 +24,7 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.certificates import Authority
 from support.collector import running
 from support.ingest import Sender, channel, hello, hourly, key, report, stream, vector
+from support.processes import free_port
 
 METHOD = "/flopmeter.ingest.v1.IngestService/StreamBatches"
 HERE, ROOT = pb.DURABILITY_HERE, pb.DURABILITY_AT_ROOT
@@ -254,15 +255,6 @@ def test_two_parents(tmp_path: Path) -> None:
             assert held(root) == {key(): [(4, vector(5))]}
 
     asyncio.run(scenario())
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def test_loops_are_refused(tmp_path: Path) -> None:

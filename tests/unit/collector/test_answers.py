@@ -48,16 +48,18 @@ def test_who_reads_nothing_is_let_go() -> None:
     asyncio.run(scenario())
 
 
-def test_who_reads_in_time_is_not() -> None:
+def test_who_reads_in_time_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is taken before the deadline is an answer like any other."""
+    monkeypatch.setattr(answers, "ANSWER_DEADLINE_S", 600)
 
     async def scenario() -> None:
         written, slow, deaf = Answers(), Reader(), Reader()
         refused = asyncio.create_task(written.write(deaf, "never"))
         taken = asyncio.create_task(written.write(slow, "late"))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(3 * answers.LOOK_S)
         slow.reads.set()
         await taken
+        monkeypatch.setattr(answers, "ANSWER_DEADLINE_S", 0)
         with pytest.raises(WireError):
             await refused
         assert slow.taken == ["late"]
