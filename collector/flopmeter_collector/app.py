@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import grpc
@@ -33,15 +32,13 @@ from flopmeter_collector.intake import Intake
 from flopmeter_collector.judge import Judge
 from flopmeter_collector.law_watch import LawWatch
 from flopmeter_collector.ledger.base import (
-    Coverage,
     Declaration,
     Ledger,
     LedgerBusyError,
-    QuarantinedVector,
-    StoredVector,
 )
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW
 from flopmeter_collector.limits import HourCounts, KeyLimits, Pace, Places
+from flopmeter_collector.loading import DEFAULT_READING, Loading, Reading, read_beginning
 from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
@@ -53,9 +50,8 @@ from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Turns
 from flopmeter_core.catalogue import Threshold
-from flopmeter_core.claims import Claim
 from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceRecord, parse_device_table
+from flopmeter_core.devices import parse_device_table
 from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
@@ -122,6 +118,7 @@ class CollectorApp:
         listen: Listen = GrpcServer,
         dial_upstream: Dial | None = None,
         jitter: Callable[[], float] | None = None,
+        reading: Reading = DEFAULT_READING,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -132,7 +129,11 @@ class CollectorApp:
             listen: binds the service to the address that the settings name.
             dial_upstream: opens a call to the upstream collector in place of a gRPC channel.
             jitter: as in `relay.wiring.build`.
+            reading: how the ledger is read.
         """
+        self._reading = reading
+        self._begun = False
+        self._rest = asyncio.Lock()
         self._config = config
         self._dial_upstream = dial_upstream
         self._jitter = jitter
@@ -162,7 +163,10 @@ class CollectorApp:
         self.law = LawWatch(config.thresholds_dir, clock)
 
     async def start(self) -> None:
-        """Open the ledger, rebuild from it, listen and evaluate once.
+        """Open the ledger, rebuild from it and serve.
+
+        A small ledger is read and evaluated once before; of a large one the rest is read meanwhile,
+        and no total is shown before there is one of everything.
 
         Raises:
             FlopmeterError: a setting, the ledger, a certificate or an address is wrong;
@@ -180,6 +184,7 @@ class CollectorApp:
 
     async def evaluate_now(self) -> Published:
         """Run one round at once: everything reported so far is in what it returns."""
+        await self._read_rest()
         await self._look_at_law()
         published = await self._publisher.round()
         invariant(published is not None, "only a collector that leads is asked for totals")
@@ -203,6 +208,7 @@ class CollectorApp:
             subject=run,
             body=body,
         )
+        await self._read_rest()
         await self._committer.durable(declarations=[declaration])
         await self._publisher.round()
 
@@ -216,6 +222,11 @@ class CollectorApp:
         """What readers are shown now; None before the first round, and where another leads."""
         return self._publisher.published
 
+    @property
+    def loaded(self) -> bool:
+        """Whether every register of the ledger is in the table."""
+        return self._loading.done
+
     def _shown(self) -> TotalsSnapshot | None:
         """The totals this collector may show: of a shared ledger, while it surely leads."""
         published = self.published
@@ -228,7 +239,11 @@ class CollectorApp:
 
     def _following(self) -> str:
         """Why no fleet totals are shown, in one sentence; empty where this collector leads."""
-        if not self._ledger.shared or self._shown() is not None or self._not_ready():
+        if self._shown() is not None or self._not_ready():
+            return ""
+        if not self._begun:
+            return self._loading.said
+        if not self._ledger.shared:
             return ""
         return (
             "this collector takes reports but does not export fleet totals: another one of the "
@@ -270,7 +285,39 @@ class CollectorApp:
         if not config.upstream:
             self.law.begin()
         # Addresses first: a collector that cannot listen leaves no new ledger behind.
-        service = IngestService(
+        server = self._listen(self._service(), config.grpc_listen, credentials)
+        self._teardown.push_async_callback(server.stop)
+        web = None
+        if config.http_listen:
+            web = HttpServer(build_app(self._sources()), config.http_listen)
+            self._teardown.push_async_callback(web.stop)
+        ledger = await self._opened_ledger()
+        await self._rebuild(ledger)
+        # A relay has to know what its root lacks before it tells anybody what the root has.
+        early = not config.upstream and not self._loading.fits_before_serving
+        if not early:
+            await self._read_rest()
+        await self._open_intake(ledger)
+        # Stopped before what they use is closed; the second stop finds nothing to do.
+        self._teardown.push_async_callback(server.stop)
+        if web is not None:
+            self._teardown.push_async_callback(web.stop)
+        # The first round comes before the first reader, or nothing is shown until it has been.
+        if not early:
+            await self._round()
+        self._alerts.start()
+        evaluation = asyncio.create_task(self._evaluate(), name="evaluate")
+        self._teardown.push_async_callback(_cancel, evaluation)
+        if web is not None:
+            await web.start()
+            self.http_address = web.address
+        await server.start()
+        self.grpc_address = server.address
+        self._say_serving()
+
+    def _service(self) -> IngestService:
+        config = self._config
+        return IngestService(
             lambda: self.intake,
             places=Places(
                 overall=config.maximum_streams, per_address=config.maximum_streams_per_address
@@ -286,30 +333,6 @@ class CollectorApp:
             forwarder=lambda: self.relay.forwarder if self.relay is not None else None,
             share_port=config.share_grpc_port,
         )
-        server = self._listen(service, config.grpc_listen, credentials)
-        self._teardown.push_async_callback(server.stop)
-        web = None
-        if config.http_listen:
-            web = HttpServer(build_app(self._sources()), config.http_listen)
-            self._teardown.push_async_callback(web.stop)
-        ledger = await self._opened_ledger()
-        await self._rebuild(ledger)
-        await self._open_intake(ledger)
-        # Stopped before what they use is closed; the second stop finds nothing to do.
-        self._teardown.push_async_callback(server.stop)
-        if web is not None:
-            self._teardown.push_async_callback(web.stop)
-        # The first round comes before the first reader: nothing is ever shown half rebuilt.
-        await self._round()
-        self._alerts.start()
-        evaluation = asyncio.create_task(self._evaluate(), name="evaluate")
-        self._teardown.push_async_callback(_cancel, evaluation)
-        if web is not None:
-            await web.start()
-            self.http_address = web.address
-        await server.start()
-        self.grpc_address = server.address
-        self._say_serving()
 
     def _say_serving(self) -> None:
         logger.info(
@@ -318,7 +341,7 @@ class CollectorApp:
                 grpc=self.grpc_address,
                 http=self.http_address or "off",
                 ledger=backends.shown(self._config.ledger),
-                keys=len(self.table),
+                keys=self._loading.total,
             ),
         )
 
@@ -331,6 +354,7 @@ class CollectorApp:
             self._clock,
             simulated=ledger.simulated,
             ledger_id=own.ledger_id,
+            load=self._loading.know,
             catch_up=self._publisher.catch_up if ledger.shared else None,
             hours=HourCounts(self._config.maximum_hours_per_node),
         )
@@ -367,10 +391,9 @@ class CollectorApp:
         return ledger
 
     async def _rebuild(self, ledger: Ledger) -> None:
-        """Fill the registers from the ledger, and start to commit to it."""
-        content = await asyncio.to_thread(_read_all, ledger)
-        self.table.restore(content.records, content.vectors, content.quarantined)
-        self.table.claims.restore(content.claims)
+        """Read what comes first of the ledger, and start to commit to it."""
+        beginning = await asyncio.to_thread(read_beginning, ledger)
+        ledger_id = beginning.position.ledger_id
         self._committer = Committer(ledger, self.table)
         self._committer.start()
         self._teardown.push_async_callback(self._committer.stop)
@@ -381,13 +404,13 @@ class CollectorApp:
                 self._config.alertmanager,
                 self._config.webhooks,
                 secret_file=self._config.webhook_secret,
-                ledger_id=content.ledger_id,
+                ledger_id=ledger_id,
                 simulated=ledger.simulated,
                 allow_off_loopback=self._config.alert_off_loopback,
             ),
             judge.alerts,
             thresholds=self.law.rows,
-            ids=MetricIds(content.ledger_id, named=self._config.names_in_metrics),
+            ids=MetricIds(ledger_id, named=self._config.names_in_metrics),
             clock=self._clock,
             delivered=lambda rows, taken: self._committer.durable(deliveries=rows, delivered=taken),
         )
@@ -399,7 +422,14 @@ class CollectorApp:
             silence_ns=round(self._config.silence_s * NS_PER_S),
             profiles=profiles_in(self.law.rows),
         )
-        totals.residuals.restore(content.coverage)
+        self._loading = Loading(
+            self.table,
+            self._committer,
+            self._turns.give_way,
+            totals.residuals.restore,
+            self._reading,
+        )
+        await self._loading.begin(beginning)
         self._committer.known_coverage = totals.residuals.rows
         self._publisher = Publisher(
             table=self.table,
@@ -411,7 +441,15 @@ class CollectorApp:
             give_way=self._turns.give_way,
         )
         self._teardown.push_async_callback(self._publisher.finish)
-        self._publisher.restore(content.declarations)
+
+    async def _read_rest(self) -> None:
+        """Read what is left of the ledger, and then what people declared; twice does nothing."""
+        async with self._rest:
+            if self._publisher.restored:
+                return
+            await self._loading.read_rest()
+            declarations = await self._committer.read(lambda read: list(read.declarations()))
+            self._publisher.restore(declarations)
 
     def _sources(self) -> Sources:
         """What the HTTP side reads."""
@@ -448,8 +486,9 @@ class CollectorApp:
             held_back_report_count=self._pace.held_count + self._address_pace.held_count,
             refused_stream_count=counts.refused_streams,
             open_stream_count=counts.open_streams,
-            register_count=len(self.table),
-            forked_register_count=self.table.forked_key_count(),
+            register_count=len(self.table) + self.table.counts.unread,
+            unread_register_count=self.table.counts.unread,
+            forked_register_count=self.table.forked_key_count() if self._loading.done else None,
             quarantined_vector_count=counts.quarantined_vectors,
             quarantined_register_count=self.table.quarantine.held_count(),
             quarantined_flop=self._publisher.quarantined_flop,
@@ -493,8 +532,10 @@ class CollectorApp:
         try:
             asked_ns = self._clock.monotonic_ns()
             led = self._publisher.leads
+            await self._read_rest()
             await self._look_at_law()
             await self._publisher.round()
+            self._begun = True
             self._confirmed_ns, self._away = asked_ns, ""
             await self._note_leader(led)
             await self._thin_when_due()
@@ -538,32 +579,6 @@ def pause_s(period_s: float, took_s: float) -> float:
         took_s: how long the last round took.
     """
     return max(period_s, min(EVALUATION_SHARE * took_s, LONGEST_SHARED_PERIOD_S))
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """Everything a ledger holds."""
-
-    ledger_id: str
-    records: Mapping[str, DeviceRecord]
-    vectors: Sequence[StoredVector]
-    declarations: Sequence[Declaration]
-    claims: Sequence[Claim]
-    quarantined: Sequence[QuarantinedVector]
-    coverage: Sequence[Coverage]
-
-
-def _read_all(ledger: Ledger) -> _Content:
-    with ledger.consistent():
-        return _Content(
-            ledger.position().ledger_id,
-            ledger.records(),
-            list(ledger.vectors()),
-            list(ledger.declarations()),
-            list(ledger.claims()),
-            list(ledger.quarantined()),
-            list(ledger.coverage()),
-        )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -83,6 +83,7 @@ class Intake:
         *,
         simulated: bool,
         ledger_id: str,
+        load: Callable[[Iterable[str]], Awaitable[None]] | None = None,
         catch_up: Callable[[], Awaitable[None]] | None = None,
         hours: HourCounts | None = None,
     ) -> None:
@@ -94,6 +95,7 @@ class Intake:
             clock: stamps a node's last report.
             simulated: the kind of readings the ledger keeps.
             ledger_id: the ledger's identity.
+            load: has all registers of some nodes in the table; None where everything is.
             catch_up: takes in what other collectors committed; None where there are none.
             hours: how many hours a node may have; the default where None.
         """
@@ -103,6 +105,7 @@ class Intake:
         self._clock = clock
         self._hours = hours or HourCounts()
         self._simulated = simulated
+        self._load = load
         self._catch_up = catch_up
         self.counts = IntakeCounts()
         self.nodes: dict[str, NodeStatus] = {}
@@ -250,19 +253,29 @@ class Intake:
         """What is held of a key that stands above a vector, or was not to be replaced by it."""
         return self._table.beside(keyed)
 
-    async def know(self, vectors: Iterable[KeyedVector], hours: Iterable[HourlyVector]) -> None:
-        """Take in what another collector of the ledger was told of the keys of these hours.
+    async def know(
+        self,
+        records: Mapping[str, DeviceRecord],
+        vectors: Iterable[KeyedVector],
+        hours: Iterable[HourlyVector],
+    ) -> None:
+        """Have in the table what a message is held against; comes before anything of it is merged.
 
-        An hour is judged by the newest vector of its key, and a sender that comes from another
-        collector does not tell it again.
+        After a restart that is what the ledger holds of its nodes. Where other collectors share
+        the ledger it is what they were told of the keys of its hours as well: an hour is judged by
+        the newest vector of its key, and a sender that comes from another collector does not tell
+        it again.
 
         Args:
+            records: those of the message, by their ids.
             vectors: those of the same message, not merged yet.
             hours: those of the message.
 
         Raises:
             StorageError: the ledger cannot be read.
         """
+        if self._load is not None:
+            await self._load({record.node for record in records.values()})
         if self._catch_up is None:
             return
         coming = {keyed.key: keyed.sequence for keyed in vectors}

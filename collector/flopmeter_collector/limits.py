@@ -68,6 +68,8 @@ class KeyCounts:
         self._count = 0
         self._keys: Counter[str] = Counter()
         self._allocations: dict[str, set[str]] = {}
+        self.unread = 0
+        """Keys that are in the ledger and not counted here yet, while it is being read."""
         self.refused = 0
 
     def add(self, key: Key, node: str) -> None:
@@ -85,7 +87,7 @@ class KeyCounts:
             for held, limit in (
                 (len(self._allocations.get(node, ())), limits.allocations_per_node),
                 (self._keys[node], limits.per_node),
-                (self._count, limits.overall),
+                (self._count + self.unread, limits.overall),
             )
         )
 
@@ -94,8 +96,8 @@ class KeyCounts:
         limits = self._limits
         users = self._allocations.get(node, ())
         told_apart = key.allocation in NOBODY or key.allocation in users
-        if self._count >= limits.overall:
-            held, setting = f"the collector holds {self._count} registers", "maximum_keys"
+        if (count := self._count + self.unread) >= limits.overall:
+            held, setting = f"the collector holds {count} registers", "maximum_keys"
         elif self._keys[node] >= limits.per_node:
             held, setting = f"node {node} has {limits.per_node} registers", "maximum_keys_per_node"
         elif len(users) >= limits.allocations_per_node and not told_apart:

@@ -176,10 +176,15 @@ class Publisher:
         self._recording: asyncio.Task[None] | None = None
         self.refused_declarations = 0
         self.leads = False
+        self.restored = False
         self.published: Published | None = None
 
     def restore(self, declarations: Sequence[Declaration]) -> None:
-        """Take what the ledger says of declarations, before the first round."""
+        """Take what the ledger says of declarations, once all registers are in the table.
+
+        Before, this collector never leads: a total of some registers would pass for one of all.
+        """
+        self.restored = True
         self.take(declarations)
         # What is known already moves nothing now: what grows from here on is work.
         self.corrected = False
@@ -360,7 +365,7 @@ class Publisher:
         def ask(
             ledger: Ledger,
         ) -> tuple[bool, Past | None, Foreign | None]:
-            leads = ledger.lead()
+            leads = self.restored and ledger.lead()
             # After it is known who leads: who led before may have committed until then.
             past = self._read_past(ledger) if leads and not before else None
             return leads, past, ledger.foreign() if ledger.shared else None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, ItemsView, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, ItemsView, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.claims import ClaimTable
@@ -94,6 +94,7 @@ class RegisterTable:
         self.counts = KeyCounts(limits)
         self._branches: dict[Key, Branches] = {}
         self._records: dict[str, DeviceRecord] = {}
+        self._records_by_node: dict[str, list[str]] = {}
         self._forked: set[Key] = set()
         self._uncommitted = Changes()
         self._uncounted = Changes()
@@ -115,19 +116,31 @@ class RegisterTable:
         records: Mapping[str, DeviceRecord],
         vectors: Iterable[StoredVector],
         quarantined: Iterable[QuarantinedVector] = (),
-    ) -> None:
-        """Take what a ledger holds; it is committed already, but not yet counted in totals."""
-        self._records.update(records)
-        self._uncounted.records.update(records)
+    ) -> int:
+        """Take what a ledger holds, or a part of it; it is committed, and not in totals yet.
+
+        Args:
+            records: device records of the keys, but for those that are known.
+            vectors: branches; of a key that is held already both are joined.
+            quarantined: rows of which the key's other rows were taken before.
+
+        Returns:
+            How many keys were not held before.
+        """
+        for record_id, record in records.items():
+            self._know_record(record_id, record)
+        before = len(self._branches)
         for stored in vectors:
-            branches = (*self._branches.get(stored.key, ()), stored)
-            if len(branches) == 1:
-                self.counts.add(stored.key, records[stored.key.record].node)
-            self._branches[stored.key] = self._uncounted.branches[stored.key] = branches
-            self._note_fork(stored.key, branches)
+            self._join(stored.key, (stored,))
         rows = tuple(quarantined)
-        self.quarantine.restore((row, records[row.key.record].node) for row in rows)
+        self.quarantine.restore((row, self._records[row.key.record].node) for row in rows)
         self._tell_boot_times(row for row in rows if row.released)
+        return len(self._branches) - before
+
+    @property
+    def known_records(self) -> Container[str]:
+        """Ids of the device records that are known."""
+        return self._records.keys()
 
     def branches(self, key: Key) -> Branches:
         """All branches of a key; empty for one that is not known."""
@@ -147,7 +160,7 @@ class RegisterTable:
 
     def records_of(self, node: str) -> list[str]:
         """Ids of a node's device records."""
-        return [name for name, record in self._records.items() if record.node == node]
+        return list(self._records_by_node.get(node, ()))
 
     def refusal(self, key: Key, record: DeviceRecord) -> str:
         """Why a key cannot be held, in one sentence; empty for one that is or can be."""
@@ -274,25 +287,37 @@ class RegisterTable:
     def absorb(self, foreign: Foreign) -> None:
         """Take what other collectors committed: not counted here yet, and nothing to commit."""
         for record_id, record in foreign.records.items():
-            if record_id not in self._records:
-                self._records[record_id] = self._uncounted.records[record_id] = record
+            self._know_record(record_id, record)
         coming: dict[Key, Branches] = {}
         for stored in foreign.vectors:
             coming[stored.key] = (*coming.get(stored.key, ()), stored)
         for key, branches in coming.items():
-            held = self._branches.get(key, ())
-            if not held:
-                self.counts.add(key, self._records[key.record].node)
-            joined = join_branches(held, branches)
-            if joined is not held:
-                self._branches[key] = self._uncounted.branches[key] = joined
-                self._note_fork(key, joined)
+            self._join(key, branches)
         for hourly in foreign.hours:
             self._count_hour(hourly)
         self.claims.absorb(foreign.claims)
         self.quarantine.absorb(
             (row, self._records[row.key.record].node) for row in foreign.quarantined
         )
+
+    def _join(self, key: Key, branches: Branches) -> None:
+        """Take branches of a key that are committed; they may be new to this table, or late."""
+        held = self._branches.get(key, ())
+        if not held:
+            self.counts.add(key, self._records[key.record].node)
+        usual = not held and len(branches) == 1 and not branches[0].branch
+        joined = branches if usual else join_branches(held, branches)
+        if joined is not held:
+            self._branches[key] = self._uncounted.branches[key] = joined
+            self._note_fork(key, joined)
+
+    def _know_record(self, record_id: str, record: DeviceRecord) -> bool:
+        """Take a device record; returns whether it is new."""
+        if record_id in self._records:
+            return False
+        self._records[record_id] = self._uncounted.records[record_id] = record
+        self._records_by_node.setdefault(record.node, []).append(record_id)
+        return True
 
     def _tell_boot_times(self, released: Iterable[QuarantinedVector]) -> None:
         """What a person released here is judged anew wherever it goes, after a restart too."""
@@ -320,10 +345,8 @@ class RegisterTable:
             self._forked.discard(key)
 
     def _take_record(self, record_id: str, record: DeviceRecord) -> None:
-        if record_id not in self._records:
-            self._records[record_id] = record
+        if self._know_record(record_id, record):
             self._uncommitted.records[record_id] = record
-            self._uncounted.records[record_id] = record
 
 
 def join_branches(held: Branches, coming: Branches) -> Branches:

@@ -349,7 +349,7 @@ class IngestService:
         check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
         if self._forwarder is not None and batch.ledger_ids:
             self._forwarder.stands_below(watch, batch.ledger_ids)
-        await self._intake.know(batch.vectors, batch.hours)
+        await self._intake.know(batch.records, batch.vectors, batch.hours)
         await self._intake.count_hours(batch.records, batch.hours)
         merged = await merge_batch(self._intake, batch, self._turns.give_way, seen)
         position = await self._intake.durable(len(merged.taken))
@@ -406,7 +406,7 @@ class IngestService:
             await asyncio.to_thread(reader.report, message) if large else reader.report(message)
         )
         intake.check_records(report.records.values())
-        await intake.know(report.vectors, report.hours)
+        await intake.know(report.records, report.vectors, report.hours)
         strangers = holder.strangers(report.records.values())
         merged = await merge_report(
             intake, report, hello, strangers, functools.partial(self._let_others, large=large)
@@ -476,6 +476,7 @@ class IngestService:
         intake.check_sender(simulated=batch.simulated, sender=f"relay {batch.relay}")
         report = read_submitted(batch)
         intake.check_records(report.records.values())
+        await intake.know(report.records, report.vectors, ())
         refused: Refusals = {}
         quarantined: Refusals = {}
         for keyed, boot_ns in zip(report.vectors, batch.boot_duration_ns, strict=True):

@@ -480,6 +480,72 @@ def test_quarantine(place: Place) -> None:
     assert list(place.read().quarantined()) == [newer, rows[1]]
 
 
+def test_parts(place: Place) -> None:
+    """Part by part every register comes once, with all its branches and its record."""
+    first = place.open()
+    other = dataclasses.replace(RECORD, node="node-2", device="GPU-2")
+    keys = [key(phase=number) for number in range(4)] + [key(other), key(other, phase=1)]
+    rows = [stored(number + 1, vector(number + 1), of) for number, of in enumerate(keys)]
+    fork = stored(9, vector(7, BUSY_NS=1), keys[2], branch=1)
+    records = {each.record_id: each for each in (RECORD, other)}
+    held = quarantined(4, vector(2**33), key=keys[4])
+    rows.insert(3, fork)
+    # One key has nothing but a quarantined vector: it hides no key behind it.
+    rows = [row for row in rows if row.key != keys[4]]
+    first.commit(Batch(records=records, vectors=tuple(rows), quarantined=(held,)))
+    first.close()
+    ledger = place.open()
+    assert ledger.begin_parts() == len(keys)
+    found: list[StoredVector] = []
+    told: dict[str, object] = {}
+    after = 0
+    while True:
+        part = ledger.part(after=after, limit=2, known=told)
+        assert not told.keys() & part.records.keys()
+        told.update(part.records)
+        found += part.vectors
+        if part.last is None:
+            break
+        after = part.last
+    by_key = sorted(found, key=lambda row: (keys.index(row.key), row.branch))
+    assert by_key == rows
+    assert told == records
+    of_one = ledger.part_of(["node-2", "nobody"], ())
+    assert (of_one.vectors, dict(of_one.records)) == ([rows[-1]], {other.record_id: other})
+    assert list(ledger.part_of(["node-1"], records).vectors) == rows[:-1]
+    assert list(ledger.quarantined_nodes()) == ["node-2"]
+    assert list(ledger.quarantined()) == [held]
+
+
+def test_a_part_of_a_fork_is_healed(place: Place) -> None:
+    """What was read in a part only is replaced whole: no branch of a healed fork stays behind."""
+    first = place.open()
+    fork = (stored(1, vector(1)), stored(1, vector(2), branch=1))
+    first.commit(batch(*fork))
+    first.close()
+    ledger = place.open()
+    assert list(ledger.part_of([RECORD.node], ()).vectors) == list(fork)
+    ledger.commit(batch(stored(2, vector(3))))
+    assert list(ledger.vectors()) == [stored(2, vector(3))]
+
+
+def test_coverage_by_parts(place: Place) -> None:
+    """Rows come by incarnation and device, each once."""
+    ledger = place.open()
+    rows = [
+        Coverage(incarnation * 16, device, "n0", "b0", 50, 400, 900, 7)
+        for incarnation in ("0b", "ab", "ff")
+        for device in ("GPU-0", "GPU-1", "gpu-0")
+    ]
+    ledger.commit(Batch(coverage=tuple(reversed(rows))))
+    found: list[Coverage] = []
+    while part := ledger.coverage_part(
+        after=(found[-1].incarnation, found[-1].device) if found else None, limit=2
+    ):
+        found += part
+    assert found == rows
+
+
 def test_hours_are_dropped(place: Place) -> None:
     """Hours that are named go, and an hour told with a wider range takes the narrower's place."""
     ledger = place.open()

@@ -17,7 +17,7 @@ from flopmeter_agent import journal, past
 from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_agent.own import OwnStates
-from flopmeter_collector import commit, intake, registers
+from flopmeter_collector import commit, intake, loading, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.relay import outbox
 from flopmeter_core.errors import WireError
@@ -208,6 +208,16 @@ RELAYED = ("bad_weather", "kill_agent", "kill_collector", "old_backup", "upstrea
 SERVED = ("failover", "kill_agent", "lost_commit_answer", "kill_collector")
 """Faults that collectors of one server's ledger have to stand."""
 
+
+def merge_before_it_is_read() -> contextlib.AbstractContextManager[object]:
+    """A collector that is loading holds a report against what it happens to have in memory."""
+
+    async def know(self: loading.Loading, nodes: object) -> None:
+        """Nothing is looked up."""
+
+    return mock.patch.object(loading.Loading, "know", know)
+
+
 FAULTS: dict[str, tuple[str, ...]] = {
     "a shared ledger is told the newest only": SERVED,
     "others of a shared ledger are not read": SERVED,
@@ -219,6 +229,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "fork without alert": CLONED,
     "clones are not told": CLONED,
     "doubt what was not sent": ("old_image", "old_backup", "bad_weather"),
+    "merge before it is read": ("kill_collector", "late_stream", "bad_weather", "kill_agent"),
 }
 """The faults under which a defect is looked for, where it is not all of them."""
 
@@ -246,6 +257,7 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
         "acknowledged by root before its commit",
     ),
     "others of a shared ledger are not read": (others_are_not_read, "FLOP were done"),
+    "merge before it is read": (merge_before_it_is_read, "went back on a vector"),
     "forget the baseline": (forget_the_baseline, "are not what was read of it"),
 }
 """Each defect with a part of the sentence it is found by."""

@@ -68,7 +68,11 @@ def _fill(connection: sqlite3.Connection, schema: int) -> None:
     execute = connection.execute
     execute("UPDATE meta SET generation = 77, commit_number = 9")
     content = json.dumps(RECORD.to_json(), sort_keys=True)
-    execute("INSERT INTO record VALUES (1, ?, ?)", (RECORD.record_id, content))
+    execute(
+        "INSERT INTO record (id, record_id, content) VALUES (1, ?, ?)", (RECORD.record_id, content)
+    )
+    if schema >= 13:
+        execute("UPDATE record SET node = ?", (RECORD.node,))
     for key, phase in ((1, 0), (2, 1)):
         execute(
             "INSERT INTO register_key VALUES (?, 1, 'GPU-1', ?, 'run:a', ?, 2)",

@@ -30,7 +30,9 @@ class ServiceStatus:
         held_back_report_count: reports after which a node had to wait for its share.
         refused_stream_count: streams not let in.
         open_stream_count: streams open now.
-        register_count, forked_register_count: keys held now, and those with two histories.
+        register_count: keys held now, those that a start has not read yet included.
+        unread_register_count: those.
+        forked_register_count: keys with two histories; None until all are read.
         quarantined_vector_count: vectors quarantined, repetitions included.
         quarantined_register_count: keys held in quarantine now.
         quarantined_flop: most likely FLOP of those as they were sent.
@@ -57,7 +59,8 @@ class ServiceStatus:
     refused_stream_count: int = 0
     open_stream_count: int = 0
     register_count: int = 0
-    forked_register_count: int = 0
+    unread_register_count: int = 0
+    forked_register_count: int | None = 0
     quarantined_vector_count: int = 0
     quarantined_register_count: int = 0
     quarantined_flop: int = 0
@@ -122,10 +125,11 @@ def service_families(status: ServiceStatus) -> Iterator[Family]:
     )
     for kind, table in (("counter", _counters(status)), ("gauge", _gauges(status))):
         for name, (help_text, amount) in table.items():
-            yield Family(f"flopmeter_{name}", kind, help_text, [("", str(amount))])
+            samples = [] if amount is None else [("", str(amount))]
+            yield Family(f"flopmeter_{name}", kind, help_text, samples)
 
 
-def _counters(status: ServiceStatus) -> dict[str, tuple[str, int]]:
+def _counters(status: ServiceStatus) -> dict[str, tuple[str, int | None]]:
     return {
         "reports_total": ("Reports taken.", status.report_count),
         "vectors_acknowledged_total": (
@@ -173,10 +177,14 @@ def _counters(status: ServiceStatus) -> dict[str, tuple[str, int]]:
     }
 
 
-def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int]]:
+def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int | None]]:
     return {
         "open_streams": ("Streams open now.", status.open_stream_count),
         "registers": ("Register keys held.", status.register_count),
+        "registers_unread": (
+            "Of those, registers that a start has not read yet; no total is shown meanwhile.",
+            status.unread_register_count,
+        ),
         "claims": ("Claim registers held.", status.claim_count),
         "collector_quarantined_registers": (
             "Register keys in quarantine; no figure but this counts them, until one is released.",

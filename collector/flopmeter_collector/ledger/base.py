@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -367,6 +367,21 @@ class Foreign:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some of a ledger's registers.
+
+    Attributes:
+        records: device records of their keys by id, but for those that the reader knows already.
+        vectors: all branches of each key, in key order.
+        last: the number of the last key; None where no key is left.
+    """
+
+    records: Mapping[str, DeviceRecord]
+    vectors: Sequence[StoredVector]
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing the storage's settings give or fail to give.
 
@@ -420,7 +435,7 @@ class Ledger(Protocol):
         """Who leads, in words for a person; empty where nobody does."""
 
     def foreign(self) -> Foreign:
-        """What other collectors committed since this was last called, or since `vectors`."""
+        """What other collectors committed since this, `vectors` or `begin_parts` was called."""
 
     def consistent(self) -> contextlib.AbstractContextManager[None]:
         """Everything read inside the block is of one commit, whatever others write meanwhile."""
@@ -430,6 +445,27 @@ class Ledger(Protocol):
 
     def vectors(self) -> Iterable[StoredVector]:
         """All branches of all keys, in key order."""
+
+    def begin_parts(self) -> int:
+        """How many keys there are; `foreign` goes on from here, as from `vectors`."""
+
+    def part(self, *, after: int, limit: int, known: Container[str]) -> Part:
+        """The registers of the next keys by number, as they are now.
+
+        Args:
+            after: the number of the key before; 0 begins.
+            limit: of so many keys.
+            known: ids of records that need not be read.
+        """
+
+    def part_of(self, nodes: Iterable[str], known: Container[str]) -> Part:
+        """All registers of these nodes, as they are now; `known` as in `part`."""
+
+    def quarantined_nodes(self) -> Iterable[str]:
+        """The nodes of which any vector is or was quarantined."""
+
+    def coverage_part(self, *, after: tuple[str, str] | None, limit: int) -> Sequence[Coverage]:
+        """The next rows by incarnation and device after those of one; None begins."""
 
     def hours(self, allocation: str) -> Iterable[HourlyVector]:
         """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from flopmeter_collector.ledger import rows
+from flopmeter_collector.ledger import parts, rows
 from flopmeter_collector.ledger.base import (
     AuditRow,
     Batch,
@@ -22,6 +22,7 @@ from flopmeter_collector.ledger.base import (
     Delivery,
     Foreign,
     HistoryRow,
+    Part,
     QuarantinedVector,
     StoredVector,
     Transition,
@@ -148,11 +149,43 @@ class SqlTables(abc.ABC):
             for key, branch, sequence, components in found
         ]
 
+    def begin_parts(self) -> int:
+        """How many keys there are."""
+        with self._guard("read") as connection:
+            (count,) = connection.execute("SELECT count(*) FROM register_key").fetchone()
+        return int(count)
+
+    def part(self, *, after: int, limit: int, known: Container[str]) -> Part:
+        """The registers of the next keys by number."""
+        with self._guard("read") as connection:
+            found = connection.execute(parts.NEXT_KEYS, (after, limit)).fetchall()
+        return self._note_part(found, known)
+
+    def part_of(self, nodes: Iterable[str], known: Container[str]) -> Part:
+        """All registers of these nodes."""
+        found = []
+        with self._guard("read") as connection:
+            for node in nodes:
+                found += connection.execute(parts.KEYS_OF_NODE, (node,)).fetchall()
+        return self._note_part(found, known)
+
+    def _note_part(self, found: Sequence[rows.Row], known: Container[str]) -> Part:
+        read = parts.found_of(found, known, self._name)
+        self._key_ids.update(read.key_ids)
+        self._record_ids.update(read.record_ids)
+        return read.part
+
+    def quarantined_nodes(self) -> Sequence[str]:
+        """The nodes of which any vector is or was quarantined."""
+        with self._guard("read") as connection:
+            found = connection.execute(parts.QUARANTINED_NODES).fetchall()
+        return sorted(node for (node,) in found)
+
     def hours(self, allocation: str) -> Iterable[HourlyVector]:
         """Vectors at the ends of hours of all keys of an allocation, by key, oldest first."""
         with self.consistent():
             # Key by key: a long run has more hours than fit into memory.
-            for row_id, key in self._load_keys(allocation).items():
+            for row_id, key in self._load_keys("k.allocation = ?", allocation).items():
                 with self._guard("read") as connection:
                     found = connection.execute(
                         "SELECT sequence, first_hour, boot_ns, wall_ns, components"
@@ -185,7 +218,7 @@ class SqlTables(abc.ABC):
     def quarantined(self) -> Iterable[QuarantinedVector]:
         """Every quarantined vector, in key order; released ones too."""
         with self.consistent():
-            keys = self._load_keys()
+            keys = self._load_keys("k.id IN (SELECT key FROM quarantine)")
             with self._guard("read") as connection:
                 found = connection.execute(
                     f"SELECT key, {rows.QUARANTINE_COLUMNS} FROM quarantine ORDER BY key"
@@ -205,6 +238,17 @@ class SqlTables(abc.ABC):
             found = connection.execute(f"SELECT {rows.COVERAGE_COLUMNS} FROM coverage").fetchall()
         # Sorted here: a server sorts texts by its own language.
         return [rows.coverage_of(row) for row in sorted(found, key=lambda row: tuple(row[:2]))]
+
+    def coverage_part(self, *, after: tuple[str, str] | None, limit: int) -> Sequence[Coverage]:
+        """The next rows by incarnation and device."""
+        incarnation, device = after or ("", "")
+        with self._guard("read") as connection:
+            found = connection.execute(
+                f"SELECT {rows.COVERAGE_COLUMNS} FROM coverage WHERE (incarnation, device) > (?, ?)"
+                " ORDER BY incarnation, device LIMIT ?",
+                (bytes.fromhex(incarnation), device, limit),
+            ).fetchall()
+        return [rows.coverage_of(row) for row in found]
 
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""
@@ -392,9 +436,9 @@ class SqlTables(abc.ABC):
         for record_id, record in sorted(records.items()):
             if record_id not in self._record_ids:
                 connection.execute(
-                    "INSERT INTO record (record_id, content) VALUES (?, ?)"
+                    "INSERT INTO record (record_id, content, node) VALUES (?, ?, ?)"
                     " ON CONFLICT (record_id) DO NOTHING",
-                    (record_id, rows.record_text(record)),
+                    (record_id, rows.record_text(record), record.node),
                 )
                 added[record_id] = self._record_row(connection, record_id)
         return added
@@ -409,16 +453,16 @@ class SqlTables(abc.ABC):
         invariant(row is not None, f"a key's record {record_id} comes with or before the key")
         return int(row[0])
 
-    def _load_keys(self, only: str | None = None) -> dict[int, Key]:
-        """Keys by id, all of them or those of one allocation."""
+    def _load_keys(self, where: str = "", *of: object) -> dict[int, Key]:
+        """Keys by id, all of them or those that a condition in SQL names."""
         keys = {}
         with self._guard("read") as connection:
             found = connection.execute(
                 "SELECT k.id, k.incarnation, k.device, k.allocation, k.phase, k.evidence,"
                 " r.record_id FROM register_key AS k JOIN record AS r ON r.id = k.record"
-                + ("" if only is None else " WHERE k.allocation = ?")
+                + (f" WHERE {where}" if where else "")
                 + " ORDER BY k.id",
-                () if only is None else (only,),
+                of,
             ).fetchall()
         for row_id, *columns in found:
             key = keys[row_id] = rows.key_of(columns)

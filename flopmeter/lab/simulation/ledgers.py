@@ -82,6 +82,10 @@ class Ledgers:
         for key in [*held, *(key for key in ledger.newest if key not in held)]:
             self._note(ledger, key, held.get(key, 0))
 
+    def key_count(self, name: str) -> int:
+        """How many keys a ledger has."""
+        return len(self._ledgers[name].newest) if name in self._ledgers else 0
+
     def held_at(self, name: str, key: Key, index: int) -> int:
         """The newest sequence of a key that was durable in a ledger at a commit."""
         ledger = self._ledgers.get(name)

@@ -213,9 +213,18 @@ class Session:
     def vectors(self) -> Iterable[StoredVector]:
         """All branches of all keys; `foreign` goes on from here."""
         self._reach()
+        self._go_on_from_here()
+        return self._server.ledger.vectors()
+
+    def begin_parts(self) -> int:
+        """How many keys there are; `foreign` goes on from here."""
+        self._reach()
+        self._go_on_from_here()
+        return self._server.ledger.begin_parts()
+
+    def _go_on_from_here(self) -> None:
         self._newest = self._server.ledger.position()
         self._read_to = self._newest.commit_number
-        return self._server.ledger.vectors()
 
     def foreign(self) -> Foreign:
         """What other collectors committed since this was last called, or since `vectors`."""

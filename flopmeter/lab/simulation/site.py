@@ -28,12 +28,17 @@ from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.ledger.base import Batch, Ledger, StoredVector
+from flopmeter_collector.loading import DEFAULT_READING, Reading
 from flopmeter_collector.service import IngestService
 from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.reports import LedgerPosition
 
 SHARED_EVALUATE_S = 5.0
 """A collector of a shared ledger evaluates at least so often (app.LONGEST_SHARED_PERIOD_S)."""
+
+
+LOADING_PARTS = 16
+"""Of a ledger that is read slowly: about four evaluations."""
 
 
 class CommitFault(enum.Enum):
@@ -90,6 +95,7 @@ class Site:
         self.trace = trace
         self._restored = False
         self._lives = 0
+        self._starts = 0
         self._files = folder / "0"
         self._files.mkdir(parents=True)
         (folder / "thresholds").mkdir()
@@ -127,7 +133,7 @@ class Site:
     def settled(self) -> bool:
         """Whether it serves, and the root has everything it has."""
         if self.app is None or not self.relays:
-            return self.app is not None
+            return self.app is not None and self.app.loaded
         return self.app.relay is not None and self.app.relay.forwarder.outbox.behind == 0
 
     def start(self) -> None:
@@ -244,6 +250,7 @@ class Site:
                 self.name, group, self._topology.upstream(self.name), Method.BATCHES
             ),
             jitter=self._random.share,
+            reading=self._reading(),
         )
         try:
             await app.start()
@@ -258,6 +265,17 @@ class Site:
             self.trace("no_start", self.name, str(error))
         except Killed:
             self.trace("killed", self.name)
+
+    def _reading(self) -> Reading:
+        """Every other start is that of a large ledger: it serves first, and reads slowly."""
+        self._starts += 1
+        if self._starts % 2:
+            return DEFAULT_READING
+        # It takes a few reports, so that a process dies in the middle of it too.
+        keys = self.oracle.ledgers.key_count(self._ledger_name)
+        return Reading(
+            before_serving=0, keys_a_part=1 + keys // LOADING_PARTS, pause_s=self._look_s / 4
+        )
 
     def _as_relay(self) -> dict[str, Any]:
         """The settings that make a collector a relay."""

@@ -32,6 +32,7 @@ _FILES = (
     "0010_long_names.sql",
     "0011_no_gaps.sql",
     "0012_history_and_deliveries.sql",
+    "0013_by_node.sql",
 )
 
 

@@ -35,6 +35,7 @@ _SPELLINGS = (
     ),
     (re.compile(r"\bINTEGER\b"), "BIGINT"),
     (re.compile(r"\bBLOB\b"), "BYTEA"),
+    (re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)"), r"\1::json ->> '\2'"),
     # Not in the server's language: byte by byte, as SQLite sorts and compares.
     (re.compile(r"\bTEXT\b"), 'TEXT COLLATE "C"'),
     (

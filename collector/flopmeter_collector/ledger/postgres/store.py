@@ -136,12 +136,21 @@ class PostgresLedger(SqlTables):
     def vectors(self) -> Sequence[StoredVector]:
         """All branches of all keys, in key order; `foreign` goes on from here."""
         with self.consistent():
-            self._newest = self.position()
-            self._read_to, self._own = self._newest.commit_number, set()
+            self._go_on_from_here()
             return super().vectors()
 
+    def begin_parts(self) -> int:
+        """How many keys there are; `foreign` goes on from here."""
+        with self.consistent():
+            self._go_on_from_here()
+            return super().begin_parts()
+
+    def _go_on_from_here(self) -> None:
+        self._newest = self.position()
+        self._read_to, self._own = self._newest.commit_number, set()
+
     def foreign(self) -> Foreign:
-        """What other collectors committed since this was last called, or since `vectors`."""
+        """What other collectors committed since this, `vectors` or `begin_parts` was called."""
         with self.consistent():
             position = self.position()
             news = set(range(self._read_to + 1, position.commit_number + 1)) - self._own

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sqlite3
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flopmeter_collector.ledger import rows
@@ -20,6 +20,7 @@ from flopmeter_collector.ledger.base import (
     Batch,
     HourPage,
     LedgerBusyError,
+    Part,
     QuarantinedVector,
     RelayRows,
     StoredVector,
@@ -100,6 +101,11 @@ class SqliteLedger(SqlTables):
         found = super().vectors()
         self._forked = {self._key_ids[stored.key] for stored in found if stored.branch}
         return found
+
+    def _note_part(self, found: Sequence[rows.Row], known: Container[str]) -> Part:
+        part = super()._note_part(found, known)
+        self._forked |= {self._key_ids[stored.key] for stored in part.vectors if stored.branch}
+        return part
 
     @contextlib.contextmanager
     def consistent(self) -> Iterator[None]:

@@ -1,0 +1,178 @@
+PRAGMA application_id = 1179406160;
+PRAGMA user_version = 13;
+BEGIN TRANSACTION;
+CREATE TABLE alert_delivery (
+    event TEXT NOT NULL,
+    receiver TEXT NOT NULL,
+    accepted_at_ns INTEGER NOT NULL,
+    PRIMARY KEY (event, receiver)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    recorded_at_ns INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    action TEXT NOT NULL,
+    content TEXT NOT NULL
+, link TEXT NOT NULL DEFAULT '') STRICT;
+INSERT INTO "audit" VALUES(1,7,'ada','why','recompute','{}','07ffeaca3fd97022f13669c3c37582bd262574a774cf68e021412ff6e262088b');
+CREATE TABLE claim (
+    run TEXT NOT NULL,
+    attempt TEXT NOT NULL,
+    scope INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    writer BLOB NOT NULL,
+    pass_number INTEGER NOT NULL,
+    first_step INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    format_mix TEXT NOT NULL,
+    activity TEXT NOT NULL,
+    quantity INTEGER NOT NULL,
+    last_step INTEGER NOT NULL,
+    step_count INTEGER NOT NULL,
+    token_count INTEGER NOT NULL,
+    -- Decimal digits: a step's FLOP pass 2^63.
+    compute_flop TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (
+        run, attempt, scope, rank, writer, pass_number, first_step, model, format_mix, activity,
+        quantity
+    )
+) STRICT, WITHOUT ROWID;
+INSERT INTO "claim" VALUES('a','0',1,0,X'77777777777777777777777777777777',0,0,'','','',1,9,10,100,'1234',2);
+CREATE TABLE coverage (
+    incarnation BLOB NOT NULL,
+    device TEXT NOT NULL,
+    node TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    since_ns INTEGER,
+    anchor_ns INTEGER,
+    first_seen_ns INTEGER NOT NULL,
+    first_covered_ns INTEGER NOT NULL,
+    PRIMARY KEY (incarnation, device)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "coverage" VALUES(X'0123456789ABCDEF0123456789ABCDEF','GPU-1','node-1','boot',5,5,9,0);
+CREATE TABLE declaration (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    declared_at_ns INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    source TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+INSERT INTO "declaration" VALUES(1,7,'ada','cli','run','a','{"model": "m", "format": "bf16=1"}');
+CREATE TABLE hour_to_forward (
+    key INTEGER NOT NULL REFERENCES register_key (id),
+    hour INTEGER NOT NULL,
+    PRIMARY KEY (key, hour)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE hour_vector (
+    key INTEGER NOT NULL REFERENCES register_key (id),
+    hour INTEGER NOT NULL,
+    first_hour INTEGER NOT NULL CHECK (first_hour BETWEEN 0 AND hour),
+    sequence INTEGER NOT NULL,
+    boot_ns INTEGER NOT NULL,
+    wall_ns INTEGER NOT NULL,
+    components BLOB NOT NULL CHECK (length(components) % 8 = 0),
+    PRIMARY KEY (key, hour)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "hour_vector" VALUES(1,0,0,4,3599000000000,3599000000000,X'801CBC2E00000000004A632500000000400E5E17000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000020A35A000000000000752B7D000000000030EF7DBA0200000000000000000000000000000000000000000000000000000000000000000000');
+CREATE TABLE key_at_root (
+    key INTEGER PRIMARY KEY REFERENCES register_key (id),
+    sequence INTEGER NOT NULL
+) STRICT;
+CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    ledger_id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    commit_number INTEGER NOT NULL,
+    simulated INTEGER NOT NULL CHECK (simulated IN (0, 1))
+) STRICT;
+INSERT INTO "meta" VALUES(1,'55555555555555555555555555555555',77,9,0);
+CREATE TABLE quarantine (
+    key INTEGER PRIMARY KEY REFERENCES register_key (id),
+    sequence INTEGER NOT NULL,
+    components BLOB NOT NULL CHECK (length(components) % 8 = 0),
+    boot_ns INTEGER,
+    reason TEXT NOT NULL,
+    quarantined_at_ns INTEGER NOT NULL,
+    released INTEGER NOT NULL
+) STRICT;
+INSERT INTO "quarantine" VALUES(2,4,X'70E4230000000000C0B61C000000000038F2110000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000009C450000000000006021600000000000001A7118020000000000000000000000000000000000000000000000000000000000000000000000',NULL,'cannot be true',7,0);
+CREATE TABLE record (
+    id INTEGER PRIMARY KEY,
+    record_id TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL
+, node TEXT NOT NULL DEFAULT '') STRICT;
+INSERT INTO "record" VALUES(1,'697e538766ff8a3d','{"device": "GPU-1", "device_count": 1, "driver_version": "570.10", "energy_scope": "gpu", "max_sm_clock_mhz": 1980, "memory_mib": 81559, "node": "node-1", "part": "", "pci_device_id": 590352606, "product_name": "NVIDIA H100 80GB HBM3", "simulated": false, "sm_count": 132, "tensor_classes": true, "vendor": "nvidia"}','node-1');
+CREATE TABLE register_key (
+    id INTEGER PRIMARY KEY,
+    record INTEGER NOT NULL REFERENCES record (id),
+    device TEXT NOT NULL,
+    incarnation BLOB NOT NULL,
+    allocation TEXT NOT NULL,
+    phase INTEGER NOT NULL,
+    evidence INTEGER NOT NULL,
+    UNIQUE (incarnation, device, allocation, phase, evidence, record)
+) STRICT;
+INSERT INTO "register_key" VALUES(1,1,'GPU-1',X'0123456789ABCDEF0123456789ABCDEF','run:a',0,2);
+INSERT INTO "register_key" VALUES(2,1,'GPU-1',X'0123456789ABCDEF0123456789ABCDEF','run:a',1,2);
+CREATE TABLE total_history (
+    model TEXT NOT NULL,
+    at_ns INTEGER NOT NULL,
+    totals TEXT NOT NULL,
+    revalued INTEGER NOT NULL,
+    basis TEXT NOT NULL
+) STRICT;
+CREATE TABLE transition (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    model TEXT NOT NULL,
+    threshold TEXT NOT NULL,
+    state_before TEXT NOT NULL,
+    state_after TEXT NOT NULL,
+    decided INTEGER NOT NULL CHECK (decided IN (0, 1)),
+    occurred_at_ns INTEGER NOT NULL,
+    commit_number INTEGER NOT NULL,
+    figures TEXT NOT NULL,
+    delivered INTEGER NOT NULL CHECK (delivered IN (0, 1))
+) STRICT;
+INSERT INTO "transition" VALUES(1,'m','line','unknown','below',1,7,9,'{"best": "9"}',1);
+CREATE TABLE upstream (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    ledger_id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    commit_number INTEGER NOT NULL,
+    loss_count INTEGER NOT NULL,
+    resent_key INTEGER,
+    resent_hour INTEGER
+) STRICT;
+CREATE TABLE vector (
+    key INTEGER NOT NULL REFERENCES register_key (id),
+    branch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    components BLOB NOT NULL CHECK (length(components) % 8 = 0),
+    PRIMARY KEY (key, branch)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "vector" VALUES(1,0,9,X'00DE2970000000000018BB590000000000EF143800000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000008087D90000000000004C682C01000000004071618C0600000000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO "vector" VALUES(2,0,3,X'B0F0130000000000C0F30F000000000058F809000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000AC26000000000000E06735000000000000F2052A010000000000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO "vector" VALUES(2,1,3,X'A0ED1700000000008024130000000000D0F60B000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000682E000000000000401640000000000000BCA065010000000000000000000000000000000000000000000000000000000000000000000000');
+CREATE TRIGGER declaration_is_not_rewritten BEFORE UPDATE ON declaration
+BEGIN SELECT RAISE(ABORT, 'declarations are append-only'); END;
+CREATE TRIGGER declaration_is_not_removed BEFORE DELETE ON declaration
+BEGIN SELECT RAISE(ABORT, 'declarations are append-only'); END;
+CREATE TRIGGER transition_is_not_removed BEFORE DELETE ON transition
+BEGIN SELECT RAISE(ABORT, 'transitions are append-only'); END;
+CREATE INDEX register_key_by_allocation ON register_key (allocation);
+CREATE TRIGGER audit_is_not_rewritten BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE INDEX total_history_by_time ON total_history (at_ns);
+CREATE INDEX record_by_node ON record (node);
+CREATE INDEX register_key_by_record ON register_key (record);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('declaration',1);
+INSERT INTO "sqlite_sequence" VALUES('transition',1);
+INSERT INTO "sqlite_sequence" VALUES('audit',1);
+COMMIT;
