@@ -2,15 +2,19 @@
 
 Owns: rounding of exact integers in FLOP to text, and the rule that rounding never moves a figure
 on or across a threshold.
-May touch: nothing; pure functions of integers.
+May touch: nothing; pure functions of integers and of the built-in catalogue.
 Called by presentation, the page and the alerts; machines get exact integers instead.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from flopmeter_core.catalogue import Unit
+from flopmeter_core.lawbook import builtin_files, parse_lawbook
 
 SIGNIFICANT_DIGITS = 2
 """As much as the figures carry; the EU's notification asks for two (C(2025) 7719, 2.3.2)."""
@@ -48,14 +52,30 @@ def round_flop(
 ) -> Rounded:
     """Round to two significant digits, and to more while that would land on or cross a threshold.
 
+    The lines of the built-in catalogue count always: whoever forgets to name one must not print
+    a figure below it as one on it.
+
     Args:
         flop: an exact count, 0 or more.
-        thresholds: exact values in FLOP that the rounded figure must stay on the side of.
+        thresholds: further exact values in FLOP, such as a site's own, that the rounded figure
+            must stay on the side of.
         rounding: which way.
     """
+    # A figure that is a line's own value is on no wrong side of it, however it is rounded.
+    known = known_lines()
+    return _rounded(flop, (*(() if flop in known else known), *thresholds), rounding)
+
+
+@functools.cache
+def known_lines() -> tuple[int, ...]:
+    """The exact values in FLOP of the built-in catalogue's rows, in force or not."""
+    rows = parse_lawbook(builtin_files()).rows
+    return tuple(sorted({row.value_flop for row in rows if row.unit is Unit.FLOP}))
+
+
+def _rounded(flop: int, values: Sequence[int], rounding: Rounding) -> Rounded:
     if flop == 0:
         return Rounded("0", 0)
-    values = tuple(thresholds)
     for digits in range(SIGNIFICANT_DIGITS, len(str(flop)) + 1):
         rounded = _round(flop, digits, rounding)
         if all(_side(rounded, value) == _side(flop, value) for value in values):
@@ -91,7 +111,7 @@ def percent_text(flop: int, value_flop: int, rounding: Rounding = Rounding.NEARE
     scaled = flop * _PERCENT_SCALE // value_flop
     if flop > value_flop:
         scaled = max(scaled, _PERCENT_SCALE + 1)
-    rounded = round_flop(scaled, thresholds=(_PERCENT_SCALE,), rounding=rounding)
+    rounded = _rounded(scaled, (_PERCENT_SCALE,), rounding)
     return f"{_percent_digits(rounded)} %"
 
 

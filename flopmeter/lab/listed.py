@@ -32,7 +32,7 @@ def run_rows(
 
     Args:
         document: the totals document.
-        match: only names that fit this pattern, of either name of a run.
+        match: only names that fit this pattern, of either name of a run, or ids in metrics.
         model: only runs of this model.
         undeclared: only runs without a declared format, or with unlabelled work.
         waiting: only runs of which something waits for people.
@@ -50,7 +50,7 @@ def run_rows(
     found = [
         row
         for row in rows
-        if (match is None or fits(row["run"], match) or fits(row["name"], match))
+        if _fits(row, match, "run", "name")
         and model in (None, row["model"])
         and (not undeclared or row["format"] is None or "unlabelled" in row["activities"])
         and (not waiting or row["waiting"])
@@ -71,7 +71,7 @@ def model_rows(
 
     Args:
         document: the totals document.
-        match: only names that fit this pattern.
+        match: only names, or ids in metrics, that fit this pattern.
         line: id of the line; for each model the one it is nearest to, or furthest above, when
             None.
         state: only models in this state against it.
@@ -98,7 +98,7 @@ def model_rows(
     found = [
         row
         for row in rows
-        if (match is None or fits(row["model"], match))
+        if _fits(row, match, "model")
         and state in (None, row["state"])
         and (not waiting or row["waiting"])
     ]
@@ -138,6 +138,12 @@ def _model_row(model: Row, line: str | None, pending: set[int]) -> Row:
     }
 
 
+def _fits(row: Row, match: str | None, *names: str) -> bool:
+    """Whether a pattern fits one of the names, or the id in metrics and alerts."""
+    named = [row[name] for name in (*names, "metrics_id") if row[name]]
+    return match is None or any(fits(name, match) for name in named)
+
+
 def _sorted(rows: Iterable[Row], name: str, sort: str) -> list[Row]:
     by_name = sorted(rows, key=lambda row: str(row[name]))
     if sort == "name":
@@ -149,12 +155,13 @@ def runs_listing(rows: Iterable[Row]) -> Listing:
     """One row a run."""
     listing = Listing(
         "run",
-        Column("model", aside=4),
+        Column("model", aside=5),
         Column("FLOP", right=True),
         "likely range",
-        Column("format", aside=3),
-        Column("label", aside=2),
-        Column("waits", aside=1, right=True),
+        Column("format", aside=4),
+        Column("label", aside=3),
+        Column("waits", aside=2, right=True),
+        Column("in metrics", aside=1),
     )
     for row in rows:
         name = row["run"] if row["name"] == row["run"] else f"{row['run']} ({row['name']})"
@@ -165,6 +172,7 @@ def runs_listing(rows: Iterable[Row]) -> Listing:
             row["format"] or "undeclared",
             ", ".join(row["activities"]) or "-",
             str(row["waiting"] or "-"),
+            row["metrics_id"] or "-",
         )
     return listing
 
@@ -173,13 +181,14 @@ def models_listing(rows: Iterable[Row]) -> Listing:
     """One row a model."""
     listing = Listing(
         "model",
-        Column("runs", aside=2, right=True),
+        Column("runs", aside=3, right=True),
         Column("FLOP", right=True),
         "likely range",
-        Column("nearest line", aside=4),
-        Column("of it", aside=5, right=True),
-        Column("state", aside=3),
-        Column("waits", aside=1, right=True),
+        Column("nearest line", aside=5),
+        Column("of it", aside=6, right=True),
+        Column("state", aside=4),
+        Column("waits", aside=2, right=True),
+        Column("in metrics", aside=1),
     )
     for row in rows:
         inherited = f"+{row['inherited_runs']}" if row["inherited_runs"] else ""
@@ -191,6 +200,7 @@ def models_listing(rows: Iterable[Row]) -> Listing:
             _of_line(row),
             row["state"] or "-",
             str(row["waiting"] or "-"),
+            row["metrics_id"] or "-",
         )
     return listing
 

@@ -124,8 +124,8 @@ def beside_lines(document: Document) -> list[RenderableType]:
     if waiting:
         lines.append(
             Text(
-                "labels that would lower a total and wait for people (`flopmeter approve list`): "
-                f"{waiting}",
+                "statements that would lower a total and wait for people "
+                f"(`flopmeter approve list`): {waiting}",
                 style="yellow",
             )
         )

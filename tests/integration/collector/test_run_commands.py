@@ -112,13 +112,20 @@ def test_lists(url: str, say: Say, capsys: pytest.CaptureFixture[str]) -> None:
     assert names("--model", "atlas") == ["base"]
     assert names("--undeclared") == ["base", "chat", "data"], "nobody labelled base"
     assert names("--waiting") == ["data"]
+    assert names("--match", rows[1]["metrics_id"]) == ["chat"], "as an alert calls it"
     models = say("model", "list")["models"]
     assert [row["model"] for row in models] == ["atlas", "chat", "data"]
     assert [row["waiting"] for row in models] == [0, 0, 1]
     (state,) = {row["state"] for row in models}
     assert [r["model"] for r in say("model", "list", "--state", state, "--match", "c*")["models"]]
     assert main(["run", "list", "--ledger", url]) == 0
-    assert "undeclared" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "undeclared" in shown and all(row["metrics_id"] in shown for row in rows)
+    assert main(["model", "list", "--ledger", url]) == 0
+    shown = capsys.readouterr().out
+    assert all(row["metrics_id"] in shown for row in models)
+    (found,) = say("model", "list", "--match", models[0]["metrics_id"])["models"]
+    assert say("model", "show", found["metrics_id"])["model"]["model"] == "atlas"
     assert main(["model", "list", "--match", "x*", "--ledger", url]) == 0
     assert "no models fit" in capsys.readouterr().out
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flopmeter_collector.rounding import (
     Rounding,
+    known_lines,
     percent_range,
     percent_text,
     round_flop,
@@ -41,7 +42,21 @@ def test_two_digits_or_more(flop: int, text: str) -> None:
 
 def test_without_a_threshold_two_digits_are_enough() -> None:
     """Where no line is near, two digits."""
-    assert str(round_flop(LINE - 1)) == "1.0e25"
+    assert str(round_flop(996 * 10**19)) == "1.0e22"
+
+
+@pytest.mark.parametrize("value", [10**20, 10**23, 10**25, 10**26, 3 * 10**25])
+def test_the_built_in_lines_need_no_naming(value: int) -> None:
+    """No caller can forget a law: a figure just below one is never printed as one on it."""
+    assert value in known_lines()
+    assert str(round_flop(996 * value // 1000)) == f"{996 * value // 1000:.2e}".replace("+", "")
+    assert str(round_flop(value - 1)).startswith(f"{str(value - 1)[0]}.{str(value - 1)[1:]}e")
+
+
+def test_a_line_of_a_third_is_printed_short() -> None:
+    """A line's own value is no figure on the wrong side of it."""
+    third = next(value for value in known_lines() if value % 10 == 3)
+    assert len(str(round_flop(third))) == len("3.3e24")
 
 
 @given(

@@ -152,5 +152,6 @@ def test_beside_the_models() -> None:
     remainder, entered, waiting = (str(line) for line in beside_lines(document))
     assert "could add up to 1.3e5 FLOP" in remainder
     assert entered.startswith("m: 2.0e3 FLOP (likely 1.0..3.0e3)") and "declared" in entered
-    assert waiting.startswith("labels that would lower") and waiting.endswith(": 1")
+    assert waiting.startswith("statements that would lower a total and wait for people")
+    assert waiting.endswith(": 1")
     assert beside_lines({"unattributed": {}, "models": [{"model": "n"}]}) == []
