@@ -1,6 +1,6 @@
 """All models on one page: how far each is from each line, and what comes next.
 
-Owns: headroom, the order of lines and dates, and the page's words.
+Owns: headroom, which models are told line by line, the order of rows and dates, and the words.
 May touch: nothing; pure functions.
 Called by the lab's reporting; rendered as reports are.
 Explained in docs/filings.md.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from flopmeter_collector.filings.blocks import (
@@ -30,6 +31,10 @@ from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.standing_words import used_sentence
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.interval import Interval
+
+NEAR, NEAR_WORDS = 1_000, "a thousandth"
+"""A model is told line by line from this part of a line on, as forecasts follow it from there; of
+the others one sentence is told, or a site's many small runs would bury what a board has to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ def _line(facts: StandingFacts) -> Json:
         "status": facts.status,
         "state": held.state.value,
         **conditions_of(facts),
+        "value_flop_str": str(threshold.value_flop),
         "counted": str(round_flop(counted.best, thresholds=[threshold.value_flop])),
         "counted_flop_str": str(counted.best),
         "reached": percent_text(counted.best, threshold.value_flop),
@@ -149,25 +155,13 @@ def blocks(told: Json) -> Sequence[Block]:
         shown.append(Paragraph("SIMULATED: figures marked so are made up.", notice=True))
     shown.append(Paragraph("Draft for counsel, not legal advice.", notice=True))
     shown.append(Paragraph(f"Measured to {page['measured_to']}; law as of {page['law_as_of']}."))
-    shown.append(
-        Table(
-            ("model", "line", "counted", "reached", "left", "state", "review", "due"),
-            tuple(
-                (
-                    model["model"] + (" (SIMULATED)" if model["simulated"] else ""),
-                    line["threshold"],
-                    line["counted"],
-                    line["reached"],
-                    line["headroom"],
-                    line["state_words"],
-                    _review(line),
-                    line["due"] or "-",
-                )
-                for model in page["models"]
-                for line in model["lines"]
-            ),
-        )
-    )
+    ordered = sorted(page["models"], key=_nearness, reverse=True)
+    near = [model for model in ordered if _is_near(model)]
+    far = [model for model in ordered if not _is_near(model)]
+    if near:
+        shown.append(_standings(near))
+    if far:
+        shown.append(Paragraph(_far(far, "further " if near else "")))
     decided = [f"{row['model']}: {each}" for row in page["models"] for each in row["decisions"]]
     if decided:
         shown += [Paragraph("Exclusions that are used:"), Points(tuple(decided))]
@@ -178,15 +172,68 @@ def blocks(told: Json) -> Sequence[Block]:
         )
     )
     shown.append(Heading(2, "What comes next"))
+    dates = [(row["date"], row["threshold"], row["what"]) for row in page["upcoming"]]
+    dates += [
+        (line["due"], line["threshold"], f"review {line['review']} of {model['model']} is due")
+        for model in near
+        for line in model["lines"]
+        if line["due"] and not line["determination"]
+    ]
     shown.append(
-        Table(
-            ("date", "line", "what"),
-            tuple((row["date"], row["threshold"], row["what"]) for row in page["upcoming"]),
-        )
-        if page["upcoming"]
-        else Paragraph("No date of the catalogue lies ahead.")
+        Table(("date", "line", "what"), tuple(sorted(dates)))
+        if dates
+        else Paragraph("No date of the catalogue lies ahead, and no open review has one.")
     )
     return shown
+
+
+def _standings(models: Iterable[Any]) -> Table:
+    """Models line by line."""
+    return Table(
+        ("model", "line", "counted", "reached", "left", "state", "review", "due"),
+        tuple(
+            (
+                _name(model),
+                line["threshold"],
+                line["counted"],
+                line["reached"],
+                line["headroom"],
+                line["state_words"],
+                _review(line),
+                line["due"] or "-",
+            )
+            for model in models
+            for line in model["lines"]
+        ),
+    )
+
+
+def _far(models: Sequence[Any], further: str) -> str:
+    """Models that are far from every line, in one sentence; the nearest of them first."""
+    is_are = "models are" if len(models) > 1 else "model is"
+    first = models[0]
+    counted = max((line["counted_flop_str"] for line in first["lines"]), key=int, default="0")
+    return (
+        f"{len(models)} {further}{is_are} below {NEAR_WORDS} of every line; the nearest to one is "
+        f"{_name(first)} with {round_flop(int(counted))} FLOP."
+    )
+
+
+def _name(model: Any) -> str:
+    return str(model["model"]) + (" (SIMULATED)" if model["simulated"] else "")
+
+
+def _nearness(model: Any) -> Fraction:
+    """The largest share of any line."""
+    return max(
+        (Fraction(int(e["counted_flop_str"]), int(e["value_flop_str"])) for e in model["lines"]),
+        default=Fraction(0),
+    )
+
+
+def _is_near(model: Any) -> bool:
+    asked = any(line["review"] and not line["determination"] for line in model["lines"])
+    return asked or _nearness(model) * NEAR >= 1
 
 
 def _review(line: Any) -> str:

@@ -135,7 +135,7 @@ def test_a_narrow_page_has_the_head_beside_each_cell() -> None:
     page = html_page.render(blocks(document()), title="t", simulated=False)
     assert '<meta name="viewport" content="width=device-width,initial-scale=1">' in page
     assert page.count("<td data-head=") == page.count("<td")
-    assert "@media screen and (max-width:720px)" in page
+    assert "@media screen and (max-width:820px)" in page
 
 
 def test_an_open_review_shows_both_dates() -> None:
