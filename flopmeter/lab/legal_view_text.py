@@ -210,12 +210,13 @@ def review_text(details: Mapping[str, Any]) -> RenderableType:
     table = Listing("change", "from", "to", "best FLOP", "likely range", "ledger commit")
     for row in details["transitions"]:
         figures = row["figures"]
-        lower, upper = round_range(int(figures["lower"]), int(figures["upper"]))
+        line = [int(figures["threshold_value"])]
+        lower, upper = round_range(int(figures["lower"]), int(figures["upper"]), thresholds=line)
         table.add(
             str(row["number"]),
             row["before"],
             row["after"],
-            str(round_flop(int(figures["best"]))),
+            str(round_flop(int(figures["best"]), thresholds=line)),
             f"{lower}..{upper}",
             str(row["ledger_commit"]),
         )
