@@ -173,8 +173,8 @@ backtest: venv ## Score the forecast on 200 simulated runs whose future is known
 	@$(BIN)/python -m flopmeter.lab.backtest
 
 .PHONY: coverage
-coverage: venv-dev ## Run the suite and count lines and branches of every module; writes docs/coverage.md (TESTS=tests/unit: a part)
-	@$(BIN)/python tests/mutants/branches.py $(TESTS)
+coverage: venv-dev ## Run the suite and count lines and branches of every module; writes docs/coverage.md (TESTS=tests/unit: a part; MODULE=PATH: that one)
+	@$(BIN)/python tests/mutants/branches.py $(TESTS) $(MODULE:%=--module=%)
 
 .PHONY: page-budget
 page-budget: venv-dev ## Play healthy weeks of 500 nodes against the shipped alert rules, and count who is woken

@@ -5,7 +5,8 @@ May touch: build/coverage and docs/coverage.md; starts pytest and coverage there
 Called by ``make coverage``. ``TESTS=tests/unit`` runs one folder of the suite and keeps its
 figures; when all of them were run, one by one or at once, the page is written. Figures of a module
 that was changed since are left out, so after a change only the folders that test it are run again.
-Any other ``TESTS`` are only printed. Exit 1 when a module lies below its promise, or a test fails.
+Any other ``TESTS`` are only printed, with ``MODULE=PATH`` that module alone. Exit 1 when a module
+lies below its promise, or a test fails.
 Explained in docs/adr/0027-coverage.md.
 
 A process that is killed by SIGKILL leaves no figures, so what only such processes run counts as not
@@ -63,7 +64,7 @@ HEAD = """# What the tests go through
 `make coverage` runs the whole suite, folder by folder, counts lines and branches in every process that it starts, names each module that falls short, and writes this page.
 `make coverage TESTS=tests/unit` runs one folder and keeps its figures: the page is written when all folders were run, in one sitting or in several.
 What a folder goes through of a module counts as long as the module's text is what it was then: after a change, run the folders that test the module again.
-Any other tests, such as `make coverage TESTS=tests/unit/flopmeter/cli/test_ledger.py`, print what they go through by themselves: that is how to work on one module.
+One module, by any tests: `make coverage MODULE=flopmeter/cli/ledger.py TESTS=tests/unit/flopmeter/cli/test_ledger.py` prints what they go through of it and what they miss.
 Decided in [ADR 27](adr/0027-coverage.md); what the tests would notice is in [mutants.md](mutants.md).
 
 Promised are 90 % of the lines and 90 % of the branches of every module, and all of them where [mutants.md](mutants.md) counts mutants.
@@ -198,7 +199,8 @@ def folder_of(tests: str) -> Path:
 def kept_figures(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What was run of these parts, by part."""
     told = {part: folder_of(part) / "done.json" for part in parts}
-    return {part: json.loads(path.read_text()) for part, path in told.items() if path.exists()}
+    done = {part: json.loads(path.read_text()) for part, path in told.items() if path.exists()}
+    return {part: its for part, its in done.items() if "modules" in its}
 
 
 def changed_since(done: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
@@ -276,8 +278,22 @@ def page(
     return "\n".join(text) + "\n"
 
 
-def main(tests: str) -> int:
-    """Run, print what falls short, and write the page when the whole suite was run."""
+def told_of(each: Module) -> str:
+    """One line of a module."""
+    lines, branches = each.percents
+    return (
+        f"{each.path}: {lines:.1f} % of lines, {branches:.1f} % of branches, promised "
+        f"{each.promised_percent:.0f} %; missing {', '.join(each.missing) or 'nothing'}"
+    )
+
+
+def main(tests: str, module: str = "") -> int:
+    """Run, print what falls short, and write the page when the whole suite was run.
+
+    Args:
+        tests: a part, any other tests, or all parts when empty.
+        module: the only one that is printed; all that fall short when empty.
+    """
     asked = [tests] if tests else list(PARTS)
     for part in asked:
         run(part)
@@ -285,14 +301,14 @@ def main(tests: str) -> int:
     whole = list(done) == list(PARTS)
     report, now = put_together(done), digests()
     changed = {path for its in done.values() for path in changed_since(its, now)}
-    found = list(measured(report, [path for path in now if whole or path in report["files"]]))
+    found = list(
+        measured(report, [path for path in now if whole or path in {*report["files"], module}])
+    )
     for each in found:
-        if not each.kept:
-            lines, branches = each.percents
-            print(
-                f"{each.path}: {lines:.1f} % of lines, {branches:.1f} % of branches, promised "
-                f"{each.promised_percent:.0f} %; missing {', '.join(each.missing)}"
-            )
+        if each.path == module or not (module or each.kept):
+            print(told_of(each))
+    if module and tests not in ("", *PARTS):
+        return 0 if all(each.kept for each in found if each.path == module) else 1
     seconds = sum(each["seconds"] for each in done.values())
     kept = sum(each.kept for each in found)
     print(f"{kept} of {len(found)} modules keep what is promised, in {seconds:.0f} s")
@@ -308,4 +324,6 @@ def main(tests: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(" ".join(sys.argv[1:])))
+    _words = [word for word in sys.argv[1:] if not word.startswith("--module=")]
+    _modules = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--module=")]
+    sys.exit(main(" ".join(_words), *_modules[:1]))

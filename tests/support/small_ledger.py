@@ -18,6 +18,7 @@ import pytest
 from flopmeter.cli import main
 from flopmeter_collector import backends
 from flopmeter_collector.ledger.base import Batch, StoredVector
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.reports import HourlyVector
 from support.ingest import RECORD, hourly, key, vector
 
@@ -26,7 +27,12 @@ HOUR_SECONDS = 3_000
 
 
 def small_ledger(
-    folder: Path, work: Mapping[str, int], *, others: Iterable[StoredVector] = (), **more: Any
+    folder: Path,
+    work: Mapping[str, int],
+    *,
+    others: Iterable[StoredVector] = (),
+    record: DeviceRecord = RECORD,
+    **more: Any,
 ) -> str:
     """Create a ledger; gives its URL.
 
@@ -34,21 +40,22 @@ def small_ledger(
         folder: where the file `ledger.db` is created.
         work: full hours of work by allocation, each from Unix time 0 on.
         others: vectors beside them.
+        record: the device that did it; a simulated one makes the ledger simulated.
         more: what else is committed with them, as `Batch` has it.
     """
     vectors: list[StoredVector] = []
     hours: list[HourlyVector] = []
     for allocation, count in work.items():
-        of = key(allocation=allocation)
+        of = key(record, allocation=allocation)
         for hour in range(count):
             values = vector((hour + 1) * HOUR_SECONDS)
             hours.append(hourly(hour, hour + 1, values, first_hour=0, key=of))
         vectors.append(StoredVector(of, 0, count, vector(count * HOUR_SECONDS)))
     url = str(folder / "ledger.db")
-    with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
+    with contextlib.closing(backends.collect(url, simulated=record.simulated)) as ledger:
         ledger.commit(
             Batch(
-                records={RECORD.record_id: RECORD},
+                records={record.record_id: record},
                 vectors=(*vectors, *others),
                 hours=tuple(hours),
                 **more,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from flopmeter_agent.config import AgentConfig
@@ -56,6 +59,21 @@ def test_an_exporter_collects_at_a_period_it_can_have(period_s: float) -> None:
     """The sentence names both ends."""
     with pytest.raises(UsageError, match=r"dcgm_period_s is .*; an exporter collects every"):
         AgentConfig(collector="c:8425", dcgm_period_s=period_s)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sample_period_s": 0.01}, "counters are not fresher than"),
+        ({"report_period_s": 1.0, "sample_period_s": 2.0}, "must not be shorter than sample_perio"),
+        ({"sensor": "simulated"}, "--sensor simulated and --scenario FILE go together"),
+        ({"scenario": Path("x.toml")}, "--sensor simulated and --scenario FILE go together"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], said: str) -> None:
+    """Each is refused with a sentence that names it."""
+    with pytest.raises(UsageError, match=said):
+        AgentConfig(collector="c:8425", **settings)
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,17 @@ def test_nothing_claimed() -> None:
     assert "flopmeter_run_claim" not in exposition(found, thresholds(), ServiceStatus())
     document: Any = totals_document(found, thresholds())
     assert document["runs"][0]["claims"] is None
+
+
+def test_what_another_collector_committed_is_taken_as_committed() -> None:
+    """It is merged with what is here, and this collector has nothing of it to commit."""
+    table = ClaimTable()
+    table.merge(claim(10, 5))
+    table.take_uncommitted()
+    table.take_changed()
+    table.absorb([claim(4, 9), claim(2, 7, rank=1)])
+    assert table.get(claim().key).counts == claim(10, 9).counts.joined(claim(4, 9).counts)
+    assert len(table) == 2 and table.take_uncommitted() == ()
+    assert table.take_changed()
+    table.absorb([claim(4, 9)])
+    assert not table.take_changed(), "what says nothing new changes nothing"

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from flopmeter_collector.commit import Committer
-from flopmeter_collector.ledger.base import Batch, Ledger
+from flopmeter_collector.ledger.base import Batch, Ledger, LedgerBusyError, LedgerWentBackError
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.errors import StorageError
 from flopmeter_core.reports import KeyedVector, LedgerPosition
@@ -173,5 +173,83 @@ def test_reading_between_commits() -> None:
         thread = await committer.read(lambda ledger: threading.current_thread().name)
         assert thread.startswith("ledger")
         await committer.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_that_is_busy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried until it is free; that it waits, and for how long, is told meanwhile, once."""
+    monkeypatch.setattr("flopmeter_collector.commit.RETRY_S", 0.001)
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        assert committer.under_way_s == 0
+        ledger.error = LedgerBusyError("another process holds it")
+        merge(table, 1)
+        waiting = committer.durable()
+        while committer.waiting is None or committer.under_way_s < 0.01:
+            await asyncio.sleep(0.001)
+        assert "another process holds it" in str(committer.waiting)
+        ledger.error = None
+        assert (await waiting).commit_number == 1
+        assert committer.waiting is None and committer.failure is None
+        await committer.stop()
+        assert committer.under_way_s == 0
+
+    asyncio.run(scenario())
+    assert [row.message for row in caplog.records].count("commits wait for the ledger") == 1
+
+
+def test_a_stop_ends_the_wait_for_a_busy_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited is told; whoever left meanwhile is not."""
+    monkeypatch.setattr("flopmeter_collector.commit.RETRY_S", 0.001)
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        ledger.error = LedgerBusyError("another process holds it")
+        merge(table, 1)
+        left, stayed = committer.durable(), committer.durable()
+        while committer.waiting is None:
+            await asyncio.sleep(0.001)
+        left.cancel()
+        await committer.stop()
+        with pytest.raises(LedgerBusyError):
+            await stayed
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_that_went_back(caplog: pytest.LogCaptureFixture) -> None:
+    """Everything that is known is stored again before anybody is told that it is durable."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        merge(table, 1)
+        await committer.durable()
+        table.merge(KeyedVector(key(phase=1), 1, vector(1)), RECORD)
+        ledger.error = LedgerWentBackError("the server lost commits")
+        waiting = committer.durable()
+        while not any("stored again" in row.message for row in caplog.records):
+            await asyncio.sleep(0.001)
+        ledger.error = None
+        await waiting
+        await committer.stop()
+        last = ledger.batches[-1]
+        assert last.whole and {stored.key.phase for stored in last.vectors} == {0, 1}
+
+    asyncio.run(scenario())
+
+
+def test_one_that_never_began() -> None:
+    """It stops at once, and takes nothing any more."""
+
+    async def scenario() -> None:
+        ledger, table = Recording(), RegisterTable()
+        committer = Committer(cast(Ledger, cast(Any, ledger)), table)
+        await committer.stop()
+        with pytest.raises(StorageError, match="stopping"):
+            await committer.durable()
 
     asyncio.run(scenario())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from flopmeter.lab import hint_score
 from flopmeter.lab.hint_score import measure
 from flopmeter_collector.hints import NEAR_NS, RunTraits, hints, likenesses
 from flopmeter_core.units import NS_PER_HOUR
@@ -80,3 +82,13 @@ def test_error_rates() -> None:
     rates = measure(1, pairs=2_000)
     assert rates.false_hints < 0.01
     assert rates.missed < 0.1
+
+
+def test_the_program_prints_the_rates(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line of JSON, of a fixed seed, with how many pairs it rests on."""
+    monkeypatch.setattr(hint_score, "measure", lambda seed: hint_score.Rates(0.25, 0.5))
+    assert hint_score.main() == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"pairs": hint_score.PAIRS, "false_hints": 0.25, "missed": 0.5}

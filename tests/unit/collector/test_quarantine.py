@@ -113,3 +113,21 @@ def test_names_differ() -> None:
     """Every part of a key is in its name."""
     keys = [key(), key(phase=1), key(allocation="none"), key(device="GPU-9"), key(record="0" * 16)]
     assert len({quarantine_name(each) for each in keys}) == len(keys)
+
+
+def test_what_another_collector_committed_is_taken() -> None:
+    """A newer row of a key takes the place of the one here, an older one does not."""
+    here, there = QuarantineTable(), QuarantineTable()
+    hold(here, keyed(2, 5))
+    hold(there, keyed(1, 9))
+    hold(there, keyed(1, 3, phase=1))
+    rows = [(row, "n") for row in there.held()]
+    here.absorb(rows)
+    assert {(row.key.phase, row.sequence) for row in here.held()} == {(0, 2), (1, 1)}
+    changes = here.change_count
+    here.absorb(rows)
+    assert here.change_count == changes, "a second time nothing is new"
+    assert there.release(quarantine_name(key()), 1, declaration=4) is not None
+    hold(there, keyed(3, 1))
+    here.absorb([(row, "n") for row in there.held()])
+    assert {(row.key.phase, row.sequence) for row in here.held()} == {(0, 3), (1, 1)}

@@ -5,18 +5,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from http.client import BadStatusLine, HTTPConnection, HTTPSConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from flopmeter_collector.alerts import webhook
+from flopmeter_collector.alerts import receivers, webhook
 from flopmeter_collector.alerts.alertmanager import AlertmanagerReceiver, encode
 from flopmeter_collector.alerts.lifecycle import Event
-from flopmeter_collector.alerts.receivers import Message, check_receiver, digest, shown
+from flopmeter_collector.alerts.receivers import (
+    Message,
+    RefusedError,
+    check_receiver,
+    digest,
+    shown,
+)
 from flopmeter_collector.alerts.table import receivers_of
 from flopmeter_collector.alerts.transitions import Words
 from flopmeter_collector.alerts.webhook import WebhookReceiver, signature
-from flopmeter_core.errors import NotPermittedError, UsageError
+from flopmeter_core.errors import NotPermittedError, UnreachableError, UsageError
 from support.totals import AS_OF_NS
 
 FIRST, SECOND = "http://127.0.0.1:9093", "http://localhost:9094/am/"
@@ -135,3 +143,94 @@ def test_settings_make_receivers(tmp_path: Path) -> None:
         made(FIRST, secret=secret)
     with pytest.raises(UsageError, match="cannot be read"):
         made(FIRST, secret=tmp_path / "none")
+
+
+# --- handing one over ----------------------------------------------------------------------------
+
+
+class Endpoint:
+    """A receiver's connection: what it was asked, and what it answers."""
+
+    def __init__(self, status: int = 200, error: Exception | None = None) -> None:
+        self.status, self.reason, self.closed = status, "Told", False
+        self.error = error
+        self.path, self.body, self.headers = "", b"", dict[str, str]()
+
+    def request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
+        """Take it."""
+        assert method == "POST"
+        self.path, self.body, self.headers = path, body, headers
+        if self.error is not None:
+            raise self.error
+
+    def getresponse(self) -> Endpoint:
+        """Itself."""
+        return self
+
+    def read(self, most: int) -> bytes:
+        """Why."""
+        return b" no such hook\n"[:most]
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    """Instead of a network."""
+    made = Endpoint()
+    monkeypatch.setattr(receivers, "_connection", lambda parts: made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://127.0.0.1:9/hook?token=t", "/hook?token=t"),
+        ("http://127.0.0.1:9", "/"),
+    ],
+)
+def test_a_webhook_is_told(url: str, path: str, endpoint: Endpoint) -> None:
+    """The key makes repetition harmless, the signature is over this very body and this time."""
+    WebhookReceiver(url, ledger_id="id", secret=b"secret").post([FIRES], 99 * 10**9)
+    assert endpoint.path == path and endpoint.closed
+    key = endpoint.headers[webhook.KEY_HEADER]
+    assert key == f"id/{FIRES.event.name}"
+    assert endpoint.body == webhook.encode(FIRES, key=key)
+    signed = endpoint.headers[webhook.SIGNATURE_HEADER]
+    assert signed == signature(b"secret", endpoint.body, now_s=99)
+    assert endpoint.headers["Content-Type"] == "application/json"
+    WebhookReceiver(url, ledger_id="id").post([ENDS], 99 * 10**9)
+    assert webhook.SIGNATURE_HEADER not in endpoint.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, UnreachableError), (503, UnreachableError), (422, RefusedError)]
+)
+def test_an_answer_that_is_none(status: int, error: type[Exception], endpoint: Endpoint) -> None:
+    """What finds fault with the request is told apart; the address' secret part is never said."""
+    endpoint.status = status
+    said = f"http://127.0.0.1:9 answered {status} Told: 'no such hook'"
+    with pytest.raises(UnreachableError, match=said) as caught:
+        WebhookReceiver("http://127.0.0.1:9/SECRET", ledger_id="id").post([FIRES], 1)
+    assert type(caught.value) is error and endpoint.closed
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), BadStatusLine("x"), TimeoutError()])
+def test_nobody_is_there(error: Exception, endpoint: Endpoint) -> None:
+    """It is said where and what has to listen there."""
+    endpoint.error = error
+    with pytest.raises(UnreachableError, match=r"cannot be reached \(.+\); check that an endpoint"):
+        WebhookReceiver("http://127.0.0.1:9/SECRET", ledger_id="id").post([FIRES], 1)
+    assert endpoint.closed
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"), [("http://h:1", HTTPConnection), ("https://h", HTTPSConnection)]
+)
+def test_how_a_receiver_is_reached(url: str, kind: type[HTTPConnection]) -> None:
+    """By TLS where the address says so, with a limit to the wait."""
+    connection = receivers._connection(urlsplit(url))
+    assert type(connection) is kind
+    assert connection.timeout == receivers.TIMEOUT_S

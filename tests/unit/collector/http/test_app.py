@@ -119,3 +119,15 @@ def test_json_is_exact() -> None:
     document = json.loads(client(READY).get("/api/v1/totals").text)
     best = scenario().runs[0].account.figures.total.best
     assert document["runs"][0]["compute_flop"]["best"] == best
+
+
+def test_a_collector_that_follows_another_one() -> None:
+    """It is ready, says who exports the totals, and shows none itself."""
+    said = "another one <b> exports"
+    follows = replace(READY, snapshot=nothing, following=lambda: said)
+    ready = client(follows).get("/readyz")
+    assert (ready.status_code, ready.text) == (200, f"ready; {said}\n")
+    page = client(follows).get("/")
+    assert page.status_code == 200 and "another one &lt;b&gt; exports" in page.text
+    totals = client(follows).get("/api/v1/totals")
+    assert totals.status_code == 503 and json.loads(totals.text)["error"] == said

@@ -81,7 +81,7 @@ def test_an_alert_is_silenced_and_resolved(say: Spoken) -> None:
     told = say.document("alert", "resolve", "1", *WHO)
     assert (told["alert"], told["action"], told["author"]) == (1, "resolve", "ada")
     (row,) = say.document("alert", "list")["alerts"]
-    assert row["status"] == "resolved"
+    assert (row["status"], row["why"]) == ("resolved", "resolved by ada: counted by hand")
     assert "nothing is left to acknowledge" in say.refused("alert", "acknowledge", "1", *WHO)
 
 

@@ -74,3 +74,27 @@ def test_what_is_not_kept_is_said() -> None:
     assert "at 25 % of the time 50.0% of the true dates" in sentences[0]
     assert failures([replace(good, scored=(missed,) * 10)])[-1].startswith("at 75 % the median")
     assert "| 25 % | 50.0% | 0.0% | 50.0% |" in table([bad, good])
+
+
+def test_the_program_prints_the_table_and_what_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its exit code says whether every promise was kept."""
+    missed, held = Scored(1, 100.0, 10.0, 20.0, 30.0), Scored(2, 100.0, 90.0, 100.0, 110.0)
+    good = Score(75, (*[held] * 9, missed))
+    monkeypatch.setattr(backtest, "score", lambda runs: (good,))
+    assert backtest.main(7, 2) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("2 simulated runs, seeds 7 to 8") and table([good]) in out and not err
+    monkeypatch.setattr(backtest, "score", lambda runs: (Score(25, (missed, held)),))
+    assert backtest.main(7, 2) == 1
+    assert capsys.readouterr().err.startswith("at 25 % of the time 50.0% of the true dates")
+
+
+def test_a_run_without_a_pace_has_no_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No interval holds the truth then, and it counts as missed."""
+    monkeypatch.setattr(backtest, "pace_of", lambda points, *, now_ns: None)
+    (each, *_) = score(known_runs(1, 1))
+    (one,) = each.scored
+    assert (one.earliest_h, one.likely_h, one.latest_h) == (None, None, None)
+    assert each.inside == 0.0

@@ -211,6 +211,48 @@ def test_messages_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 9 <= len(pipe.messages) <= 11
 
 
+def test_a_forked_child_claims_its_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the parent did is the parent's to claim, whichever call the child makes first."""
+    for first in ("step", "phase", "flush"):
+        meter_module._progress.restart()
+        pipe = Pipe()
+        claimed = meter(pipe)
+        claimed.step(7, flop=5)
+        claimed.phase(2)
+        pipe.messages.clear()
+        with monkeypatch.context() as child:
+            child.setattr("os.getpid", lambda: 4_242)
+            if first == "step":
+                claimed.step(8, flop=11)
+                assert stretches(pipe) == [[0, 8, 8, 1, 0, 11]]
+            elif first == "phase":
+                claimed.phase(1)
+                assert (pipe.messages[-1]["phase"], stretches(pipe)) == (1, [])
+            else:
+                claimed.flush()
+                assert pipe.messages == []
+        assert claimed.ignored == 0
+
+
+def test_what_was_sent_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Sent and dropped messages are the channel's; a channel that breaks is said once."""
+    pipe = Pipe()
+    claimed = meter(pipe)
+    pipe.sent, pipe.dropped = 3, 4
+    assert (claimed.sent, claimed.dropped) == (3, 4)
+
+    def broken(message: bytes) -> bool:
+        raise RuntimeError("no more sockets")
+
+    pipe.send = broken  # type: ignore[method-assign]
+    claimed.step(1, flop=1)
+    claimed.flush()
+    assert claimed.ignored == 2
+    assert [row.getMessage() for row in caplog.records] == [
+        "flopmeter ignores what it cannot count: no more sockets"
+    ]
+
+
 def test_many_rollbacks_fit_into_a_message() -> None:
     """The newest stretches are sent; the oldest were sent before."""
     pipe = Pipe()

@@ -1,0 +1,166 @@
+"""The way in: what is refused or kept apart is said by key, and nodes are labels only."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from flopmeter_collector import intake as module
+from flopmeter_collector.commit import Committer
+from flopmeter_collector.intake import MAXIMUM_DISPLAY_ESTIMATES, Intake
+from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.relay.receive import SLICE, Merged, Seen, check_path, merge_batch
+from flopmeter_core.errors import NotPermittedError
+from flopmeter_core.reports import Durability, KeyedVector, RelayBatch, RelayedNode
+from support.ingest import RECORD, hello, hourly, key, vector
+from support.manual_clock import ManualClock
+
+IMPOSSIBLE = vector(5, TENSOR_MEGACYCLES=2**40)
+HOUR_NS = 3_600 * 10**9
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Moved by hand."""
+    return ManualClock()
+
+
+@pytest.fixture
+def intake(clock: ManualClock) -> Intake:
+    """An intake whose commits nobody asks for."""
+    table = RegisterTable()
+    committer = Committer(cast(Any, None), table)
+    return Intake(table, committer, clock, simulated=False, ledger_id="here")
+
+
+def merged(intake: Intake, batch: RelayBatch) -> tuple[Merged, int]:
+    """What becomes of a relay's batch, and how often others had their turn."""
+    turns = 0
+
+    async def give_way() -> None:
+        nonlocal turns
+        turns += 1
+
+    found = asyncio.run(merge_batch(intake, batch, give_way, Seen()))
+    return found, turns
+
+
+def batch(*vectors: KeyedVector, **more: Any) -> RelayBatch:
+    """A batch of these vectors."""
+    return RelayBatch(("relay",), {RECORD.record_id: RECORD}, vectors, **more)
+
+
+def keyed(phase: int, sequence: int, values: tuple[int, ...]) -> KeyedVector:
+    """A vector of one phase."""
+    return KeyedVector(key(phase=phase), sequence, values)
+
+
+def test_each_vector_of_a_batch_has_its_own_answer(intake: Intake) -> None:
+    """One that cannot be true is kept apart, one of too many writers refused, the rest taken."""
+    for writer in range(9):
+        intake.merge(
+            keyed(2, 5, vector(5 + writer)), RECORD, boot_ns=None, refused={}, quarantined={}
+        )
+    found, turns = merged(
+        intake,
+        batch(keyed(0, 3, vector(3)), keyed(1, 5, IMPOSSIBLE), keyed(2, 5, vector(1))),
+    )
+    assert [each.key.phase for each in found.taken] == [0]
+    assert found.untaken[1][0] is Durability.QUARANTINED
+    assert "tensor_megacycles" in found.untaken[1][1]
+    assert found.untaken[2][0] is Durability.REFUSED
+    assert "too many writers use this key with contradicting values" in found.untaken[2][1]
+    assert list(found.quarantined) == [key(phase=1)] and list(found.refused) == [key(phase=2)]
+    assert intake.counts.quarantined_vectors == 1 and intake.counts.batches == 1
+    assert turns == 0
+
+
+def test_a_long_batch_lets_others_go_first(intake: Intake) -> None:
+    """After so many vectors, and after so many hours."""
+    vectors = tuple(keyed(phase, 1, vector(1)) for phase in range(2 * SLICE))
+    hours = tuple(hourly(0, 1, vector(1), phase=phase) for phase in range(SLICE))
+    found, turns = merged(intake, batch(*vectors, hours=hours))
+    assert len(found.taken) == 2 * SLICE and turns == 3
+
+
+def test_where_a_quarantine_is_full_a_vector_is_refused(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the sentence says both why it cannot be true and why it is not kept."""
+    monkeypatch.setattr("flopmeter_collector.quarantine.MAXIMUM_HELD_PER_NODE", 1)
+    found, _ = merged(intake, batch(keyed(0, 5, IMPOSSIBLE), keyed(1, 5, IMPOSSIBLE)))
+    assert found.untaken[0][0] is Durability.QUARANTINED
+    assert found.untaken[1][0] is Durability.REFUSED
+    assert "its node has too many quarantined keys already" in found.untaken[1][1]
+
+
+def test_another_writer_beside_it(intake: Intake) -> None:
+    """What this relay did not bring and what its vector replaces is told back, once."""
+    intake.merge(keyed(0, 3, vector(3)), RECORD, boot_ns=None, refused={}, quarantined={})
+    found, _ = merged(intake, batch(keyed(0, 5, vector(5)), keyed(0, 7, vector(7))))
+    assert found.beside[key()].sequence == 3
+
+
+def test_a_circle_of_relays_is_refused() -> None:
+    """The sentence says what to change."""
+    check_path("here", ("there",), "r")
+    with pytest.raises(NotPermittedError, match="relay r forwards for this collector"):
+        check_path("here", ("there", "here"), "r")
+
+
+# --- nodes ---------------------------------------------------------------------------------------
+
+
+def test_a_node_that_reports_twice_over(intake: Intake, clock: ManualClock) -> None:
+    """What a relay knows of it counts where it is newer than what came here."""
+    clock.advance(3_600)
+    greeting = hello(node="n")
+    intake.open_stream(greeting)
+    intake.seen("n", {"run:a": 5})
+    here_ns = intake.nodes["n"].last_report_ns
+    assert here_ns == clock.wall_ns()
+    intake.relayed(RelayedNode(greeting, 10**9, {"run:a": 7}))
+    assert intake.nodes["n"].display_flop == {"run:a": 5}, "it is older"
+    clock.advance(60)
+    intake.relayed(RelayedNode(greeting, 0, {"run:a": 9}))
+    assert intake.nodes["n"].display_flop == {"run:a": 9}
+    assert (intake.nodes["n"].last_report_ns, intake.nodes["n"].streams) == (clock.wall_ns(), 1)
+    many = {f"run:{number}": 1 for number in range(MAXIMUM_DISPLAY_ESTIMATES + 1)}
+    intake.relayed(RelayedNode(greeting, 0, many))
+    assert intake.nodes["n"].display_flop == {}
+    intake.seen("n", many)
+    assert intake.nodes["n"].display_flop == {}
+    intake.close_stream(greeting)
+    assert intake.nodes["n"].streams == intake.counts.open_streams == 0
+
+
+def test_nodes_beyond_the_limit_are_collected_and_not_shown(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known ones are still renewed, and the stream of an unknown one is counted all the same."""
+    monkeypatch.setattr(module, "MAXIMUM_NODES", 1)
+    first, second = hello(node="first"), hello(node="second")
+    intake.open_stream(first)
+    intake.open_stream(second)
+    assert list(intake.nodes) == ["first"] and intake.counts.open_streams == 2
+    intake.close_stream(second)
+    intake.seen("first")
+    assert intake.counts.open_streams == 1 and intake.nodes["first"].last_report_ns > 0
+
+
+def test_the_other_kind_is_refused(intake: Intake) -> None:
+    """Made-up readings never come into a ledger of measured ones."""
+    with pytest.raises(NotPermittedError):
+        intake.open_stream(hello(simulated=True))
+    assert intake.counts.open_streams == 0
+
+
+def test_a_late_vector_is_no_refusal(intake: Intake) -> None:
+    """What is known already, or older than what is held, is taken as it is."""
+    for sequence, outcome in ((5, Outcome.NEW), (3, Outcome.LATE)):
+        found = intake.merge(
+            keyed(0, sequence, vector(sequence)), RECORD, boot_ns=None, refused={}, quarantined={}
+        )
+        assert found is outcome
