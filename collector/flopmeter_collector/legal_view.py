@@ -8,11 +8,11 @@ thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_collector.alerts.acts import Determination
-from flopmeter_collector.alerts.lifecycle import Alert
+from flopmeter_collector.alerts.lifecycle import Alert, Event
 from flopmeter_collector.alerts.transitions import ALERT_NAME, FORECAST_NAME
 from flopmeter_collector.outlook import Forecasts
 from flopmeter_collector.reviews import Review
@@ -132,8 +132,17 @@ def _alert(alert: Alert, now_ns: int) -> AlertView:
         status=alert.status(now_ns),
         forecast=row.foresight,
         opened_ns=row.occurred_at_ns,
-        why=told[-1].why if told else "",
+        why=_why(alert, told),
     )
+
+
+def _why(alert: Alert, told: Sequence[Event]) -> str:
+    """Why an alert does not fire; empty while it does."""
+    if not told or told[-1].fires:
+        return ""
+    # Of one that was silenced and then resolved, the resolution is the last word on it.
+    end = alert.end()
+    return told[-1].why if end is None else end[1]
 
 
 def _review(review: Review) -> ReviewView:
