@@ -53,6 +53,27 @@ def check_kind(*, simulated: bool, ledger_simulated: bool, sender: str) -> None:
     )
 
 
+def greatest_rates(record: DeviceRecord) -> tuple[int, int, int]:
+    """What a device can do at most: a vector within these is never refused by `refusal`.
+
+    They are a little below its bounds, whose rounding they need not know: whoever is above them
+    asks `refusal`. Not for devices that are said to have more than a million SMs, which get 0.
+
+    Returns:
+        Megacycles of all its SMs a second, megacycles of one clock a second, and power in W.
+    """
+    clock_mhz = record.max_sm_clock_mhz or GREATEST_SM_CLOCK_MHZ
+    sm_count = record.sm_count or GREATEST_SM_COUNT
+    if sm_count > PPM:
+        return 0, 0, 0
+    rate = max(1, record.device_count) * (PPM + JITTER_PPM)
+    return (
+        clock_mhz * sm_count * rate // PPM,
+        max(clock_mhz, GREATEST_SM_CLOCK_MHZ) * rate // PPM,
+        GREATEST_POWER_W * record.device_count,
+    )
+
+
 LONGEST_GAP_NS = 90 * 24 * NS_PER_HOUR
 """Longest silence whose work is taken in under a boundary: as long as agents keep closed keys."""
 

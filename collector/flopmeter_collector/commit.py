@@ -194,7 +194,7 @@ class Committer:
         changes = self._table.take_uncommitted()
         batch = Batch(
             records=changes.records,
-            vectors=tuple(v for branches in changes.branches.values() for v in branches),
+            vectors=changes.vectors or (),
             declarations=tuple(self._declarations),
             delivered_transitions=tuple(self._delivered),
             deliveries=tuple(self._deliveries),
@@ -217,7 +217,7 @@ class Committer:
         return replace(
             batch,
             records=held.records,
-            vectors=tuple(v for branches in held.branches.values() for v in branches),
+            vectors=held.vectors,
             claims=tuple(self._table.claims.all()),
             quarantined=self._table.quarantine.all(),
             coverage=(*self.known_coverage(), *batch.coverage),

@@ -8,14 +8,16 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.held_rows import HeldRows
 from flopmeter_collector.limits import HourCounts
-from flopmeter_collector.registers import Branches, Outcome, RegisterTable
+from flopmeter_collector.registers import Outcome, RegisterTable
 from flopmeter_collector.sightings import Sighting
 from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.claims import Claim, ClaimKey
@@ -245,9 +247,16 @@ class Intake:
         refused[keyed.key] = reason
         return None
 
-    def branches(self, key: Key) -> Branches:
-        """What is held of a key."""
-        return self._table.branches(key)
+    def grow(
+        self, places: array[int], came: array[int], follows: Mapping[int, Sequence[int]]
+    ) -> bool:
+        """Merge vectors of an agent that are usual, all or none; as `RegisterTable.grow`."""
+        return self._table.grow(places, came, follows)
+
+    @property
+    def rows(self) -> HeldRows:
+        """The registers."""
+        return self._table.rows
 
     def beside(self, keyed: KeyedVector) -> Held | None:
         """What is held of a key that stands above a vector, or was not to be replaced by it."""

@@ -284,10 +284,13 @@ class Publisher:
 
     async def _count(self, changes: Changes) -> None:
         """Give the totals what changed, and free it, in slices: reports must not wait for all."""
-        while changes.branches:
+        rows = self._table.rows
+        while changes.places:
             done = 0
-            while changes.branches and done < SLICE:
-                key, branches = changes.branches.popitem()
+            while changes.places and done < SLICE:
+                place, _ = changes.places.popitem()
+                key = rows.keys[place]
+                branches = rows.branches_at(place)
                 new = self._totals.update(key, self._table.record(key.record), branches)
                 done += NEW_KEY_COUNT if new else 1
             await self._give_way()

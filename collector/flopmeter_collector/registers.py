@@ -20,16 +20,19 @@ names what it wrote, and no vector takes the place of one that its sender does n
 from __future__ import annotations
 
 import enum
+from array import array
 from collections import Counter
-from collections.abc import Callable, Container, ItemsView, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.claims import ClaimTable
+from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
 from flopmeter_collector.limits import KeyCounts, KeyLimits
 from flopmeter_collector.quarantine import QuarantineTable
 from flopmeter_collector.sightings import Sightings
 from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.kernels.known_rows import CAME_BOOT, CAME_WIDTH, judge_rows, take_rows
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import Held, HourlyVector, KeyedVector
@@ -39,11 +42,11 @@ MAXIMUM_BRANCHES = 8
 """Branches kept of one key. One clone makes two; a sender that makes more is broken or hostile,
 and without a limit it could fill the memory. The greatest stay (`_rank`), whoever came first."""
 
+AGENTS = 0
+"""The stream of a row that came from its agent."""
+
 MAXIMUM_UNCOUNTED_HOURS = 100_000
 """Hours kept for the totals; where more come at once the totals read them from the ledger."""
-
-Branches = tuple[StoredVector, ...]
-"""All branches of one key, numbered from 0; one unless the key was forked."""
 
 
 class Outcome(enum.StrEnum):
@@ -63,20 +66,22 @@ class Changes:
     """What changed since it was last taken.
 
     Attributes:
-        branches: all branches of each changed key.
+        places: rows of the keys that changed.
+        vectors: all branches of each, as they were when they were taken to be committed.
         records: device records the table did not know before.
         hours: vectors at the ends of hours, as they came; the ledger decides between two of one.
         hours_left_out: whether there were too many; the ledger has them all.
     """
 
-    branches: dict[Key, Branches] = field(default_factory=dict)
+    places: dict[int, None] = field(default_factory=dict)
+    vectors: Sequence[StoredVector] = ()
     records: dict[str, DeviceRecord] = field(default_factory=dict)
     hours: dict[HourlyVector, None] = field(default_factory=dict)
     hours_left_out: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
-        return bool(self.branches or self.records or self.hours)
+        return bool(self.places or self.records or self.hours)
 
 
 DEFAULT_LIMITS = KeyLimits()
@@ -92,7 +97,7 @@ class RegisterTable:
             limits: how many keys are held.
         """
         self.counts = KeyCounts(limits)
-        self._branches: dict[Key, Branches] = {}
+        self.rows = HeldRows()
         self._records: dict[str, DeviceRecord] = {}
         self._records_by_node: dict[str, list[str]] = {}
         self._forked: set[Key] = set()
@@ -109,7 +114,7 @@ class RegisterTable:
         """Beside the registers, until a person releases a row of it."""
 
     def __len__(self) -> int:
-        return len(self._branches)
+        return len(self.rows)
 
     def restore(
         self,
@@ -129,13 +134,13 @@ class RegisterTable:
         """
         for record_id, record in records.items():
             self._know_record(record_id, record)
-        before = len(self._branches)
+        before = len(self.rows)
         for stored in vectors:
             self._join(stored.key, (stored,))
         rows = tuple(quarantined)
         self.quarantine.restore((row, self._records[row.key.record].node) for row in rows)
         self._tell_boot_times(row for row in rows if row.released)
-        return len(self._branches) - before
+        return len(self.rows) - before
 
     @property
     def known_records(self) -> Container[str]:
@@ -144,11 +149,11 @@ class RegisterTable:
 
     def branches(self, key: Key) -> Branches:
         """All branches of a key; empty for one that is not known."""
-        return self._branches.get(key, ())
+        return self.rows.branches(key)
 
-    def items(self) -> ItemsView[Key, Branches]:
+    def items(self) -> Iterator[tuple[Key, Branches]]:
         """Every key with its branches."""
-        return self._branches.items()
+        return self.rows.items()
 
     def record(self, record_id: str) -> DeviceRecord:
         """The device record of a key (`Key.record`).
@@ -164,7 +169,7 @@ class RegisterTable:
 
     def refusal(self, key: Key, record: DeviceRecord) -> str:
         """Why a key cannot be held, in one sentence; empty for one that is or can be."""
-        return "" if key in self._branches else self.counts.refusal(key, record.node)
+        return "" if key in self.rows else self.counts.refusal(key, record.node)
 
     def forked_key_count(self) -> int:
         """How many keys hold more than one branch: each widens a total and is alerted."""
@@ -182,24 +187,56 @@ class RegisterTable:
             acknowledged; after any other outcome the table held it or one that follows it, and
             of more branches than may be kept the least was let go.
         """
-        held = self._branches.get(keyed.key, ())
+        held = self.rows.branches(keyed.key)
         outcome, merged = _merge(held, keyed)
         if outcome is Outcome.NEW:
             self._take_record(keyed.key.record, record)
             self.counts.add(keyed.key, record.node)
         self.outcomes[outcome] += 1
         if held is not merged:
-            self._branches[keyed.key] = merged
-            self._uncommitted.branches[keyed.key] = merged
-            self._uncounted.branches[keyed.key] = merged
+            place = self.rows.put(keyed.key, merged, record)
+            self._uncommitted.places[place] = self._uncounted.places[place] = None
             self._note_fork(keyed.key, merged)
             if self.on_change is not None:
-                self.on_change(keyed.key, held or (), merged)
+                self.on_change(keyed.key, held, merged)
         return outcome
+
+    def grow(
+        self, places: array[int], came: array[int], follows: Mapping[int, Sequence[int]]
+    ) -> bool:
+        """Take vectors that `merge` would let advance, and `admit` let in, all at once.
+
+        Args:
+            places: the row of each vector, each once.
+            came: the vectors (`known_rows.CAME_WIDTH` integers each).
+            follows: of some, by their place, what they name as written before.
+
+        Returns:
+            Whether that is so of all of them; where it is not, nothing has changed.
+        """
+        if self.on_change is not None or not self._follow(places, follows):
+            return False
+        usual = bytearray(len(places))
+        if judge_rows(self.rows.block, places, came, usual, AGENTS):
+            return False
+        take_rows(self.rows.block, places, came, usual, AGENTS)
+        changed = dict.fromkeys(places)
+        self._uncommitted.places.update(changed)
+        self._uncounted.places.update(changed)
+        self.outcomes[Outcome.ADVANCED] += len(places)
+        keys, note = self.rows.keys, self.sightings.note
+        for place, boot_ns in zip(places, came[CAME_BOOT::CAME_WIDTH], strict=True):
+            note(keys[place], boot_ns)
+        return True
+
+    def _follow(self, places: array[int], follows: Mapping[int, Sequence[int]]) -> bool:
+        """Whether each vector that names what was written before it names what is held."""
+        fingerprint_at = self.rows.fingerprint_at
+        return all(fingerprint_at(places[row]) in named for row, named in follows.items())
 
     def beside(self, keyed: KeyedVector) -> Held | None:
         """What is held of a key that stands above a vector, or was not to be replaced by it."""
-        for stored in self._branches.get(keyed.key, ()):
+        for stored in self.rows.branches(keyed.key):
             order = _order(keyed, stored)
             if order == BELOW or _is_unknown(order, stored, keyed):
                 return Held(stored.sequence, fingerprint(stored.sequence, stored.vector))
@@ -255,7 +292,7 @@ class RegisterTable:
         Returns:
             Why it was not taken, in one sentence; empty when it was.
         """
-        held = self._branches.get(hourly.key, ())
+        held = self.rows.branches(hourly.key)
         if len(held) > 1:
             return (
                 f"two writers used the key of device {hourly.key.device}, and nobody can tell "
@@ -271,16 +308,18 @@ class RegisterTable:
         return ""
 
     def take_uncommitted(self) -> Changes:
-        """Take the changes no commit was given yet; the caller now owns them."""
+        """Take the changes no commit was given yet, as they are now; the caller now owns them."""
         taken, self._uncommitted = self._uncommitted, Changes()
+        taken.vectors = self.rows.packed(taken.places)
         return taken
 
     def everything(self) -> Changes:
         """All registers, as changes: for a ledger that lost some of them."""
-        return Changes(dict(self._branches), dict(self._records))
+        places = dict.fromkeys(range(len(self.rows)))
+        return Changes(places, self.rows.packed(places), dict(self._records))
 
     def take_uncounted(self) -> Changes:
-        """Take the changes the totals were not given yet; the caller now owns them."""
+        """Take the changes the totals were not given yet; their places say of which keys."""
         taken, self._uncounted = self._uncounted, Changes()
         return taken
 
@@ -302,13 +341,13 @@ class RegisterTable:
 
     def _join(self, key: Key, branches: Branches) -> None:
         """Take branches of a key that are committed; they may be new to this table, or late."""
-        held = self._branches.get(key, ())
+        held, record = self.rows.branches(key), self._records[key.record]
         if not held:
-            self.counts.add(key, self._records[key.record].node)
+            self.counts.add(key, record.node)
         usual = not held and len(branches) == 1 and not branches[0].branch
         joined = branches if usual else join_branches(held, branches)
         if joined is not held:
-            self._branches[key] = self._uncounted.branches[key] = joined
+            self._uncounted.places[self.rows.put(key, joined, record)] = None
             self._note_fork(key, joined)
 
     def _know_record(self, record_id: str, record: DeviceRecord) -> bool:
@@ -322,7 +361,7 @@ class RegisterTable:
     def _tell_boot_times(self, released: Iterable[QuarantinedVector]) -> None:
         """What a person released here is judged anew wherever it goes, after a restart too."""
         for row in released:
-            branches = self._branches.get(row.key, ())
+            branches = self.rows.branches(row.key)
             told = tuple(
                 replace(stored, boot_ns=row.boot_ns)
                 if (stored.sequence, stored.vector) == (row.sequence, row.vector)
@@ -330,7 +369,7 @@ class RegisterTable:
                 for stored in branches
             )
             if told:
-                self._branches[row.key] = told
+                self.rows.put(row.key, told, self._records[row.key.record])
 
     def _count_hour(self, hourly: HourlyVector) -> None:
         if len(self._uncounted.hours) < MAXIMUM_UNCOUNTED_HOURS:

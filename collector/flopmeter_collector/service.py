@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -25,6 +25,7 @@ import grpc.aio
 from flopmeter_collector.answers import Answers
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_collector.known import KnownKeys
 from flopmeter_collector.limits import Pace, Places
 from flopmeter_collector.receive import NEW_KEY_WORK, SLICE, merge_report
 from flopmeter_collector.refusals import RefusedOnce
@@ -50,6 +51,7 @@ from flopmeter_proto.wire import (
     StreamReader,
     answer_submitted,
     check_version,
+    known_report,
     parse_batches,
     parse_reports,
     parse_submitted,
@@ -78,6 +80,17 @@ STREAM_WORK = 20
 """To open a stream costs as much as so many vectors."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What is known of an agent's stream."""
+
+    reader: StreamReader
+    hello: Hello
+    watch: Watch
+    holder: Holder
+    known: KnownKeys = field(default_factory=KnownKeys)
 
 
 class VersionError(WireError):
@@ -299,11 +312,12 @@ class IngestService:
         hello = _read_hello(reader, message)
         holder = self._identities.holder(context.auth_context())
         holder.check_node(hello.node)
+        sender = _Sender(reader, hello, watch, holder)
         following: Any
         self._intake.open_stream(hello)
         try:
             while True:
-                await self._take_turn(context, reader, hello, message, watch, holder)
+                await self._take_turn(context, sender, message)
                 pause_ns = self._pace.pause_ns(
                     hello.node, _work(message), self._clock.monotonic_ns()
                 )
@@ -319,7 +333,7 @@ class IngestService:
             self._intake.close_stream(hello)
 
     async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
-        reader, seen = BatchReader(), Seen()
+        reader, seen = BatchReader(), Seen(self._intake.rows)
         message = parse_batches(raw)
         if message.HasField("hello"):
             _check_version(message.hello.protocol_version)
@@ -374,32 +388,41 @@ class IngestService:
         return {} if self._forwarder is None else self._forwarder.rooted(watch, taken)
 
     async def _take_turn(
-        self,
-        context: Context,
-        reader: StreamReader,
-        hello: Hello,
-        message: pb.StreamReportsRequest,
-        watch: Watch,
-        holder: Holder,
+        self, context: Context, sender: _Sender, message: pb.StreamReportsRequest
     ) -> None:
         """Answer a report: a small one before all else, large ones one at a time."""
         if _work(message) <= LARGE_REPORT:
             with self._turns.answering():
-                answer = await self._take_report(reader, hello, message, watch, holder)
+                answer = await self._take_known(sender, message)
+                if answer is None:
+                    answer = await self._take_report(sender, message)
         else:
             async with self._large:
-                answer = await self._take_report(reader, hello, message, watch, holder)
+                answer = await self._take_report(sender, message)
         # Nothing more of it is read meanwhile.
         await self._answers.write(context, answer)
 
+    async def _take_known(
+        self, sender: _Sender, message: pb.StreamReportsRequest
+    ) -> pb.StreamReportsResponse | None:
+        """Take a report whole, as rows; None where something of it is not usual."""
+        if self._forwarder is not None:
+            return None
+        report = known_report(message)
+        if report is None or not sender.known.take(self._intake, report, sender.hello):
+            return None
+        position = await self._intake.durable(len(report.numbers))
+        return sender.known.answers.answer(
+            report.numbers,
+            report.sequences,
+            position,
+            fold_users=self._intake.is_nearly_full(sender.hello.node),
+        )
+
     async def _take_report(
-        self,
-        reader: StreamReader,
-        hello: Hello,
-        message: pb.StreamReportsRequest,
-        watch: Watch,
-        holder: Holder,
+        self, sender: _Sender, message: pb.StreamReportsRequest
     ) -> pb.StreamReportsResponse:
+        reader, hello, watch = sender.reader, sender.hello, sender.watch
         intake = self._intake
         large = _work(message) > LARGE_REPORT
         report = (
@@ -407,10 +430,11 @@ class IngestService:
         )
         intake.check_records(report.records.values())
         await intake.know(report.records, report.vectors, report.hours)
-        strangers = holder.strangers(report.records.values())
+        strangers = sender.holder.strangers(report.records.values())
         merged = await merge_report(
             intake, report, hello, strangers, functools.partial(self._let_others, large=large)
         )
+        sender.known.learn(intake, merged.taken, reader.number)
         if merged.newest:
             intake.note_live(hello, report.boot_ns)
         if merged.contested:

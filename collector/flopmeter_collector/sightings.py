@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector
 
 
@@ -52,8 +53,13 @@ class Sightings:
 
     def note_read(self, keyed: KeyedVector) -> None:
         """Note a vector that was taken."""
-        subject = (keyed.key.incarnation, keyed.key.device)
-        self.reported[subject] = max(self.reported.get(subject, 0), keyed.boot_ns or 0)
+        self.note(keyed.key, keyed.boot_ns or 0)
+
+    def note(self, key: Key, boot_ns: int) -> None:
+        """Note up to when a vector of a key was read; 0 where nobody says."""
+        subject = (key.incarnation, key.device)
+        if boot_ns >= self.reported.get(subject, 0):
+            self.reported[subject] = boot_ns
 
     def take(self) -> Sightings:
         """Hand the notes over and begin anew."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 
 from flopmeter_core.registers import COMPONENT_COUNT, Vector
 
@@ -40,7 +41,12 @@ def fingerprint(sequence: int, vector: Vector) -> int:
         sequence: of the vector.
         vector: its components.
     """
-    return (sequence & _LOW) << 32 | zlib.crc32(_pack(*vector))
+    return name_of(sequence, _pack(*vector))
+
+
+def name_of(sequence: int, packed: bytes | array[int]) -> int:
+    """The fingerprint of a vector whose components are 64-bit little endian already."""
+    return (sequence & _LOW) << 32 | zlib.crc32(packed)
 
 
 def is_among(sequence: int, vector: Vector, fingerprints: tuple[int, ...]) -> bool:

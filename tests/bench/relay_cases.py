@@ -15,9 +15,10 @@ from collections import Counter
 from bench.result import Result
 from flopmeter_collector import backends
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayLedger, RelayRows
-from flopmeter_collector.registers import Branches, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_collector.relay.receive import Seen, merge_batch
@@ -117,7 +118,7 @@ class Bench:
         raw = self.writer.batch(batch).SerializeToString()
         sent = time.process_time()
         came = self.reader.batch(pb.StreamBatchesRequest.FromString(raw))
-        merged = await merge_batch(intake, came, Turns().give_way, Seen())
+        merged = await merge_batch(intake, came, Turns().give_way, Seen(self.root_table.rows))
         position = await self.root_committer.durable()
         answer = self.reader.answer(
             came,

@@ -28,9 +28,12 @@ from flopmeter_collector.ledger.base import (
     Transition,
     audit_link,
 )
+from flopmeter_collector.ledger.packed import PackedVectors
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.errors import InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
+from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
 from support.postgres import shared_server
 
@@ -203,6 +206,25 @@ def test_branches(place: Place) -> None:
     assert len(list(ledger.vectors())) == 3
     ledger.commit(batch(stored(4, vector(4))))
     assert list(ledger.vectors()) == [stored(4, vector(4)), stored(1, vector(9), key(phase=1))]
+
+
+def test_packed_vectors(place: Place) -> None:
+    """Vectors that come as bytes are stored as those that come as objects, forks too."""
+    table = RegisterTable()
+    for sequence, seconds, phase in ((3, 5, 0), (4, 6, 1), (3, 4, 2), (3, 8, 2), (1, 2, 3)):
+        table.merge(KeyedVector(key(phase=phase), sequence, vector(seconds)), RECORD)
+    packed = table.take_uncommitted().vectors
+    assert isinstance(packed, PackedVectors) and len(packed.forked) == 2
+    ledger = place.open()
+    ledger.commit(Batch(records={RECORD.record_id: RECORD}, vectors=packed))
+    held = [stored for _, branches in table.items() for stored in branches]
+    assert sorted(ledger.vectors(), key=repr) == sorted(packed, key=repr)
+    assert sorted(packed, key=repr) == sorted(held, key=repr)
+    assert list(packed[1:3]) == [packed[1], packed[2]] and packed[-1] == packed.forked[-1]
+    table.merge(KeyedVector(key(phase=2), 9, vector(9)), RECORD)
+    ledger.commit(Batch(vectors=table.take_uncommitted().vectors))
+    assert stored(9, vector(9), key(phase=2)) in list(ledger.vectors())
+    assert len(list(ledger.vectors())) == 4
 
 
 def test_branches_of_several_keys(place: Place) -> None:

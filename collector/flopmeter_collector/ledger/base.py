@@ -331,7 +331,7 @@ class Batch:
     """
 
     records: Mapping[str, DeviceRecord] = field(default_factory=dict)
-    vectors: tuple[StoredVector, ...] = ()
+    vectors: Sequence[StoredVector] = ()
     declarations: tuple[Declaration, ...] = ()
     transitions: tuple[Transition, ...] = ()
     delivered_transitions: tuple[int, ...] = ()

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from flopmeter_collector.registers import Branches, RegisterTable
+from flopmeter_collector.held_rows import Branches
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.intake import Intake, Refusals
-from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.registers import Branches, Outcome
+from flopmeter_collector.registers import Outcome
 from flopmeter_core.claims import ClaimKey
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.registers import Key
@@ -44,27 +44,33 @@ class Merged:
 
 
 class Seen:
-    """The vector of each key that came last on one relay's stream.
+    """One relay's stream: of which keys the newest vector came on it.
 
     What a relay forwards of a key follows what it forwarded before, as long as its stream lasts.
     """
 
-    def __init__(self) -> None:
-        """Begin with a new stream."""
-        self._held: dict[Key, StoredVector] = {}
+    def __init__(self, rows: HeldRows) -> None:
+        """Begin with a new stream; each row says on which one its vector came."""
+        self.number = rows.new_stream()
+        self._rows = rows
+        self._before: tuple[Branches, bool] = ((), False)
 
-    def beside(self, key: Key, before: Branches, after: Branches) -> Held | None:
-        """What was replaced, or stands above, without having come on this stream.
+    def look(self, key: Key) -> None:
+        """Remember what is held of a key, before the merge."""
+        rows = self._rows
+        self._before = rows.branches(key), key in rows and rows.stream_of(key) == self.number
+
+    def beside(self, key: Key) -> Held | None:
+        """What was replaced since the look, or stands above, without having come on this stream.
 
         Args:
-            key: whose vector came.
-            before: its branches before the merge; of a fork everybody knows already.
-            after: its branches now.
+            key: whose vector came; of a fork everybody knows already.
         """
-        known = self._held.get(key)
-        if len(after) == 1 and after is not before:
-            self._held[key] = after[0]
-        if len(before) != 1 or before[0] is known:
+        before, known = self._before
+        after = self._rows.branches(key)
+        if len(after) == 1 and after != before:
+            self._rows.came_on(key, self.number)
+        if len(before) != 1 or known:
             return None
         other = before[0]
         return Held(other.sequence, fingerprint(other.sequence, other.vector))
@@ -109,7 +115,7 @@ async def merge_batch(
         intake: where to.
         batch: what came.
         give_way: lets agents that can be answered at once go first.
-        seen: what came on the same stream before.
+        seen: the stream it came on.
 
     Raises:
         NotPermittedError: readings of the other kind than the ledger's.
@@ -126,7 +132,7 @@ async def merge_batch(
         # Of a forked key every branch has its own answer.
         refused: Refusals = {}
         quarantined: Refusals = {}
-        before = intake.branches(keyed.key)
+        seen.look(keyed.key)
         outcome = intake.merge(
             keyed,
             batch.records[keyed.key.record],
@@ -143,7 +149,7 @@ async def merge_batch(
         else:
             taken.append(keyed)
             if outcome in OVER:
-                other = seen.beside(keyed.key, before, intake.branches(keyed.key))
+                other = seen.beside(keyed.key)
                 if other is not None:
                     beside[keyed.key] = other
     refused_hours: dict[tuple[Key, int], str] = {}

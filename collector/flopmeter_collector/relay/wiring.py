@@ -19,6 +19,7 @@ import grpc
 
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.http.relay import RelayStatus
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.ledger.base import (
@@ -28,7 +29,7 @@ from flopmeter_collector.ledger.base import (
     RelayLedger,
     RelayRows,
 )
-from flopmeter_collector.registers import Branches, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_core.errors import UsageError

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flopmeter_collector import backends
+from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger.base import (
     Batch,
     Coverage,
@@ -31,7 +32,7 @@ from flopmeter_collector.ledger.base import (
     NotLeadingError,
     StoredVector,
 )
-from flopmeter_collector.registers import Branches, join_branches
+from flopmeter_collector.registers import join_branches
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import LedgerPosition
 
@@ -117,7 +118,7 @@ class SharedServer:
     def commit(self, batch: Batch, by: object) -> LedgerPosition:
         """Store a batch, joined to what is there."""
         merged = self.merged(batch)
-        alone = merged.vectors == batch.vectors
+        alone = tuple(merged.vectors) == tuple(batch.vectors)
         position = self.ledger.commit(merged)
         self.feed.append(_Commit(position.commit_number, merged, by if alone else None))
         self._committed(merged.vectors)

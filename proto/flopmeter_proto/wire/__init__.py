@@ -18,6 +18,7 @@ from flopmeter_proto.wire.batch import (
 from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
 from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
+from flopmeter_proto.wire.known import KnownAnswers, KnownReport, known_report
 from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
 from flopmeter_proto.wire.parsing import (
     MAXIMUM_PARTS_PER_MESSAGE,
@@ -55,11 +56,14 @@ __all__ = [
     "MAXIMUM_VECTORS_PER_BATCH",
     "BatchReader",
     "BatchWriter",
+    "KnownAnswers",
+    "KnownReport",
     "StreamReader",
     "StreamWriter",
     "answer_submitted",
     "check_values",
     "check_version",
+    "known_report",
     "parse_batches",
     "parse_reports",
     "parse_submitted",

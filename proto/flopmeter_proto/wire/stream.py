@@ -159,6 +159,10 @@ class StreamReader:
             hours=hours,
         )
 
+    def number(self, key: Key) -> int:
+        """The number of a key that was stated on this stream."""
+        return self._stated.number(key)
+
     def answer(
         self,
         report: Report,

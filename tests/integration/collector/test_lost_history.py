@@ -104,7 +104,7 @@ def test_lost_rows_are_stored_again_before_they_are_acknowledged(url: str) -> No
         before = await committer.durable()
         ledger.close()
         table.merge(keyed, RECORD)
-        rows = table.take_uncommitted().branches[keyed.key]
+        rows = [each for each in table.take_uncommitted().vectors if each.key == keyed.key]
         await asyncio.to_thread(put_back, url, lambda: lose(ledger, *rows))
         table.merge(keyed, RECORD)
         assert (await committer.durable()).went_back(before)

@@ -99,16 +99,11 @@ def test_interleaved_commits_end_as_one(url: str) -> None:
             alone.merge(keyed, RECORD)
             tables[side].merge(keyed, RECORD)
             if draw.random() < 0.5:
-                changes = tables[side].take_uncommitted()
-                rows = tuple(v for found in changes.branches.values() for v in found)
-                (first, second)[side].commit(batch(*rows))
+                (first, second)[side].commit(batch(*tables[side].take_uncommitted().vectors))
             if draw.random() < 0.2:
                 tables[side].absorb((first, second)[side].foreign())
         for side, ledger in enumerate((first, second)):
-            rows = tuple(
-                v for found in tables[side].take_uncommitted().branches.values() for v in found
-            )
-            ledger.commit(batch(*rows))
+            ledger.commit(batch(*tables[side].take_uncommitted().vectors))
         for side, ledger in enumerate((first, second)):
             tables[side].absorb(ledger.foreign())
         expected = {key(phase=n): alone.branches(key(phase=n)) for n in range(3)}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.held_rows import HeldRows
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector, RelayBatch, RelayHello
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
@@ -159,7 +160,7 @@ def test_what_a_person_released_is_judged_anew_upstream(tmp_path: Path) -> None:
             (stored,) = app.table.branches(keyed.key)
             assert stored.boot_ns == keyed.boot_ns
             # As a start finds it: the ledger keeps the time with the quarantined row.
-            app.table._branches.clear()
+            app.table.rows = HeldRows()
             bare = replace(stored, boot_ns=None)
             app.table.restore({RECORD.record_id: RECORD}, [bare], [released])
             assert app.table.branches(keyed.key)[0].boot_ns == keyed.boot_ns

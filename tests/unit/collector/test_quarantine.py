@@ -98,7 +98,7 @@ def test_released_work_counts() -> None:
     table.hold(bad, RECORD, boot_ns=None, reason="too much", at_ns=1)
     assert table.branches(bad.key) == ()
     changes = table.take_uncommitted()
-    assert changes.records == {RECORD.record_id: RECORD} and not changes.branches
+    assert changes.records == {RECORD.record_id: RECORD} and not changes.vectors
     restarted = RegisterTable()
     restarted.restore(changes.records, (), table.quarantine.take_uncommitted())
     assert not restarted.release("0" * 12, 5, 1)

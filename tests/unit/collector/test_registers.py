@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector import registers
+from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.registers import MAXIMUM_BRANCHES, Branches, Outcome, RegisterTable
+from flopmeter_collector.registers import MAXIMUM_BRANCHES, Outcome, RegisterTable
 from flopmeter_core.reports import Held, HourlyVector, KeyedVector
 from flopmeter_core.writers import NOTHING, fingerprint, mark_of, marked, unmarked
 from support.ingest import RECORD, hourly, key, vector
@@ -134,15 +135,15 @@ def test_changes_are_taken_once() -> None:
     table = RegisterTable()
     table.merge(keyed(1, 5), RECORD)
     committed = table.take_uncommitted()
-    assert (committed.branches, committed.records) == (
-        {KEY: table.branches(KEY)},
+    assert (tuple(committed.vectors), committed.records) == (
+        table.branches(KEY),
         {RECORD.record_id: RECORD},
     )
     assert not table.take_uncommitted()
     table.merge(keyed(1, 5), RECORD)
     assert not table.take_uncommitted()
     table.merge(keyed(2, 6), RECORD)
-    assert contents(table.take_uncounted().branches[KEY]) == [(2, (6, 0))]
+    assert [table.rows.keys[place] for place in table.take_uncounted().places] == [KEY]
     assert not table.take_uncounted()
 
 
@@ -152,7 +153,7 @@ def test_restored_keys_are_counted_not_committed() -> None:
     stored = StoredVector(KEY, 0, 4, vector(2))
     table.restore({RECORD.record_id: RECORD}, [stored])
     assert not table.take_uncommitted()
-    assert table.take_uncounted().branches == {KEY: (stored,)}
+    assert [table.rows.branches_at(each) for each in table.take_uncounted().places] == [(stored,)]
     assert table.record(RECORD.record_id) == RECORD
     assert table.merge(KeyedVector(KEY, 4, vector(2)), RECORD) is Outcome.DUPLICATE
 

@@ -9,10 +9,11 @@ What every backend does alike is in ledger.tables.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 from collections import ChainMap
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flopmeter_collector.ledger import rows
@@ -21,10 +22,10 @@ from flopmeter_collector.ledger.base import (
     HourPage,
     LedgerBusyError,
     Part,
-    QuarantinedVector,
     RelayRows,
     StoredVector,
 )
+from flopmeter_collector.ledger.packed import PackedVectors, packed_vectors
 from flopmeter_collector.ledger.sqlite import relaying
 from flopmeter_collector.ledger.sqlite.check import damage
 from flopmeter_collector.ledger.sqlite.file import storage
@@ -73,8 +74,12 @@ class SqliteLedger(SqlTables):
             with self._transaction("store a commit") as connection:
                 position = self._advance(connection)
                 records = self._write_records(connection, batch.records)
-                keys = self._write_keys((*batch.vectors, *batch.quarantined), records)
-                forked = self._write_vectors(batch.vectors, keys)
+                vectors = packed_vectors(batch.vectors)
+                forked_keys = [each.key for each in vectors.forked]
+                held_back = [each.key for each in batch.quarantined]
+                named = (*vectors.keys, *forked_keys, *held_back)
+                keys = self._write_keys(named, records)
+                forked = self._write_vectors(vectors, keys)
                 self._drop_hours(batch.dropped_hours)
                 self._write_hours(batch.hours, keys)
                 self._write_quarantine(connection, batch, ChainMap(keys, self._key_ids))
@@ -164,12 +169,10 @@ class SqliteLedger(SqlTables):
         with storage(self._path, operation), transaction(self._connection):
             yield self._connection
 
-    def _write_keys(
-        self, vectors: Sequence[StoredVector | QuarantinedVector], records: Mapping[str, int]
-    ) -> dict[Key, int]:
+    def _write_keys(self, keys: Iterable[Key], records: Mapping[str, int]) -> dict[Key, int]:
         added: dict[Key, int] = {}
-        for key in dict.fromkeys(stored.key for stored in vectors):
-            if key in self._key_ids:
+        for key in keys:
+            if key in self._key_ids or key in added:
                 continue
             record = (
                 records[key.record]
@@ -185,22 +188,27 @@ class SqliteLedger(SqlTables):
             added[key] = cursor.fetchall()[0][0]
         return added
 
-    def _write_vectors(self, vectors: Sequence[StoredVector], added: Mapping[Key, int]) -> set[int]:
+    def _write_vectors(self, vectors: PackedVectors, added: Mapping[Key, int]) -> set[int]:
         """Write all branches of the named keys; returns the keys that have several."""
-        placed = [(self._key_ids.get(each.key) or added[each.key], each) for each in vectors]
-        ids = {key for key, _ in placed}
+        known = self._key_ids
+        single = [known.get(key) or added[key] for key in vectors.keys]
+        several = [(known.get(each.key) or added[each.key], each) for each in vectors.forked]
+        ids = {*single, *(key for key, _ in several)}
         # Only a key that was forked can have a branch too many.
         for key in self._forked & ids:
             self._connection.execute("DELETE FROM vector WHERE key = ?", (key,))
         self._connection.executemany(
             "INSERT INTO vector VALUES (?, ?, ?, ?) ON CONFLICT (key, branch)"
             " DO UPDATE SET sequence = excluded.sequence, components = excluded.components",
-            [
-                (key, stored.branch, stored.sequence, rows.pack(stored.vector))
-                for key, stored in placed
-            ],
+            itertools.chain(
+                zip(single, itertools.repeat(0), vectors.sequences, vectors.components),
+                (
+                    (key, stored.branch, stored.sequence, rows.pack(stored.vector))
+                    for key, stored in several
+                ),
+            ),
         )
-        return (self._forked - ids) | {key for key, stored in placed if stored.branch}
+        return (self._forked - ids) | {key for key, stored in several if stored.branch}
 
     def _write_hours(self, hours: Sequence[HourlyVector], added: Mapping[Key, int]) -> None:
         self._connection.executemany(

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayRows
-from flopmeter_collector.registers import Branches, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox, Watch
 from flopmeter_collector.relay.receive import Seen
@@ -373,12 +374,12 @@ def test_what_the_root_held_beside_is_passed_on() -> None:
 def test_what_came_on_a_stream_is_no_surprise() -> None:
     """Of a relay's stream: what it brought is known, what another one brought is told of."""
     table = RegisterTable()
-    seen, another = Seen(), Seen()
+    seen, another = Seen(table.rows), Seen(table.rows)
 
     def arrive(at: Seen, sequence: int, amounts: tuple[int, int]) -> Held | None:
-        before = table.branches(key())
+        at.look(key())
         table.merge(KeyedVector(key(), sequence, vector(amounts)), RECORD)
-        return at.beside(key(), before, table.branches(key()))
+        return at.beside(key())
 
     def held(sequence: int, amounts: tuple[int, int]) -> Held:
         return Held(sequence, fingerprint(sequence, vector(amounts)))

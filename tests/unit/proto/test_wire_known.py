@@ -1,0 +1,156 @@
+"""A usual report read as rows says what it says read as a report, and so does its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flopmeter_core.errors import WireError
+from flopmeter_core.kernels.known_rows import CAME_WIDTH
+from flopmeter_core.reports import Hello, KeyedVector, LedgerPosition
+from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from flopmeter_proto.wire import (
+    MAXIMUM_FOLLOWED,
+    KnownAnswers,
+    KnownReport,
+    StreamReader,
+    StreamWriter,
+    known_report,
+)
+from support.ingest import INCARNATION, key, report, vector
+
+POSITION = LedgerPosition("ledger", 3, 17)
+
+
+def spoken(*vectors: KeyedVector) -> tuple[StreamReader, pb.StreamReportsRequest]:
+    """A reader that knows the keys of these vectors, and a message of nothing but them."""
+    writer, reader = StreamWriter(), StreamReader()
+    reader.hello(writer.hello(Hello("node-1", INCARNATION, simulated=False)))
+    reader.report(writer.report(report(vectors)))
+    return reader, writer.report(report(vectors, display_flop={"run:a": 7}))
+
+
+VECTORS = (
+    KeyedVector(key(phase=1), 7, vector(10), 11 * 10**9),
+    KeyedVector(key(phase=0), 2**61, vector(0), None, (1, 2**64 - 1)),
+)
+
+
+def read(message: pb.StreamReportsRequest) -> KnownReport:
+    """A message that is usual in shape."""
+    found = known_report(message)
+    assert found is not None
+    return found
+
+
+def test_rows_are_the_vectors() -> None:
+    """Each row holds what `report` reads: sequence, boot time and components; names beside it."""
+    reader, message = spoken(*VECTORS)
+    rows, same = read(message), reader.report(message)
+    width = CAME_WIDTH
+    told = [
+        KeyedVector(
+            same.vectors[place].key,
+            rows.came[place * width],
+            tuple(rows.came[place * width + 2 : (place + 1) * width]),
+            rows.came[place * width + 1] or None,
+        )
+        for place in range(2)
+    ]
+    assert told == list(same.vectors)
+    assert [reader.number(each.key) for each in same.vectors] == rows.numbers
+    assert list(rows.sequences) == [each.sequence for each in same.vectors]
+    assert {place: tuple(named) for place, named in rows.follows.items()} == {1: (1, 2**64 - 1)}
+    assert (rows.boot_ns, rows.display_flop) == (same.boot_ns, same.display_flop)
+
+
+def states(message: pb.StreamReportsRequest) -> None:
+    """State a key."""
+    message.keys.add()
+
+
+def describes(message: pb.StreamReportsRequest) -> None:
+    """State a device record."""
+    message.device_records.add()
+
+
+def claims(message: pb.StreamReportsRequest) -> None:
+    """Claim something."""
+    message.claims.add()
+
+
+def ends_an_hour(message: pb.StreamReportsRequest) -> None:
+    """Bring an hourly vector."""
+    message.hourly_vectors.add()
+
+
+def is_short(message: pb.StreamReportsRequest) -> None:
+    """Leave the last component out, as an older agent."""
+    del message.vectors[1].component_values[-1]
+
+
+def is_long(message: pb.StreamReportsRequest) -> None:
+    """Bring one component more, as a newer agent."""
+    message.vectors[0].component_values.append(0)
+
+
+def names_many(message: pb.StreamReportsRequest) -> None:
+    """Name more fingerprints than are read."""
+    message.vectors[0].follows_fingerprints.extend(range(MAXIMUM_FOLLOWED + 1))
+
+
+def is_empty(message: pb.StreamReportsRequest) -> None:
+    """Bring no vector."""
+    del message.vectors[:]
+
+
+def is_before_boot(message: pb.StreamReportsRequest) -> None:
+    """Say a boot time below 0."""
+    message.boot_duration.FromNanoseconds(-1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        states,
+        describes,
+        claims,
+        ends_an_hour,
+        is_short,
+        is_long,
+        names_many,
+        is_empty,
+        is_before_boot,
+    ],
+)
+def test_other_messages(change: Callable[[pb.StreamReportsRequest], None]) -> None:
+    """Whatever is more than vectors of today's shape is left to `report`."""
+    _, message = spoken(*VECTORS)
+    assert known_report(message) is not None
+    change(message)
+    assert known_report(message) is None
+
+
+def test_an_estimate_that_is_none() -> None:
+    """What `report` refuses is refused here too."""
+    _, message = spoken(*VECTORS)
+    message.display_estimates[0].compute_flop = "many"
+    with pytest.raises(WireError, match="decimal digits"):
+        known_report(message)
+
+
+def test_answers() -> None:
+    """Each answer is the one that `StreamReader.answer` builds, whatever the one before was."""
+    reader, both = spoken(*VECTORS)
+    _, one = spoken(*VECTORS[:1])
+    answers = KnownAnswers()
+    later = LedgerPosition("another", 4, 18)
+    for message, position, fold in ((both, POSITION, True), (one, later, False), (both, later, 0)):
+        for more in (0, 5):
+            for each in message.vectors:
+                each.sequence += more
+            same, rows = reader.report(message), read(message)
+            given = reader.answer(same, {}, position, at_root=True, fold_users=bool(fold))
+            ours = answers.answer(rows.numbers, rows.sequences, position, fold_users=bool(fold))
+            assert ours == given
