@@ -49,7 +49,11 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "tests/contract": (),
     "tests/golden": (),
     "tests/tidy": (),
-    "tests/integration": ("--ignore=tests/integration/collector",),
+    "tests/integration": (
+        "--ignore=tests/integration/collector",
+        # Weeks of a fleet, which take many minutes where lines are counted.
+        "--ignore=tests/integration/test_page_budget.py",
+    ),
     "tests/integration/collector": (),
     "tests/simulation": (),
 }
@@ -71,6 +75,7 @@ Promised are 90 % of the lines and 90 % of the branches of every module, and all
 Counted are the tests' own process and every process of this environment that they start, however deep: agents, collectors, commands, training scripts.
 Kernels run interpreted meanwhile: of a compiled one no lines can be counted.
 Property tests try few examples, the same in every run, so that two counts of one state are equal.
+Not run is `tests/integration/test_page_budget.py`: its weeks of a fleet would take longer than the rest.
 Not counted is what a process did that SIGKILL ended, and what runs in a namespace or container with an environment of its own.
 """  # noqa: E501
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from unittest.mock import AsyncMock, MagicMock
 
+import pytest
+
+from flopmeter_collector import backends, publish
+from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
+from flopmeter_collector.ledger.base import Batch
 from flopmeter_collector.publish import NEW_KEY_COUNT, SLICE, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.totals import Totals
-from flopmeter_core.reports import KeyedVector
+from flopmeter_core.reports import KeyedVector, LedgerPosition
 from support.totals import AS_OF_NS, busy_vector, h100, key_of, table, thresholds
 
 KEYS = 500
@@ -45,3 +53,108 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones() -> None:
     new, known = asyncio.run(counted())
     assert new == KEYS * NEW_KEY_COUNT // SLICE
     assert known == KEYS // SLICE
+
+
+# --- whole rounds on a ledger --------------------------------------------------------------------
+
+Scenario = Callable[[Publisher, RegisterTable, AsyncMock], Awaitable[None]]
+
+
+def play(folder: Path, scenario: Scenario) -> list[str]:
+    """Rounds of a collector of simulated readings; gives the states its ledger recorded."""
+
+    async def played() -> list[str]:
+        ledger = backends.collect(str(folder / "ledger.db"), simulated=True)
+        ledger.lead()
+        registers, gives_way = RegisterTable(), AsyncMock()
+        committer = Committer(ledger, registers)
+        committer.start()
+        publisher = Publisher(
+            table=registers,
+            totals=Totals(table(), simulated=True),
+            committer=committer,
+            clock=MagicMock(wall_ns=lambda: AS_OF_NS),
+            judge=Judge(thresholds(), horizon_ns=1),
+            teller=MagicMock(),
+            give_way=gives_way,
+        )
+        publisher.restore([])
+        try:
+            await scenario(publisher, registers, gives_way)
+        finally:
+            await publisher.finish()
+            await committer.stop()
+            found = [f"{row.model} {row.after}" for row in ledger.transitions()]
+            ledger.close()
+        return found
+
+    return asyncio.run(played())
+
+
+def work(registers: RegisterTable, run: str, sequence: int, seconds: int) -> None:
+    """A run's work so far."""
+    record = h100(f"GPU-{run}", simulated=True)
+    keyed = KeyedVector(key_of(record, f"run:{run}"), sequence, busy_vector(seconds))
+    registers.merge(keyed, record)
+
+
+def test_a_fleet_of_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the same totals and states; what was shown before is let go of in slices."""
+    for name, few in (("MANY_RUNS", 1), ("LET_GO_AT_ONCE", 1), ("SLICE", 1)):
+        monkeypatch.setattr(publish, name, few)
+    runs = ("a", "b", "c")
+
+    async def scenario(
+        publisher: Publisher, registers: RegisterTable, gives_way: AsyncMock
+    ) -> None:
+        for run in runs:
+            work(registers, run, 1, 10)
+        first = await publisher.round()
+        assert first is not None
+        below = {run.run: run.account.figures.total.best for run in first.snapshot.runs}
+        del first
+        for run in runs:
+            work(registers, run, 2, 4_000_000)
+        gives_way.reset_mock()
+        second = await publisher.round()
+        assert second is not None and publisher.published is second
+        above = {run.run: run.account.figures.total.best for run in second.snapshot.runs}
+        assert all(above[run] > 1_000 * below[run] for run in runs)
+        # Three registers counted, three states told, three runs' claims looked at, and the three
+        # runs and models that were shown before.
+        assert gives_way.await_count >= 15
+
+    states = play(tmp_path, scenario)
+    assert sorted(state for state in states if state.endswith(" above")) == [
+        f"{run} above" for run in runs
+    ]
+
+
+def test_a_round_that_is_cancelled_records_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cancels it does not cut the commit from its note."""
+
+    async def scenario(publisher: Publisher, registers: RegisterTable, _: AsyncMock) -> None:
+        work(registers, "a", 1, 4_000_000)
+        committed = asyncio.Event()
+        alone = publisher._committer.alone
+
+        async def slowly(batch: Batch) -> LedgerPosition:
+            position = await alone(batch)
+            committed.set()
+            await asyncio.sleep(0.01)
+            return position
+
+        with monkeypatch.context() as slow:
+            slow.setattr(publisher._committer, "alone", slowly)
+            task = asyncio.create_task(publisher.round())
+            await committed.wait()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await publisher.finish()
+        await publisher.round()
+
+    states = play(tmp_path, scenario)
+    assert states.count("a above") == 1

@@ -11,6 +11,7 @@ from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.http import page, page_runs
 from flopmeter_collector.http.axis import axis, range_html
 from flopmeter_collector.http.page import render_page
+from flopmeter_collector.http.page_runs import _share_text
 from flopmeter_collector.rounding import Rounding, round_flop
 from flopmeter_collector.totals import Totals
 from flopmeter_core.interval import NO_FIGURES, Figures, Interval
@@ -201,3 +202,12 @@ def test_range_shares_its_power() -> None:
     apart = range_html(Interval(0, 10**23, 10**24, 10**25, 10**26), ())
     assert apart.count("<sup>") == 2
     assert range_html(Interval(0, 0, 1, 2, 3), ()).startswith("0 to 2.0")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (1e-9, "below 0.1 %"), (0.001, "0.1 %"), (0.99999, "99.9 %"), (1.0, "100 %")],
+)
+def test_a_share_is_never_rounded_to_none_or_all(share: float, text: str) -> None:
+    """0 % is said of none only, 100 % of all only."""
+    assert _share_text(share) == text

@@ -1,0 +1,149 @@
+"""A relay's side of forwarding: what is refused upstream, and how much is told at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flopmeter_collector.intake import NodeStatus
+from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayRows
+from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.relay import forwarder as module
+from flopmeter_collector.relay.forwarder import Forwarder
+from flopmeter_collector.relay.outbox import Outbox
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.reports import (
+    Acknowledgement,
+    Answer,
+    ClaimAcknowledgement,
+    Durability,
+    HourlyAcknowledgement,
+    HourlyVector,
+    KeyedVector,
+    LedgerPosition,
+    RelayHello,
+)
+from support.ingest import RECORD, hello, hourly, key, vector
+from support.manual_clock import ManualClock
+
+UPSTREAM = LedgerPosition("root", 1, 5)
+
+
+class Relay:
+    """A relay that has been greeted, with the hours and nodes a test gives it."""
+
+    def __init__(self, *hours: HourlyVector, nodes: dict[str, NodeStatus] | None = None) -> None:
+        self.hours = list(hours)
+        self.changes: list[RelayChanges] = []
+        self.table = RegisterTable()
+        self.outbox = Outbox(self.table)
+        self.outbox.restore({}, 0)
+        self.table.on_change = lambda name, before, now: self.outbox.changed(name, before, now, 0)
+        self.forwarder = Forwarder(
+            self.outbox,
+            hello=RelayHello("relay", simulated=False),
+            own=LedgerPosition("here", 1, 1),
+            known=RelayRows(None, {}),
+            record=lambda _: RECORD,
+            commit=self._commit,
+            hours=self._next_hours,
+            nodes=lambda: nodes or {},
+            clock=ManualClock(),
+        )
+        self.answer()
+
+    async def _commit(self, changes: RelayChanges | None) -> LedgerPosition:
+        if changes is not None:
+            self.changes.append(changes)
+        return LedgerPosition("here", 1, 1)
+
+    async def _next_hours(self, limit: int) -> HourPage:
+        taken, self.hours = self.hours[:1], self.hours[1:]
+        return HourPage(tuple(taken), None)
+
+    def batch(self) -> Any:
+        """What is sent next."""
+        return asyncio.run(self.forwarder.next_batch())
+
+    def answer(self, *acks: Acknowledgement, **more: Any) -> None:
+        """What the upstream collector says of it."""
+        asyncio.run(self.forwarder.acknowledge(Answer(acks, UPSTREAM, **more)))
+
+    def merge(self, phases: int) -> list[KeyedVector]:
+        """Take so many registers in."""
+        taken = [KeyedVector(key(phase=phase), 1, vector(1)) for phase in range(phases)]
+        for keyed in taken:
+            self.table.merge(keyed, RECORD)
+        return taken
+
+
+def test_a_register_that_is_refused_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted here and not there: an error of the log names the device, and one is enough."""
+    relay = Relay()
+    relay.merge(2)
+    relay.batch()
+    refused = [
+        Acknowledgement(key(phase=phase), 1, Durability.REFUSED, "too many writers")
+        for phase in range(2)
+    ]
+    relay.answer(*refused)
+    assert relay.forwarder.counts.refused_keys == 2
+    (said,) = [row for row in caplog.records if row.levelname == "ERROR"]
+    assert "does not count a register that is counted here" in said.message
+    relay.answer(*refused)
+    assert relay.forwarder.counts.refused_keys == 2
+
+
+def test_a_claim_that_is_refused_is_counted() -> None:
+    """One that is taken is not."""
+    relay = Relay()
+    claim = Claim(ClaimKey("a", "0", ClaimScope.GLOBAL, 0, "0" * 32, 0, 1), ClaimCounts(1, 1, 1, 1))
+    relay.answer(
+        claims=(
+            ClaimAcknowledgement(claim, Durability.REFUSED, "too many"),
+            ClaimAcknowledgement(claim, Durability.AT_ROOT),
+        )
+    )
+    assert relay.forwarder.counts.refused_claims == 1
+
+
+def test_an_hour_that_is_refused_is_told_with_the_next_one() -> None:
+    """The key's next hour reaches back over it, until one is taken."""
+    relay = Relay(*(hourly(hour, hour + 1, vector(hour + 1)) for hour in range(3)))
+    relay.table.merge(KeyedVector(key(), 9, vector(9)), RECORD)
+    reached = []
+    for durability in (Durability.REFUSED, Durability.AT_ROOT, Durability.AT_ROOT):
+        (hour,) = relay.batch().hours
+        reached.append((hour.hour, hour.first_hour))
+        acks = (HourlyAcknowledgement(hour.key, hour.hour, hour.sequence, durability),)
+        relay.answer(Acknowledgement(key(), 9, Durability.AT_ROOT), hours=acks)
+    assert reached == [(0, 0), (1, 0), (2, 2)]
+    forwarded = [hour.hour for change in relay.changes for hour in change.forwarded_hours]
+    assert forwarded == [0, 1, 2], "a refused one is settled too"
+
+
+def test_a_stream_is_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reached the root at once is told over several answers, each key once."""
+    monkeypatch.setattr(module, "ROOTED_PER_ANSWER", 2)
+    relay = Relay()
+    watch = relay.outbox.open_watch()
+    taken = relay.merge(5)
+    told = [relay.forwarder.rooted(watch, taken)]
+    relay.batch()
+    relay.answer(*(Acknowledgement(each.key, 1, Durability.AT_ROOT) for each in taken))
+    told += [relay.forwarder.rooted(watch, ()) for _ in range(4)]
+    assert [len(each) for each in told] == [0, 2, 2, 1, 0]
+    assert {name for each in told for name in each} == {each.key for each in taken}
+
+
+def test_a_node_that_never_said_who_it_is_is_not_told() -> None:
+    """Only its vectors are forwarded."""
+    greeting = hello(node="known")
+    relay = Relay(
+        nodes={"known": NodeStatus(greeting, 5), "unknown": NodeStatus(None, 5)},
+    )
+    assert [node.hello.node for node in relay.batch().nodes] == ["known"]
+    relay.answer()
+    assert relay.batch().nodes == ()
