@@ -87,9 +87,11 @@ class HttpServer:
     async def stop(self) -> None:
         """Finish open requests and release the address; twice does no harm."""
         self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-        self._socket.close()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            self._socket.close()
 
 
 def _bind(host: str, port: int, address: str) -> socket.socket:

@@ -52,7 +52,7 @@ def test_one_that_never_served_lets_go_of_its_address() -> None:
 
 
 def test_what_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that ends at once raises why, instead of being waited for."""
+    """A server that ends at once raises why, instead of being waited for, and lets go."""
 
     async def scenario() -> None:
         server = HttpServer(APP, "127.0.0.1:0")
@@ -65,5 +65,6 @@ def test_what_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
             await server.start()
         with pytest.raises(RuntimeError):
             await server.stop()
+        await HttpServer(APP, server.address).stop()
 
     asyncio.run(scenario())
