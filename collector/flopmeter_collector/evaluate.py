@@ -52,14 +52,6 @@ def applicable(thresholds: Iterable[Threshold], *, simulated: bool) -> tuple[Thr
     return tuple(t for t in thresholds if simulated or not t.demonstration)
 
 
-def standings_of(
-    figures: Figures, thresholds: Iterable[Threshold], *, simulated: bool
-) -> tuple[Standing, ...]:
-    """Hold figures against every applicable threshold, in the catalogue's order."""
-    total = figures.total
-    return tuple(stand(figures, t, total) for t in applicable(thresholds, simulated=simulated))
-
-
 def model_standings(
     model: ModelTotals,
     thresholds: Iterable[Threshold],

@@ -110,8 +110,10 @@ class Figures:
     @property
     def total(self) -> Interval:
         """The interval with every addend: what is printed first."""
-        return self.without_unobserved.widened(
-            upper=self.unobserved_ceiling, ceiling=self.unobserved_ceiling
+        # Made at once: a scrape asks for it of every run.
+        return self.observed.widened(
+            upper=self.boundary_upper + self.unobserved_ceiling,
+            ceiling=self.boundary_ceiling + self.unobserved_ceiling,
         )
 
 

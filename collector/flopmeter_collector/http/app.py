@@ -119,15 +119,13 @@ class _Handlers:
     async def metrics(self, _request: Request) -> Response:
         """Prometheus text; before the first totals only the collector itself."""
         sources = self._sources
-        text = await asyncio.to_thread(
-            exposition,
-            sources.snapshot(),
-            sources.thresholds(),
-            sources.status(),
-            sources.legal(),
-            self._kept,
-            named=sources.names_in_metrics,
-        )
+        now = sources.snapshot(), sources.thresholds(), sources.status(), sources.legal()
+
+        def rendered() -> bytes:
+            """Bytes, because to make them of a large text would hold up the event loop."""
+            return exposition(*now, self._kept, named=sources.names_in_metrics).encode()
+
+        text = await asyncio.to_thread(rendered)
         return Response(text, headers=_HEADERS, media_type=CONTENT_TYPE)
 
     async def healthz(self, _request: Request) -> Response:

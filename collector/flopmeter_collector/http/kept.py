@@ -73,4 +73,4 @@ def joined(families: Iterable[Family], blocks: Sequence[Block]) -> Iterator[Fami
     all_families = tuple(families)
     columns = zip(*blocks, strict=True) if blocks else [()] * len(all_families)
     for family, lines in zip(all_families, columns, strict=True):
-        yield family._replace(text="".join(lines))
+        yield family._replace(text="".join(lines) + family.text)

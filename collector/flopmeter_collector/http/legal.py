@@ -44,7 +44,7 @@ def legal_families(legal: LegalView, held: Held, ids: MetricIds) -> Iterator[Fam
             "gauge",
             text,
             [
-                (rendered, str(int((model, threshold, forecast) in firing)))
+                (rendered, "1" if (model, threshold, forecast) in firing else "0")
                 for rendered, model, threshold in held
             ],
         )

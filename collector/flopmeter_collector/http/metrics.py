@@ -9,11 +9,12 @@ Runs and models are told by opaque ids; their names only where the operator want
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flopmeter_collector.evaluate import applicable, model_standings, standings_of
+from flopmeter_collector.evaluate import applicable, model_standings
 from flopmeter_collector.held import held_at
 from flopmeter_collector.http.claims import claim_families, unmatched_families
 from flopmeter_collector.http.kept import KeptBlocks, joined
@@ -25,9 +26,17 @@ from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
-from flopmeter_core.catalogue import Standing, State, Threshold
+from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.interval import Figures, sum_figures
-from flopmeter_core.kernels.render import Family, decimal, labels, render, with_label
+from flopmeter_core.kernels.render import (
+    REMEMBERED_LABELS,
+    Family,
+    decimal,
+    labels,
+    lines_of,
+    render,
+    with_label,
+)
 
 MAXIMUM_RUN_SERIES = 1_000
 """Runs (and models) shown one by one; the smaller rest is summed into OTHER."""
@@ -39,6 +48,8 @@ _Law = tuple[Sequence[Threshold], MetricIds]
 
 _Subject = TypeVar("_Subject")
 _Name = TypeVar("_Name", bound=str)
+
+_STATE_NAME = "flopmeter_model_threshold_state"
 
 _BOUNDS = ("", "lower_", "upper_", "floor_", "ceiling_")
 
@@ -152,15 +163,19 @@ def _families_of_runs(rows: Sequence[_Row], thresholds: Sequence[Threshold]) -> 
         ],
     )
     yield from claim_families([(row.labels, row.runs) for row in rows])
-    standings = [
-        (_at(row.labels, standing.threshold), standing)
-        for row in rows
-        if row.alone
-        for standing in standings_of(
-            row.figures, thresholds, simulated=row.runs[0].account.simulated
-        )
-    ]
-    yield from _ratio_families("run", standings)
+    lines = {
+        simulated: [(t, t.value_flop) for t in applicable(thresholds, simulated=simulated)]
+        for simulated in (False, True)
+    }
+    ratios = []
+    for row in rows:
+        if row.alone:
+            total = row.figures.total
+            for threshold, value in lines[row.runs[0].account.simulated]:
+                # As in `stand`; of a run alone nothing but the ratios is told.
+                told = (total.best / value, total.lower / value, total.upper / value)
+                ratios.append((_at(row.labels, threshold), told))
+    yield from _ratio_families("run", ratios)
 
 
 def _model_families(
@@ -206,16 +221,19 @@ def _families_of_models(
         rows.append(_Row(marked, sum_figures(m.figures for m in rest), (), alone=False))
     yield _info_family("model", rows)
     yield from _compute_families("model", rows)
-    yield from _ratio_families("model", standings)
+    yield from _ratio_families(
+        "model",
+        [
+            (rendered, (standing.ratio_best, standing.ratio_lower, standing.ratio_upper))
+            for rendered, standing in standings
+        ],
+    )
     yield Family(
-        "flopmeter_model_threshold_state",
+        _STATE_NAME,
         "gauge",
         "1 for the state the best figure of a model is in against a threshold, 0 for the others.",
-        [
-            (with_label(rendered, "state", state), str(int(standing.state == state)))
-            for rendered, standing in standings
-            for state in State
-        ],
+        [],
+        text="".join([_state_lines(rendered, standing.state) for rendered, standing in standings]),
     )
     yield Family(
         "flopmeter_model_threshold_conditions_unknown",
@@ -231,8 +249,15 @@ def _families_of_models(
         "flopmeter_model_threshold_decided",
         "gauge",
         "1 where the whole likely range of a model lies on one side of a threshold.",
-        [(rendered, str(int(standing.decided))) for rendered, standing in standings],
+        [(rendered, "1" if standing.decided else "0") for rendered, standing in standings],
     )
+
+
+@functools.lru_cache(maxsize=REMEMBERED_LABELS)
+def _state_lines(rendered: str, held: State) -> str:
+    """The lines of a model's state against a threshold: a fifth of all, and they hardly change."""
+    samples = [(with_label(rendered, "state", each), str(int(each is held))) for each in State]
+    return lines_of(Family(_STATE_NAME, "gauge", "", samples))
 
 
 def _unattributed_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
@@ -356,7 +381,7 @@ def _account_families(
             f"flopmeter_{subject}_{name}_device_seconds",
             "gauge",
             help_text,
-            [(marked, decimal(sum(map(amount, found)), digits=9)) for marked, found in rows],
+            [(marked, decimal(_sum(amount, found), digits=9)) for marked, found in rows],
         )
     yield Family(
         f"flopmeter_{subject}_energy_joules",
@@ -395,17 +420,18 @@ def _account_families(
     )
 
 
-def _ratio_families(subject: str, standings: Sequence[tuple[str, Standing]]) -> Iterator[Family]:
-    """Figure over threshold, best and both ends of the likely range."""
+def _ratio_families(
+    subject: str, rows: Sequence[tuple[str, tuple[float, float, float]]]
+) -> Iterator[Family]:
+    """Figure over threshold: best and both ends of the likely range, in this order."""
     texts = {"": "Most likely FLOP", "lower_": "Lower FLOP", "upper_": "Upper FLOP"}
-    for bound, text in texts.items():
-        attribute = f"ratio_{bound.rstrip('_') or 'best'}"
-        alone = " of the run alone" if subject == "run" else " of the model"
+    alone = " of the run alone" if subject == "run" else " of the model"
+    for place, (bound, text) in enumerate(texts.items()):
         yield Family(
             f"flopmeter_{subject}_threshold_{bound}ratio",
             "gauge",
             f"{text}{alone} over the threshold's value.",
-            [(rendered, repr(getattr(standing, attribute))) for rendered, standing in standings],
+            [(rendered, repr(ratios[place])) for rendered, ratios in rows],
         )
 
 
@@ -479,9 +505,21 @@ def _at(rendered: str, threshold: Threshold) -> str:
     return with_label(rendered, "threshold", threshold.id)
 
 
-def _added(tables: Iterable[Mapping[_Name, int]]) -> dict[_Name, int]:
-    added: dict[_Name, int] = {}
-    for table in tables:
+def _sum(amount: Callable[[Account], int], found: Sequence[Account]) -> int:
+    """What some accounts add up to; of nearly every row there is one."""
+    return amount(found[0]) if len(found) == 1 else sum(map(amount, found))
+
+
+def _forks(account: Account) -> int:
+    return account.fork_count
+
+
+def _added(tables: Iterable[Mapping[_Name, int]]) -> Mapping[_Name, int]:
+    first, *others = tables
+    if not others:
+        return first  # of nearly every row there is one run
+    added = dict(first)
+    for table in others:
         for name, amount in table.items():
             added[name] = added.get(name, 0) + amount
     return added

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from flopmeter_collector.declarations import parse_run_declaration
-from flopmeter_collector.evaluate import standings_of
 from flopmeter_collector.http import metrics
 from flopmeter_collector.http.metrics import Kept, exposition
 from flopmeter_collector.http.status import ServiceStatus
@@ -60,17 +61,18 @@ def test_after_changes_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unchanged_runs_are_not_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of five runs that came again, the one that changes is rendered again, no other."""
     totals, kept = site(), Kept()
-    held: list[object] = []
+    made: list[object] = []
+    whole = metrics._families_of_runs
 
-    def counting(*given: object, **named: object) -> object:
-        held.append(given)
-        return standings_of(*given, **named)  # type: ignore[arg-type]
+    def counting(rows: Sequence[Any], *given: Any) -> object:
+        made.extend(rows)
+        return whole(rows, *given)
 
-    monkeypatch.setattr(metrics, "standings_of", counting)
+    monkeypatch.setattr(metrics, "_families_of_runs", counting)
     for _ in range(4):
         exposition(totals.snapshot(AS_OF_NS, POSITION), thresholds(), STATUS, kept=kept)
-    assert len(held) == 10
+    assert len(made) == 10
     record = h100("GPU-1")
     feed(totals, key_of(record, "run:r1"), record, busy_vector(500))
     exposition(totals.snapshot(AS_OF_NS, POSITION), thresholds(), STATUS, kept=kept)
-    assert len(held) == 11
+    assert len(made) == 11
