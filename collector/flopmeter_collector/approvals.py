@@ -14,7 +14,7 @@ it moves no total.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from flopmeter_collector.ledger.base import Declaration
@@ -200,6 +200,13 @@ class Approvals:
             for each in self.pending():
                 if run in each.runs:
                     self.lowerings[each.sequence] = replace(each, people=())
+
+    def widen(self, sequence: int, models: Iterable[str]) -> None:
+        """Name further models that a statement would lower; what is decided stays as it is."""
+        held = self.lowerings[sequence]
+        if held.state == PENDING:
+            named = tuple(sorted({*held.models, *models}))
+            self.lowerings[sequence] = replace(held, models=named)
 
     def wait(self, lowering: Lowering) -> None:
         """Keep a statement that lowers a total until enough people stand behind it."""

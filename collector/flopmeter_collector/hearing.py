@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flopmeter_collector.agreed import RATIO, ratios_of
 from flopmeter_collector.approvals import PENDING, Lowering
 from flopmeter_collector.declarations import (
     RUN_KIND,
@@ -68,6 +69,7 @@ class Hearing:
         self._book = book
         self._scales = scales
         self._asked: dict[tuple[object, ...], int] = {}
+        self._entered: dict[tuple[str, str], Declaration] = {}
         self._take: dict[str, Callable[[Declaration], Change]] = {
             RUN_KIND: self._run,
             ATTACH_KIND: self._attach,
@@ -262,7 +264,8 @@ class Hearing:
             def then() -> Change:
                 book.models.apply(row)
                 book.external_labels.pop(key, None)
-                book.approvals.supersede(subject, "", frozenset({"label"}))
+                self._entered.pop(key, None)
+                book.approvals.supersede(subject, "", frozenset({"label", RATIO}))
                 return Change(models=True)
 
             label = book.external_labels.get(key, WorkLabel())
@@ -270,6 +273,7 @@ class Hearing:
             self._wait(row, loss, subject=subject, says="taken back", then=then)
             return Change(models=True)
         book.models.apply(row)
+        self._entered[key] = row
         label = entry.label.label
         less = self._scales.lowered([(Terms(), Terms(label))])
 
@@ -277,18 +281,46 @@ class Hearing:
             book.external_labels[key] = label
             return Change(models=True)
 
-        if not less:
-            return hold()
-        book.external_labels.pop(key, None)
+        if less:
+            book.external_labels.pop(key, None)
+            self._wait(
+                row,
+                Loss(less, (model,)),
+                subject=subject,
+                says=entry.label.text,
+                about=frozenset({"label"}),
+                then=hold,
+            )
+        else:
+            hold()
+        self._ask_of_ratio(key, label)
+        return Change(models=True)
+
+    def _ask_of_ratio(self, key: tuple[str, str], label: WorkLabel) -> None:
+        """Let an entry wait for people where a ratio would fall by it; its total holds it now."""
+        (model, name), row = key, self._entered[key]
+        book = self._book
+        models = ratios_of(book.models.lineage, model)
+        if not models:
+            return
+        known = book.approvals.lowerings.get(row.sequence)
+        if known is not None:
+            book.approvals.widen(row.sequence, models)
+            return
         self._wait(
             row,
-            Loss(less, (model,)),
-            subject=subject,
-            says=entry.label.text,
-            about=frozenset({"label"}),
-            then=hold,
+            Loss(self._scales.counted([Terms(label)]), models),
+            subject=f"external {name} of model {model}",
+            says="in ratios of what was made from it",
+            about=frozenset({RATIO}),
+            then=lambda: Change(models=True),
         )
-        return Change(models=True)
+
+    def _ask_of_entries(self, parent: str) -> None:
+        """Ask of every entry that a new ratio has below the line."""
+        for model in self._book.models.lineage.ways(parent):
+            for name, entry in self._book.models.externals_of(model).items():
+                self._ask_of_ratio((model, name), entry.label.label)
 
     def _parent(self, row: Declaration) -> Change:
         """Take where a model came from; to take that back lowers its total."""
@@ -299,12 +331,16 @@ class Hearing:
         self._check_new(row)
         book.models.apply(row)
         less = self._scales.lowered_ways(before, lineage.ways(model))
+        if statement.stands and not less:
+            self._ask_of_entries(parent)
         if less:
             assert edge is not None
             lineage.add(model, parent, edge)
 
             def then() -> Change:
                 book.models.apply(row)
+                if statement.stands:
+                    self._ask_of_entries(parent)
                 return Change(models=True)
 
             says = f"edge {statement.edge} in the place of {edge}"

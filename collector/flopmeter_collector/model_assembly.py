@@ -12,6 +12,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flopmeter_collector.agreed import is_agreed
 from flopmeter_collector.book import Book
 from flopmeter_collector.boundaries import Boundaries
 from flopmeter_collector.declarations import RunDeclaration
@@ -19,15 +20,12 @@ from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.presence import NO_CHARGE, Charge
 from flopmeter_collector.snapshot import ModelTotals, Modification, RunTotals
 from flopmeter_collector.sums import NO_BOUNDARY
-from flopmeter_core.activities import UNLABELLED, Edge, WorkLabel
+from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.counting import OWN, Origin, WorkPart
 from flopmeter_core.interval import NO_FIGURES, Figures, sum_figures
-from flopmeter_core.lineage import OWN_WAY, Way, runs_by_model
+from flopmeter_core.lineage import MODIFIES, OWN_WAY, Way, runs_by_model
 from flopmeter_core.ratio import ratio_of
 from flopmeter_core.recompute import Factor, RecomputeMode, factor_or_widest
-
-MODIFIES = (Edge.WEIGHTS, Edge.MERGE, Edge.INIT)
-"""Edges over which the weights of the original go on in the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,12 @@ class ModelAssembly:
                 label=self.book.external_labels.get((model, name), UNLABELLED),
                 figures=Figures(observed=entry.compute),
                 factor=_factor(None, None, None),
-                origin=Origin(ways, external=True, name=_entry_name(name, model, of)),
+                origin=Origin(
+                    ways,
+                    external=True,
+                    name=_entry_name(name, model, of),
+                    agreed=is_agreed(self.book.approvals, entry.sequence),
+                ),
                 run=name,
             )
             for name, entry in self.book.models.externals_of(model).items()
@@ -181,7 +184,12 @@ class ModelAssembly:
             reached = lineage.ways(original)
             runs = [by_run[run] for name in reached for run in sorted(own.get(name, ()))]
             parts = self._parts(runs, reached, own)
-            entered = [p for name, ways in reached.items() for p in self._entered(name, ways, "")]
+            entered = [
+                part
+                for name, ways in reached.items()
+                for part in self._entered(name, ways, "")
+                if part.origin.agreed
+            ]
             whole = sum_figures(part.figures for part in (*parts, *entered)).total
             ratio = ratio_of(mine.total, whole) if whole.ceiling else None
             found.append(Modification(original, edge, ratio))

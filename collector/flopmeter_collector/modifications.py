@@ -19,7 +19,7 @@ from flopmeter_collector.evaluate import counted_by, rules_of
 from flopmeter_collector.held import local_date
 from flopmeter_collector.snapshot import ModelTotals, Modification
 from flopmeter_core.catalogue import Operator, Subject, Threshold, Unit
-from flopmeter_core.counting import count
+from flopmeter_core.counting import Profile, count
 from flopmeter_core.interval import Interval
 from flopmeter_core.legal_status import Status
 from flopmeter_core.lineage import OWN_WAY
@@ -88,11 +88,19 @@ def lines_of(
             continue
         own = count(mine, profile, decision=model.rulings.decision(profile)).decided.total
         if row.unit is Unit.RATIO and modification.ratio is not None and original is not None:
-            ratio = ratio_of(own, counted_by(original, profile).decided.total)
+            ratio = ratio_of(own, _below(original, profile))
             yield _line(row, own, ratio, (ratio.lower, ratio.best, ratio.upper))
         elif row.unit is Unit.FLOP:
             likely = (Fraction(own.lower), Fraction(own.best), Fraction(own.upper))
             yield _line(row, own, None, likely)
+
+
+def _below(original: ModelTotals, profile: Profile) -> Interval:
+    """What a profile counts of an original in a ratio: no entry that one person alone stated."""
+    if all(part.origin.agreed for part in original.parts):
+        return counted_by(original, profile).decided.total
+    parts = [part for part in original.parts if part.origin.agreed]
+    return count(parts, profile, decision=original.rulings.decision(profile)).decided.total
 
 
 def _line(

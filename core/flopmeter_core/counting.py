@@ -102,11 +102,14 @@ class Origin:
             model's own run. A run reached by several ways is one part with several ways.
         external: whether the figure was entered by hand for compute that no agent saw.
         name: the parent model or the external entry, for people; empty for the model's own run.
+        agreed: whether it counts in the ratio of a model that was made from this one: what a
+            person entered does once two people stand behind it.
     """
 
     ways: frozenset[tuple[Edge, ...]] = frozenset({()})
     external: bool = False
     name: str = ""
+    agreed: bool = True
 
     def __post_init__(self) -> None:
         """Refuse work that reached the model by no way."""

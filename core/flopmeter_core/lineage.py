@@ -21,6 +21,9 @@ made of decides what it counts as, not how often or in which order."""
 
 OWN_WAY: Way = ()
 
+MODIFIES = (Edge.WEIGHTS, Edge.MERGE, Edge.INIT)
+"""Edges over which the weights of the original go on in the model."""
+
 
 def model_of(run: str, declared: Mapping[str, str]) -> str:
     """Name the model a run contributes to.

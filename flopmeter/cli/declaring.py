@@ -62,7 +62,7 @@ def say(written: Declaration, sentence: str, *, as_json: bool, ledger: str | Non
         as_json: whether for machines.
         ledger: where it was written; whether it waits for people is told then, on standard error.
     """
-    waits = ""
+    waits, found = "", None
     if ledger is not None:
         from flopmeter.lab.declaring import waiting
 
@@ -85,5 +85,5 @@ def say(written: Declaration, sentence: str, *, as_json: bool, ledger: str | Non
             }
         )
     else:
-        told = f"once approved, {sentence}" if waits else sentence
+        told = f"once approved, {sentence}" if found is not None and found.whole else sentence
         click.echo(f"declaration {written.sequence}: {told}")

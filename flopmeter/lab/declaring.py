@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 
 from flopmeter.lab.stating import check_author, look, state
 from flopmeter_collector import backends
+from flopmeter_collector.agreed import RATIO
 from flopmeter_collector.approvals import COMPLIANCE, PENDING, PEOPLE
 from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, parse_seal
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
 from flopmeter_collector.ledger.base import AuditRow, Declaration
+from flopmeter_collector.model_statements import EXTERNAL_KIND
 from flopmeter_core.errors import UsageError
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
@@ -110,10 +112,12 @@ class Waiting:
     Attributes:
         says: what would hold then.
         sentence: why it waits, and for whom.
+        whole: whether nothing of it holds until then.
     """
 
     says: str
     sentence: str
+    whole: bool = True
 
 
 def waiting(url: str, sequence: int) -> Waiting | None:
@@ -121,12 +125,22 @@ def waiting(url: str, sequence: int) -> Waiting | None:
     lowering = look(url).book.approvals.lowerings.get(sequence)
     if lowering is None or lowering.state != PENDING:
         return None
+    more = f"{PEOPLE - len(lowering.people)} more of {PEOPLE} people with the role {COMPLIANCE}"
+    entered = lowering.kind == EXTERNAL_KIND and bool(lowering.about)
+    if lowering.about == {RATIO}:
+        return Waiting(
+            lowering.label,
+            f"declaration {sequence} counts in its own model at once, and in the ratio of "
+            f"{', '.join(lowering.models)}, which falls by it, once {more} stand behind it; see "
+            "`flopmeter approve list`",
+            whole=False,
+        )
     several = "s" if len(lowering.models) > 1 else ""
     of = f" of model{several} {', '.join(lowering.models)}" if lowering.models else ""
     return Waiting(
         lowering.label,
         f"declaration {sequence} ({lowering.label}) lowers what is counted{of} under "
-        f"{', '.join(lowering.profiles)}, so it waits for {PEOPLE - len(lowering.people)} more of "
-        f"{PEOPLE} people with the role {COMPLIANCE} and moves no total until then; see "
-        "`flopmeter approve list`",
+        f"{', '.join(lowering.profiles)}, so it waits for {more} and moves no total until then; "
+        "see `flopmeter approve list`",
+        whole=not entered,
     )

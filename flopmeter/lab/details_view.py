@@ -157,8 +157,9 @@ def _lowerings(lowerings: Iterable[Row]) -> Iterator[str]:
 def _modification(row: Row) -> str:
     if not row["original_known"]:
         return (
-            f"own work over that of {row['original']} ({row['edge']}): unknown, because nothing is "
-            "known of the original; the guidelines' fallback lines take its place"
+            f"own work over that of {row['original']} ({row['edge']}): unknown, because nothing of "
+            "the original was metered, and two people stand behind no entry; the guidelines' "
+            "fallback lines take its place"
         )
     bounds = row["ratio"]
     shown = ["?" if bounds[b] is None else f"{bounds[b]:.3g}" for b in ("lower", "best", "upper")]

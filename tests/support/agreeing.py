@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 
-from flopmeter_collector.approvals import PENDING
 from flopmeter_collector.book import Book
 from flopmeter_collector.ledger.base import Declaration
 
@@ -39,11 +38,10 @@ class Agreed:
         """Take a declaration, under a number of its own; DataError as the book's."""
         row = dataclasses.replace(row, sequence=next(self._numbers))
         self._apply(row)
-        waiting = self._book.approvals.lowerings.get(row.sequence)
-        if waiting is not None and waiting.state == PENDING:
+        for waiting in self._book.approvals.pending():
             for person in ("ben", "eva"):
                 body = {"state": "given", "reason": "seen"}
-                self._say(person, "approval", str(row.sequence), body)
+                self._say(person, "approval", str(waiting.sequence), body)
 
     def _say(self, author: str, kind: str, subject: str, body: dict[str, str]) -> None:
         number = next(self._numbers)

@@ -96,7 +96,7 @@ def test_a_model_from_another(
     assert entry["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert models["next"]["planned"]["compute_flop_str"]["best"] == str(2 * 10**25)
     (held,) = models["chat"]["modifications"]
-    whole = 2 * one + 2 * 10**18
+    whole = 2 * one  # What one person entered is in the total, and in no ratio.
     assert held["ratio"]["best"] == pytest.approx(one / whole)
     capsys.readouterr()
     ledger = ["--ledger", url]
@@ -231,7 +231,9 @@ def test_one_person_lowers_nothing(
     source = tmp_path / "invoice.txt"
     source.write_text("100,000 device hours")
     url = new_ledger(kind, tmp_path)
-    alone, stated = TAKEN_BACK, [*STATED, [*ENTERED, "--source", str(source)]]
+    entered = str(len(STATED) + 1)
+    agreed = [["approve", "give", entered, *WHY, person] for person in ("ben", "eva")]
+    alone, stated = TAKEN_BACK, [*STATED, [*ENTERED, "--source", str(source)], *agreed]
     before = by(served(tmp_path, url, *stated), "model")
     ledger = ["--ledger", url]
     capsys.readouterr()
@@ -244,13 +246,16 @@ def test_one_person_lowers_nothing(
     after = by(json.loads(json.dumps(document)), "model")
     for model in ("m", "chat"):
         assert after[model]["compute_flop_str"] == before[model]["compute_flop_str"]
-    waiting: Any = document["lowerings"]
+    said: Any = document["lowerings"]
+    (of_ratio, *waiting) = said
+    assert (of_ratio["state"], of_ratio["models"]) == ("approved", ["chat"])
     assert [row["state"] for row in waiting] == ["pending"] * len(alone)
     assert [row["models"] for row in waiting] == [["m"]] * 5 + [["chat"]] * 2
     numbers = [row["declaration"] for row in waiting]
     assert after["m"]["lowerings"] == numbers[:5]
-    assert after["chat"]["lowerings"] == numbers, "of what it came from too"
-    for name, at in (("m", numbers[:5]), ("chat", numbers)):
+    every = [int(entered), *numbers]
+    assert after["chat"]["lowerings"] == every, "of what it came from too"
+    for name, at in (("m", numbers[:5]), ("chat", every)):
         assert main(["model", "show", name, "--json", *ledger]) == 0
         shown = json.loads(capsys.readouterr().out)
         assert [row["declaration"] for row in shown["lowerings"]] == at
@@ -260,6 +265,6 @@ def test_one_person_lowers_nothing(
     lowered = by(json.loads(json.dumps(ledger_totals(url, (), SystemClock()))), "model")
     assert "m" not in lowered, "nothing is left of it"
     assert int(lowered["other"]["compute_flop_str"]["best"]) > 0
-    assert lowered["chat"]["lowerings"] == numbers
+    assert lowered["chat"]["lowerings"] == every
     assert main(["ledger", "rebuild", *ledger]) == 0
     assert main(["ledger", "verify", *ledger]) == 0

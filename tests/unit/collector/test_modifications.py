@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
+from flopmeter_collector.agreed import ratios_of
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.modifications import Line, lines_of, modification_rows
 from flopmeter_collector.totals import Totals
+from flopmeter_core.activities import Edge
 from flopmeter_core.data import builtin_thresholds
+from flopmeter_core.lineage import Lineage
 from flopmeter_core.threshold_files import parse_catalogue
+from support.agreeing import Agreed
 from support.totals import AS_OF_NS, POSITION, table
 
 ROWS = parse_catalogue(builtin_thresholds())
@@ -27,13 +34,31 @@ def entered(model: str, flop: str, **label: str) -> Declaration:
     return Declaration(1, 0, "ada", "cli", "external", model, body)
 
 
-def lines(*rows: Declaration) -> dict[str, Line]:
-    """The lines of the model `tuned`, which came from `base`, by id."""
+CAME = Declaration(1, 0, "ada", "cli", "parent", "tuned", {"parent": "base", "edge": "weights"})
+
+
+def lines(*rows: Declaration, agreed: bool = True) -> dict[str, Line]:
+    """The lines of the model `tuned`, which came from `base`, by id.
+
+    Args:
+        rows: what else was said.
+        agreed: whether two people stand behind whatever waits.
+    """
     totals = Totals(table())
-    body = {"parent": "base", "edge": "weights"}
-    totals.apply(Declaration(1, 0, "ada", "cli", "parent", "tuned", body))
-    for row in rows:
-        totals.apply(row)
+    take = Agreed(totals.book, totals.apply) if agreed else numbered(totals)
+    for row in rows if CAME in rows else (CAME, *rows):
+        take(row)
+    return lines_in(totals)
+
+
+def numbered(totals: Totals) -> Callable[[Declaration], None]:
+    """Takes declarations, each under a number of its own."""
+    numbers = itertools.count(1)
+    return lambda row: totals.apply(replace(row, sequence=next(numbers)))
+
+
+def lines_in(totals: Totals) -> dict[str, Line]:
+    """The same of what stands."""
     models = {each.model: each for each in totals.snapshot(AS_OF_NS, POSITION).models}
     (modification,) = models["tuned"].modifications
     of_the_day = modification_rows(ROWS, AS_OF_NS)
@@ -63,9 +88,76 @@ def test_an_unknown_original(own: str, met: bool) -> None:
 
 def test_each_line_counts_by_its_own_profile() -> None:
     """Waiting labels lower nothing: the same compute on both sides is a ratio of one."""
-    found = lines(entered("base", "30"), entered("tuned", "30", activity="evaluation"))
+    totals = Totals(table())
+    agreed = Agreed(totals.book, totals.apply)
+    agreed(CAME)
+    agreed(entered("base", "30"))
+    totals.apply(replace(entered("tuned", "30", activity="evaluation"), sequence=1000))
+    found = lines_in(totals)
     assert found["eu-modification"].own.best == 30
     assert found["eu-modification"].met is True
+
+
+ORDERS = ((CAME, entered("base", "1e24")), (entered("base", "1e24"), CAME))
+
+
+@pytest.mark.parametrize("rows", ORDERS, ids=["entered after", "entered before"])
+def test_one_persons_entry_lowers_no_ratio(rows: tuple[Declaration, ...]) -> None:
+    """In either order: it is in the original's total at once, and below no line by itself."""
+    own = entered("tuned", "5e22")
+    assert "eu-modification" not in lines(*rows, own, agreed=False)
+    assert lines(*rows, own, agreed=False)["eu-modification-fallback"].met is True
+    assert lines(*rows, own)["eu-modification"].met is False
+
+
+def test_half_of_an_original_that_two_people_stand_behind() -> None:
+    """What is agreed counts and what is not does not, over two models and under any profile."""
+    totals = Totals(table())
+    agreed = Agreed(totals.book, totals.apply)
+    agreed(entered("base", "30"))
+    agreed(CAME)
+    agreed(entered("tuned", "15"))
+    first = lines_in(totals)["eu-modification"]
+    assert first.ratio is not None and first.ratio.best == Fraction(1, 2)
+    body = entered("base", "60", activity="pretraining")
+    totals.apply(replace(body, sequence=1000))
+    second = lines_in(totals)["eu-modification"]
+    assert second.ratio is not None and second.ratio.best == Fraction(1, 2)
+    assert totals.snapshot(AS_OF_NS, POSITION).models[0].figures.total.best == 90
+    (waiting,) = totals.book.approvals.pending()
+    assert (waiting.sequence, waiting.models) == (1000, ("tuned",))
+    assert waiting.label == "in ratios of what was made from it"
+    for number, person in enumerate(("ben", "eva"), start=1001):
+        said = {"state": "given", "reason": "invoice seen"}
+        totals.apply(Declaration(number, 0, person, "cli", "approval", "1000", said))
+    third = lines_in(totals)["eu-modification"]
+    assert third.ratio is not None and third.ratio.best == Fraction(15, 90)
+
+
+def test_whose_ratios_an_entry_is_in() -> None:
+    """Of models made from it and from what came of it, by edges over which weights go on."""
+    lineage = Lineage()
+    for child, parent, edge in (
+        ("b", "a", Edge.WEIGHTS),
+        ("c", "b", Edge.MERGE),
+        ("d", "a", Edge.DISTILLED_FROM),
+        ("e", "d", Edge.INIT),
+        ("c", "a", Edge.WEIGHTS),
+    ):
+        lineage.add(child, parent, edge)
+    assert ratios_of(lineage, "a") == ("b", "c", "e")
+    assert ratios_of(lineage, "c") == ()
+
+
+def test_an_entry_waits_once_for_all_ratios() -> None:
+    """A second model made from it is named beside the first; what was refused stays out."""
+    totals = Totals(table())
+    take = numbered(totals)
+    take(entered("base", "30"))
+    take(CAME)
+    take(replace(CAME, subject="other"))
+    (waiting,) = totals.book.approvals.pending()
+    assert (waiting.sequence, waiting.models) == (1, ("other", "tuned"))
 
 
 def test_rows_of_the_day() -> None:
