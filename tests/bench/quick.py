@@ -8,7 +8,7 @@ Absolute times say more about the machine than about the code, so the budget of 
 limit times the greatest ratio. A line above it is measured again, and fails when it is above it
 every time: noise comes and goes, a slowdown stays. The greatest ratio of a line is about 1.4 times
 the greatest seen in six runs on two cores that twenty other processes wanted (they differed by 5 %,
-the streamed report by 10 %), so work that grows by half is found.
+the streamed report by 10 %), so what takes twice as long on such a machine is found.
 """
 
 from __future__ import annotations

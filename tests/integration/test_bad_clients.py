@@ -12,14 +12,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.training_site import SCENARIO, Site, until
+from support.training_site import Site, until
 
 LIMIT_S = 30.0
 
@@ -104,22 +102,6 @@ BAD = {
 }
 
 
-@asynccontextmanager
-async def over(folder: Path) -> AsyncIterator[tuple[Site, Any]]:
-    """A site whose run is over and reported, with what its meter says of it."""
-    site = Site(folder, SCENARIO)
-    async with site.collecting(), site.metering():
-
-        async def ask() -> Any:
-            before = await site.alpha()
-            await asyncio.sleep(0.5)
-            now = await site.alpha()
-            idle_s = (await site.document())["unattributed"]["idle_device_seconds"]
-            return now if now is not None and now == before and idle_s else None
-
-        yield site, await until(ask, lambda run: run["compute_flop"]["best"] > 0)
-
-
 def metered(run: Any) -> dict[str, Any]:
     """Everything of a run that the meter says."""
     return {name: run[name] for name in run if name not in ("claims", "warnings")}
@@ -129,7 +111,9 @@ def test_the_meters_figure_stands(tmp_path: Path) -> None:
     """After each bad client every metered figure is what it was, and the agent still listens."""
 
     async def scenario() -> None:
-        async with over(tmp_path) as (site, before):
+        site = Site(tmp_path)
+        async with site.collecting(), site.metering():
+            before = await site.metered()
             for what, body in BAD.items():
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,

@@ -17,20 +17,6 @@ from support.totals import thresholds
 from support.training_site import Site, until
 
 
-async def metered(site: Site) -> Any:
-    """The run once its scenario is over and its figure stands still."""
-    before: Any = None
-    for _ in range(200):
-        await asyncio.sleep(0.3)
-        now = await site.alpha()
-        if now is not None and before is not None and now["idle_device_seconds"] >= 0:
-            unattributed = (await site.document())["unattributed"]["idle_device_seconds"]
-            if now == before and unattributed > 0:
-                return now
-        before = now
-    raise AssertionError(before)
-
-
 def figures(run: Any) -> dict[str, Any]:
     """Everything of a run that the meter says."""
     return {name: run[name] for name in run if name not in ("claims", "warnings")}
@@ -42,7 +28,7 @@ def test_claims_reach_the_ledger_and_change_no_figure(tmp_path: Path) -> None:
     async def scenario() -> None:
         site = Site(tmp_path)
         async with site.collecting(), site.metering():
-            before = await metered(site)
+            before = await site.metered()
             best = before["compute_flop"]["best"]
             assert best > 10**18 and before["claims"] is None
             step_flop = best // (8 * 100)

@@ -28,7 +28,7 @@ LIMIT_S = 40.0
 SCENARIO = """
 seed = 1
 acceleration = 600
-duration_s = 900
+duration_s = 100_000
 [node]
 count = 1
 devices = 8
@@ -37,13 +37,17 @@ sm_count = 132
 max_sm_clock_mhz = 1980
 [[run]]
 name = "alpha"
-start_s = 60
-stop_s = 600
+start_s = 600
+stop_s = 3_000
 nodes = ["n0"]
 tensor_activity = 0.4
 clock_mhz = 1755
 power_w = 600
 """
+"""The run is on for four seconds of ours: a machine that stalls for two meters some of it."""
+
+MOST_IDLE_BEFORE_S = 8 * 600
+"""Device seconds of our scenario in which nobody works before the run."""
 
 SCRIPT = """
 import sys
@@ -61,8 +65,7 @@ class Site:
     def __init__(self, folder: Path, scenario: str = SCENARIO) -> None:
         """In a folder, on the node of a scenario."""
         self.folder = folder
-        # A second agent goes on in the scenario where the first one was.
-        self.epoch_ns = SystemClock().wall_ns()
+        self._epoch_ns: int | None = None
         self.socket = folder / "agent.sock"
         (folder / "scenario.toml").write_text(scenario)
         self.collector: CollectorApp | None = None
@@ -80,13 +83,15 @@ class Site:
     async def metering(self, *, sample_period_s: float = 0.1) -> AsyncIterator[AgentApp]:
         """Run the agent."""
         assert self.collector is not None
+        # A second agent goes on in the scenario where the first one was.
+        self._epoch_ns = self._epoch_ns or SystemClock().wall_ns()
         config = AgentConfig(
             collector=self.collector.grpc_address,
             node="n0",
             state=self.folder / "agent",
             sensor="simulated",
             scenario=self.folder / "scenario.toml",
-            scenario_epoch=self.epoch_ns,
+            scenario_epoch=self._epoch_ns,
             claims_socket=str(self.socket),
             sample_period_s=sample_period_s,
             report_period_s=sample_period_s,
@@ -131,8 +136,22 @@ class Site:
 
     async def alpha(self) -> Any:
         """The run."""
-        runs = {run["run"]: run for run in (await self.document())["runs"]}
-        return runs.get("alpha")
+        return alpha_in(await self.document())
+
+    async def metered(self) -> Any:
+        """The run of our scenario once all of it is in the ledger."""
+
+        def over(document: Any) -> bool:
+            # A report says all that its agent has, so what follows the run came after it.
+            idle_s: float = document["unattributed"]["idle_device_seconds"]
+            return alpha_in(document) is not None and idle_s > MOST_IDLE_BEFORE_S
+
+        return alpha_in(await until(self.document, over))
+
+
+def alpha_in(document: Any) -> Any:
+    """The run, by an answer of the API; None where it is not known."""
+    return next((run for run in document["runs"] if run["run"] == "alpha"), None)
 
 
 async def until(ask: Callable[[], Awaitable[Any]], reached: Callable[[Any], bool]) -> Any:

@@ -61,7 +61,6 @@ def run(
     processes: int | None = None,
     *,
     stopping: Callable[[], bool] = lambda: False,
-    longest_s: float = LONGEST_SEED_S,
     clock: Clock | None = None,
 ) -> Iterator[Done[R]]:
     """Run a job for each seed; what is done comes in the seeds' order.
@@ -71,7 +70,6 @@ def run(
         seeds: in their order.
         processes: how many at a time; one for each core by default.
         stopping: asked before a seed is begun; True lets those in hand end, and no more begin.
-        longest_s: a seed that takes longer is given up.
         clock: says how long one takes; the system's by default.
     """
     now_ns = (clock or SystemClock()).monotonic_ns
@@ -95,7 +93,7 @@ def run(
         while busy := [worker for worker in workers if worker.seed is not None]:
             heard = wait([worker.pipe for worker in busy], timeout=LOOK_PERIOD_S)
             for worker in busy:
-                late = now_ns() - worker.begun_ns > longest_s * NS_PER_S
+                late = now_ns() - worker.begun_ns > LONGEST_SEED_S * NS_PER_S
                 if worker.pipe not in heard and not late:
                     continue
                 assert worker.seed is not None

@@ -9,7 +9,7 @@ import pytest
 
 from flopmeter_agent.workers import Done, Stuck, Workers
 
-PATIENCE_S = 0.02
+PATIENCE_S = 0.1
 
 
 @pytest.fixture
