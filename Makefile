@@ -87,7 +87,7 @@ demo: venv ## Watch a simulated training run being metered (DEMO_SECONDS limits 
 
 .PHONY: test
 test: lint ## Run every check: lint, types, layers, tidy and all tests (REQUIRE_ALL=1: no skips)
-	@$(BIN)/python -m pytest
+	@PYTHONPATH=tests $(BIN)/python -m support.suite
 
 .PHONY: test-interpreted
 test-interpreted: venv-dev ## Run the tests of what counts and keeps once more, with the kernels interpreted
