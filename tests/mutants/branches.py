@@ -55,7 +55,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "--ignore=tests/integration/test_page_budget.py",
     ),
     "tests/integration/collector": (),
-    "tests/simulation": (),
+    # Planted defects: the same code again and again.
+    "tests/simulation": ("--ignore=tests/simulation/test_planted.py",),
 }
 """The suite, each folder a process of its own: one that dies takes no other's figures with it.
 Each with what else pytest is told, so that no test runs in two."""
@@ -75,7 +76,7 @@ Promised are 90 % of the lines and 90 % of the branches of every module, and all
 Counted are the tests' own process and every process of this environment that they start, however deep: agents, collectors, commands, training scripts.
 Kernels run interpreted meanwhile: of a compiled one no lines can be counted.
 Property tests try few examples, the same in every run, so that two counts of one state are equal.
-Not run is `tests/integration/test_page_budget.py`: its weeks of a fleet would take longer than the rest.
+Not run are `tests/integration/test_page_budget.py`, whose weeks of a fleet would take longer than the rest, and `tests/simulation/test_planted.py`, which goes through the same code again for every planted defect.
 Not counted is what a process did that SIGKILL ended, and what runs in a namespace or container with an environment of its own.
 """  # noqa: E501
 

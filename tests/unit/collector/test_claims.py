@@ -15,6 +15,7 @@ from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.http.metrics import ServiceStatus, exposition
 from flopmeter_collector.http.page import render_page
+from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
@@ -39,6 +40,8 @@ from support.totals import (
     table,
     thresholds,
 )
+
+EXECUTED = ClaimQuantity.EXECUTED
 
 
 def claim(last: int = 100, flop: int = 10**20, *, rank: int = 0, run: str = "alpha") -> Claim:
@@ -246,3 +249,23 @@ def test_what_another_collector_committed_is_taken_as_committed() -> None:
     assert table.take_changed()
     table.absorb([claim(4, 9)])
     assert not table.take_changed(), "what says nothing new changes nothing"
+
+
+def test_claims_of_all_names_of_a_run_are_its_claims() -> None:
+    """Runs that are parts of one are claimed together, each quantity for itself."""
+    found = totals()
+    record = h100("GPU-1")
+    feed(found, key_of(record, "run:beta"), record, busy_vector(1_000))
+    merge = Declaration(1, 0, "ada", "cli", "merge", "beta", {"into": "alpha", "state": "stands"})
+    found.apply(merge)
+    executed = Claim(
+        ClaimKey("beta", "0", ClaimScope.RANK, 1, f"{1:032x}", 0, 1, quantity=EXECUTED),
+        ClaimCounts(5, 5, 5, 77),
+    )
+    found.claim("alpha", claimed(10**20))
+    found.claim("beta", add_up_each([claim(flop=3 * 10**20, run="beta"), executed]))
+    (run,) = found.snapshot(AS_OF_NS, POSITION).runs
+    told = {each.totals.quantity: each.totals for each in run.claims}
+    assert told[ClaimQuantity.MODEL].executed_flop == 4 * 10**20
+    assert told[ClaimQuantity.MODEL].attempt_count == 2
+    assert told[EXECUTED].executed_flop == 77

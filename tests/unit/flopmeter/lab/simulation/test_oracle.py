@@ -1,0 +1,179 @@
+"""The simulation's judges: each thing a ledger must never do is said, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from flopmeter.lab.simulation.clones import Forks, judge
+from flopmeter.lab.simulation.history import History, Written
+from flopmeter.lab.simulation.ledgers import ROOT, Ledgers
+from flopmeter.lab.simulation.plan import plan_for
+from flopmeter_collector.ledger.base import StoredVector
+from support.ingest import INCARNATION, key, vector
+
+KEY = key()
+
+
+def history(*written: tuple[str, int, int]) -> History:
+    """What nodes wrote of the test's key: node, sequence, seconds."""
+    made = History()
+    for node, sequence, seconds in written:
+        made.note(node, KEY, sequence, Written(vector(seconds), 1))
+    return made
+
+
+def held(*branches: tuple[int, int]) -> list[StoredVector]:
+    """Branches of the test's key: sequence, seconds."""
+    return [
+        StoredVector(KEY, branch, sequence, vector(seconds))
+        for branch, (sequence, seconds) in enumerate(branches)
+    ]
+
+
+# --- what one ledger must never do ---------------------------------------------------------------
+
+
+class Watched:
+    """A ledger that is watched, and what was found of it."""
+
+    def __init__(self, written: History) -> None:
+        self.found: list[str] = []
+        self.ledgers = Ledgers(written, self.found.append)
+
+    def commits(self, *branches: tuple[int, int]) -> None:
+        """A commit is durable."""
+        self.ledgers.committed(ROOT, held(*branches))
+
+
+def test_a_sound_ledger() -> None:
+    """It goes up, comes back with all it had, and is asked when it had what."""
+    watched = Watched(history(("n", 1, 1), ("n", 2, 2)))
+    watched.commits((1, 1))
+    watched.commits((2, 2))
+    watched.ledgers.opened(ROOT, held((2, 2)), restored=False)
+    assert watched.found == []
+    assert watched.ledgers.held(KEY) == 2
+    assert watched.ledgers.held_at(ROOT, KEY, 1) == 1
+    assert watched.ledgers.held_at(ROOT, KEY, 0) == 0
+    assert watched.ledgers.was_held(ROOT, KEY, 2, 2) and not watched.ledgers.was_held(
+        ROOT, KEY, 2, 1
+    )
+    assert (watched.ledgers.key_count(ROOT), watched.ledgers.key_count("nobody")) == (1, 0)
+    assert watched.ledgers.held_at("nobody", KEY, 9) == 0
+
+
+def test_what_nobody_wrote() -> None:
+    """A vector out of thin air is said."""
+    watched = Watched(history(("n", 1, 1)))
+    watched.commits((1, 7))
+    assert watched.found == ["the ledger root holds a vector of GPU-1 nobody wrote"]
+
+
+def test_a_fork_of_one_writer() -> None:
+    """Only a key that two wrote may have two branches."""
+    watched = Watched(history(("n", 1, 1), ("n", 2, 2)))
+    watched.commits((2, 2), (1, 1))
+    assert watched.found == ["the ledger root has a fork of GPU-1 with one writer"]
+
+
+def test_a_vector_that_goes_back() -> None:
+    """The newest sequence never falls."""
+    watched = Watched(history(("n", 1, 1), ("n", 2, 2)))
+    watched.commits((2, 2))
+    watched.commits((1, 1))
+    assert watched.found == ["the ledger root went back on a vector of GPU-1"]
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_what_is_gone_after_a_restart(restored: bool) -> None:
+    """Without an old backup in its place nothing committed may be missing."""
+    watched = Watched(history(("n", 1, 1)))
+    watched.commits((1, 1))
+    watched.ledgers.opened(ROOT, [], restored=restored)
+    said = "a committed vector of GPU-1 is gone after a restart of root"
+    assert watched.found == ([] if restored else [said])
+    assert watched.ledgers.held(KEY) == 0
+
+
+# --- keys of clones ------------------------------------------------------------------------------
+
+CLONED = (("n", 1, 10), ("n", 2, 30), ("clone", 2, 20))
+
+
+def judged(
+    *branches: tuple[int, int],
+    excuse: str = "",
+    cut: bool = False,
+    ended: bool = False,
+    kept: int = 2,
+) -> tuple[Forks, list[str]]:
+    """Two writers of one key, and the branches that a ledger has of it."""
+    written = history(*CLONED)
+    writers = {(node, INCARNATION) for node in ("n", "clone")}
+    written.cut |= writers if cut else set()
+    written.ended |= writers if ended else set()
+    found: list[str] = []
+    forks = judge(
+        written,
+        lambda node, key: kept,
+        {KEY: tuple(held(*branches))},
+        found.append,
+        excuse=excuse,
+    )
+    return forks, found
+
+
+def test_both_writers_are_there() -> None:
+    """A fork is raised, and its bounds hold what both did."""
+    assert judged((2, 30), (2, 20)) == (Forks(raised=1), [])
+
+
+def test_a_writer_that_is_missing() -> None:
+    """Work that is in no branch is said of the node that did it."""
+    _, found = judged((2, 20))
+    assert "work on GPU-1 of n, which has a clone, is not there" in found
+
+
+def test_more_than_anybody_did() -> None:
+    """A branch above all that was written is said."""
+    _, found = judged((2, 90))
+    assert "lower of a forked key of GPU-1 is above what its writers did" in found
+
+
+def test_less_than_both_did() -> None:
+    """So is a fork whose sum is below."""
+    _, found = judged((2, 30), (1, 10))
+    assert "upper of a forked key of GPU-1 is below what its writers did" in found
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "said"),
+    [
+        ({"excuse": "an old image"}, "an old image", []),
+        ({"cut": True}, "a later boot", []),
+        ({"ended": True}, "both ended", []),
+        ({}, "", ["work on GPU-1 of one of two live clones is hidden"]),
+    ],
+)
+def test_a_hidden_clone_needs_an_excuse(
+    words: dict[str, str | bool], reason: str, said: list[str]
+) -> None:
+    """Where somebody could have told, it is a defect."""
+    forks, found = judged((2, 30), **words)  # type: ignore[arg-type]
+    assert (forks.raised, forks.hidden, dict(forks.reasons)) == (0, 1, {reason: 1})
+    assert found == said
+
+
+def test_what_no_disk_has_any_more_is_not_asked_for() -> None:
+    """A node that keeps nothing of the key is owed nothing."""
+    assert judged((2, 30), kept=0) == (Forks(), [])
+
+
+# --- what is simulated ---------------------------------------------------------------------------
+
+
+def test_the_sampling_period() -> None:
+    """Long worlds are sampled once an hour, unless somebody says otherwise."""
+    assert (plan_for(1).sample_s, plan_for(1, hours=1_000.0).sample_s) == (30.0, 3_600.0)
+    asked = plan_for(1, hours=1_000.0, sample_s=10.0)
+    assert (asked.sample_s, asked.report_s) == (10.0, 60.0)
