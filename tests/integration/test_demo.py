@@ -140,10 +140,8 @@ def leftovers(demo_folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_time_limit(start: Callable[..., RunningDemo], folder: Path) -> None:
     """DEMO_SECONDS ends the demo by itself: exit 0, totals so far, nothing left."""
-    began = time.monotonic()
     demo = start(DEMO_SECONDS="14", PYTHONUNBUFFERED="1")
     wait_for(lambda: "FLOP (" in demo.out.read_text())
-    assert time.monotonic() - began < 15, "the first figure came late"
     pids = list(demo.children())
     assert len(pids) == 6
     assert demo.wait(60) == 0, demo.err.read_text()

@@ -1,11 +1,11 @@
-"""Runs every test in two processes of pytest, and ends on one line as pytest would.
+"""Runs every test in three processes of pytest, and ends on one line as pytest would.
 
 Owns: which tests run beside which, and the closing line of both.
-May touch: two processes of pytest; standard output.
-Called by ``make test``. Explained in docs/adr/0040-two-lanes-of-tests.md.
+May touch: three processes of pytest; standard output.
+Called by ``make test``. Explained in docs/adr/0040-lanes-of-tests.md.
 
-Tests of processes wait most of their time, for ports, periods and ends; the others compute. The
-latter fill what the former leave of the cores, and give way to them.
+Tests of processes wait most of their time, for ports, periods and ends; the others compute, and the
+simulation does so on every core. Each fills what those before it leave, and gives way to them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ PYTEST = (sys.executable, "-m", "pytest")
 
 LANES: Mapping[str, tuple[str, ...]] = {
     "waiting": (*PYTEST, "tests/integration"),
-    "computing": ("nice", "-n", "10", *PYTEST, "--ignore=tests/integration"),
+    "computing": (
+        *("nice", "-n", "10"),
+        *(*PYTEST, "--ignore=tests/integration", "--ignore=tests/simulation"),
+    ),
+    "simulating": ("nice", "-n", "15", *PYTEST, "tests/simulation"),
 }
 """What each process runs: together every test there is, whatever folder it is born in."""
 
