@@ -46,6 +46,7 @@ COMMANDS = {
     "exec": Entry("execute", "Tell the node's agent which run COMMAND is, and become COMMAND."),
     "demo": Entry("demo", "Watch a simulated training run cross a line.", ("agent", "collector")),
     "totals": Entry("totals", "Show the compute of every run and model.", ("collector",)),
+    "top": Entry("top", "Watch runs and models against the lines of the law.", ("collector",)),
     "forecast": Entry(
         "forecast", "Show when each model will be above each threshold.", ("collector",)
     ),
