@@ -1,7 +1,7 @@
 """`flopmeter top`: runs and models of a collector, again and again.
 
 Owns: the command's arguments, the pace, and what happens while nobody answers.
-May touch: one HTTP request an interval; standard output.
+May touch: one HTTP request a period; standard output.
 Called by the command line; what is shown is lab.top_view's.
 """
 
@@ -29,12 +29,12 @@ LINES_BESIDE = 8
 @click.command("top")
 @click.option("--collector", metavar="URL", help=f"HTTP address.  [default: {COLLECTOR_URL}]")
 @click.option(
-    "--interval", "interval_s", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True,
+    "--period-s", "period_s", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True,
     metavar="SECONDS", help="How long between two looks.",
 )  # fmt: skip
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N looks.")
 @json_option
-def command(collector: str | None, interval_s: float, count: int | None, as_json: bool) -> None:
+def command(collector: str | None, period_s: float, count: int | None, as_json: bool) -> None:
     """Watch runs and models against the lines of the law, until Ctrl-C.
 
     On a terminal the page is drawn anew at each look; in a pipe, and with --json, each look is one
@@ -45,7 +45,7 @@ def command(collector: str | None, interval_s: float, count: int | None, as_json
 
     url = collector or COLLECTOR_URL
     # The first look fails as every command does; a later one is shown and tried again.
-    looks = _looks(lambda: fetch_totals(url), interval_s, count)
+    looks = _looks(lambda: fetch_totals(url), period_s, count)
     out = console()
     if as_json or not out.is_terminal:
         for moment, failure in looks:
@@ -65,7 +65,7 @@ def command(collector: str | None, interval_s: float, count: int | None, as_json
 
 
 def _looks(
-    fetch: Callable[[], dict[str, Any]], interval_s: float, count: int | None
+    fetch: Callable[[], dict[str, Any]], period_s: float, count: int | None
 ) -> Iterator[tuple[Moment, str]]:
     """One moment a look; where nobody answered, the one before it and why.
 
@@ -77,7 +77,7 @@ def _looks(
     moment = Moment(fetch())
     yield moment, ""
     for _ in itertools.count() if count is None else range(count - 1):
-        time.sleep(interval_s)
+        time.sleep(period_s)
         try:
             moment = moment.after(fetch())
         except UnreachableError as error:

@@ -202,7 +202,7 @@ def test_nobody_answers_the_first_look(looked: Any, capsys: pytest.CaptureFixtur
     assert "nobody is there" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--interval", "0"], ["--count", "0"], ["--interval", "soon"]])
+@pytest.mark.parametrize("words", [["--period-s", "0"], ["--count", "0"], ["--period-s", "soon"]])
 def test_no_pace(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A pace that is none is refused before anybody is asked."""
     assert main(["top", *words]) == 64
