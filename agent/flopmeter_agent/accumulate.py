@@ -80,6 +80,7 @@ class Accumulator:
         maximum_registers: further users of a device share its allocation `overflow`; None sets
             no limit.
         overflowed: periods registered there for want of room, here or at the collector.
+        grown: the registers that changed since somebody emptied this.
     """
 
     incarnation: str
@@ -91,6 +92,8 @@ class Accumulator:
     registers: dict[Key, Register] = field(default_factory=dict)
     devices: dict[str, DeviceState] = field(default_factory=dict)
     carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
+    grown: dict[Key, Register] = field(default_factory=dict)
+    _keys: dict[CarryOwner, Key] = field(default_factory=dict)
 
     def start_device(
         self,
@@ -131,6 +134,7 @@ class Accumulator:
             carries: what the registers of all that ended hold below one unit.
         """
         self.incarnation, self.registers, self.carries = incarnation, {}, carries
+        self.grown, self._keys = {}, {}
 
     def observe(
         self, record: DeviceRecord, reading: Reading, *, allocation: str, phase: int = 0
@@ -162,7 +166,7 @@ class Accumulator:
             state.classified_monotonic_ns = reading.monotonic_ns
             state.classified_boottime_ns = reading.boottime_ns
         else:
-            if state.record != record:
+            if state.record is not record and state.record != record:
                 state.baseline = None
             taken = self._bridged(state, record, reading)
             amount, suspicions = self._period(state, record, taken, allocation)
@@ -246,8 +250,8 @@ class Accumulator:
         the time it was used in; and not by a counter that was reset and has passed its old value,
         which shows as less power than any device at rest draws.
         """
-        before, rated_w = state.baseline, self.rated_power_w(record)
-        if before is None or reading.evidence.integrates or not rated_w:
+        before = state.baseline
+        if before is None or reading.evidence.integrates:
             return reading
         gap_ns = reading.monotonic_ns - before.monotonic_ns
         registered = state.classified_monotonic_ns > before.monotonic_ns
@@ -255,8 +259,9 @@ class Accumulator:
             return reading
         if before.energy_mj is None or reading.energy_mj is None:
             return reading
+        rated_w = self.rated_power_w(record)
         least_mj = rated_w * _LEAST_POWER_PPM * gap_ns // 10**12
-        if reading.energy_mj - before.energy_mj < least_mj:
+        if not rated_w or reading.energy_mj - before.energy_mj < least_mj:
             return reading
         return dataclasses.replace(reading, evidence=Evidence.ENERGY)
 
@@ -308,7 +313,11 @@ class Accumulator:
     ) -> None:
         if not any(amount):
             return
-        key = Key(record.device, self.incarnation, *owner, evidence, record.record_id)
+        known = (record.device, *owner, evidence, record.record_id)
+        key = self._keys.get(known)
+        if key is None:
+            key = Key(record.device, self.incarnation, *owner, evidence, record.record_id)
+            self._keys[known] = key
         register = self.registers.get(key)
         if register is None and not self._has_room_for(key.allocation):
             self.overflowed += 1
@@ -321,6 +330,7 @@ class Accumulator:
                 register.carry = carry
         register.add(amount)
         register.boot_ns = max(register.boot_ns, boot_ns)
+        self.grown[key] = register
 
 
 def carry_owner(key: Key) -> CarryOwner:

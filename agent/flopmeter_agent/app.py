@@ -36,8 +36,7 @@ from flopmeter_agent.sensors.table import DcgmSource, choose
 from flopmeter_agent.volatile import volatility
 from flopmeter_agent.witness import FileWitness
 from flopmeter_core.allocations import NONE, for_run
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import parse_device_table
+from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import (
     FlopmeterError,
     InvariantError,
@@ -156,7 +155,7 @@ class AgentApp:
             host_lock = HostLock()
             self._teardown.callback(host_lock.release)
         files = self._open_files(config.state)
-        parts = parse_device_table(builtin_table("devices.toml"))
+        parts = builtin_parts()
         phases = PhaseBook(self._sample_now.set)
         users = self._allocating(config, clock, simulated=chosen.sensor.simulated)
         self.loop = AgentLoop(

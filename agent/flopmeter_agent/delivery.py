@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from flopmeter_agent.closed import ClosedRegisters
 from flopmeter_agent.own import OwnStates
@@ -198,7 +197,9 @@ class Delivery:
 
     def _naming(self, keyed: KeyedVector) -> KeyedVector:
         follows = self.own.follows(keyed.key) if not mark_of(keyed.sequence) else ()
-        return replace(keyed, follows=follows) if follows else keyed
+        if not follows:
+            return keyed
+        return KeyedVector(keyed.key, keyed.sequence, keyed.vector, keyed.boot_ns, follows)
 
     def _judge(self, ack: Acknowledgement, held: Held, registers: Registers) -> None:
         """Look whether what a ledger holds of a register is another process'."""

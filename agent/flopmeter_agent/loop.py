@@ -490,7 +490,8 @@ class AgentLoop:
     def _write_journal(self) -> None:
         state = self._state()
         # A write that fails may be there all the same.
-        self._delivery.own.journaled(self._accumulator.registers)
+        self._delivery.own.journaled(self._accumulator.grown)
+        self._accumulator.grown.clear()
         self._journal.write(self._writer.encode(state))
         self._past.kept_up_ns = state.up_ns
         self._ahead_of_journal = False
@@ -578,9 +579,8 @@ class AgentLoop:
 
     def _state(self) -> AgentState:
         registers = self._delivery.stored(self._accumulator.registers)
-        records = self._device_records()
-        for stored in registers:
-            records[stored.key.record] = self._records[stored.key.record]
+        named = {key.record for key in self._accumulator.registers}
+        records = self._device_records() | {name: self._records[name] for name in named}
         return AgentState(
             incarnation=self.incarnation,
             boot_id=self._clock.boot_id,

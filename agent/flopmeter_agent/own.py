@@ -49,7 +49,7 @@ class OwnStates:
         self._ended: dict[Key, _Trail] = {}
 
     def journaled(self, registers: Mapping[Key, Register]) -> None:
-        """Note what the journal holds of each register, or may hold from now on."""
+        """Note what the journal holds of registers that changed, or may hold from now on."""
         for key, register in registers.items():
             trail = self._trails.get(key)
             if trail is None:

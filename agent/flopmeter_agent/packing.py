@@ -8,6 +8,7 @@ not 0, so that a register is about 120 bytes where JSON would need 300; names ar
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +22,11 @@ MARK = b"\x02FLOP"
 MALFORMED = (ValueError, KeyError, TypeError, IndexError, struct.error)
 """What reading a state raises that is none."""
 
+_spell = json.JSONEncoder(separators=(",", ":")).encode
 _LENGTH = struct.Struct("<I")
 _KEY = struct.Struct("<HHHHIB")
 _VECTORS = tuple(struct.Struct(f"<I{count}q") for count in range(COMPONENT_COUNT + 1))
+_BITS = tuple(1 << place for place in range(COMPONENT_COUNT))
 _NUMBERS = tuple(struct.Struct(f"<{count}q") for count in range(8))
 
 
@@ -61,18 +64,13 @@ def numbers_out(*numbers: int) -> bytes:
 
 def vector_out(values: Sequence[int]) -> bytes:
     """The bytes of COMPONENT_COUNT numbers of 0 to 2^63 - 1."""
-    mask = 0
-    told = []
-    for place, amount in enumerate(values):
-        if amount:
-            mask |= 1 << place
-            told.append(amount)
-    return _VECTORS[len(told)].pack(mask, *told)
+    told = list(filter(None, values))
+    return _VECTORS[len(told)].pack(sum(itertools.compress(_BITS, values)), *told)
 
 
 def spelled(content: Any) -> str:
     """Content of a head as its text."""
-    return json.dumps(content, separators=(",", ":"))
+    return _spell(content)
 
 
 def join(

@@ -50,8 +50,7 @@ from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Turns
 from flopmeter_core.catalogue import Threshold
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import parse_device_table
+from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
@@ -416,7 +415,7 @@ class CollectorApp:
         )
         self._teardown.push_async_callback(self._alerts.stop)
         totals = Totals(
-            parse_device_table(builtin_table("devices.toml")),
+            builtin_parts(),
             simulated=ledger.simulated,
             claim_bound=self._config.claim_bound,
             silence_ns=round(self._config.silence_s * NS_PER_S),

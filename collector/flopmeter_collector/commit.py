@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from flopmeter_collector.ledger.base import (
+    EMPTY,
     Batch,
     Coverage,
     Declaration,
@@ -179,7 +180,7 @@ class Committer:
             self._wanted.clear()
             waiters, self._waiters = self._waiters, []
             batch = self._take()
-            if waiters or batch != Batch():
+            if waiters or batch != EMPTY:
                 try:
                     position = await self._commit(batch)
                 except Exception as error:

@@ -53,4 +53,11 @@ def held_at(thresholds: Iterable[Threshold], unix_ns: int) -> tuple[Threshold, .
         thresholds: the catalogue.
         unix_ns: Unix time in ns.
     """
-    return tuple(row for row in thresholds if row.held_on(local_date(unix_ns, row.time_zone)))
+    days: dict[str, datetime.date] = {}  # of few zones, and asked for in every round
+    held = []
+    for row in thresholds:
+        zone = row.time_zone
+        day = days.get(zone) or days.setdefault(zone, local_date(unix_ns, zone))
+        if row.held_on(day):
+            held.append(row)
+    return tuple(held)

@@ -14,7 +14,7 @@ from typing import Protocol
 from flopmeter_collector.site import check_zones, law_text, own_files
 from flopmeter_core.calendars import parse_calendar
 from flopmeter_core.errors import DataError
-from flopmeter_core.lawbook import builtin_files, check_references, joined, parse_lawbook
+from flopmeter_core.lawbook import builtin_lawbook, check_references, joined, parse_lawbook
 from flopmeter_core.profiles import parse_profile
 from flopmeter_core.threshold_files import parse_threshold
 
@@ -62,6 +62,6 @@ def _misfits(folder: Path) -> Iterator[str]:
     """What is wrong only with all files together: a doubled id, a name that is not there."""
     try:
         own = parse_lawbook(own_files(folder))
-        check_zones(check_references(joined(parse_lawbook(builtin_files()), own)).rows)
+        check_zones(check_references(joined(builtin_lawbook(), own)).rows)
     except DataError as error:
         yield str(error)

@@ -11,7 +11,9 @@ says so in its log, on its page and in a metric until the files are right.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from pathlib import Path
 
 from flopmeter_collector.held import local_date
@@ -97,14 +99,12 @@ def _seen(folder: Path) -> Seen:
     found = []
     for place in (folder, folder / "profiles", folder / "calendars"):
         try:
-            paths = sorted(place.iterdir())
+            with os.scandir(place) as entries:
+                files = [e for e in entries if e.name.endswith(".toml") or e.name == UPDATE_FILE]
         except OSError:
             continue
-        for path in paths:
-            if path.suffix == ".toml" or path.name == UPDATE_FILE:
-                try:
-                    status = path.stat()
-                except OSError:
-                    continue
-                found.append((str(path), status.st_mtime_ns, status.st_size))
-    return tuple(found)
+        for file in files:
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                found.append((file.path, status.st_mtime_ns, status.st_size))
+    return tuple(sorted(found))

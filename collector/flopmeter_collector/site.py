@@ -19,7 +19,7 @@ from flopmeter_core.errors import DataError, not_text, unreadable
 from flopmeter_core.lawbook import (
     LawBook,
     LawFiles,
-    builtin_files,
+    builtin_lawbook,
     check_references,
     joined,
     parse_lawbook,
@@ -59,7 +59,7 @@ def read_law(folder: Path, *, update: LawBook | None = None) -> LawBook:
         UsageError: a folder that was named and is not there, or a file that cannot be read.
         DataError: a file is wrong, two have one id, or an update is not signed by its key.
     """
-    base, own = parse_lawbook(builtin_files()), LawFiles()
+    base, own = builtin_lawbook(), LawFiles()
     if folder != THRESHOLDS_FOLDER or folder.exists():
         own = own_files(folder)
         if update is None and (package := installed_update(folder)) is not None:

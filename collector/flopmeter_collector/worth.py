@@ -20,8 +20,7 @@ from fractions import Fraction
 
 from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.counting import Profile, Verdict
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import parse_device_table
+from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix, widest_rates
 from flopmeter_core.lineage import Way
@@ -183,7 +182,7 @@ def _weighs_less(
 @functools.cache
 def _tensor_rates() -> tuple[Mapping[str, int], ...]:
     """Matrix rates by format of each architecture of the built-in table."""
-    table = parse_device_table(builtin_table("devices.toml"))
+    table = builtin_parts()
     by_name = {part.architecture.name: part.architecture.tensor for part in table.parts}
     return tuple(tensor for tensor in by_name.values() if tensor)
 

@@ -244,6 +244,8 @@ def confidence_of(allocation: str) -> Confidence:
 
 def weaker(one: str, other: str) -> str:
     """Of two names of one user, the one of weaker means: what is known of a period between them."""
+    if one == other:
+        return one
     order = list(Confidence)
     return max(one, other, key=lambda name: order.index(confidence_of(name)))
 

@@ -34,7 +34,10 @@ class Verdict(enum.StrEnum):
     @property
     def rank(self) -> int:
         """Position in the order; a greater one counts less."""
-        return list(Verdict).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {verdict: place for place, verdict in enumerate(Verdict)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a device is: the record an agent reads from it, and the table of known parts.
 
 Owns: the device record with its identity, the part table's types, and recognition by PCI id.
-May touch: nothing; the table's text is handed in (`flopmeter_core.data` holds it).
+May touch: nothing but the table that is shipped (`flopmeter_core.data`); other text is handed in.
 Called by sensors (records), the collector's totals and the methods (parts).
 A record holds only what was read; every constant of a data sheet lives in data/devices/*.toml.
 """
@@ -9,14 +9,15 @@ A record holds only what was read; every constant of a data sheet lives in data/
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from typing import Any
 
+from flopmeter_core.data import builtin_table
 from flopmeter_core.errors import DataError
 from flopmeter_core.mig import MigRow, parse_mig, profile_of
 from flopmeter_core.registers import INSTANCE_MARK
@@ -76,7 +77,7 @@ class DeviceRecord:
     tensor_classes: bool = True
     simulated: bool = False
 
-    @cached_property
+    @functools.cached_property
     def record_id(self) -> str:
         """Identity by content: the first 64 bits of the SHA-256 of the record's JSON.
 
@@ -270,7 +271,7 @@ class DeviceTable:
                 by_pci[pci] = part
         object.__setattr__(self, "_by_pci", by_pci)
 
-    @cached_property
+    @functools.cached_property
     def by_id(self) -> Mapping[str, Part]:
         """The parts by their id."""
         return {part.id: part for part in self.parts}
@@ -347,6 +348,12 @@ class DeviceTable:
             standing=Standing.UNVERIFIED,
             known=False,
         )
+
+
+@functools.cache
+def builtin_parts() -> DeviceTable:
+    """The table flopmeter ships, read once a process."""
+    return parse_device_table(builtin_table("devices.toml"))
 
 
 def parse_device_table(text: str) -> DeviceTable:

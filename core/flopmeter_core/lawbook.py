@@ -7,6 +7,7 @@ Called by the collector's site, by law_packages and by the command line; docs/th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -48,6 +49,12 @@ class LawBook:
 def builtin_files() -> LawFiles:
     """The files flopmeter ships."""
     return LawFiles(builtin_thresholds(), builtin_profile_texts(), builtin_calendar_texts())
+
+
+@functools.cache
+def builtin_lawbook() -> LawBook:
+    """What flopmeter ships, read once a process: another release is another process."""
+    return parse_lawbook(builtin_files())
 
 
 def parse_lawbook(files: LawFiles) -> LawBook:

@@ -16,7 +16,7 @@ device work.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
@@ -98,6 +98,8 @@ FROZEN_NS = 2 * NS_PER_S
 
 def is_blank(stated: int) -> bool:
     """Whether an integer is a blank of DCGM or NVML, also after a change of unit by 10^n."""
+    if stated < _FP64_BLANK:
+        return False
     if stated >= _INT64_BLANK:
         return True
     for _ in range(_SCALE_DIGITS + 1):
@@ -145,8 +147,7 @@ def inspect(
     Returns:
         What is doubted; empty for a reading to be believed.
     """
-    blanks = [name for name, stated in _stated(after) if is_blank(stated)]
-    if blanks:
+    if blanks := _blanks(after):
         return (Suspicion(after.device, Check.SENTINEL, f"blank: {', '.join(blanks)}"),)
     # Numbers that cannot be true are no evidence for or against anything else.
     impossible = _impossible(before, after, record)
@@ -202,18 +203,20 @@ def impossible_counts(device: str, amount: Increment) -> tuple[Suspicion, ...]:
 # --- the checks -----------------------------------------------------------------------------------
 
 
-def _stated(reading: Reading) -> Iterator[tuple[str, int]]:
-    """Each number a reading states, by name.
+_STATED = ("energy_mj", "power_mw", "clock_khz", "busy_ppm", "engine_ppm")
+"""Numbers of a reading that may be blank. Cumulative cycles are left out: those of a large device
+pass 2^63 after a year of uptime, and a blank among them is an impossible jump."""
 
-    Cumulative cycles are left out: those of a large device pass 2^63 after a year of uptime, and
-    a blank among them is an impossible jump.
-    """
-    for name in ("energy_mj", "power_mw", "clock_khz", "busy_ppm", "engine_ppm"):
-        stated = getattr(reading, name)
-        if stated is not None:
-            yield name, stated
-    for component, share_ppm in reading.activity_ppm.items():
-        yield component.name.lower(), share_ppm
+
+def _blanks(reading: Reading) -> list[str]:
+    """The names of the numbers that a reading lacks and states all the same."""
+    blanks = [
+        name
+        for name in _STATED
+        if (stated := getattr(reading, name)) is not None and is_blank(stated)
+    ]
+    shares = reading.activity_ppm.items()
+    return blanks + [each.name.lower() for each, share_ppm in shares if is_blank(share_ppm)]
 
 
 def _said(reading: Reading) -> object:

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 import click
 
 from flopmeter.cli.output import console, json_option, print_json
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceTable, Part, parse_device_table
+from flopmeter_core.devices import DeviceTable, Part, builtin_parts
 from flopmeter_core.mig import MigRow
 
 CONSTANTS = (
@@ -38,7 +37,7 @@ def command() -> None:
 @json_option
 def list_devices(as_json: bool) -> None:
     """List the parts of the device table."""
-    table = parse_device_table(builtin_table("devices.toml"))
+    table = builtin_parts()
     if as_json:
         print_json(
             {

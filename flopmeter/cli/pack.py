@@ -101,10 +101,9 @@ def _vendor(part: str) -> str:
     Raises:
         UsageError: the device table does not have it.
     """
-    from flopmeter_core.data import builtin_table
-    from flopmeter_core.devices import parse_device_table
+    from flopmeter_core.devices import builtin_parts
 
-    known = {each.id: each for each in parse_device_table(builtin_table("devices.toml")).parts}
+    known = {each.id: each for each in builtin_parts().parts}
     if part not in known:
         raise UsageError(f"{part!r} is no part of the device table; see flopmeter device list")
     return known[part].architecture.vendor

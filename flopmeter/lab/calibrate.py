@@ -33,8 +33,7 @@ from flopmeter.lab.runner import Ran, Runner
 from flopmeter.lab.score import ScoreRow
 from flopmeter.lab.truths import TimedTruth, truth_text
 from flopmeter.lab.workloads.base import CannotRunError, Spec
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import parse_device_table
+from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import DataError, StorageError, UnreachableError
 from flopmeter_core.estimate import METHOD_VERSION
 
@@ -109,7 +108,7 @@ def calibrate(
         runner.pause(GAP_S)
     _write(folder / TRUTH, truth_text(truths))
     recorded = only_device(load_recorded(path), runner.description.get("uuid", ""))
-    parts = parse_device_table(builtin_table("devices.toml"))
+    parts = builtin_parts()
     rows = score_truths(recorded, truths, parts, name=str(path))
     found |= findings.of_recording(recorded, truths)
     outcome = Outcome(rows, truths, found, runner.description, recorded)

@@ -22,8 +22,7 @@ from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.residual import Enrolled
 from flopmeter_collector.spans import time_text
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import parse_device_table
+from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import DataError
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
@@ -120,7 +119,7 @@ def _device(each: Enrolled) -> Json:
 
 
 def _check_part(part: str) -> None:
-    table = parse_device_table(builtin_table("devices.toml"))
+    table = builtin_parts()
     if part not in {known.id for known in table.parts}:
         raise DataError(f"{part!r} is no part of the device table; see flopmeter device list")
 

@@ -31,8 +31,7 @@ from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import parse_device_table
+from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import DataError
 from flopmeter_core.registers import Key
 from flopmeter_proto.daemon.clock import Clock
@@ -50,7 +49,7 @@ def ledger_identity(url: str) -> str:
 
 def empty_totals(thresholds: Iterable[Threshold], clock: Clock) -> Json:
     """The totals document of a simulated ledger to which nothing was ever reported."""
-    totals = Totals(parse_device_table(builtin_table("devices.toml")), simulated=True)
+    totals = Totals(builtin_parts(), simulated=True)
     return totals_document(totals.snapshot(clock.wall_ns(), None), thresholds)
 
 
@@ -90,7 +89,7 @@ def load_totals(
             site's usual folder when None.
     """
     totals = Totals(
-        parse_device_table(builtin_table("devices.toml")),
+        builtin_parts(),
         simulated=ledger.simulated,
         profiles=site_profiles() if law is None else profiles_in(law),
     )

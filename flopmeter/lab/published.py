@@ -12,9 +12,8 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.row import COLUMNS, Row, read_row
-from flopmeter_core.devices import DeviceTable, parse_device_table
+from flopmeter_core.devices import DeviceTable, builtin_parts
 from flopmeter_core.errors import DataError, not_text, unreadable
 
 FILE_BYTES_MAX = 64 << 20
@@ -30,7 +29,7 @@ class PublishedRuns:
 
 def builtin_devices() -> DeviceTable:
     """The device table flopmeter ships."""
-    return parse_device_table(builtin_table("devices.toml"))
+    return builtin_parts()
 
 
 def read_published(path: Path, table: DeviceTable | None = None) -> PublishedRuns:

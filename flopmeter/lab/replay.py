@@ -31,8 +31,7 @@ from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.presentation import totals_document
 from flopmeter_core.allocations import NONE, for_run
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceRecord, parse_device_table
+from flopmeter_core.devices import DeviceRecord, builtin_parts
 from flopmeter_core.errors import UsageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
@@ -134,7 +133,7 @@ class ReplayedNode:
         # Where rounds are known, silence is seen inside the run, and is the run's.
         silence_of = for_run(recording.run) if node.rounds else NONE
         version = importlib.metadata.version("flopmeter")
-        parts = parse_device_table(builtin_table("devices.toml"))
+        parts = builtin_parts()
         self.loop = AgentLoop(
             self._sensor,
             self._journal,

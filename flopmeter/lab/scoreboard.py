@@ -26,8 +26,7 @@ from flopmeter.lab.live_widths import live_widths
 from flopmeter.lab.published import read_published
 from flopmeter.lab.score import ScoreRow, Truth, as_allocation, score_recording
 from flopmeter.lab.score_text import row_table, rung_table, whole_line
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceTable, parse_device_table
+from flopmeter_core.devices import DeviceTable, builtin_parts
 from flopmeter_core.errors import DataError, StorageError
 from flopmeter_core.estimate import METHOD_VERSION
 
@@ -216,7 +215,7 @@ def score_all(root: Path, *, told: Callable[[str], object]) -> Board:
     Raises:
         DataError: a recording or truth that cannot be read.
     """
-    parts = parse_device_table(builtin_table("devices.toml"))
+    parts = builtin_parts()
     rows: list[ScoreRow] = []
     seen: set[str] = set()
     for path, truth in mlperf_truths(root).items():

@@ -30,9 +30,8 @@ from flopmeter_core.architecture.conventions import (
 from flopmeter_core.architecture.count import Bounds, SequenceFlop, train_flop
 from flopmeter_core.architecture.parse import Setup, parse_setup
 from flopmeter_core.architecture.six_pd import objections
-from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.names import find_part
-from flopmeter_core.devices import DeviceTable, Part, parse_device_table
+from flopmeter_core.devices import DeviceTable, Part, builtin_parts
 from flopmeter_core.errors import DataError, unreadable
 
 FILE_BYTES_MAX = 256 << 20
@@ -137,7 +136,7 @@ def read_logs(path: Path, architecture: Path | None = None) -> list[LogFigures]:
     if architecture is not None:
         setup = parse_setup(_text(architecture), name=architecture.name)
     logs = importer_of(text, name=path.name).load(text, name=path.name, setup=setup)
-    table = parse_device_table(builtin_table("devices.toml"))
+    table = builtin_parts()
     return [figures_of(log, table) for log in logs]
 
 

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.pci import PCI_FOLDER, accelerators
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceRecord, parse_device_table
+from flopmeter_core.devices import DeviceRecord, builtin_parts
 from flopmeter_core.errors import (
     DataError,
     NotPermittedError,
@@ -264,7 +263,7 @@ def _exporter(request: _Request, listed: Mapping[str, DeviceRecord]) -> DcgmSens
     from flopmeter_agent.sensors.dcgm import DcgmSensor, Endpoint
 
     source = request.dcgm
-    parts = parse_device_table(builtin_table("devices.toml"))
+    parts = builtin_parts()
     if source.part and source.part not in parts.by_id:
         raise UsageError(
             f"dcgm_part {source.part!r} is no part of the device table; "

@@ -346,6 +346,10 @@ class Batch:
     whole: bool = False
 
 
+EMPTY = Batch()
+"""Nothing to store."""
+
+
 @dataclass(frozen=True, slots=True)
 class Foreign:
     """What other collectors on the same ledger committed.

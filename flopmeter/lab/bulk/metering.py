@@ -32,8 +32,7 @@ from flopmeter.lab.bulk.series_file import (
 from flopmeter_agent.accumulate import Accumulator
 from flopmeter_core.allocations import NONE
 from flopmeter_core.columns import Columns, integrate, judged
-from flopmeter_core.data import builtin_table
-from flopmeter_core.devices import DeviceTable, parse_device_table
+from flopmeter_core.devices import DeviceTable, builtin_parts
 from flopmeter_core.errors import DataError, unreadable
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
 from flopmeter_core.kernels.columns import running, widen
@@ -321,4 +320,4 @@ def _day_ends(times: Sequence[int]) -> Iterator[int]:
 
 @functools.cache
 def _parts() -> DeviceTable:
-    return parse_device_table(builtin_table("devices.toml"))
+    return builtin_parts()

@@ -56,6 +56,36 @@ class TaskGroup:
             self._died()
 
 
+class Call:
+    """Something to call, once; what asyncio's handles are, without what a real loop needs."""
+
+    __slots__ = ("_args", "_callback", "_context", "_dropped")
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> None:
+        """Remember it, and whose code asked."""
+        self._callback = callback
+        self._args = args
+        self._context = contextvars.copy_context() if context is None else context
+        self._dropped = False
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self._dropped = True
+
+    def cancelled(self) -> bool:
+        """Whether it is not called any more."""
+        return self._dropped
+
+    def make(self) -> None:
+        """Call it, as the code that asked."""
+        self._context.run(self._callback, *self._args)
+
+
 GROUP: contextvars.ContextVar[TaskGroup | None] = contextvars.ContextVar("group", default=None)
 """Whose code is running; tasks inherit it from the code that creates them."""
 
@@ -77,8 +107,8 @@ class SimulatedLoop:
         self.steps = 0
         self.faults: list[dict[str, Any]] = []
         self._thread_delay_ns = thread_delay_ns
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[tuple[int, int, asyncio.Handle]] = []
+        self._ready: deque[Call] = deque()
+        self._timers: list[tuple[int, int, Call]] = []
         self._numbers = 0
         self._closed = False
         self._as_asyncio = cast(asyncio.AbstractEventLoop, self)
@@ -116,7 +146,12 @@ class SimulatedLoop:
             handle = ready.popleft()
             if not handle.cancelled():
                 self.steps += 1
-                handle._run()
+                try:
+                    handle.make()
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": "in a call", "exception": error})
 
     # --- what asyncio asks of a loop --------------------------------------------------------------
 
@@ -126,9 +161,9 @@ class SimulatedLoop:
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Call:
         """Call as soon as what is ready before has been called."""
-        handle = asyncio.Handle(callback, args, self._as_asyncio, context)
+        handle = Call(callback, args, context)
         self._ready.append(handle)
         return handle
 
@@ -140,7 +175,7 @@ class SimulatedLoop:
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> Call:
         """Call in `delay` seconds."""
         return self._at(self.now_ns + round(delay * NS_PER_S), callback, args, context)
 
@@ -150,11 +185,11 @@ class SimulatedLoop:
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> Call:
         """Call at an instant, in seconds."""
         return self._at(round(when * NS_PER_S), callback, args, context)
 
-    def after(self, delay_ns: int, callback: Callable[..., Any], *args: Any) -> asyncio.TimerHandle:
+    def after(self, delay_ns: int, callback: Callable[..., Any], *args: Any) -> Call:
         """Call in `delay_ns` ns."""
         return self._at(self.now_ns + delay_ns, callback, args, None)
 
@@ -210,17 +245,14 @@ class SimulatedLoop:
         """Remember a fault nobody handled: the world fails on it."""
         self.faults.append(context)
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """A cancelled timer stays until it is due."""
-
     def _at(
         self,
         at_ns: int,
         callback: Callable[..., Any],
         args: tuple[Any, ...],
         context: contextvars.Context | None,
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(at_ns / NS_PER_S, callback, args, self._as_asyncio, context)
+    ) -> Call:
+        handle = Call(callback, args, context)
         self._numbers += 1
         heapq.heappush(self._timers, (at_ns, self._numbers, handle))
         return handle

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import add
 
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter_agent.sensors.base import Failure, Readout
@@ -66,11 +67,10 @@ class Device:
         elapsed_ns = now_ns - self.advanced_ns
         if elapsed_ns <= 0:
             return
-        for place in range(len(_COUNTED)):
-            done = self.rates[place] * elapsed_ns // NS_PER_S
-            self.cycles[place] += done
-            self.lifetime[place] += done
-        self.energy_mj += self.rates[-1] * elapsed_ns // NS_PER_S
+        *done, energy_mj = [rate * elapsed_ns // NS_PER_S for rate in self.rates]
+        self.cycles = list(map(add, self.cycles, done))
+        self.lifetime = list(map(add, self.lifetime, done))
+        self.energy_mj += energy_mj
         self.window_ns += elapsed_ns
         self.advanced_ns = now_ns
 

@@ -49,9 +49,10 @@ class History:
     def by(self, node: str, key: Key, sequence: int) -> Written | None:
         """What a node has under a key and a sequence: its own, or what came with its disk."""
         sequence = unmarked(sequence)
-        own = self._others.get((node, key))
-        if own is not None and sequence in own:
-            return own[sequence]
+        if self._others:
+            own = self._others.get((node, key))
+            if own is not None and sequence in own:
+                return own[sequence]
         first = self._first.get(key)
         return first[1].get(sequence) if first is not None else None
 

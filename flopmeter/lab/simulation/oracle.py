@@ -16,11 +16,13 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flopmeter.lab.simulation.disk import Content
 from flopmeter.lab.simulation.history import History, Written
 from flopmeter.lab.simulation.ledgers import ROOT, Ledgers
 from flopmeter.lab.simulation.truth import SILENT_PERIODS, Round, Truth, total
+from flopmeter_agent.accumulate import CarryOwner
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.readings import Reading
@@ -63,6 +65,14 @@ Image = tuple[Snapshot, ...]
 """What a copy of a disk may be read as."""
 
 
+class Held(NamedTuple):
+    """A register as it was looked at: its content, and what that is in sub-units."""
+
+    units: list[int]
+    carry: list[int]
+    amounts: list[int]
+
+
 @dataclass(slots=True)
 class Watched:
     """One node as the oracle knows it."""
@@ -71,6 +81,13 @@ class Watched:
     sequences: dict[Key, int] = field(default_factory=dict)
     incarnation: str = ""
     closed: dict[str, list[int]] = field(default_factory=dict)
+    opened: dict[Key, Held] = field(default_factory=dict)
+    """What was found in the registers of the incarnation at the last look."""
+    sums: dict[str, list[int]] = field(default_factory=dict)
+    """What they and the closed ones add up to, in sub-units by device."""
+    carries: dict[CarryOwner, list[int]] = field(default_factory=dict)
+    carried: dict[str, list[int]] = field(default_factory=dict)
+    """What waits for a successor of closed registers, one by one and by device."""
     snapshots: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=KEPT_SNAPSHOTS))
     survives: Snapshot | None = None
     flight: dict[str, int] = field(default_factory=dict)
@@ -226,7 +243,7 @@ class Oracle:
                 sequences[key] = register.sequence
                 self.history.note(node, key, register.sequence, Written(register.vector, kept))
         if certain:
-            watched.sequences = dict(sequences)
+            watched.sequences = sequences
         watched.snapshots.append(Snapshot(kept, sequences, watched.truth.copy(), boot_id, certain))
 
     def sends(self, node: str, report: Report, *, journal: Content, closed: Content) -> None:
@@ -441,16 +458,27 @@ class Oracle:
                     if key.incarnation != loop.incarnation
                 },
             )
-        sums = {device: list(amounts) for device, amounts in watched.closed.items()}
+            watched.opened, watched.sums = {}, dict(watched.closed)
         for key, register in loop.accumulator.registers.items():
-            held = sums.get(key.device, [0] * COMPONENT_COUNT)
+            # Most registers are of users who left: only what moved is multiplied out again.
+            known = watched.opened.get(key)
+            if known and known.units == register.units and known.carry == register.carry:
+                continue
             whole = map(operator.mul, register.units, SUBUNITS)
-            sums[key.device] = list(
-                map(operator.add, held, map(operator.add, whole, register.carry))
-            )
-        for owner, carries in loop.accumulator.carries.items():
-            held = sums.get(owner[0], [0] * COMPONENT_COUNT)
-            sums[owner[0]] = list(map(operator.add, held, carries))
+            now = list(map(operator.add, whole, register.carry))
+            watched.opened[key] = Held(list(register.units), list(register.carry), now)
+            more = now if known is None else map(operator.sub, now, known.amounts)
+            held = watched.sums.get(key.device, [0] * COMPONENT_COUNT)
+            watched.sums[key.device] = list(map(operator.add, held, more))
+        sums = dict(watched.sums)
+        if watched.carries != loop.accumulator.carries:
+            watched.carries, watched.carried = dict(loop.accumulator.carries), {}
+            for owner, carries in watched.carries.items():
+                held = watched.carried.get(owner[0], [0] * COMPONENT_COUNT)
+                watched.carried[owner[0]] = list(map(operator.add, held, carries))
+        for device, carried in watched.carried.items():
+            held = sums.get(device, [0] * COMPONENT_COUNT)
+            sums[device] = list(map(operator.add, held, carried))
         nothing = (0,) * COMPONENT_COUNT
         for device in [
             *watched.truth.devices,

@@ -22,6 +22,7 @@ from typing import Any
 from flopmeter_collector import backends
 from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger.base import (
+    EMPTY,
     Batch,
     Coverage,
     Foreign,
@@ -88,6 +89,7 @@ class SharedServer:
         self.branches: dict[Key, Branches] = {}
         for stored in self.ledger.vectors():
             self.branches[stored.key] = (*self.branches.get(stored.key, ()), stored)
+        self.records = dict(self.ledger.records())
         self.coverage = {(each.incarnation, each.device): each for each in self.ledger.coverage()}
         self.feed: list[_Commit] = []
 
@@ -120,6 +122,7 @@ class SharedServer:
         merged = self.merged(batch)
         alone = tuple(merged.vectors) == tuple(batch.vectors)
         position = self.ledger.commit(merged)
+        self.records |= merged.records
         self.feed.append(_Commit(position.commit_number, merged, by if alone else None))
         self._committed(merged.vectors)
         return position
@@ -195,7 +198,7 @@ class Session:
         """
         self._reach()
         server = self._server
-        if batch == Batch() and not self._went_back:
+        if batch == EMPTY and not self._went_back:
             self._newest = server.ledger.position()
             return self._newest
         if self._went_back and not batch.whole:
@@ -240,7 +243,7 @@ class Session:
         keys = {stored.key: None for batch in news for stored in batch.vectors}
         return Foreign(
             position,
-            records=dict(self._server.ledger.records()) if news else {},
+            records=dict(self._server.records) if news else {},
             vectors=tuple(stored for key in keys for stored in self._server.branches[key]),
             hours=tuple(hour for batch in news for hour in batch.hours),
             coverage=tuple(row for batch in news for row in batch.coverage),

@@ -21,6 +21,7 @@ import psycopg
 
 from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import (
+    EMPTY,
     Batch,
     Foreign,
     LedgerBusyError,
@@ -106,7 +107,7 @@ class PostgresLedger(SqlTables):
             StorageError: it was not stored and will not be.
         """
         invariant(self._server.access is Access.COLLECT, "only a collector commits")
-        if batch == Batch() and not self._uncertain:
+        if batch == EMPTY and not self._uncertain:
             position = self.position()
             if not self._lost:
                 self._newest = position

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import (
+    EMPTY,
     Batch,
     HourPage,
     LedgerBusyError,
@@ -68,7 +69,7 @@ class SqliteLedger(SqlTables):
                 f"the ledger {self._path} failed before; start the collector again once its disk "
                 "works"
             )
-        if batch == Batch():
+        if batch == EMPTY:
             return self.position()
         try:
             with self._transaction("store a commit") as connection:
