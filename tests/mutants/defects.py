@@ -134,7 +134,7 @@ def find(tree: Path, python: Path, defect: Defect) -> Found:
     finally:
         path.write_text(sound, encoding="utf-8")
     # A test that hangs says nothing of what is wrong.
-    failed = re.search(r"^FAILED (\S+)(?!.*Timeout)", output, re.MULTILINE)
+    failed = re.search(r"^FAILED (?!.*Timeout)(.+?)(?: - .*)?$", output, re.MULTILINE)
     last = output.strip().splitlines()[-1] if output.strip() else f"exit code {code}"
     return Found(defect, failed[1] if failed and code == _FAILED else "", last)
 
@@ -162,7 +162,7 @@ def find_all(
     failing: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for code, output in pool.map(unchanged, range(workers)):
-            named = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+            named = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
             if code and not named:
                 raise RuntimeError(f"the tests cannot be run:\n{output[-3000:]}")
             failing.update(named)
