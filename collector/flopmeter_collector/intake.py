@@ -253,6 +253,10 @@ class Intake:
         """Merge vectors of an agent that are usual, all or none; as `RegisterTable.grow`."""
         return self._table.grow(places, came, follows)
 
+    def grow_usual(self, places: array[int], came: array[int], stream: int) -> bytearray:
+        """Merge those vectors of a relay that are usual; as `RegisterTable.grow_usual`."""
+        return self._table.grow_usual(places, came, stream)
+
     @property
     def rows(self) -> HeldRows:
         """The registers."""

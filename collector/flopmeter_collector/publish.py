@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from array import array
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -63,9 +64,12 @@ from flopmeter_proto.daemon.logs import fields
 logger = logging.getLogger(__name__)
 
 
+ROWS_SLICE = 400
+"""Registers that only grew counted before reports have their turn: about 0.6 ms. A round waits for
+reports between two slices, so this is also what keeps it ahead of 30,000 nodes."""
+
 SLICE = 100
-"""Registers counted before reports have their turn: about 0.7 ms of those that only grew. A round
-waits for reports between two slices, so this is also what keeps it ahead of 30,000 nodes."""
+"""Of the others that are known, about 0.7 ms."""
 
 NEW_KEY_COUNT = 10
 """A register that is counted for the first time costs as much as so many that grew."""
@@ -284,14 +288,17 @@ class Publisher:
 
     async def _count(self, changes: Changes) -> None:
         """Give the totals what changed, and free it, in slices: reports must not wait for all."""
-        rows = self._table.rows
-        while changes.places:
+        rows, places = self._table.rows, array("q", changes.places)
+        changes.places.clear()
+        for start in range(0, len(places), ROWS_SLICE):
             done = 0
-            while changes.places and done < SLICE:
-                place, _ = changes.places.popitem()
+            for place in self._totals.count_rows(rows, places[start : start + ROWS_SLICE]):
+                if done >= SLICE:
+                    done = 0
+                    await self._give_way()
                 key = rows.keys[place]
                 branches = rows.branches_at(place)
-                new = self._totals.update(key, self._table.record(key.record), branches)
+                new = self._totals.update(key, self._table.record(key.record), branches, place)
                 done += NEW_KEY_COUNT if new else 1
             await self._give_way()
         hours = list(changes.hours)

@@ -24,6 +24,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.held_rows import Branches, HeldRows
@@ -219,15 +220,38 @@ class RegisterTable:
         usual = bytearray(len(places))
         if judge_rows(self.rows.block, places, came, usual, AGENTS):
             return False
-        take_rows(self.rows.block, places, came, usual, AGENTS)
-        changed = dict.fromkeys(places)
+        self._take(places, came, usual, AGENTS)
+        return True
+
+    def grow_usual(self, places: array[int], came: array[int], stream: int) -> bytearray:
+        """Take of a relay's vectors those that `merge` would let advance, and `admit` let in.
+
+        Args:
+            places: the row of each vector, each once; negative for one that is not to be taken.
+            came: as in `grow`.
+            stream: the number of the relay's stream (`HeldRows.new_stream`).
+
+        Returns:
+            Of each vector whether it was taken.
+        """
+        usual = bytearray(len(places))
+        if self.on_change is None and judge_rows(self.rows.block, places, came, usual, stream) < (
+            len(places)
+        ):
+            self._take(places, came, usual, stream)
+        return usual
+
+    def _take(self, places: array[int], came: array[int], usual: bytearray, stream: int) -> None:
+        """Write the rows that were marked, and note that they changed."""
+        take_rows(self.rows.block, places, came, usual, stream)
+        changed = dict.fromkeys(compress(places, usual))
         self._uncommitted.places.update(changed)
         self._uncounted.places.update(changed)
-        self.outcomes[Outcome.ADVANCED] += len(places)
+        self.outcomes[Outcome.ADVANCED] += len(changed)
         keys, note = self.rows.keys, self.sightings.note
-        for place, boot_ns in zip(places, came[CAME_BOOT::CAME_WIDTH], strict=True):
+        boot_times_ns = compress(came[CAME_BOOT::CAME_WIDTH], usual)
+        for place, boot_ns in zip(changed, boot_times_ns, strict=True):
             note(keys[place], boot_ns)
-        return True
 
     def _follow(self, places: array[int], follows: Mapping[int, Sequence[int]]) -> bool:
         """Whether each vector that names what was written before it names what is held."""

@@ -72,6 +72,16 @@ class _Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Growing:
+    """Where the time of a key goes that is known; its `record` said nothing new."""
+
+    device: _Device
+    writer: _Writer
+    incarnation: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolled:
     """A device that is or was enrolled, for display.
 
@@ -186,6 +196,25 @@ class ResidualAccounts:
             return
         writer.mixed |= mixed
         self._dirty.add(key.device)
+
+    def growing(self, key: Key, record: DeviceRecord) -> Growing | None:
+        """Where a key's time goes that was given to `grow` before; None for a MIG instance."""
+        device = self._devices.get(key.device) if record.device_count else None
+        if device is None:
+            return None
+        writer = device.writers[key.incarnation]
+        return Growing(device, writer, key.incarnation, record.node)
+
+    def go_on(self, growing: Growing, covered_ns: int, lower_flop: int) -> None:
+        """Take the difference of a known key, as `grow` does."""
+        device, writer = growing.device, growing.writer
+        device.node = growing.node
+        writer.covered_ns += covered_ns
+        writer.lower_flop += lower_flop
+        if device.division is None or device.newest != growing.incarnation:
+            self._dirty.add(device.name)
+        elif device.name not in self._dirty:
+            device.division.go_on(covered_ns)
 
     def enrol_key(self, key: Key) -> None:
         """Remember a new key of its incarnation, after the first `grow` of it."""

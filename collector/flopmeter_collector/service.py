@@ -30,6 +30,7 @@ from flopmeter_collector.limits import Pace, Places
 from flopmeter_collector.receive import NEW_KEY_WORK, SLICE, merge_report
 from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.relay.forwarder import Forwarder
+from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
 from flopmeter_collector.turns import Turns
@@ -359,22 +360,27 @@ class IngestService:
         watch: Watch,
         seen: Seen,
     ) -> pb.StreamBatchesResponse:
-        batch = reader.batch(message)
+        # What a relay forwards on it has to hear of, key by key.
+        received = Received(reader, message, None if self._forwarder else seen.known)
+        batch = received.batch
         check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
         if self._forwarder is not None and batch.ledger_ids:
             self._forwarder.stands_below(watch, batch.ledger_ids)
         await self._intake.know(batch.records, batch.vectors, batch.hours)
         await self._intake.count_hours(batch.records, batch.hours)
+        batch = received.grow(self._intake)
         merged = await merge_batch(self._intake, batch, self._turns.give_way, seen)
-        position = await self._intake.durable(len(merged.taken))
+        received.learn(self._intake, merged.taken)
+        position = await self._intake.durable(len(merged.taken) + received.grown)
         self._refused.vectors(hello.relay, merged.refused, merged.quarantined)
         return reader.answer(
             batch,
-            merged.untaken,
+            received.placed(merged.untaken),
             self._told(position),
             at_root=self._forwarder is None,
             rooted=self._rooted(watch, merged.taken),
             beside={**watch.take_beside(tuple(watch.beside)), **merged.beside},
+            rows=received.rows,
             refused_claims=merged.refused_claims,
             refused_hours=merged.refused_hours,
         )

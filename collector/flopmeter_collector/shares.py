@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flopmeter_collector.counted import CountedRows
 from flopmeter_collector.growth import Growth
 from flopmeter_collector.ledger.base import QuarantinedVector
 from flopmeter_collector.pieces import Piece
+from flopmeter_collector.residual import Growing
 from flopmeter_collector.spans import Segment
 from flopmeter_collector.split import Fold, outer
 from flopmeter_collector.weighed import STRADDLE, Amounts, Slot, amounts_of
@@ -37,7 +39,9 @@ class Entry:
         segments: what was declared of its work, over all time.
         ends: for a boundary period, the runs at its two ends.
         fold: its hours, where more than one thing was declared of its work.
-        vectors: its branches.
+        told: its branches, where nobody counts its row.
+        rows, place: who counts its row, and its number; None and -1 where nobody does.
+        grows: where the residual keeps its time, where only that moves.
         pieces: what it added when it was last shared out.
         growth: where it is put what the key grows by; None where it has to be shared out anew.
         covered_ns, lower_flop: what the residual was told.
@@ -50,7 +54,10 @@ class Entry:
     segments: tuple[Segment[Piece], ...]
     ends: frozenset[str] = frozenset()
     fold: Fold[Piece] | None = None
-    vectors: tuple[Vector, ...] = ()
+    told: tuple[Vector, ...] = ()
+    rows: CountedRows | None = None
+    place: int = -1
+    grows: Growing | None = None
     pieces: Mapping[Slot, Amounts] = field(default_factory=dict)
     growth: Growth | None = None
     covered_ns: int = 0
@@ -59,6 +66,11 @@ class Entry:
     doubled_ns: int = 0
     writer_covered_ns: int = 0
     known: bool = True
+
+    @property
+    def vectors(self) -> tuple[Vector, ...]:
+        """Its branches."""
+        return self.told if self.rows is None else (self.rows.vector(self.place),)
 
     def added(self) -> Mapping[Slot, Amounts]:
         """What the key adds now."""

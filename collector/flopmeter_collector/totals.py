@@ -10,6 +10,7 @@ declaration touches the keys of the allocations it is about, and no other.
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from flopmeter_collector.assembly import Assembly
 from flopmeter_collector.attribution import attachable
 from flopmeter_collector.book import Book
 from flopmeter_collector.boundaries import Boundaries
+from flopmeter_collector.counted import CountedRows
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.device_declarations import (
     DEVICE_KIND,
@@ -28,6 +30,7 @@ from flopmeter_collector.device_declarations import (
     parse_device_declaration,
 )
 from flopmeter_collector.growth import Growth
+from flopmeter_collector.held_rows import HeldRows
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, StoredVector
 from flopmeter_collector.model_assembly import ModelAssembly
@@ -109,6 +112,7 @@ class Totals:
         self._weigher = Weigher(parts)
         self.book = Book(profiles)
         self.residuals = ResidualAccounts(silence_ns)
+        self._counted = CountedRows(self.residuals)
         self._kept = KeptTotals()
         self._assembly = Assembly(
             parts,
@@ -303,13 +307,35 @@ class Totals:
             self._replace(key, self._entries[key], self._entries[key].vectors)
         self._unread.discard(allocation)
 
-    def update(self, key: Key, record: DeviceRecord, branches: Sequence[StoredVector]) -> bool:
+    def count_rows(self, rows: HeldRows, places: array[int]) -> list[int]:
+        """Replace what keys add by what their rows hold, where they only grew.
+
+        Args:
+            rows: the registers; at each call the same.
+            places: the numbers of rows that changed.
+
+        Returns:
+            The numbers of the others, for `update`.
+        """
+        left = self._counted.count(rows.block, places)
+        for growth, more in self._counted.settle():
+            self._put(growth, more)
+        return left
+
+    def update(
+        self,
+        key: Key,
+        record: DeviceRecord,
+        branches: Sequence[StoredVector],
+        place: int = -1,
+    ) -> bool:
         """Replace what one key adds by what its newest vectors say.
 
         Args:
             key: whose register.
             record: the device record the key refers to.
             branches: all branches of the key; more than one only after a fork.
+            place: the number of its row, where `count_rows` is to count it from now on.
 
         Returns:
             Whether the key is new.
@@ -322,6 +348,7 @@ class Totals:
         new = entry is None
         if entry is None:
             entry = self._enrol(key, record)
+        entry.place = max(place, entry.place)
         self._replace(key, entry, tuple(branch.vector for branch in branches))
         if new:
             self.residuals.enrol_key(key)
@@ -483,8 +510,9 @@ class Totals:
                 if held is None:
                     sums.enter(key, entry.record, slot, known=entry.known)
             self._change(key, entry, slot, amounts, NOTHING if held is None else held)
-        entry.vectors, entry.pieces = vectors, pieces
+        entry.told, entry.rows, entry.pieces = vectors, None, pieces
         entry.growth = self._growth(key, entry)
+        self._counted.put(key, entry, vectors[0])
 
     def _growth(self, key: Key, entry: Entry) -> Growth | None:
         """Where a key's growth is put, where that is all that can come; else None."""
@@ -500,8 +528,7 @@ class Totals:
     def _go_on(self, key: Key, entry: Entry, growth: Growth, vector: Vector) -> None:
         """Add what a key grew by; it is weighed with that of all keys like it."""
         more = list(map(sub, vector, entry.vectors[0]))
-        if growth.grow(more) and growth.slot.run is not None:
-            self._kept.forget((growth.slot.run,))
+        self._put(growth, more)
         covered, lower_flop = covered_ns(more), growth.lower_flop(more)
         self.residuals.grow(
             key,
@@ -512,7 +539,13 @@ class Totals:
         )
         entry.covered_ns += covered
         entry.lower_flop += lower_flop
-        entry.vectors = (vector,)
+        entry.told, entry.rows = (vector,), None
+        self._counted.put(key, entry, vector)
+
+    def _put(self, growth: Growth, more: Sequence[int]) -> None:
+        """Put what keys grew by with that of all like them."""
+        if growth.grow(more) and growth.slot.run is not None:
+            self._kept.forget((growth.slot.run,))
 
     def _change(self, key: Key, entry: Entry, slot: Slot, new: Amounts, old: Amounts) -> None:
         for sums in self._sums_of(key, slot):

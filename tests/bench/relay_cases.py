@@ -20,11 +20,13 @@ from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayLedger, RelayRows
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
+from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_collector.relay.receive import Seen, merge_batch
 from flopmeter_collector.turns import Turns
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Answer, KeyedVector, LedgerPosition, RelayHello
+from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import BatchReader, BatchWriter
@@ -58,6 +60,7 @@ class Bench:
         self.root_committer = Committer(self.root, self.root_table)
         self.spent: Counter[str] = Counter()
         self.writer, self.reader = BatchWriter(), BatchReader()
+        self.seen = Seen(self.root_table.rows)
 
     async def commit(self, changes: RelayChanges | None) -> LedgerPosition:
         """As the relay's app does."""
@@ -102,9 +105,9 @@ class Bench:
             if turn == 1:
                 self.spent.clear()
             for record in self.records:
-                self.table.merge(
-                    KeyedVector(key_of(record), turn + 1, busy_vector(turn + 1)), record
-                )
+                boot_ns = (turn + 2) * NS_PER_S
+                keyed = KeyedVector(key_of(record), turn + 1, busy_vector(turn + 1), boot_ns)
+                self.table.merge(keyed, record)
             await self.committer.durable()
             while await self.forward(forwarder, intake):
                 pass
@@ -117,13 +120,17 @@ class Bench:
         batch = await forwarder.next_batch()
         raw = self.writer.batch(batch).SerializeToString()
         sent = time.process_time()
-        came = self.reader.batch(pb.StreamBatchesRequest.FromString(raw))
-        merged = await merge_batch(intake, came, Turns().give_way, Seen(self.root_table.rows))
+        message = pb.StreamBatchesRequest.FromString(raw)
+        received = Received(self.reader, message, self.seen.known)
+        came = received.grow(intake)
+        merged = await merge_batch(intake, came, Turns().give_way, self.seen)
+        received.learn(intake, merged.taken)
         position = await self.root_committer.durable()
         answer = self.reader.answer(
             came,
-            merged.untaken,
+            received.placed(merged.untaken),
             position,
+            rows=received.rows,
             at_root=True,
             rooted={},
             beside=merged.beside,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.registers import Outcome
+from flopmeter_collector.relay.known import KnownBatches
 from flopmeter_core.claims import ClaimKey
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.registers import Key
@@ -52,6 +53,7 @@ class Seen:
     def __init__(self, rows: HeldRows) -> None:
         """Begin with a new stream; each row says on which one its vector came."""
         self.number = rows.new_stream()
+        self.known = KnownBatches(self.number)
         self._rows = rows
         self._before: tuple[Branches, bool] = ((), False)
 

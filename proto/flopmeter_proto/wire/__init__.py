@@ -12,10 +12,12 @@ from flopmeter_core.reports import MAXIMUM_VECTORS_PER_BATCH
 from flopmeter_proto.wire.batch import (
     MAXIMUM_KEYS_PER_RELAY,
     MAXIMUM_RECORDS_PER_RELAY,
+    BatchMessage,
     BatchReader,
     BatchWriter,
 )
 from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
+from flopmeter_proto.wire.columns import KnownBatch
 from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
 from flopmeter_proto.wire.known import KnownAnswers, KnownReport, known_report
@@ -54,9 +56,11 @@ __all__ = [
     "MAXIMUM_RECORDS_PER_STREAM",
     "MAXIMUM_TEXT_LENGTH",
     "MAXIMUM_VECTORS_PER_BATCH",
+    "BatchMessage",
     "BatchReader",
     "BatchWriter",
     "KnownAnswers",
+    "KnownBatch",
     "KnownReport",
     "StreamReader",
     "StreamWriter",

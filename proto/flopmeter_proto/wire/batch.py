@@ -9,10 +9,12 @@ its numbers do, at both ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from flopmeter_core.claims import Claim, ClaimKey
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, Key, Vector
 from flopmeter_core.reports import (
@@ -37,6 +39,7 @@ from flopmeter_proto.wire.claims import (
     claims_in,
     claims_out,
 )
+from flopmeter_proto.wire.columns import KnownBatch, batch_rows
 from flopmeter_proto.wire.held import held_in, held_out
 from flopmeter_proto.wire.hello import (
     ledgers_in,
@@ -54,6 +57,9 @@ MAXIMUM_KEYS_PER_RELAY = 2_000_000
 restart of their agents. A relay that has stated so many begins a new stream."""
 
 MAXIMUM_RECORDS_PER_RELAY = 1_000_000
+
+BatchMessage: TypeAlias = pb.StreamBatchesRequest
+"""One message of a relay, for who hands it on unread."""
 
 _AT_ROOT = DURABILITIES[Durability.AT_ROOT]
 _DURABLE = {_AT_ROOT, DURABILITIES[Durability.HERE]}
@@ -156,8 +162,51 @@ class BatchReader:
         Raises:
             WireError: columns that do not fit together, or as `StreamReader.report`.
         """
+        self.state(message)
+        return self.around(message, self.vectors(message))
+
+    def state(self, message: pb.StreamBatchesRequest) -> None:
+        """Take what a batch states; once, before anything else of it is read.
+
+        Raises:
+            WireError: as `StatedNumbers.take`.
+        """
         self._stated.take(message.device_records, message.keys)
-        vectors = self._vectors(message)
+
+    def rows(self, message: pb.StreamBatchesRequest) -> KnownBatch | None:
+        """The vectors of a stated batch as rows; None where `batch` has to say what is wrong."""
+        found = batch_rows(message)
+        return found if found is not None and self._stated.has(found.numbers) else None
+
+    def number(self, key: Key) -> int:
+        """The number of a key that was stated on this stream."""
+        return self._stated.number(key)
+
+    def keyed(self, rows: KnownBatch, places: Iterable[int]) -> tuple[KeyedVector, ...]:
+        """Some vectors of a batch, by their places in it."""
+        key = self._stated.key
+        return tuple(
+            KeyedVector(
+                key(rows.numbers[place]),
+                rows.sequence(place),
+                rows.vector(place),
+                rows.boot_ns(place) or None,
+            )
+            for place in places
+        )
+
+    def records(self, vectors: Iterable[KeyedVector]) -> dict[str, DeviceRecord]:
+        """The device records that vectors of the stream name."""
+        return self._stated.records({keyed.key.record for keyed in vectors})
+
+    def around(
+        self, message: pb.StreamBatchesRequest, vectors: tuple[KeyedVector, ...]
+    ) -> RelayBatch:
+        """A stated batch with these vectors, and all of it but vectors.
+
+        Raises:
+            WireError: as `batch`, of what is no vector.
+        """
         hours = hours_in(message.hourly_vectors, self._stated)
         self._claims = claims_in(message.claims)
         used = {keyed.key.record for keyed in vectors} | {hour.key.record for hour in hours}
@@ -179,6 +228,7 @@ class BatchReader:
         at_root: bool,
         rooted: Mapping[Key, int],
         beside: Mapping[Key, Held],
+        rows: KnownBatch | None = None,
         refused_claims: Mapping[ClaimKey, str],
         refused_hours: Mapping[tuple[Key, int], str],
     ) -> pb.StreamBatchesResponse:
@@ -191,6 +241,7 @@ class BatchReader:
             position: where the ledger stands after the commit.
             at_root: whether no other ledger lies behind this one.
             rooted: keys of this stream that are durable at the root since, up to a sequence.
+            rows: its vectors where they were taken as rows: the places are then theirs.
             beside: what was held of keys of this stream that did not come this way.
             refused_claims: why claims of well-formed content were not taken.
             refused_hours: why each refused hourly vector (key, hour) was not taken.
@@ -203,15 +254,16 @@ class BatchReader:
             commit_number=position.commit_number,
         )
         number = self._stated.number
-        response.key_numbers.extend([number(keyed.key) for keyed in batch.vectors])
-        response.sequences.extend([keyed.sequence for keyed in batch.vectors])
-        codes = [code] * len(batch.vectors)
+        numbers = rows.numbers if rows else [number(keyed.key) for keyed in batch.vectors]
+        sequences = rows.sequences if rows else [keyed.sequence for keyed in batch.vectors]
+        response.key_numbers.extend(numbers)
+        response.sequences.extend(sequences)
+        codes = [code] * len(numbers)
         for place, (found, reason) in untaken.items():
-            keyed = batch.vectors[place]
             codes[place] = DURABILITIES[found]
             response.refusals.add(
-                key_number=number(keyed.key),
-                sequence=keyed.sequence,
+                key_number=numbers[place],
+                sequence=sequences[place],
                 durability=DURABILITIES[found],
                 reason=reason,
             )
@@ -225,7 +277,12 @@ class BatchReader:
         acknowledge_hours(response, batch.hours, self._stated, refused_hours, durable)
         return response
 
-    def _vectors(self, message: pb.StreamBatchesRequest) -> tuple[KeyedVector, ...]:
+    def vectors(self, message: pb.StreamBatchesRequest) -> tuple[KeyedVector, ...]:
+        """The vectors of a stated batch.
+
+        Raises:
+            WireError: columns that do not fit together, or hold what no register can.
+        """
         count = len(message.key_numbers)
         if count > MAXIMUM_VECTORS_PER_BATCH:
             raise WireError(f"a batch has at most {MAXIMUM_VECTORS_PER_BATCH} vectors, not {count}")

@@ -121,6 +121,10 @@ class StatedNumbers:
         except KeyError:
             raise WireError(f"key number {number} was never stated on this stream") from None
 
+    def has(self, numbers: Iterable[int]) -> bool:
+        """Whether every one of these numbers was stated."""
+        return self._keys.keys() >= set(numbers)
+
     def number(self, key: Key) -> int:
         """The number of a key that was stated.
 

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Vector
-from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table
-
-RECORDS = [h100(f"GPU-{number}", node=f"n{number % 2}") for number in range(3)]
-RECORDS.append(replace(RECORDS[0], device="GPU-9", product_name="another", device_count=4))
-KEYS = [
-    (key_of(record, allocation, evidence=evidence), record)
-    for record in RECORDS
-    for allocation in ("run:a", "run:b", "none", "overflow", "boundary(run:a,run:b)")
-    for evidence in (Evidence.GPM, Evidence.BUSY_SAMPLED)
-]
-DECLARATIONS = [
-    ("a", {"format": "fp8=0.90..0.97,bf16=rest", "model": "m"}),
-    ("a", {"format": "bf16"}),
-    ("b", {"format": "fp4", "model": "m"}),
-    ("b", {"activity": "evaluation"}),
-]
+from flopmeter_core.registers import COMPONENT_COUNT, Key, Vector
+from support.grown import DECLARATIONS, KEYS, branch, seen
+from support.totals import busy_vector, feed, table
 
 numbers = st.sampled_from(range(len(KEYS)))
 amounts = st.lists(st.integers(0, 10**12), min_size=COMPONENT_COUNT, max_size=COMPONENT_COUNT).map(
@@ -38,16 +21,6 @@ forked = st.tuples(st.just("fork"), numbers, st.just(()))
 declared = st.tuples(st.just("declare"), st.sampled_from(range(len(DECLARATIONS))), st.just(()))
 looked_at = st.just(("look", 0, ()))
 steps = st.lists(st.one_of(grown, grown, grown, forked, declared, looked_at), max_size=40)
-
-
-def seen(totals: Totals) -> TotalsSnapshot:
-    """Everything that is shown, at one instant."""
-    return totals.snapshot(AS_OF_NS, POSITION)
-
-
-def branch(vector: Vector) -> Vector:
-    """A vector that neither follows the other nor is followed by it."""
-    return (vector[0] + 1, max(0, vector[1] - 1), *vector[2:])
 
 
 @given(steps)

@@ -14,7 +14,7 @@ from flopmeter_collector import backends, publish
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
 from flopmeter_collector.ledger.base import Batch
-from flopmeter_collector.publish import NEW_KEY_COUNT, SLICE, Publisher
+from flopmeter_collector.publish import NEW_KEY_COUNT, ROWS_SLICE, SLICE, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.totals import Totals
 from flopmeter_core.reports import KeyedVector, LedgerPosition
@@ -52,7 +52,7 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones() -> None:
 
     new, known = asyncio.run(counted())
     assert new == KEYS * NEW_KEY_COUNT // SLICE
-    assert known == KEYS // SLICE
+    assert known == -(-KEYS // ROWS_SLICE)
 
 
 # --- whole rounds on a ledger --------------------------------------------------------------------

@@ -1,0 +1,129 @@
+"""What the totals have counted of each register, in rows beside those that are held.
+
+Owns: the counted components of keys that only grow, and what they grew by, by where it is put.
+May touch: memory only.
+Called by totals. Explained in docs/adr/0039-registers-in-rows.md.
+
+Nearly every register that changed only grew, and what it grew by is added to a growth
+(growth.py) with all that weigh alike. Here that is done for many rows in one pass of a kernel; a
+row that is not usual is left, and totals counts it as one that comes alone.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from flopmeter_collector.growth import Growth
+from flopmeter_collector.residual import ResidualAccounts
+from flopmeter_core.kernels.count_rows import (
+    FIRST,
+    GREATEST_DIFFERENCE,
+    GREATEST_PRODUCT,
+    GROUP,
+    GROUP_WIDTH,
+    TOLD_WIDTH,
+    WIDTH,
+    count_rows,
+)
+from flopmeter_core.registers import COMPONENT_COUNT, Key, Vector
+from flopmeter_core.units import REGISTER_LIMIT
+
+if TYPE_CHECKING:
+    from flopmeter_collector.shares import Entry
+
+NO_GROUP = -1
+_UNCOUNTED = array("q", [NO_GROUP] + [0] * (WIDTH - 1))
+_NO_SUMS = array("q", [0] * COMPONENT_COUNT)
+
+
+class CountedRows:
+    """The counted rows. One thread."""
+
+    def __init__(self, residuals: ResidualAccounts) -> None:
+        """Start with none; what they cover goes to the residual's accounts."""
+        self._residuals = residuals
+        self._entries: list[Entry | None] = []
+        self._block = array("q")
+        self._groups = array("q")
+        self._growths: list[Growth] = []
+        self._numbers: dict[Growth, int] = {}
+
+    def put(self, key: Key, entry: Entry, vector: Vector) -> None:
+        """Count a key's row here from now on, where it has one and only grows; else no more.
+
+        Args:
+            key: whose.
+            entry: of the key, with its growth where it only grows.
+            vector: all that was counted of it.
+        """
+        place, growth = entry.place, entry.growth
+        if place < 0:
+            return
+        missing = place + 1 - len(self._entries)
+        if missing > 0:
+            self._block += _UNCOUNTED * missing
+            self._entries += [None] * missing
+        at = place * WIDTH
+        self._block[at + GROUP] = NO_GROUP
+        if growth is None or len(vector) != COMPONENT_COUNT or max(vector) >= REGISTER_LIMIT:
+            return
+        self._block[at + FIRST : at + WIDTH] = array("q", vector)
+        self._block[at + GROUP] = self._group(growth)
+        self._entries[place] = entry
+        entry.rows, entry.grows = self, self._residuals.growing(key, entry.record)
+
+    def vector(self, place: int) -> Vector:
+        """What was counted of a row that is counted here."""
+        at = place * WIDTH
+        return tuple(self._block[at + FIRST : at + WIDTH])
+
+    def count(self, held: array[int], places: array[int]) -> list[int]:
+        """Count what rows grew by; `settle` takes the sums.
+
+        Args:
+            held: the rows that are held (`known_rows.WIDTH`).
+            places: the numbers of the rows.
+
+        Returns:
+            The numbers of the rows that are not usual, of which nothing was counted.
+        """
+        usual = bytearray(len(places))
+        told = array("q", bytes(8 * TOLD_WIDTH * len(places)))
+        count_rows(held, places, self._block, self._groups, told, usual)
+        entries, go_on, left = self._entries, self._residuals.go_on, []
+        for row, place in enumerate(places):
+            entry = entries[place] if usual[row] else None
+            if entry is None:
+                left.append(place)
+                continue
+            covered_ns, lower_flop = told[TOLD_WIDTH * row], told[TOLD_WIDTH * row + 1]
+            entry.covered_ns += covered_ns
+            entry.lower_flop += lower_flop
+            if entry.grows is not None:
+                go_on(entry.grows, covered_ns, lower_flop)
+        return left
+
+    def settle(self) -> Iterator[tuple[Growth, Sequence[int]]]:
+        """What was counted since this was last asked, by where it is put; the sums begin anew."""
+        for number, growth in enumerate(self._growths):
+            at = number * GROUP_WIDTH
+            sums = self._groups[at : at + COMPONENT_COUNT]
+            if any(sums):
+                self._groups[at : at + COMPONENT_COUNT] = _NO_SUMS
+                yield growth, sums
+
+    def _group(self, growth: Growth) -> int:
+        """The number of the group of a growth."""
+        number = self._numbers.get(growth)
+        if number is None:
+            number = self._numbers[growth] = len(self._growths)
+            self._growths.append(growth)
+            weights, limits = [0] * COMPONENT_COUNT, [GREATEST_DIFFERENCE] * COMPONENT_COUNT
+            for place, weight in growth.lower:
+                # With a weight that is too great every difference is, and none is taken here.
+                weights[place] = weight if abs(weight) < GREATEST_PRODUCT else 0
+                limits[place] = min(limits[place], GREATEST_PRODUCT // abs(weight))
+            self._groups += array("q", [*_NO_SUMS, *weights, *limits])
+        return number

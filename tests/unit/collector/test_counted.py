@@ -1,0 +1,117 @@
+"""Registers counted many at a time make the totals that each of them makes by itself."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopmeter_collector import counted
+from flopmeter_collector.declarations import parse_run_declaration
+from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.totals import Totals
+from flopmeter_core.registers import COMPONENT_COUNT, Vector
+from flopmeter_core.reports import KeyedVector
+from support.forms import FORMS, kernel
+from support.grown import DECLARATIONS, KEYS, branch, seen
+from support.totals import busy_vector, h100, key_of, table
+
+pytestmark = pytest.mark.timeout(600)
+
+AMOUNT = st.integers(0, 10**6) | st.sampled_from([0, 10**12, 2**58, 2**59])
+AMOUNTS = st.lists(AMOUNT, min_size=COMPONENT_COUNT, max_size=COMPONENT_COUNT).map(tuple)
+NUMBERS = st.sampled_from([0, 3, 4, 8, 11, 30])
+"""Few keys, so that one is counted several times: of two runs, nobody's, overflow, a boundary."""
+
+STEP = st.one_of(
+    st.tuples(st.just("grow"), NUMBERS, AMOUNTS),
+    st.tuples(st.just("grow"), NUMBERS, AMOUNTS),
+    st.tuples(st.just("fork"), NUMBERS, st.just(())),
+    st.tuples(st.just("declare"), st.sampled_from(range(len(DECLARATIONS))), st.just(())),
+    st.just(("count", 0, ())),
+    st.just(("count", 0, ())),
+)
+
+
+class Sides:
+    """The same registers, counted as rows and one by one."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.table = RegisterTable()
+        self.fast, self.slow = Totals(table()), Totals(table())
+        self.sequence = 0
+
+    def merge(self, which: int, vector: Vector) -> None:
+        """Merge a newer vector of a key."""
+        key, record = KEYS[which]
+        self.sequence += 1
+        self.table.merge(KeyedVector(key, self.sequence, vector), record)
+
+    def held(self, which: int) -> Vector:
+        """The newest vector of a key."""
+        branches = self.table.branches(KEYS[which][0])
+        return max((each.vector for each in branches), default=(0,) * COMPONENT_COUNT)
+
+    def count(self) -> None:
+        """Give both what changed."""
+        places = array("q", self.table.take_uncounted().places)
+        for place in self.fast.count_rows(self.table.rows, places):
+            key = self.table.rows.keys[place]
+            record = self.table.record(key.record)
+            self.fast.update(key, record, self.table.rows.branches_at(place), place)
+        for place in places:
+            key = self.table.rows.keys[place]
+            record = self.table.record(key.record)
+            self.slow.update(key, record, self.table.rows.branches_at(place))
+
+    def declare(self, which: int) -> None:
+        """Declare to both."""
+        for totals in (self.fast, self.slow):
+            totals.declare(parse_run_declaration(*DECLARATIONS[which]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(steps=st.lists(STEP, max_size=30))
+def test_as_one_by_one(form: str, steps: list[tuple[str, int, Vector]]) -> None:
+    """Whatever grows, forks and is declared in between, both are told the same totals."""
+    sides = Sides()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counted, "count_rows", kernel("count_rows", form).count_rows)
+        for what, which, more in steps:
+            if what == "declare":
+                sides.declare(which)
+            elif what == "count":
+                sides.count()
+                assert seen(sides.fast) == seen(sides.slow)
+            else:
+                held = sides.held(which)
+                grown = tuple(min(2**62 - 1, a + b) for a, b in zip(held, more, strict=False))
+                sides.merge(which, branch(held) if what == "fork" else grown)
+        sides.count()
+    assert seen(sides.fast) == seen(sides.slow)
+    for key, _ in KEYS:
+        name = key.allocation
+        assert sides.fast.allocation_flop(name) == sides.slow.allocation_flop(name)
+    devices = sides.fast.residuals._devices, sides.slow.residuals._devices
+    assert devices[0] == devices[1]
+
+
+def test_the_usual_row_is_not_left() -> None:
+    """What only grew is counted by the kernel, from the second time on; so is a new fleet's."""
+    totals, registers = Totals(table()), RegisterTable()
+    record = h100()
+    left = []
+    for sequence in (1, 2, 3):
+        registers.merge(KeyedVector(key_of(record), sequence, busy_vector(sequence)), record)
+        places = array("q", registers.take_uncounted().places)
+        left.append(totals.count_rows(registers.rows, places))
+        for place in left[-1]:
+            branches = registers.rows.branches_at(place)
+            assert totals.update(key_of(record), record, branches, place)
+    assert left == [[0], [], []]
+    again = Totals(table())
+    again.update(key_of(record), record, registers.branches(key_of(record)))
+    assert seen(totals).runs == seen(again).runs
