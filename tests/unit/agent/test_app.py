@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,13 @@ import pytest
 from flopmeter_agent.app import AgentApp, LoopSource, choose_sensor, open_file
 from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.journal import Journal
-from flopmeter_core.errors import NotPermittedError, StorageError, UsageError
+from flopmeter_core.errors import (
+    DataError,
+    InvariantError,
+    NotPermittedError,
+    StorageError,
+    UsageError,
+)
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 
@@ -81,7 +89,7 @@ def test_the_agents_own_estimate_rides_along(tmp_path: Path) -> None:
     assert "run:atlas-pretrain" in report.display_flop
 
 
-def an_app(folder: Path) -> AgentApp:
+def an_app(folder: Path, *, metrics_listen: str = "") -> AgentApp:
     """An agent of the demonstration's first node; no collector is there."""
     began_ns = SystemClock().wall_ns() - 20 * NS_PER_S
     config = AgentConfig(
@@ -93,6 +101,7 @@ def an_app(folder: Path) -> AgentApp:
         claims_socket="",
         sample_period_s=1.0,
         report_period_s=10.0,
+        metrics_listen=metrics_listen,
     )
     return AgentApp(config, SystemClock())
 
@@ -171,3 +180,44 @@ def test_a_disk_that_fails_ends_no_metering(
     said = [record.message for record in caplog.records if "state" in record.message]
     assert sum("cannot be kept" in sentence for sentence in said) == 1
     assert sum("is kept again" in sentence for sentence in said) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        (DataError("the device lies"), DataError, "the device lies"),
+        (ZeroDivisionError("no time"), InvariantError, "sampling failed .no time.; please report"),
+    ],
+)
+def test_an_agent_that_cannot_sample_ends(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    error: type[Exception],
+    said: str,
+) -> None:
+    """It must not look alive: what ended it is what it ends with."""
+    monkeypatch.setattr("flopmeter_agent.app.LAST_REPORT_DEADLINE_S", 0.1)
+    app = an_app(tmp_path)
+
+    def sample() -> None:
+        raise fault
+
+    monkeypatch.setattr(app.loop, "sample", sample)
+    with pytest.raises(error, match=said):
+        asyncio.run(app.serve(asyncio.Event()))
+    app.close()
+
+
+def test_the_agents_own_metrics(tmp_path: Path) -> None:
+    """They are served where a setting says so, and the address is free again afterwards."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    app = an_app(tmp_path, metrics_listen=f"127.0.0.1:{port}")
+    app.loop.sample()
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    assert "flopmeter_device_seconds_total" in text
+    app.close()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")

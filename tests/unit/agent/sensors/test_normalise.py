@@ -95,3 +95,28 @@ def test_nothing_known_of_the_device() -> None:
         )
     assert not unit.known
     assert "SM count" in unit.reason
+
+
+def test_a_unit_of_before() -> None:
+    """One that this device can have is taken; any other is found anew."""
+    for unit, known in ((1, True), (SM_COUNT, True), (4 * SM_COUNT, True), (7, False)):
+        made = Normaliser(SM_COUNT, MAX_MHZ)
+        made.resume(unit)
+        assert (made.known, made.unit) == (known, unit if known else None)
+
+
+def test_whether_counters_go_on() -> None:
+    """A counter at rest does; one that fell, or that needs an impossible clock, does not."""
+    unit = Normaliser(SM_COUNT, MAX_MHZ)
+    second = SM_COUNT * 1_000_000 * 1_500
+    assert unit.continues(0, NS_PER_S)
+    assert unit.continues(second, NS_PER_S)
+    assert not unit.continues(-1, NS_PER_S)
+    assert not unit.continues(second, 0)
+    assert not unit.continues(second * 100, NS_PER_S)
+    assert not Normaliser(SM_COUNT, 0).continues(second, NS_PER_S)
+
+
+def test_a_share_that_nobody_told_contradicts_nothing() -> None:
+    """Without the interval metric the unit is found by the clock alone."""
+    assert offered(SM_COUNT, 1700, read_mhz=1700, metric_ppm=None)[0].known

@@ -64,3 +64,12 @@ def test_what_is_no_text_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["pack", str(tmp_path / "none"), "--out", str(tmp_path / "o"), *H100]) == 64
     err = capsys.readouterr().err
     assert "rows.csv is no UTF-8 text" in err and "none cannot be read: No such file" in err
+
+
+def test_says_how_much(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for people, with what was left out."""
+    out = tmp_path / "series"
+    assert main(["pack", str(text_file(tmp_path)), "--out", str(out), *H100]) == 0
+    assert capsys.readouterr().out == (
+        f"{out}: 1 series of 20 readings; 0 rows lacked a number and were left out\n"
+    )

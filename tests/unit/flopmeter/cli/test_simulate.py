@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from flopmeter.cli import main
+from flopmeter.lab.simulation import world
+from flopmeter.lab.simulation.plan import plan_for
 
 SMALL = ["simulate", "--nodes", "1", "--devices", "1", "--hours", "0.2"]
 
@@ -59,3 +62,29 @@ def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 def test_impossible_sizes_are_refused(words: list[str]) -> None:
     """Before anything is simulated."""
     assert main(["simulate", *words]) == 64
+
+
+def test_events_are_printed_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the result; beside it where that is JSON."""
+    words = [*SMALL, "--faults", "none", "--trace"]
+    assert main(words) == 0
+    out = capsys.readouterr().out.splitlines()
+    events = [line for line in out if " start " in f" {line} "]
+    assert events and out[-1].startswith("replay: ")
+    assert main([*words, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["equal"] is True
+    assert [line for line in captured.err.splitlines() if line in events] == events
+
+
+def test_a_broken_promise_is_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first thing that was broken is said, and the result is printed all the same."""
+    sound = world.simulate(plan_for(1, nodes=1, devices=1, hours=0.2))
+    broken = dataclasses.replace(sound, equal=False, violations=("a vector is gone", "another"))
+    monkeypatch.setattr(world, "simulate", lambda plan, keep_trace: broken)
+    assert main([*SMALL, "--faults", "all"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "flopmeter: a vector is gone\n"
+    assert "replay: flopmeter simulate" in captured.out

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from flopmeter.lab.demo import child_environment, read_seconds
-from flopmeter.lab.demo_plan import Plan, make_plan, read_scenario, seeded
+from flopmeter.lab.demo_plan import Plan, free_addresses, make_plan, read_scenario, seeded
 from flopmeter.lab.demo_view import Addresses
 from flopmeter_agent.scenario import parse_scenario
-from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.errors import DataError, StorageError, UsageError
 
 
 @pytest.fixture
@@ -95,3 +96,48 @@ def test_seconds() -> None:
     assert read_seconds({}) is None
     assert read_seconds({"DEMO_SECONDS": ""}) is None
     assert read_seconds({"DEMO_SECONDS": "2.5"}) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("text", "seed", "error", "said"),
+    [
+        ("[node", None, DataError, "TOML"),
+        ("x = 1\n", 3, UsageError, "has no line 'seed = ...', so --seed has nothing to replace"),
+    ],
+)
+def test_a_scenario_of_ones_own_that_is_wrong(
+    text: str, seed: int | None, error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    """Its file is named, and nothing is laid out."""
+    own, folder = tmp_path / "own.toml", tmp_path / "demo"
+    own.write_text(text)
+    folder.mkdir()
+    with pytest.raises(error, match=said) as caught:
+        make_plan(folder, scenario_file=own, seed=seed)
+    assert str(caught.value).startswith(f"{own}: ")
+    assert list(folder.iterdir()) == []
+
+
+def test_ports_that_are_taken() -> None:
+    """Others are found, and the two differ."""
+    first = free_addresses(0, 0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = free_addresses(port, port)
+    assert {found.http, found.grpc} & {f"127.0.0.1:{port}"} == set()
+    assert found.http != found.grpc and first.http != first.grpc
+
+
+def test_a_plan_elsewhere(plan: Plan) -> None:
+    """The same demo, at other addresses."""
+    other = plan.elsewhere()
+    assert (other.folder, other.scenario) == (plan.folder, plan.scenario)
+    assert other.addresses != plan.addresses
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """It is said before anything is started."""
+    with pytest.raises(StorageError):
+        make_plan(tmp_path / "none", scenario_file=None, seed=None)
