@@ -40,9 +40,10 @@ def stop_event() -> Iterator[threading.Event]:
 
 @contextmanager
 def async_stop_event() -> Iterator[asyncio.Event]:
-    """Give an asyncio event of the running loop that SIGTERM or SIGINT sets."""
+    """As `stop_event`, with an asyncio event of the running loop."""
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def stop() -> None:
         event.set()
@@ -54,8 +55,10 @@ def async_stop_event() -> Iterator[asyncio.Event]:
     try:
         yield event
     finally:
-        for number in STOP_SIGNALS:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            # The loop leaves the usual one, also where a signal was ignored: in the background.
+            signal.signal(number, handler)
 
 
 @contextmanager
