@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -69,3 +71,19 @@ def test_every_test_is_in_one_lane() -> None:
     given = sorted(word for lane in words.values() for word in lane)
     assert left_out == [f"--ignore={folder}" for folder in given]
     assert all((ROOT / folder).is_dir() for folder in given)
+
+
+@pytest.mark.parametrize(("require_all", "same"), [("1", "True"), ("", "False")])
+def test_ci_says_the_same_twice(require_all: str, same: str) -> None:
+    """Under REQUIRE_ALL=1 a property is tried on the same examples in every run, by hand on new."""
+    script = "import conftest, hypothesis; print(hypothesis.settings().derandomize)"
+    environ = {name: held for name, held in os.environ.items() if name != "FLOPMETER_MUTANTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT / "tests",
+        env={**environ, "REQUIRE_ALL": require_all},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == same

@@ -11,6 +11,7 @@ from flopmeter_core.errors import UsageError, not_text, unreadable
 
 EXTERNAL = "model add-external m --lower 1e20 --best 1e20 --upper 1e20 --party p"
 DETERMINE = "review determine 1 --determination met --date 2026-01-01 --reason x"
+COLLECTOR = "collector --ledger {folder}/l.db --grpc-listen 127.0.0.1:0 --http-listen 127.0.0.1:0"
 
 NAMED = (
     "replay {file}",
@@ -28,8 +29,8 @@ NAMED = (
     "thresholds pack {folder} --key {file} --output {folder}/out",
     EXTERNAL + " --period 2026-01-01..2026-02-01 --source {file} --ledger {folder}/l.db",
     DETERMINE + " --evidence {file} --ledger {folder}/l.db",
-    "collector --tls-cert {file} --tls-key {file} --ledger {folder}/l.db",
-    "collector --webhook-secret {file} --webhooks http://127.0.0.1:1/ --ledger {folder}/l.db",
+    COLLECTOR + " --tls-cert {file} --tls-key {file}",
+    COLLECTOR + " --webhook-secret {file} --webhooks http://127.0.0.1:1/",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,10 +24,19 @@ def test_sync(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture(params=["heard", "ignored"])
+def before(request: pytest.FixtureRequest) -> Iterator[object]:
+    """What an interrupt does before; a process in the background of a shell ignores it."""
+    own = signal.getsignal(signal.SIGINT)
+    handler = signal.SIG_IGN if request.param == "ignored" else signal.default_int_handler
+    signal.signal(signal.SIGINT, handler)
+    yield handler
+    signal.signal(signal.SIGINT, own)
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_async(number: signal.Signals) -> None:
+def test_async(number: signal.Signals, before: object) -> None:
     """The same for a loop, whose handlers end with it."""
-    before = signal.getsignal(signal.SIGINT)
 
     async def main() -> None:
         with async_stop_event() as event:
