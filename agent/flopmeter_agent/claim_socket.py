@@ -161,7 +161,9 @@ class ClaimSocket:
         last_rounds = BURST_MESSAGES
         while last_rounds:
             stopping = self._stopping
-            events = self._selector.select(0 if stopping else REST_S)
+            # Whoever speaks or closes wakes it; it looks by itself only after who rests, and saves.
+            pause_s = REST_S if self._resting else SAVE_PERIOD_S
+            events = self._selector.select(0 if stopping else pause_s)
             for key, _ in events:
                 if key.fileobj is self._listener:
                     self._accept()

@@ -12,9 +12,8 @@ are probed apart, and only ids that worked are asked for again.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pynvml
@@ -81,7 +80,7 @@ class GpmSampler:
         self._instance = instance
         cumulative = tuple(CUMULATIVE) if instance is None else ()
         self._families = (tuple(INTERVAL), cumulative, tuple(more))
-        self._request = _request(())
+        self._request = _Request(())
         self._buffers: list[Any] = []
         try:
             for _ in range(2):
@@ -110,7 +109,7 @@ class GpmSampler:
                 refusal = error
         if refusal is not None and not working:
             raise refusal
-        self._request = _request(tuple(working))
+        self._request = _Request(tuple(working))
         self._buffers.reverse()
         return frozenset(working)
 
@@ -134,16 +133,17 @@ class GpmSampler:
         self._compare(self._request)
         self._buffers.reverse()
         found = {}
-        for metric in _metrics(self._request):
-            number = number_or_none(metric.value) if metric.nvmlReturn == 0 else None
+        for metric_id, metric in self._request.entries:
+            number = number_or_none(_VALUE(metric)) if _RETURNED(metric) == 0 else None
             if number is not None:
-                found[metric.metricId] = number
+                found[metric_id] = number
         return found
 
     def answers(self) -> dict[int, tuple[int, float]]:
         """The last comparison as the driver gave it: id -> its own return code, value."""
         return {
-            metric.metricId: (metric.nvmlReturn, metric.value) for metric in _metrics(self._request)
+            metric_id: (_RETURNED(metric), _VALUE(metric))
+            for metric_id, metric in self._request.entries
         }
 
     def close(self) -> None:
@@ -158,29 +158,36 @@ class GpmSampler:
             ask(pynvml.nvmlGpmMigSampleGet, self._handle, self._instance, buffer)
 
     def _answered(self, family: Iterable[int]) -> list[int]:
-        request = _request(tuple(family))
+        request = _Request(tuple(family))
         self._compare(request)
-        return [metric.metricId for metric in _metrics(request) if metric.nvmlReturn == 0]
+        return [metric_id for metric_id, metric in request.entries if _RETURNED(metric) == 0]
 
-    def _compare(self, request: Any) -> None:
-        request.sample1, request.sample2 = self._buffers
-        for metric in _metrics(request):
+    def _compare(self, request: _Request) -> None:
+        request.question.sample1, request.question.sample2 = self._buffers
+        for _, metric in request.entries:
             # What a driver leaves untouched must not look like the last poll's value.
-            metric.value = math.nan
-        ask(pynvml.nvmlGpmMetricsGet, request)
+            _SET_VALUE(metric, math.nan)
+        ask(pynvml.nvmlGpmMetricsGet, request.question)
 
 
-def _request(ids: tuple[int, ...]) -> Any:
+_VALUE = pynvml.c_nvmlGpmMetric_t.value.__get__
+_SET_VALUE = pynvml.c_nvmlGpmMetric_t.value.__set__
+_RETURNED = pynvml.c_nvmlGpmMetric_t.nvmlReturn.__get__
+"""The fields themselves: through the binding each access is a call in Python that looks for text,
+and there are 30 of a device each second."""
+
+
+class _Request:
     """A question for some metrics; the binding sets neither version nor count by itself."""
-    request = pynvml.c_nvmlGpmMetricsGet_t(version=_REQUEST_VERSION, numMetrics=len(ids))
-    for place, metric_id in enumerate(ids):
-        request.metrics[place].metricId = metric_id
-    return request
 
-
-def _metrics(request: Any) -> Iterator[Any]:
-    """The entries of a request that are in use."""
-    return itertools.islice(request.metrics, request.numMetrics)
+    def __init__(self, ids: tuple[int, ...]) -> None:
+        self.question = pynvml.c_nvmlGpmMetricsGet_t(version=_REQUEST_VERSION, numMetrics=len(ids))
+        metrics = self.question.metrics
+        self.entries: list[tuple[int, Any]] = []
+        """Id and entry of each metric; an entry is part of the question's memory."""
+        for place, metric_id in enumerate(ids):
+            metrics[place].metricId = metric_id
+            self.entries.append((metric_id, metrics[place]))
 
 
 def activity_ppm(metrics: Mapping[int, float]) -> dict[Component, int]:
