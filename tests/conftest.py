@@ -1,15 +1,17 @@
 """Settings every test runs under.
 
 Owns: hypothesis' profiles, the form the kernels have in a run of tests, and that no test leaves its
-log to the next.
+log or its interpreter's settings to the next.
 May touch: the environment (FLOPMETER_MUTANTS, FLOPMETER_BUILD, REQUIRE_ALL); other fixtures live
 beside the tests that use them.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -46,10 +48,13 @@ if os.environ.get("FLOPMETER_BUILD") == "interpreted":
 
 
 @pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    """Put the log of this process back: a command that a test gives may take it over."""
+def own_process() -> Iterator[None]:
+    """Put back what a command that a test gives may set for the whole process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    thresholds, turn_s = gc.get_threshold(), sys.getswitchinterval()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(turn_s)

@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from support.requirements import ROOT
-from support.suite import LANES, main
+from support.suite import LANES, PYTEST, main
 
 
 def says(text: str, code: int) -> Sequence[str]:
@@ -87,3 +88,32 @@ def test_ci_says_the_same_twice(require_all: str, same: str) -> None:
         check=True,
     )
     assert done.stdout.strip() == same
+
+
+TWO = """
+import gc, logging, sys
+before = logging.getLogger().handlers[:], gc.get_threshold(), sys.getswitchinterval()
+
+def test_that_sets_everything():
+    logging.getLogger().handlers[:] = [logging.StreamHandler()]
+    gc.set_threshold(1, 2, 3)
+    sys.setswitchinterval(0.25)
+
+def test_that_comes_after():
+    handlers = {type(each) for each in logging.getLogger().handlers} & {logging.StreamHandler}
+    assert (handlers, gc.get_threshold(), sys.getswitchinterval()) == (set(), *before[1:])
+"""
+
+
+@pytest.mark.parametrize(("plugin", "code"), [("conftest", 0), ("no:conftest", 1)])
+def test_no_test_leaves_its_process_to_the_next(tmp_path: Path, plugin: str, code: int) -> None:
+    """What a test sets for the whole process is put back; without that the next one sees it."""
+    (tmp_path / "test_two.py").write_text(TWO)
+    done = subprocess.run(
+        [*PYTEST, "-q", "-c", "/dev/null", "-p", plugin, "--rootdir", tmp_path, tmp_path],
+        cwd=ROOT / "tests",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
