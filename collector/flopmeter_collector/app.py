@@ -131,7 +131,7 @@ class CollectorApp:
             reading: how the ledger is read.
         """
         self._reading = reading
-        self._begun = False
+        self._begun = self._early = False
         self._rest = asyncio.Lock()
         self._config = config
         self._dial_upstream = dial_upstream
@@ -293,8 +293,8 @@ class CollectorApp:
         ledger = await self._opened_ledger()
         await self._rebuild(ledger)
         # A relay has to know what its root lacks before it tells anybody what the root has.
-        early = not config.upstream and not self._loading.fits_before_serving
-        if not early:
+        self._early = not config.upstream and not self._loading.fits_before_serving
+        if not self._early:
             await self._read_rest()
         await self._open_intake(ledger)
         # Stopped before what they use is closed; the second stop finds nothing to do.
@@ -302,7 +302,7 @@ class CollectorApp:
         if web is not None:
             self._teardown.push_async_callback(web.stop)
         # The first round comes before the first reader, or nothing is shown until it has been.
-        if not early:
+        if not self._early:
             await self._round()
         self._alerts.start()
         evaluation = asyncio.create_task(self._evaluate(), name="evaluate")
@@ -446,7 +446,7 @@ class CollectorApp:
         async with self._rest:
             if self._publisher.restored:
                 return
-            await self._loading.read_rest()
+            await self._loading.read_rest(beside_reports=self._early)
             declarations = await self._committer.read(lambda read: list(read.declarations()))
             self._publisher.restore(declarations)
 
