@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flopmeter_agent.allocations import explicit
 from flopmeter_agent.allocations.explicit import (
     MAXIMUM_FILE_BYTES,
     MAXIMUM_FILES_PER_USER,
@@ -181,3 +182,40 @@ def test_locks_of_procfs() -> None:
         "6: FLOCK  ADVISORY  WRITE x y 0 EOF\n"
     )
     assert flock_holders(text) == {(0, 0x1B, 386): 8, (0xFD, 0x0A, 389): 11}
+
+
+@pytest.mark.parametrize(
+    ("ranges", "overflow", "told"),
+    [
+        ("         0          0 4294967295\n", "65534\n", None),
+        ("0 100000 65536\n", "65534\n", 65_534),
+        ("0 0 1\n1 100000 65535\n", "60000\n", 60_000),
+        ("0 100000 65536\n", "many\n", None),
+        ("", "65534\n", 65_534),
+    ],
+)
+def test_users_that_look_alike(
+    ranges: str, overflow: str, told: int | None, tmp_path: Path
+) -> None:
+    """In a user namespace one number stands for all strangers; outside every user is known."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+    (tmp_path / "self/uid_map").write_text(ranges)
+    (tmp_path / "sys/kernel/overflowuid").write_text(overflow)
+    assert explicit._user_of_strangers(tmp_path) == told
+
+
+def test_a_process_that_ended_meanwhile() -> None:
+    """There is nothing to watch."""
+    assert explicit._pidfd(2**22 + 1) == -1
+
+
+def test_more_files_than_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest waits, and that is said of the source."""
+    monkeypatch.setattr(explicit, "MAXIMUM_FILES", 3)
+    for number in range(5):
+        (tmp_path / f"{number}.run").write_text("")
+    source = explicit.ExplicitSource(tmp_path, lambda pid: None)
+    assert len(source._names()) == 3
+    assert f"more than 3 files in {tmp_path}" in source.counters.problem
+    source.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from flopmeter_agent.allocations.kubernetes import pod_of, statements_of
+from flopmeter_agent.allocations.kubernetes import KubernetesSource, pod_of, statements_of
 from flopmeter_agent.procfs import cgroup_paths
 from flopmeter_agent.site_key import SiteKey
 from flopmeter_proto.podresources.v1 import pod_resources_pb2 as pb
+from support.manual_clock import ManualClock
 from support.proc_tree import LAYOUTS, layout
 
 UID = "0c5f0c36-93bb-4b6e-9a9c-8f3f1a2b4c5d"
@@ -88,3 +91,19 @@ def test_hostile_names() -> None:
     """A container's name that no kubelet allows makes no allocation."""
     assert statements_of(answer("GPU-a", name="a(b),c"), KEY) == {}
     assert statements_of(answer("GPU-" + "x" * 300), KEY) == {}
+
+
+def test_a_gpu_by_its_minor_number(tmp_path: Path) -> None:
+    """The driver's own files name it; what cannot be read, and another number, is nobody."""
+    gpus = tmp_path / "driver/nvidia/gpus"
+    for place, minor in ((1, 0), (2, 3)):
+        (gpus / f"0000:0{place}").mkdir(parents=True)
+        (gpus / f"0000:0{place}/information").write_text(
+            f"Model: \t H100\nGPU UUID: \t GPU-{place}\nDevice Minor: \t {minor}\n"
+        )
+    (gpus / "0000:00/information").mkdir(parents=True)
+    source = KubernetesSource(KEY, ManualClock(), socket=None, proc=tmp_path)
+    assert source._numbered(3) == "GPU-2"
+    assert source._numbered(0) == "GPU-1"
+    assert source._numbered(7) is None
+    source.close()

@@ -1,0 +1,92 @@
+"""The claims' socket where the node has no descriptor left, or a peer is gone at once."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flopmeter_agent import claim_socket as module
+from flopmeter_agent.claim_socket import ClaimSocket, writer_of
+
+
+class Listener:
+    """A listener whose next connection is given."""
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def accept(self) -> tuple[Any, str]:
+        """It, or the reason why there is none."""
+        if isinstance(self.found, OSError):
+            raise self.found
+        return self.found, ""
+
+
+def served(found: Any, peers: dict[int, Any] | None = None) -> tuple[ClaimSocket, list[str]]:
+    """A socket that nobody serves, and what it counts as refused."""
+    refused: list[str] = []
+    made = object.__new__(ClaimSocket)
+    made._listener = Listener(found)  # type: ignore[assignment]
+    made._peers = peers or {}
+    made._book = SimpleNamespace(counters=SimpleNamespace(refuse=refused.append))  # type: ignore[assignment]
+    return made, refused
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_no_descriptor_is_left(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, and whoever is connected longest makes room: it comes again by itself."""
+    first, second = SimpleNamespace(), SimpleNamespace()
+    made, refused = served(OSError(number, "too many"), {1: first, 2: second})
+    dropped: list[Any] = []
+    monkeypatch.setattr(ClaimSocket, "_drop", lambda self, peer: dropped.append(peer))
+    made._accept()
+    assert refused == ["connections"] and dropped == [first]
+    made._peers = {}
+    made._accept()
+    assert dropped == [first]
+
+
+def test_a_peer_that_went_again() -> None:
+    """It costs nothing and is counted as nothing."""
+    made, refused = served(OSError(errno.ECONNABORTED, "gone"))
+    made._accept()
+    assert (refused, made._peers) == ([], {})
+
+
+class Stranger:
+    """A connection that does not say who it is."""
+
+    closed = False
+
+    def setblocking(self, _: bool) -> None:
+        """Never wait."""
+
+    def getsockopt(self, *_: int) -> bytes:
+        """Refuse."""
+        raise OSError(errno.ENOTCONN, "gone")
+
+    def close(self) -> None:
+        """Let go."""
+        self.closed = True
+
+
+def test_a_peer_that_nobody_knows() -> None:
+    """Who speaks has to be told by the kernel; without that nothing is read."""
+    stranger = Stranger()
+    made, refused = served(stranger)
+    made._accept()
+    assert stranger.closed and made._peers == {} and refused == []
+
+
+def test_what_stands_for_a_process(tmp_path: Path) -> None:
+    """The same process is the same writer, a reused pid another one."""
+    assert writer_of("n", "boot", 7, "100") == writer_of("n", "boot", 7, "100")
+    assert writer_of("n", "boot", 7, "100") != writer_of("n", "boot", 7, "101")
+    assert module._started(2**30) == ""
+    assert struct.calcsize("3i") == module._CREDENTIALS.size and socket.AF_UNIX is not None
