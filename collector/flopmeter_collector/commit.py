@@ -202,7 +202,7 @@ class Committer:
             hours=tuple(changes.hours),
             claims=self._table.claims.take_uncommitted(),
             quarantined=self._table.quarantine.take_uncommitted(),
-            coverage=tuple(self._coverage),
+            coverage=(*changes.coverage, *self._coverage),
             relay=self._relay or (RelayChanges() if self.forwarded and changes.hours else None),
         )
         self._declarations, self._delivered, self._deliveries = [], [], []

@@ -237,6 +237,8 @@ class Intake:
             if outcome is Outcome.CONTESTED:
                 return outcome
             if outcome is not Outcome.REFUSED_FORK:
+                if outcome is Outcome.NEW:
+                    self._table.newcomers.meet(keyed.key, record, self._clock.wall_ns())
                 self._table.sightings.note_read(keyed)
                 return outcome
             reason = (

@@ -28,8 +28,9 @@ from itertools import compress
 
 from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.held_rows import Branches, HeldRows
-from flopmeter_collector.ledger.base import Foreign, QuarantinedVector, StoredVector
+from flopmeter_collector.ledger.base import Coverage, Foreign, QuarantinedVector, StoredVector
 from flopmeter_collector.limits import KeyCounts, KeyLimits
+from flopmeter_collector.newcomers import Newcomers
 from flopmeter_collector.quarantine import QuarantineTable
 from flopmeter_collector.sightings import Sightings
 from flopmeter_core.devices import DeviceRecord
@@ -72,6 +73,7 @@ class Changes:
         records: device records the table did not know before.
         hours: vectors at the ends of hours, as they came; the ledger decides between two of one.
         hours_left_out: whether there were too many; the ledger has them all.
+        coverage: rows of incarnations of devices that were not known before, to be committed.
     """
 
     places: dict[int, None] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Changes:
     records: dict[str, DeviceRecord] = field(default_factory=dict)
     hours: dict[HourlyVector, None] = field(default_factory=dict)
     hours_left_out: bool = False
+    coverage: tuple[Coverage, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
@@ -109,6 +112,8 @@ class RegisterTable:
         """Beside the registers, never in them."""
         self.sightings = Sightings()
         """What reports say of when; the totals take it with the changes."""
+        self.newcomers = Newcomers()
+        """Told by intake who is met for the first time."""
         self.on_change: Callable[[Key, Branches, Branches], None] | None = None
         """Told the key, its branches before and its branches now; a relay forwards what changes."""
         self.quarantine = QuarantineTable()
@@ -307,6 +312,7 @@ class RegisterTable:
         if row is None:
             return False
         keyed = KeyedVector(row.key, row.sequence, row.vector, row.boot_ns)
+        self.newcomers.know(row.key)
         self.merge(keyed, self._records[row.key.record])
         return True
 
@@ -335,6 +341,11 @@ class RegisterTable:
         """Take the changes no commit was given yet, as they are now; the caller now owns them."""
         taken, self._uncommitted = self._uncommitted, Changes()
         taken.vectors = self.rows.packed(taken.places)
+        taken.coverage = self.newcomers.take(
+            (self.rows.keys[place], self.rows.branches_at(place)[0].vector)
+            for place in taken.places
+        )
+        self.sightings.enrolled += taken.coverage
         return taken
 
     def everything(self) -> Changes:
@@ -368,6 +379,7 @@ class RegisterTable:
         held, record = self.rows.branches(key), self._records[key.record]
         if not held:
             self.counts.add(key, record.node)
+            self.newcomers.know(key)
         usual = not held and len(branches) == 1 and not branches[0].branch
         joined = branches if usual else join_branches(held, branches)
         if joined is not held:

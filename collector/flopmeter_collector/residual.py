@@ -239,6 +239,7 @@ class ResidualAccounts:
             The rows that are new or changed, to be committed.
         """
         changed: dict[tuple[str, str], Coverage] = {}
+        self.restore(sightings.enrolled)
         for (incarnation, name), read_ns in sightings.reported.items():
             if name in self._devices and incarnation in self._devices[name].writers:
                 writer = self._devices[name].writers[incarnation]

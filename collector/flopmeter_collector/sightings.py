@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flopmeter_collector.ledger.base import Coverage
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector
 
@@ -40,10 +41,12 @@ class Sightings:
         live: the running incarnations whose report held nothing older than what is known.
         reported: incarnation and device of every vector that was taken, and the greatest time
             since its boot in ns up to which one of them was read; 0 where none says.
+        enrolled: rows of incarnations of devices that came for the first time; a commit has them.
     """
 
     live: dict[str, Sighting] = field(default_factory=dict)
     reported: dict[tuple[str, str], int] = field(default_factory=dict)
+    enrolled: tuple[Coverage, ...] = ()
 
     def note_live(self, incarnation: str, sighting: Sighting) -> None:
         """Note a report of a running incarnation; of several of one round the newest counts."""
@@ -63,6 +66,6 @@ class Sightings:
 
     def take(self) -> Sightings:
         """Hand the notes over and begin anew."""
-        taken = Sightings(self.live, self.reported)
-        self.live, self.reported = {}, {}
+        taken = Sightings(self.live, self.reported, self.enrolled)
+        self.live, self.reported, self.enrolled = {}, {}, ()
         return taken

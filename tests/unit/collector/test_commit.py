@@ -9,11 +9,14 @@ from typing import Any, cast
 import pytest
 
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import Batch, Ledger, LedgerBusyError, LedgerWentBackError
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.errors import StorageError
+from flopmeter_core.registers import covered_ns
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from support.ingest import RECORD, key, vector
+from support.manual_clock import ManualClock
 
 
 class Recording:
@@ -73,6 +76,29 @@ def test_groups() -> None:
         assert (await second) == (await third) == LedgerPosition("ledger", 1, 2)
         await committer.stop()
         assert [sequences(batch) for batch in ledger.batches] == [[1], [3]]
+
+    asyncio.run(scenario())
+
+
+def test_a_device_is_enrolled_by_the_commit_of_its_first_registers() -> None:
+    """A collector that dies after it must not take a node that never comes back for an idle one."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        clock = ManualClock()
+        intake = Intake(table, committer, clock, simulated=False, ledger_id="here")
+        for sequence in (1, 2):
+            keyed = KeyedVector(key(), sequence, vector(sequence))
+            intake.merge(keyed, RECORD, boot_ns=None, refused={}, quarantined={})
+            await committer.durable()
+        await committer.stop()
+        first, second = ledger.batches
+        (row,) = first.coverage
+        assert (row.incarnation, row.device) == (key().incarnation, key().device)
+        assert (row.first_seen_ns, row.first_covered_ns) == (clock.wall_ns(), covered_ns(vector(1)))
+        assert second.vectors and not second.coverage
+        # The round has the same row, and puts no later one beside it.
+        assert table.sightings.take().enrolled == (row,)
 
     asyncio.run(scenario())
 

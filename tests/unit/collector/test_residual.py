@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
-from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.ledger.base import Coverage, StoredVector
 from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import Classes
@@ -486,6 +486,19 @@ def test_doubled_work_counts_once_in_lower_and_twice_in_upper() -> None:
     assert observed_two.ceiling == 2 * observed_one.ceiling
     assert (of_two.busy_ns, of_two.energy_mj) == (of_one.busy_ns, of_one.energy_mj)
     assert (two.residual.doubled_device_count, one.residual.doubled_device_count) == (1, 0)
+
+
+def test_who_was_met_before_the_round_is_enrolled_from_then_on() -> None:
+    """The row that a commit put down counts, and the round makes no later one."""
+    house = House()
+    met = Coverage(key(1).incarnation, DEVICE, "n0", "", None, None, at(1), NS_PER_HOUR)
+    house.accounts.grow(
+        key(1), house.record, covered_ns=NS_PER_HOUR, lower_flop=0, ceiling_flop_per_ns=CEILING
+    )
+    sightings = Sightings(reported={(key(1).incarnation, DEVICE): 0}, enrolled=(met,))
+    assert house.accounts.sighted(sightings, at(3)) == []
+    assert house.accounts.rows() == [met]
+    assert house.residual(3) == {None: 2}
 
 
 def test_a_report_that_tells_nothing_new_is_told_apart_at_once() -> None:
