@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from flopmeter_collector.growth import Growth
 from flopmeter_collector.residual import ResidualAccounts
+from flopmeter_core.kernels import count_rows as kernel
 from flopmeter_core.kernels.count_rows import (
     FIRST,
     GREATEST_DIFFERENCE,
@@ -32,6 +33,9 @@ from flopmeter_core.units import REGISTER_LIMIT
 
 if TYPE_CHECKING:
     from flopmeter_collector.shares import Entry
+
+COMPILED = hasattr(kernel, "SOURCE_SHA256")
+"""Interpreted the pass over rows costs more than to count each as one that comes alone."""
 
 NO_GROUP = -1
 _UNCOUNTED = array("q", [NO_GROUP] + [0] * (WIDTH - 1))
@@ -59,7 +63,7 @@ class CountedRows:
             vector: all that was counted of it.
         """
         place, growth = entry.place, entry.growth
-        if place < 0:
+        if place < 0 or not COMPILED:
             return
         missing = place + 1 - len(self._entries)
         if missing > 0:
@@ -89,6 +93,8 @@ class CountedRows:
         Returns:
             The numbers of the rows that are not usual, of which nothing was counted.
         """
+        if not COMPILED:
+            return list(places)
         usual = bytearray(len(places))
         told = array("q", bytes(8 * TOLD_WIDTH * len(places)))
         count_rows(held, places, self._block, self._groups, told, usual)

@@ -23,12 +23,14 @@ import grpc
 import grpc.aio
 
 from bench.result import Result, paired, processor_us
-from flopmeter_collector.admit import refusal
+from flopmeter_collector.intake import Intake
+from flopmeter_collector.known import KnownKeys
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.reports import Hello, KeyedVector, Report
 from flopmeter_core.units import NS_PER_MS, NS_PER_S
+from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamReader, StreamWriter
+from flopmeter_proto.wire import StreamReader, StreamWriter, known_report
 from support.totals import AS_OF_NS, busy_vector, h100, key_of
 
 DEVICES = 8
@@ -111,17 +113,21 @@ def messages(live_keys: int, count: int) -> list[bytes]:
 
 
 def _ours(raws: list[bytes]) -> float:
-    """Processor time in us to read, admit and merge one of these."""
-    reader, merged, waiting = StreamReader(), RegisterTable(), iter(raws)
+    """Processor time in us to read, admit and merge one of these, after the first."""
+    reader, merged, known, waiting = StreamReader(), RegisterTable(), KnownKeys(), iter(raws)
+    hello = Hello(node="n", incarnation="0" * 32, simulated=False)
+    unused: Any = None
+    intake = Intake(merged, unused, SystemClock(), simulated=False, ledger_id="")
+    first = reader.report(pb.StreamReportsRequest.FromString(next(waiting)))
+    for keyed in first.vectors:
+        merged.merge(keyed, first.records[keyed.key.record])
+    known.learn(intake, first.vectors, reader.number)
 
     def take() -> None:
-        taken = reader.report(pb.StreamReportsRequest.FromString(next(waiting)))
-        for keyed in taken.vectors:
-            record = taken.records[keyed.key.record]
-            if not refusal(keyed.vector, record, boot_ns=keyed.boot_ns):
-                merged.merge(keyed, record)
+        usual = known_report(pb.StreamReportsRequest.FromString(next(waiting)))
+        assert usual is not None and known.take(intake, usual, hello)
 
-    return processor_us(take, len(raws))
+    return processor_us(take, len(raws) - 1)
 
 
 def _plain(raws: list[bytes]) -> float:

@@ -79,6 +79,7 @@ def test_as_one_by_one(form: str, steps: list[tuple[str, int, Vector]]) -> None:
     """Whatever grows, forks and is declared in between, both are told the same totals."""
     sides = Sides()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counted, "COMPILED", True)
         patch.setattr(counted, "count_rows", kernel("count_rows", form).count_rows)
         for what, which, more in steps:
             if what == "declare":
@@ -99,8 +100,22 @@ def test_as_one_by_one(form: str, steps: list[tuple[str, int, Vector]]) -> None:
     assert devices[0] == devices[1]
 
 
-def test_the_usual_row_is_not_left() -> None:
-    """What only grew is counted by the kernel, from the second time on; so is a new fleet's."""
+def test_where_kernels_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row is left to be counted as one that comes alone, which costs less there."""
+    monkeypatch.setattr(counted, "COMPILED", False)
+    sides = Sides()
+    for seconds in (1, 2):
+        sides.merge(0, busy_vector(seconds))
+        sides.count()
+    sides.merge(0, busy_vector(3))
+    places = array("q", sides.table.take_uncounted().places)
+    assert sides.fast.count_rows(sides.table.rows, places) == list(places)
+    assert seen(sides.fast) == seen(sides.slow)
+
+
+def test_the_usual_row_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only grew is counted by the kernel, from the second time on."""
+    monkeypatch.setattr(counted, "COMPILED", True)
     totals, registers = Totals(table()), RegisterTable()
     record = h100()
     left = []

@@ -11,6 +11,7 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 
 from flopmeter_collector import backends, publish
+from flopmeter_collector import counted as counted_rows
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
 from flopmeter_collector.ledger.base import Batch
@@ -23,7 +24,9 @@ from support.totals import AS_OF_NS, busy_vector, h100, key_of, table, threshold
 KEYS = 500
 
 
-def test_known_registers_are_counted_in_larger_slices_than_new_ones() -> None:
+def test_known_registers_are_counted_in_larger_slices_than_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Between two slices a round waits for answers, so its slices decide how much it can count."""
 
     async def counted() -> list[int]:
@@ -50,6 +53,7 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones() -> None:
             slices.append(gives_way.await_count)
         return slices
 
+    monkeypatch.setattr(counted_rows, "COMPILED", True)
     new, known = asyncio.run(counted())
     assert new == KEYS * NEW_KEY_COUNT // SLICE
     assert known == -(-KEYS // ROWS_SLICE)
