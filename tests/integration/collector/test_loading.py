@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from integration.collector.test_app import get
 from support.collector import settings
 from support.ingest import INCARNATION, RECORD, Sender, hello, key, report, stream, vector
+from support.postgres import shared_server
 
 NODES = 30
 SLOWLY = Reading(before_serving=0, keys_a_part=1, pause_s=3_600)
@@ -42,7 +44,7 @@ def record(number: int) -> DeviceRecord:
     return dataclasses.replace(RECORD, node=f"node-{number}", device=f"GPU-{number}")
 
 
-def ledger_of(path: Path) -> None:
+def ledger_of(path: Path | str) -> None:
     """A ledger of many nodes; the key of the first is forked, that of the last comes read last."""
     records = [record(number) for number in range(NODES)]
     rows = [
@@ -82,7 +84,7 @@ async def send(sender: Sender, number: int, sequence: int, seconds: int, **field
     return found
 
 
-def rows_of(path: Path) -> dict[object, StoredVector]:
+def rows_of(path: Path | str) -> dict[object, StoredVector]:
     """What the ledger holds, by key; a fork's first branch."""
     with contextlib.closing(backends.read(str(path))) as ledger:
         return {row.key: row for row in ledger.vectors() if not row.branch}
@@ -245,3 +247,39 @@ def test_reading_fails_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     asyncio.run(scenario())
     assert asked == [0, 10, 20, 30, 30, 40, 50, 60]
+
+
+def test_another_collector_of_the_ledger_goes_on_meanwhile(tmp_path: Path) -> None:
+    """Who is loading takes in what others commit, and leads nobody before it knows everything."""
+    url = shared_server().create(f"ledger_{secrets.token_hex(8)}")
+    ledger_of(url)
+
+    async def scenario() -> None:
+        async with started(tmp_path, SLOWLY, ledger=url) as late:
+            async with started(tmp_path, AT_ONCE, ledger=url) as first:
+                async with stream(first.grpc_address) as sender:
+                    await sender.exchange(sender.writer.hello(hello(node="node-29")))
+                    await send(sender, 29, 9, 500)
+                    await send(sender, 98, 1, 7)
+                assert first.published is not None
+                async with stream(late.grpc_address) as sender:
+                    await sender.exchange(sender.writer.hello(hello(node="node-29")))
+                    await send(sender, 29, 7, 300)
+                    await send(sender, 28, 8, 600)
+            # Nobody leads now, and who is loading still does not.
+            await asyncio.sleep(0.3)
+            assert (late.published, late.loaded) == (None, False)
+            assert late.table.branches(key(record(29)))[0].vector == vector(500)
+
+    async def totals(reading: Reading) -> object:
+        async with started(tmp_path, reading, ledger=url) as app:
+            shown = (await app.evaluate_now()).snapshot
+            assert len(app.table) == 2 * NODES + 1
+            return [(run.run, run.account.figures.observed) for run in shown.runs]
+
+    asyncio.run(scenario())
+    rows = rows_of(url)
+    assert [rows[key(record(node))].sequence for node in (27, 28, 29, 98)] == [5, 8, 9, 1]
+    assert asyncio.run(totals(Reading(before_serving=0, keys_a_part=7))) == asyncio.run(
+        totals(AT_ONCE)
+    )
