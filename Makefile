@@ -160,12 +160,16 @@ simulate: venv-dev ## Simulate SEEDS more fleets under faults; writes docs/fault
 mutants: $(BUILD)/mutants/.venv-done ## Plant defects and mutants, see the tests find them; writes docs/mutants.md (PART=journal: one)
 	@$(BUILD)/mutants/venv/bin/python tests/mutants/run.py $(if $(PART),"$(PART)")
 
-# The mutation tester brings a terminal interface with it, which nothing else needs.
+# The mutation tester brings a terminal interface with it, which nothing else needs. The command there
+# is that of whichever copy of the tree is on the path.
 $(BUILD)/mutants/.venv-done: requirements/runtime.txt requirements/dev.txt requirements/mutants.txt | $(BIN)/python
 	@rm -rf $(BUILD)/mutants/venv
 	@"$(PYTHON)" -m venv $(BUILD)/mutants/venv
 	@$(BUILD)/mutants/venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
 	  -r requirements/runtime.txt -r requirements/dev.txt -r requirements/mutants.txt
+	@printf '#!%s\nimport sys\nfrom flopmeter.entry import main\nsys.exit(main())\n' \
+	  "$(abspath $(BUILD)/mutants/venv/bin/python)" >$(BUILD)/mutants/venv/bin/flopmeter
+	@chmod +x $(BUILD)/mutants/venv/bin/flopmeter
 	@touch $@
 
 .PHONY: backtest
