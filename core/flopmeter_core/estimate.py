@@ -32,9 +32,7 @@ def coefficients_for(evidence: Evidence, conditions: Conditions) -> Coefficients
     """
     if not conditions.part.known:
         return unknown_part.coefficients_of(conditions)
-    # A rung without a method of its own is estimated as the weakest one.
-    method = METHODS.get(evidence, METHODS[Evidence.ALLOCATION])
-    return method(conditions)
+    return METHODS[evidence](conditions)
 
 
 def estimate(vector: Sequence[int], weights: Coefficients) -> Figures:

@@ -440,12 +440,18 @@ def test_one_row_of_an_hour(place: Place) -> None:
     ends = set()
     # The last row contradicts two others: any of them may stay, but always the same one.
     orders = [*itertools.permutations(rows[:3]), *itertools.permutations(rows)]
-    for number, order in enumerate(orders):
-        of = dataclasses.replace(key(), phase=number)
-        ledger.commit(batch(stored(9, vector(9), of)))
-        for row in order:
-            ledger.commit(Batch(hours=(dataclasses.replace(row, key=of),)))
-        (kept,) = [row for row in ledger.hours("run:a") if row.key == of]
+    keys = [dataclasses.replace(key(), phase=number) for number in range(len(orders))]
+    ledger.commit(batch(*(stored(9, vector(9), of) for of in keys)))
+    for step in range(len(rows)):
+        coming = [
+            dataclasses.replace(order[step], key=of)
+            for of, order in zip(keys, orders, strict=True)
+            if step < len(order)
+        ]
+        ledger.commit(Batch(hours=tuple(coming)))
+    found = list(ledger.hours("run:a"))
+    for of, order in zip(keys, orders, strict=True):
+        (kept,) = [row for row in found if row.key == of]
         ends.add((len(order), dataclasses.replace(kept, key=key())))
     assert (3, rows[2]) in ends
     assert len(ends) == 2

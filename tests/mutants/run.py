@@ -128,6 +128,7 @@ def _score_lines(figures: dict[str, Any]) -> Iterable[str]:
         "It leaves decorated functions alone (properties, context managers, static methods; "
         "counted below), and everything outside of functions. SQL in other letters is no mutant."
     )
+    yield "`tests` is the processor time of the module's own tests, with their start and counting."
     yield ""
     yield "| module | mutants | found | score | lines and branches | left alone | tests | on |"
     yield "|---|---|---|---|---|---|---|---|"

@@ -14,7 +14,7 @@ that they stand beside each other all the same. What cannot be told apart is cou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter.lab.simulation.history import History
@@ -44,7 +44,7 @@ def judge(
     ledger: Mapping[Key, tuple[StoredVector, ...]],
     violation: Callable[[str], None],
     *,
-    excuse: str,
+    excuse: Callable[[Sequence[str]], str],
 ) -> Forks:
     """Hold every key with several writers to its bounds.
 
@@ -53,7 +53,7 @@ def judge(
         kept: the newest sequence that a node still has of a key; 0 for none.
         ledger: the root's branches of each key.
         violation: is told what is broken.
-        excuse: why two writers may be hidden anywhere in this world; empty where they may not.
+        excuse: why the work of these nodes may be taken for one's; empty where it may not.
     """
     raised = 0
     hidden: Counter[str] = Counter()
@@ -80,7 +80,7 @@ def judge(
             if not _within(_sum(truths), upper):
                 violation(f"upper of a forked key of {key.device} is below what its writers did")
         elif len(truths) > 1 and not _within(_sum(truths), upper):
-            reason = excuse or _excuse(history, key)
+            reason = excuse(writers) or _excuse(history, key)
             hidden[reason] += 1
             if not reason:
                 violation(f"work on {key.device} of one of two live clones is hidden")

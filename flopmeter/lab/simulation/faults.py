@@ -276,6 +276,8 @@ class Faults:
         version = self._random.choose([*Version])
         self._count(f"version_{version.value.replace('-', '_')}")
         self._world.network.versions[name] = version
+        if version not in (Version.TODAY, Version.LATER):
+            self._world.network.older.add(name)
         if name in self._world.nodes:
             self._world.nodes[name].kill()
         else:

@@ -105,6 +105,8 @@ class Network:
         self.servers: dict[str, tuple[Mapping[Method, Serve], TaskGroup]] = {}
         """The collectors that serve now, by name."""
         self.versions: dict[str, Version] = {}
+        self.older: set[str] = set()
+        """Who ever was of an earlier version than today's."""
         """Of nodes and collectors that are not of today's."""
         self.cut: set[str] = set()
         self.clogged: dict[str, list[Callable[[], None]]] = {}

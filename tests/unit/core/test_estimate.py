@@ -14,6 +14,7 @@ from flopmeter_core.estimate import coefficients_for, estimate
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.interval import sum_figures
 from flopmeter_core.methods.base import Coefficients, Conditions, Workload
+from flopmeter_core.methods.table import METHODS
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Component, Evidence
 
 TABLE = parse_device_table(builtin_table("devices.toml"))
@@ -169,3 +170,8 @@ def test_format_the_part_lacks() -> None:
     for evidence in (Evidence.CYCLES, Evidence.GPM, Evidence.BUSY_SAMPLED, Evidence.ENERGY):
         with pytest.raises(Exception, match="has no fp8 tensor format"):
             coefficients_for(evidence, conditions("fp8", record=a100))
+
+
+def test_every_rung_has_a_method() -> None:
+    """No reading is estimated by a rung that it is not on."""
+    assert set(METHODS) == set(Evidence)
