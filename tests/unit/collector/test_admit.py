@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from flopmeter_collector.admit import (
     BOOT_SLACK_NS,
     GREATEST_POWER_W,
+    GREATEST_SM_COUNT,
     LONGEST_GAP_NS,
     check_kind,
+    greatest_rates,
     refusal,
 )
 from flopmeter_core.errors import NotPermittedError
@@ -187,3 +189,21 @@ def test_a_boundary_adds_to_its_own_time() -> None:
     assert refusal(vector(HOUR_S, **drawn), RECORD, boot_ns=None, boundary=True) == ""
     above = {"SM_ACTIVE_MEGACYCLES": 132 * 1980 * 106 * (longest_s + HOUR_S) // 100}
     assert refusal(vector(HOUR_S, **above), RECORD, boot_ns=None, boundary=True) != ""
+
+
+def test_greatest_rates() -> None:
+    """What a device can do at most in a second, with its jitter; of eight of them eight times."""
+    assert greatest_rates(RECORD) == (132 * 1980 * 105 // 100, 5_250, GREATEST_POWER_W)
+    eight = replace(RECORD, device_count=8)
+    assert greatest_rates(eight) == (132 * 1980 * 840 // 100, 42_000, 8 * GREATEST_POWER_W)
+    fast = replace(RECORD, max_sm_clock_mhz=6_000)
+    assert greatest_rates(fast) == (132 * 6_000 * 105 // 100, 6_300, GREATEST_POWER_W)
+    # What a record does not say may be the greatest there is; an instance has no device.
+    unsaid = replace(RECORD, sm_count=0, max_sm_clock_mhz=0, device_count=0)
+    assert greatest_rates(unsaid) == (GREATEST_SM_COUNT * 5_250, 5_250, 0)
+
+
+@pytest.mark.parametrize(("sm_count", "known"), [(PPM, True), (PPM + 1, False)])
+def test_rates_of_no_device(sm_count: int, known: bool) -> None:
+    """Whoever is said to have more than a million SMs asks each time."""
+    assert any(greatest_rates(replace(RECORD, sm_count=sm_count))) == known

@@ -100,6 +100,9 @@ def test_copies_are_refused(ledger: Path, tmp_path: Path) -> None:
     assert said(restored, none, back, error=UsageError) == (
         f"there is no backup at {none}; name one that exists"
     )
+    assert said(restored, tmp_path, back, error=UsageError) == (
+        f"{tmp_path} is a folder and no backup; name the file in it"
+    )
     sqlite.back_up(ledger, target)
     Path(f"{back}-wal").touch()
     assert said(restored, target, back, error=UsageError) == (
