@@ -440,17 +440,13 @@ def test_one_row_of_an_hour(place: Place) -> None:
     ends = set()
     # The last row contradicts two others: any of them may stay, but always the same one.
     orders = [*itertools.permutations(rows[:3]), *itertools.permutations(rows)]
-    keys = [dataclasses.replace(key(), phase=number) for number in range(len(orders))]
-    ledger.commit(batch(*(stored(9, vector(9), of) for of in keys)))
+    keyed = [(dataclasses.replace(key(), phase=n), order) for n, order in enumerate(orders)]
+    ledger.commit(batch(*(stored(9, vector(9), of) for of, _ in keyed)))
     for step in range(len(rows)):
-        coming = [
-            dataclasses.replace(order[step], key=of)
-            for of, order in zip(keys, orders, strict=True)
-            if step < len(order)
-        ]
+        coming = [dataclasses.replace(o[step], key=of) for of, o in keyed if step < len(o)]
         ledger.commit(Batch(hours=tuple(coming)))
     found = list(ledger.hours("run:a"))
-    for of, order in zip(keys, orders, strict=True):
+    for of, order in keyed:
         (kept,) = [row for row in found if row.key == of]
         ends.add((len(order), dataclasses.replace(kept, key=key())))
     assert (3, rows[2]) in ends
