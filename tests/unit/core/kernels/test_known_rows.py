@@ -136,6 +136,10 @@ ABOVE_POWER = vector(110, ENERGY_MJ=20_001 * 110 * 1_000)
 
 UNUSUAL = {
     "below": ([held_row(vector(100))], [came_row(vector(99))]),
+    "its first component below": (
+        [held_row(vector(100))],
+        [came_row(vector(110, SM_ELAPSED_MEGACYCLES=0))],
+    ),
     "the same sequence": ([held_row(vector(100))], [came_row(vector(110), 5)]),
     "another mark": ([held_row(vector(100))], [came_row(vector(110), 2**40 + 6)]),
     "several branches": ([held_row(vector(100), -1)], [came_row(vector(110))]),
