@@ -242,6 +242,8 @@ def page(
     seconds: float,
     failed: Sequence[str] = (),
     changed: Collection[str] = (),
+    *,
+    commit: str = "",
 ) -> str:
     """docs/coverage.md.
 
@@ -250,6 +252,7 @@ def page(
         seconds: what all parts took.
         failed: the parts of which tests failed.
         changed: modules that some part was not run on as they are.
+        commit: of the code that was counted; empty where nobody knows.
     """
     day = datetime.datetime.now(datetime.UTC).date()
     kept = sum(each.kept for each in found)
@@ -261,7 +264,8 @@ def page(
         HEAD,
         f"{kept} of {len(found)} modules keep that; together {_percent(*lines):.1f} % of "
         f"{lines[1]} lines and {_percent(*branches):.1f} % of {branches[1]} branches, in "
-        f"{seconds:.0f} s ({day}, {os.cpu_count()} cores, Python {platform.python_version()}).",
+        f"{seconds:.0f} s ({day}, {f'commit {commit}, ' if commit else ''}{os.cpu_count()} cores, "
+        f"Python {platform.python_version()}).",
         *(f"Tests failed in `{part}`." for part in failed),
         *(
             f"`{path}` was changed since, so what some folders go through of it is not counted."
@@ -282,6 +286,13 @@ def page(
         for each in least
     ]
     return "\n".join(text) + "\n"
+
+
+def commit_of(root: Path) -> str:
+    """The commit that is checked out; empty where it is no checkout."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    return found.stdout.strip()
 
 
 def told_of(each: Module) -> str:
@@ -325,7 +336,7 @@ def main(tests: str, module: str = "") -> int:
     failed = [part for part, each in done.items() if each["code"]]
     print(f"tests failed in {', '.join(failed)}" if failed else "no test failed")
     if whole:
-        PAGE.write_text(page(found, seconds, failed, changed), encoding="utf-8")
+        PAGE.write_text(page(found, seconds, failed, changed, commit=commit_of(ROOT)), "utf-8")
     return 0 if kept == len(found) and not failed else 1
 
 

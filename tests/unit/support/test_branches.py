@@ -130,3 +130,11 @@ def test_kernels_are_interpreted_meanwhile(tmp_path: Path) -> None:
         assert not kernel.exists()
         1 / 0  # noqa: B018
     assert kernel.read_bytes() == b"compiled"
+
+
+def test_the_page_names_the_commit(tmp_path: Path) -> None:
+    """Which code was counted is said where it is known."""
+    found = of("flopmeter/cli/run.py", (9, 10), (18, 20))
+    assert ", commit abc1234, " in page([found], 3, commit="abc1234")
+    assert "commit" not in page([found], 3).split("modules keep that")[1]
+    assert branches.commit_of(tmp_path) == ""
