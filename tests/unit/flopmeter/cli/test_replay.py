@@ -27,6 +27,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return empty_totals((), SystemClock())
 
     monkeypatch.setattr(replay, "replay", nothing)
+    # What an earlier test left there would log too.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     return found
 
 
