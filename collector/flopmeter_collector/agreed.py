@@ -3,7 +3,7 @@
 Owns: which ratios have a model's work below the line, and whether an entry counts there.
 May touch: nothing; pure functions of what stands.
 Called by hearing, which lets such an entry wait for people, and by model_assembly.
-Explained in docs/runs-and-models.md and docs/adr/0039-entries-in-ratios.md.
+Explained in docs/runs-and-models.md and docs/adr/0041-entries-in-ratios.md.
 """
 
 from __future__ import annotations

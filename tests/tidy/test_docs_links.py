@@ -66,6 +66,48 @@ def test_every_page_is_listed() -> None:
     assert index_findings((ROOT / "docs/README.md").read_text("utf-8")) == []
 
 
+def decision_findings(titles: dict[str, str]) -> list[str]:
+    """Name decisions whose number is not their own, or not that of their title.
+
+    Args:
+        titles: of each page in docs/adr, by its file's name.
+    """
+    numbers = [int(name[:4]) for name in sorted(titles)]
+    found = [f"{n} is no decision's number, or two's" for n in _not_once(numbers)]
+    for name, title in sorted(titles.items()):
+        if not title.startswith(f"# {int(name[:4])}. "):
+            found.append(f"docs/adr/{name} has another number in its title")
+    return found
+
+
+def _not_once(numbers: list[int]) -> list[int]:
+    return [number for number in range(1, max(numbers) + 1) if numbers.count(number) != 1]
+
+
+def decisions() -> dict[str, str]:
+    """The title of each decision."""
+    pages = (ROOT / "docs/adr").glob("[0-9]*.md")
+    return {page.name: page.read_text("utf-8").splitlines()[0] for page in pages}
+
+
+def test_decisions_are_numbered() -> None:
+    """A number is one decision's, so that "ADR 12" means one page."""
+    assert decision_findings(decisions()) == []
+
+
+def test_planted_decision() -> None:
+    """A number given twice, one left out and a wrong title are noticed."""
+    titles = decisions()
+    assert decision_findings({**titles, "0012-again.md": "# 12. Again"}) == [
+        "12 is no decision's number, or two's"
+    ]
+    assert decision_findings({**titles, "0099-far.md": "# 99. Far"})
+    first = min(titles)
+    assert decision_findings({**titles, first: "# 7. Other"}) == [
+        f"docs/adr/{first} has another number in its title"
+    ]
+
+
 def test_planted_index() -> None:
     """A page that is missing, one that is there twice and a wrong order are noticed."""
     text = (ROOT / "docs/README.md").read_text("utf-8")
