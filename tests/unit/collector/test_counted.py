@@ -130,3 +130,4 @@ def test_the_usual_row_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
     again = Totals(table())
     again.update(key_of(record), record, registers.branches(key_of(record)))
     assert seen(totals).runs == seen(again).runs
+    assert totals.residuals._devices == again.residuals._devices

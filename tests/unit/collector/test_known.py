@@ -154,6 +154,14 @@ def test_who_names_what_is_held() -> None:
     assert side.table.outcomes[Outcome.CONTESTED] == 3
 
 
+def test_a_fork_is_committed_whole() -> None:
+    """Both branches of a key are among what is to be stored, beside keys with one."""
+    side = Side(known=True)
+    grown(side, 10, keys=2)
+    side.table.merge(KeyedVector(key(phase=1), 10, vector(9)), RECORD)
+    assert len(side.table.take_uncommitted().vectors) == 3
+
+
 def test_other_keys_between() -> None:
     """Reports of some of the keys, and of a key that is stated later, change nothing else."""
     side = Side(known=True)

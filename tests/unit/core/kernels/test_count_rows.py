@@ -127,6 +127,18 @@ def test_sums_are_exact(
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_growth_is_counted_once(form: str) -> None:
+    """What was counted is not counted again."""
+    held = [[1, 0, 0, 0, 0, 0, *[7] * COMPONENT_COUNT]]
+    before = [[0, *[5] * COMPONENT_COUNT]]
+    limits = [GREATEST_DIFFERENCE] * COMPONENT_COUNT
+    sums = [[*[0] * COMPONENT_COUNT, *[1] * COMPONENT_COUNT, *limits]]
+    _, _, added, told, usual = counted(form, (held, before, sums), [0, 0])
+    assert added[:COMPONENT_COUNT] == [2] * COMPONENT_COUNT
+    assert (told, usual) == ([2 * len(TIME_COMPONENTS), 2 * COMPONENT_COUNT, 0, 0], [1, 1])
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_buffers(form: str) -> None:
     """A row or group that is not there is an error; a row nobody counted yet is left."""
     count = kernel("count_rows", form).count_rows
