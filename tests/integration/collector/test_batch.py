@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from flopmeter_collector.registers import Outcome
 from flopmeter_core.registers import COMPONENT_COUNT
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
@@ -55,15 +56,18 @@ def test_batch_is_stream(tmp_path: Path) -> None:
     """A batch is acknowledged per key and stored like reports; sent again it changes nothing."""
 
     async def scenario() -> None:
-        # No round of an evaluation stores anything meanwhile.
-        async with running(tmp_path, evaluate_period_s=3600.0) as app:
+        async with running(tmp_path) as app:
             for _ in range(2):
                 answer = await submit(app.grpc_address, batch(three()))
                 assert [
                     (ack.key_number, ack.sequence, ack.durability)
                     for ack in answer.acknowledgements
                 ] == [(n, n + 1, pb.DURABILITY_AT_ROOT) for n in range(3)]
-                assert answer.commit_number == 1
+                # At least: a round of an evaluation commits too.
+                assert answer.commit_number >= 1
+            # Of the second time nothing is left to commit.
+            assert app.table.outcomes == {Outcome.NEW: 3, Outcome.DUPLICATE: 3}
+            assert not app.table.take_uncommitted()
             assert app.intake.nodes["node-1"].last_report_ns > 0
         async with running(tmp_path) as app:
             for keyed in three():
