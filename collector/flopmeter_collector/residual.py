@@ -240,17 +240,15 @@ class ResidualAccounts:
         """
         changed: dict[tuple[str, str], Coverage] = {}
         self.restore(sightings.enrolled)
+        unplaced: list[tuple[str, str]] = []
         for (incarnation, name), read_ns in sightings.reported.items():
-            if name in self._devices and incarnation in self._devices[name].writers:
-                writer = self._devices[name].writers[incarnation]
-                writer.read_ns = max(writer.read_ns, read_ns)
-        unplaced = (
-            (incarnation, name)
-            for incarnation, name in sightings.reported
-            if name in self._devices
-            and incarnation in self._devices[name].writers
-            and incarnation not in self._devices[name].rows
-        )
+            known = self._devices.get(name)
+            if known is None or incarnation not in known.writers:
+                continue
+            writer = known.writers[incarnation]
+            writer.read_ns = max(writer.read_ns, read_ns)
+            if incarnation not in known.rows:
+                unplaced.append((incarnation, name))
         for incarnation, name in sorted(unplaced):
             device = self._devices[name]
             covered_ns = device.writers[incarnation].covered_ns

@@ -510,10 +510,6 @@ def _sum(amount: Callable[[Account], int], found: Sequence[Account]) -> int:
     return amount(found[0]) if len(found) == 1 else sum(map(amount, found))
 
 
-def _forks(account: Account) -> int:
-    return account.fork_count
-
-
 def _added(tables: Iterable[Mapping[_Name, int]]) -> Mapping[_Name, int]:
     first, *others = tables
     if not others:
