@@ -74,15 +74,22 @@ def test_every_test_is_in_one_lane() -> None:
     assert all((ROOT / folder).is_dir() for folder in given)
 
 
+@pytest.mark.parametrize("of_the_machine", [{}, {"CI": "true", "GITHUB_ACTIONS": "true"}])
 @pytest.mark.parametrize(("require_all", "same"), [("1", "True"), ("", "False")])
-def test_ci_says_the_same_twice(require_all: str, same: str) -> None:
-    """Under REQUIRE_ALL=1 a property is tried on the same examples in every run, by hand on new."""
+def test_ci_says_the_same_twice(
+    require_all: str, same: str, of_the_machine: dict[str, str]
+) -> None:
+    """Under REQUIRE_ALL=1 a property is tried on the same examples in every run, by hand on new.
+
+    Whatever the machine calls itself.
+    """
     script = "import conftest, hypothesis; print(hypothesis.settings().derandomize)"
-    environ = {name: held for name, held in os.environ.items() if name != "FLOPMETER_MUTANTS"}
+    named = {"FLOPMETER_MUTANTS", "CI", "GITHUB_ACTIONS"}
+    environ = {name: held for name, held in os.environ.items() if name not in named}
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT / "tests",
-        env={**environ, "REQUIRE_ALL": require_all},
+        env={**environ, **of_the_machine, "REQUIRE_ALL": require_all},
         capture_output=True,
         text=True,
         check=True,
