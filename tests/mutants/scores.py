@@ -105,7 +105,6 @@ HELD = (
         (
             "tests/contract/test_ledger.py",
             "tests/integration/collector/test_sqlite_file.py",
-            "tests/integration/collector/test_storage.py",
             "tests/integration/collector/test_ledger_rights.py",
             "tests/unit/collector/ledger/test_sqlite_files.py",
             "tests/unit/collector/ledger/test_sqlite_sentences.py",

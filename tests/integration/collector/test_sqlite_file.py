@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from flopmeter_collector.ledger import migrations, sqlite
-from flopmeter_collector.ledger.base import Batch, Declaration, StoredVector, Transition
+from flopmeter_collector.ledger.base import (
+    Batch,
+    Declaration,
+    LedgerBusyError,
+    StoredVector,
+    Transition,
+)
 from flopmeter_collector.ledger.migrations import Migration
+from flopmeter_collector.ledger.sqlite import file
 from flopmeter_collector.ledger.sqlite.schema import check_library
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
@@ -139,6 +146,23 @@ def test_full(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="failed before"):
             ledger.commit(batch(1))
         assert [row.sequence for row in ledger.vectors()] == [1]
+
+
+def test_a_lock_that_another_process_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that finds the file locked stores nothing and says so; the next one is stored."""
+    monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.01)
+    path = tmp_path / "ledger.db"
+    with opened(path) as ledger, contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            with pytest.raises(LedgerBusyError, match="another process holds it"):
+                ledger.commit(batch(3))
+        other.execute("ROLLBACK")
+        assert len(list(ledger.vectors())) == 0
+        assert ledger.commit(batch(3)).commit_number == 1
+        assert len(list(ledger.vectors())) == 3
 
 
 def test_durable_settings(tmp_path: Path) -> None:

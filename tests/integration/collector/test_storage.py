@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 
 from flopmeter_collector import backends
-from flopmeter_collector.ledger.base import Batch
+from flopmeter_collector.ledger.base import Batch, StoredVector
 from flopmeter_core.errors import StorageError
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from support.collector import child, running
@@ -60,8 +60,10 @@ def test_full_disk(tmp_path: Path) -> None:
     held.close()
     assert phases >= set(range(acknowledged))
     # Once there is room again, the same ledger is collected to.
-    with child(ledger) as collector:
-        assert collector.process.poll() is None
+    with contextlib.closing(backends.collect(str(ledger), simulated=False)) as again:
+        assert {row.key.phase for row in again.vectors()} == phases
+        again.commit(Batch(vectors=(StoredVector(key(), 0, 2, vector(2)),)))
+        assert max(row.sequence for row in again.vectors()) == 2
 
 
 def test_failed_commit(tmp_path: Path) -> None:

@@ -403,21 +403,21 @@ def test_two_rooms_are_added_up_under_two_incarnations(small: Small) -> None:
     assert second.incarnation != first.incarnation
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     steps=st.lists(
         st.tuples(
             st.integers(0, 5), st.integers(1, 3), st.sampled_from(["", "boot"]), st.booleans()
         ),
-        min_size=60,
-        max_size=120,
+        min_size=25,
+        max_size=50,
     )
 )
 def test_nothing_is_lost_or_doubled(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, str, bool]]
 ) -> None:
     """However full: what is held and what the root has add up to what was closed, in ns."""
-    small = Small(tmp_path_factory.mktemp("closed"), slot_bytes=4 * 1024)
+    small = Small(tmp_path_factory.mktemp("closed"), slot_bytes=2_560)
     truth, at_root = 0, 0
     for of, (run, count, boot, sends) in enumerate(steps, start=1):
         if sends:
