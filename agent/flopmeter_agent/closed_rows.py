@@ -272,7 +272,7 @@ class ClosedText:
     def _read_first(self, packed: packing.Packed) -> None:
         """Rows of the first format; of several fractions of one owner the last holds."""
         boots, carries = packed.head["boots"], dict(self.head.carries)
-        for key in packed.rows(self._unread_count):
+        for key in packed.rows():
             sequence, root_up_ns, mark = packed.numbers(3)
             units, carry = packed.vector(), packed.vector()
             self._rows[key] = ClosedRegister(

@@ -148,9 +148,7 @@ def test_full(tmp_path: Path) -> None:
         assert [row.sequence for row in ledger.vectors()] == [1]
 
 
-def test_a_lock_that_another_process_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that finds the file locked stores nothing and says so; the next one is stored."""
     monkeypatch.setattr(file, "BUSY_TIMEOUT_S", 0.01)
     path = tmp_path / "ledger.db"

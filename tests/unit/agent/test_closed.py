@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import pytest
@@ -17,61 +16,11 @@ from flopmeter_agent.closed import (
     incarnation_after,
 )
 from flopmeter_agent.closed_room import KEPT_NS
-from flopmeter_agent.journal import Journal, OsBlockFile
-from flopmeter_agent.state import StoredRegister
 from flopmeter_core.allocations import OVERFLOW
-from flopmeter_core.errors import StorageError
-from flopmeter_core.registers import COMPONENT_COUNT, SUBUNITS, Component, Evidence, Key, Register
+from flopmeter_core.registers import COMPONENT_COUNT, SUBUNITS, Component, Evidence, Register
 from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.writers import marked
-from support.closed_registers import POSITION, RECORDS, incarnation, stored
-
-
-class Small:
-    """Closed registers in a small room, over any number of processes."""
-
-    def __init__(self, folder: Path, slot_bytes: int = 8 * 1024) -> None:
-        self.path = folder / "closed"
-        self.slot_bytes = slot_bytes
-        self.open()
-
-    def open(self) -> ClosedRegisters:
-        """What a new process finds."""
-        self.file = OsBlockFile(self.path)
-        self.journal = Journal(self.file, slots=SLOTS, slot_bytes=self.slot_bytes)
-        self.closed = ClosedRegisters(self.journal)
-        return self.closed
-
-    def absorb(
-        self,
-        of: int,
-        registers: list[StoredRegister] | None = None,
-        *,
-        boot: str = "boot",
-        up_ns: int = 0,
-    ) -> tuple[Key, ...] | None:
-        """Close an incarnation."""
-        return self.closed.absorb(
-            incarnation(of),
-            [stored(of)] if registers is None else registers,
-            RECORDS,
-            boot_id=boot,
-            running=incarnation(of + 1),
-            up_ns=up_ns,
-        )
-
-    def fill(self, *, sent: bool = False, boot: str = "boot", first: int = 1) -> int:
-        """Close incarnations until there is no room without further steps; gives the next one."""
-        of = first
-        while len(self.journal.payload or b"") < self.journal.room - 400:
-            assert self.absorb(of, [stored(of, sent=sent)], boot=boot) == ()
-            of += 1
-        return of
-
-    def acknowledge(self, *, up_ns: int = 0) -> None:
-        """The root has everything."""
-        for keyed in list(self.closed.unacknowledged()):
-            self.closed.acknowledge(keyed.key, keyed.sequence, up_ns=up_ns)
+from support.closed_registers import POSITION, RECORDS, Small, incarnation, stored
 
 
 def subunits(closed: ClosedRegisters) -> list[int]:
@@ -174,6 +123,7 @@ def test_what_the_root_has_is_not_offered(small: Small) -> None:
     assert small.closed.answers == 1
     assert small.closed.at_root(stored(1).key) == 5
     small.closed.save(POSITION)
+    assert small.closed.position == POSITION
     after = small.open()
     assert after.position == POSITION
     assert {k.key.allocation for k in after.unacknowledged()} == {"run:2"}
@@ -436,95 +386,6 @@ def test_nothing_is_lost_or_doubled(
     assert small.open().held() == small.closed.held()
 
 
-# --- disks ----------------------------------------------------------------------------------------
-
-
-class Failing(OsBlockFile):
-    """A disk that fails when told to."""
-
-    write_fails = sync_fails = rewrite_fails = False
-
-    def write(self, offset: int, content: bytes) -> None:
-        """Fail once asked to."""
-        if self.write_fails:
-            raise OSError(errno.EIO, "Input/output error")
-        super().write(offset, content)
-
-    def sync(self) -> None:
-        """Fail once asked to."""
-        if self.sync_fails:
-            raise OSError(errno.EIO, "Input/output error")
-        super().sync()
-
-    def rewrite(self, length: int, offset: int, content: bytes) -> None:
-        """Fail once asked to."""
-        if self.rewrite_fails:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        super().rewrite(length, offset, content)
-
-
-@pytest.fixture
-def failing(tmp_path: Path) -> Small:
-    """One on a disk that can fail; incarnation 1 is closed."""
-    small = Small(tmp_path)
-    small.file = Failing(small.path)
-    small.journal = Journal(small.file, slots=SLOTS, slot_bytes=small.slot_bytes)
-    small.closed = ClosedRegisters(small.journal)
-    small.absorb(1)
-    return small
-
-
-def test_a_mark_that_could_not_be_kept_is_written_by_the_next_offer(failing: Small) -> None:
-    """Without it a restart would take what was shown for unsent, and add it up anew."""
-    failing.absorb(2)
-    file = failing.file
-    assert isinstance(file, Failing)
-    file.write_fails = file.rewrite_fails = True
-    with pytest.raises(StorageError):
-        failing.closed.offer([stored(2).key])
-    file.write_fails = file.rewrite_fails = False
-    failing.closed.offer([stored(2).key])
-    assert failing.open()._rows[stored(2).key].sent
-
-
-def test_a_write_that_fails_closes_nothing(failing: Small) -> None:
-    """Nothing is taken over in part."""
-    file = failing.file
-    assert isinstance(file, Failing)
-    file.write_fails = file.rewrite_fails = True
-    with pytest.raises(StorageError):
-        failing.absorb(2)
-    assert not failing.closed.holds(incarnation(2))
-    assert set(failing.closed) == {stored(1).key}
-    with pytest.raises(StorageError):
-        failing.closed.offer([stored(1).key])
-    failing.acknowledge()
-    failing.closed.save(POSITION)
-    file.write_fails = file.rewrite_fails = False
-    failing.closed.save(POSITION)
-    assert failing.open().at_root(stored(1).key) == 5
-
-
-def test_what_is_written_but_not_durable_is_said_before_anything_leaves(failing: Small) -> None:
-    """A failed sync takes nothing back that a kill leaves; `sync` tells, until it is durable."""
-    file = failing.file
-    assert isinstance(file, Failing)
-    file.sync_fails = file.rewrite_fails = True
-    assert failing.absorb(2) == ()
-    assert failing.closed.holds(incarnation(2))
-    with pytest.raises(StorageError):
-        failing.closed.sync()
-    with pytest.raises(StorageError):
-        failing.absorb(3)
-    with pytest.raises(StorageError):
-        failing.closed.offer([stored(2).key])
-    file.rewrite_fails = False
-    failing.closed.sync()
-    file.sync_fails = False
-    assert failing.absorb(3) == ()
-    assert len(failing.open()) == 3
-
-
 def test_an_incarnation_comes_from_another() -> None:
     """The same for the same purpose, another for any other, and of the same form."""
     first = incarnation_after(incarnation(1), "a")
@@ -532,38 +393,6 @@ def test_an_incarnation_comes_from_another() -> None:
     others = {incarnation_after(incarnation(1), "b"), incarnation_after(incarnation(2), "a")}
     assert len({first, *others}) == 3
     assert len(first) == 32
-
-
-class NamelessFile(OsBlockFile):
-    """A file whose folder cannot be synced once the new one has its name."""
-
-    folder_fails = False
-
-    def rewrite(self, length: int, offset: int, content: bytes) -> None:
-        """The new file is there, and nobody knows whether its name is durable."""
-        super().rewrite(length, offset, content)
-        if self.folder_fails:
-            raise OSError(errno.EIO, "Input/output error")
-
-
-def test_a_new_file_whose_name_may_not_last_holds_what_was_closed(tmp_path: Path) -> None:
-    """It is in the journal that is read next, so it is not closed a second time."""
-    small = Small(tmp_path)
-    small.journal.close()
-    file = NamelessFile(small.path)
-    small.closed = ClosedRegisters(Journal(file, slots=SLOTS, slot_bytes=small.slot_bytes))
-    file.folder_fails = True
-    many = [stored(2, device=number) for number in range(100)]
-    assert small.absorb(2, many) == ()
-    assert small.absorb(2, many) == ()
-    with pytest.raises(StorageError):
-        small.closed.sync()
-    file.folder_fails = False
-    small.closed.sync()
-    before = small.closed.held()
-    assert len(before) == 100
-    small.closed.close()
-    assert small.open().held() == before
 
 
 def test_what_is_final(small: Small) -> None:
@@ -589,4 +418,14 @@ def test_what_stands_beside_another_writer(small: Small) -> None:
         (again,) = closed.unacknowledged()
         assert (again.key, again.sequence) == (key, marked(5, 9))
         assert closed.final_sequence(key) == marked(5, 9)
-        assert closed._rows[key].sent
+
+
+def test_what_gets_a_mark_may_have_left(small: Small) -> None:
+    """A collector was shown it, whatever was noted here: it is never added up."""
+    small.absorb(1)
+    key = stored(1).key
+    assert not small.closed._rows[key].sent
+    small.closed.mark(key, 9)
+    small.closed.save(POSITION)
+    assert small.closed._rows[key].sent
+    assert small.open()._rows[key].sent

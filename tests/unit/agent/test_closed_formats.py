@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flopmeter_agent import packing
-from flopmeter_agent.closed import SLOT_BYTES, SLOTS, open_closed
-from flopmeter_agent.closed_rows import FIRST_FORMAT, FORMAT
+from flopmeter_agent.closed import SLOT_BYTES, SLOTS, ClosedRegisters, open_closed
+from flopmeter_agent.closed_room import KEPT_NS
+from flopmeter_agent.closed_rows import FIRST_FORMAT, FORMAT, UNKNOWN, ClosedRegister
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_core.errors import DataError
 from flopmeter_core.registers import COMPONENT_COUNT
@@ -43,38 +46,90 @@ def test_a_later_format_is_named(tmp_path: Path) -> None:
         open_closed(OsBlockFile(tmp_path / "closed"))
 
 
-def test_the_first_format_is_read(tmp_path: Path) -> None:
-    """Rows with their own fractions: nothing of an earlier version's room is lost."""
-    of = [stored(1, sent=True), stored(2, acknowledged=5), stored(3, run=1)]
-    of[2].register.carry = [0] * COMPONENT_COUNT
-    names, rows = packing.Names(), []
-    for each in of:
-        marks = (each.register.sequence, 8 if each.acknowledged else -1, 1 << 1 | each.sent)
-        rows.append(
-            names.key(each.key)
-            + packing.numbers_out(*marks)
-            + packing.vector_out(each.register.units)
-            + packing.vector_out(each.register.carry)
+BOOTS = ("earlier", "boot", "")
+
+
+def of_the_first_format(folder: Path, rows: Sequence[ClosedRegister]) -> ClosedRegisters:
+    """What an agent finds that an earlier version left: each row with the fraction it ended on."""
+    names, told = packing.Names(), []
+    for row, left in zip(rows, LEFT, strict=True):
+        mark = BOOTS.index(row.boot_id) << 1 | row.sent
+        told.append(
+            names.key(row.key)
+            + packing.numbers_out(row.sequence, row.root_up_ns, mark)
+            + packing.vector_out(row.units)
+            + packing.vector_out(left.register.carry)
         )
-    told = {
+    head = {
         "format": FIRST_FORMAT,
         "records": {RECORD.record_id: RECORD.to_json()},
         "absorbed": [incarnation(3)],
         "position": None,
-        "boots": ["earlier", "boot"],
+        "boots": BOOTS,
         "names": names.texts,
     }
-    journal = Journal(OsBlockFile(tmp_path / "closed"), slots=SLOTS, slot_bytes=SLOT_BYTES)
-    journal.write(packing.join(told, rows))
-    closed = open_closed(OsBlockFile(tmp_path / "closed"))
+    journal = Journal(OsBlockFile(folder / "closed"), slots=SLOTS, slot_bytes=SLOT_BYTES)
+    journal.write(packing.join(head, told))
+    journal.close()
+    return open_closed(OsBlockFile(folder / "closed"))
+
+
+LEFT = (stored(1), stored(2), stored(3, run=1), stored(4, run=2))
+LEFT[2].register.carry = [0] * COMPONENT_COUNT
+
+FIRST_ROWS = tuple(
+    ClosedRegister(left.key, left.register.sequence, left.register.units, boot, sent, root_up_ns)
+    for left, boot, sent, root_up_ns in zip(
+        LEFT, ("boot", "earlier", "", "boot"), (True, True, False, False), (-1, 8, -1, -1),
+        strict=True,
+    )
+)  # fmt: skip
+
+
+def test_the_first_format_is_read(tmp_path: Path) -> None:
+    """Rows with their own fractions: nothing of an earlier version's room is lost."""
+    closed = of_the_first_format(tmp_path, FIRST_ROWS)
+    assert tuple(closed._rows.values()) == FIRST_ROWS
+    assert len(closed) == len(FIRST_ROWS)
     held = closed.held()
-    assert {key: each.units for key, each in held.items()} == {
-        each.key: each.register.units for each in of
-    }
     # The first two have one owner: its fraction is what the later one held, and stands once.
-    assert held[of[0].key].carry == held[of[2].key].carry == [0] * COMPONENT_COUNT
-    assert held[of[1].key].carry == of[1].register.carry
+    assert held[LEFT[0].key].carry == held[LEFT[2].key].carry == [0] * COMPONENT_COUNT
+    assert held[LEFT[1].key].carry == LEFT[1].register.carry
+    assert held[LEFT[3].key].carry == LEFT[3].register.carry
     assert closed.holds(incarnation(3)) and closed.records == RECORDS
-    assert [each.key for each in closed.unacknowledged()] == [of[0].key, of[2].key]
+    assert [each.key for each in closed.unacknowledged()] == [LEFT[n].key for n in (0, 2, 3)]
+    assert [closed.final_sequence(left.key) for left in LEFT] == [5, 5, 0, 5]
+
+
+def test_the_first_format_is_written_as_the_present_one(tmp_path: Path) -> None:
+    """With the next mark, and an agent after it finds every row as it was."""
+    closed = of_the_first_format(tmp_path, FIRST_ROWS)
+    closed.offer([FIRST_ROWS[2].key])
+    held, carries = closed.held(), closed.carries()
+    closed.close()
+    again = open_closed(OsBlockFile(tmp_path / "closed"))
+    marked = replace(FIRST_ROWS[2], sent=True)
+    assert tuple(again._rows.values()) == (*FIRST_ROWS[:2], marked, FIRST_ROWS[3])
+    assert (again.held(), again.carries()) == (held, carries)
+
+
+def test_a_boot_of_the_first_format_is_distrusted(tmp_path: Path) -> None:
+    """All of it and nothing else, whatever number its name has in the file."""
+    closed = of_the_first_format(tmp_path, FIRST_ROWS)
     closed.distrust("boot")
-    assert len(closed.held()) == 3
+    assert [closed.final_sequence(left.key) for left in LEFT] == [0, 5, 0, 0]
+    boots = [row.boot_id for row in closed._rows.values()]
+    assert boots == [f"boot{UNKNOWN}", "earlier", "", f"boot{UNKNOWN}"]
+    again = open_closed(OsBlockFile(tmp_path / "closed"))
+    assert again._rows == closed._rows
+
+
+def test_what_the_first_format_says_the_root_has_goes(tmp_path: Path) -> None:
+    """90 days after the root had it, as of any row."""
+    closed = of_the_first_format(tmp_path, FIRST_ROWS)
+    for up_ns, left in ((8 + KEPT_NS, 4), (9 + KEPT_NS, 3)):
+        closed.absorb(
+            incarnation(up_ns), [], RECORDS, boot_id="boot", running=incarnation(9), up_ns=up_ns
+        )
+        assert len(closed) == left
+    assert FIRST_ROWS[1].key not in set(closed)
