@@ -102,14 +102,16 @@ class Reading:
         """Whether a part that was entered by hand was over, or had begun; metered ones are cut."""
         if not part.origin.external:
             return True
-        owner, colon, entry = part.origin.name.rpartition(": ")
-        of = owner if colon else model.model
-        for each in self.at_most.models:
-            for external in each.externals:
-                if (each.model, external.entry) == (of, entry):
-                    instant_ns = external.until_ns if whole else external.from_ns
-                    return instant_ns <= self.measured_to_ns
-        return True
+        # A part is called by its entry, with its owner before it where that is another model.
+        owner = part.origin.name.removesuffix(part.run).removesuffix(": ") or model.model
+        (entry,) = (
+            external
+            for each in self.at_most.models
+            if each.model == owner
+            for external in each.externals
+            if external.entry == part.run
+        )
+        return (entry.until_ns if whole else entry.from_ns) <= self.measured_to_ns
 
 
 @contextlib.contextmanager

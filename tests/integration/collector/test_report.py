@@ -236,6 +236,8 @@ def test_html_is_one_file(ledger: str, capsys: pytest.CaptureFixture[str]) -> No
             ["--all-models", "--measured-to", "1970-01-01T00:00:01Z"],
             "the law as of 1970-01-01 lies before",
         ),
+        (["--all-models", "--measured-to", "1970-01-01T00:00:00Z"], "nothing was recorded up to"),
+        (["show", "1"], "declaration 1 filed no report; see `flopmeter report filed`"),
         (["--model", "base", "--html", "--json"], "give one"),
         (["show", "1", "--html", "--json"], "give one"),
         (
@@ -305,6 +307,31 @@ def test_what_was_entered_counts_by_its_own_period(ask: Ask, tmp_path: Path) -> 
     ]
     assert ceilings[1] - ceilings[0] == 10**20
     assert best(whole) > 10**20
+
+
+@pytest.mark.parametrize("entry", ["api", "api: 2026"])
+@pytest.mark.parametrize("model", ["base", "eval"])
+def test_an_entry_that_had_not_begun_counts_nowhere(
+    ask: Ask, tmp_path: Path, entry: str, model: str
+) -> None:
+    """Not in its own model and not in one that came from it, whatever the entry is called."""
+    source = tmp_path / "invoice.txt"
+    source.write_text("100 EFLOP")
+    flop = ("--lower", "1e20", "--best", "1e20", "--upper", "1e20", "--party", "other")
+    ask("model", "add-parent", "eval", "--parent", "base", "--edge", "weights")
+    ask(
+        *("model", "add-external", "eval", "--entry", "first", *flop),
+        *("--period", "1970-01-01..1970-01-02", "--source", str(source)),
+    )
+    noon = ("report", "--model", model, "--measured-to", "1970-01-01T12:00:00Z")
+    before = section(ask(*noon), "compute")["profiles"][0]["everything"]
+    ask(
+        *("model", "add-external", "base", "--entry", entry, *flop),
+        *("--period", "1970-01-05..1970-01-06", "--source", str(source)),
+    )
+    assert section(ask(*noon), "compute")["profiles"][0]["everything"] == before
+    later = ask("report", "--model", model, "--measured-to", "1970-01-07T00:00:00Z")
+    assert best(later) >= 10**20
 
 
 def test_a_part_has_its_own_time_and_devices_are_counted_once(ask: Ask) -> None:
