@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.sensors.nvml import NvmlSensor
+from flopmeter_agent.sensors.nvml import NvmlSensor, processes
 from flopmeter_core.errors import SensorError
 from flopmeter_core.readings import DeviceProcess
 from support.fake_nvml import FakeDriver, instance_of, uuid_of
@@ -82,6 +82,23 @@ def test_utilisation(node: Node) -> None:
     assert node.listed() == (DeviceProcess(11, busy_percent=0), DeviceProcess(12, busy_percent=1))
 
 
+def test_utilisation_that_cannot_be(node: Node) -> None:
+    """Samples above 100 % alone tell of nobody that it did not work."""
+    node.driver.update({"gpu0.processes": "11 12", "gpu0.process_busy": "5:11:101 6:12:4294967295"})
+    assert node.listed() == (DeviceProcess(11), DeviceProcess(12))
+
+
+def test_more_than_are_told_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of both lists are kept, and no more: a crowd costs a bounded share of memory."""
+    monkeypatch.setattr(processes, "MAXIMUM_LISTED", 3)
+    node.driver.update({"gpu0.processes": "11 12", "gpu0.mps": "13 14 15"})
+    assert node.listed() == (
+        DeviceProcess(11),
+        DeviceProcess(12),
+        DeviceProcess(13, mps=True),
+    )
+
+
 def test_alone_is_not_asked_for_utilisation(node: Node) -> None:
     """One process has all the work; the driver is spared."""
     node.driver.set("gpu0.processes", "11")
@@ -89,15 +106,21 @@ def test_alone_is_not_asked_for_utilisation(node: Node) -> None:
     assert node.driver.calls("nvmlDeviceGetProcessUtilization") == 0
 
 
-def test_mig(node: Node) -> None:
-    """In MIG mode each MIG device tells its own, and the GPU as a whole is not needed."""
-    for place, number in enumerate((3, 5)):
+def divide(node: Node, *numbers: int) -> None:
+    """Switch the device to MIG mode, with these GPU instances."""
+    for place, number in enumerate(numbers):
         node.driver.set(f"gpu0.mig.{place}", instance_of(number))
-    node.driver.update({"gpu0.gi3.processes": "11", "gpu0.gi5.mps": "12", "gpu0.mig": "1"})
+    node.driver.set("gpu0.mig", "1")
     with pytest.raises(SensorError):
         node.listed()  # its mode was switched: it is probed anew
     node.clock.advance(60)
     node.sensor.devices()
+
+
+def test_mig(node: Node) -> None:
+    """In MIG mode each MIG device tells its own, and the GPU as a whole is not needed."""
+    node.driver.update({"gpu0.gi3.processes": "11", "gpu0.gi5.mps": "12"})
+    divide(node, 3, 5)
     assert node.listed() == (
         DeviceProcess(11, instance=3),
         DeviceProcess(12, instance=5, mps=True),
@@ -126,6 +149,18 @@ def test_lost_device(node: Node) -> None:
     node.driver.set(f"gpu0.error.{COMPUTE}", GPU_IS_LOST)
     with pytest.raises(SensorError, match="lost"):
         node.listed()
+
+
+def test_lost_device_in_mig_mode(node: Node) -> None:
+    """A loss that a MIG device's list tells first is one of the whole device, not an empty list."""
+    divide(node, 3, 5)
+    node.driver.set(f"gpu0.error.{COMPUTE}", GPU_IS_LOST)
+    with pytest.raises(SensorError, match="lost"):
+        node.listed()
+    node.driver.set(f"gpu0.error.{COMPUTE}", NO_PERMISSION)
+    node.clock.advance(60)
+    node.sensor.devices()
+    assert node.listed() is None
 
 
 def test_not_asked(tmp_path: Path) -> None:
