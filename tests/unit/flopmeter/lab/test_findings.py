@@ -114,7 +114,9 @@ def test_a_workload_of_no_class() -> None:
 
 def test_what_a_sample_costs() -> None:
     """Of the sensor's reading and of each call; a reading that was not timed says nothing."""
-    timed = [{**sample(n, {}), "read_ns": 1_000 * (n + 1), "nvml_ns.power": 500} for n in range(100)]
+    timed = [
+        {**sample(n, {}), "read_ns": 1_000 * (n + 1), "nvml_ns.power": 500} for n in range(100)
+    ]
     told = found([*timed, sample(100, {})])["sample_cost"]
     assert told.numbers["read_ns"] == {"median_us": 50.5, "p99_us": 99.0}
     assert told.numbers["nvml_ns.power"]["median_us"] == 0.5
