@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import shutil
 import signal
@@ -14,6 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from flopmeter.lab.bulk.importing import import_series, replay_series
+from flopmeter_core.errors import UsageError
+from flopmeter_proto.daemon.clock import SystemClock
+from support.collector import running
 from support.telemetry import pack_rows, rows_of
 
 SERIES = 12
@@ -140,3 +146,82 @@ def test_real_series_are_refused_by_a_simulated_ledger(whole: Path, tmp_path: Pa
     ended = subprocess.run(import_command(real, ledger), capture_output=True, text=True)
     assert ended.returncode == 77
     assert "simulated" in ended.stderr.splitlines()[-1]
+
+
+def test_a_running_collector_takes_the_same(
+    series: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """What one that runs takes makes the figures of an import of one's own, and retires nobody."""
+
+    async def given() -> int:
+        async with running(tmp_path, simulated=True) as app:
+            loaded = await asyncio.to_thread(
+                import_series,
+                [series],
+                collector=app.grpc_address,
+                author="ada",
+                clock=SystemClock(),
+                done_file=tmp_path / "done",
+                jobs=1,
+            )
+        return loaded.series
+
+    assert asyncio.run(given()) == SERIES
+    assert totals(tmp_path / "ledger.db") == undisturbed
+    ended = subprocess.run(
+        [*COMMAND, "device", "enrolled", "--ledger", str(tmp_path / "ledger.db"), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not any(each["retired"] for each in json.loads(ended.stdout)["devices"])
+
+
+def test_a_collector_on_another_host_is_refused(series: Path, tmp_path: Path) -> None:
+    """Readings do not go over a network in the clear; nothing is asked of anybody."""
+    with pytest.raises(UsageError, match="import on the collector's own host"):
+        import_series(
+            [series],
+            collector="192.0.2.1:8425",
+            author="ada",
+            clock=SystemClock(),
+            done_file=tmp_path / "done",
+        )
+
+
+def test_what_is_declared_of_a_replay(tmp_path: Path) -> None:
+    """It is said of the one run there is, its model too; of several runs none is guessed."""
+    rows = rows_of(3, 60, odd=0.0)
+    pack_rows(tmp_path / "one", {"GPU-1": rows})
+    plain, declared = (
+        replay_series([tmp_path / "one"], body, clock=SystemClock())
+        for body in ({}, {"model": "atlas", "format": "bf16"})
+    )
+    assert [run["declared"]["format"] for run in declared["runs"]] == ["bf16"]
+    assert [each["model"] for each in declared["models"]] == ["atlas"]
+    assert [each["model"] for each in plain["models"]] == ["one"]
+    others = [dataclasses.replace(row, run="other") for row in rows]
+    pack_rows(tmp_path / "two", {"GPU-1": rows, "GPU-2": others})
+    with pytest.raises(UsageError, match="hold 2 runs, so it is not clear which is declared"):
+        replay_series([tmp_path / "two"], {"format": "bf16"}, clock=SystemClock())
+
+
+def test_a_device_that_somebody_spoke_of_is_left_as_it_is(
+    series: Path, whole: Path, tmp_path: Path
+) -> None:
+    """One that was enrolled again stays so when its series is sent once more."""
+    ledger = tmp_path / "ledger.db"
+    shutil.copy(whole, ledger)
+    words = ("GPU-3", "--from", "2026-06-01T00:00:00Z", "--reason", "back", "--ledger", str(ledger))
+    subprocess.run([*COMMAND, "device", "enroll", *words], check=True, capture_output=True)
+    said = ("run", "declare", "one", "--model", "atlas", "--ledger", str(ledger))
+    subprocess.run([*COMMAND, *said], check=True, capture_output=True)
+    assert imported(series, ledger)["series"] == SERIES
+    ended = subprocess.run(
+        [*COMMAND, "device", "enrolled", "--ledger", str(ledger), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    devices = json.loads(ended.stdout)["devices"]
+    assert [each["device"] for each in devices if not each["retired"]] == ["GPU-3"]
