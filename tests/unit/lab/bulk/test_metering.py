@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from flopmeter.lab.bulk import packing
 from flopmeter.lab.bulk.metering import Metered, meter_file
-from flopmeter_core.units import NS_PER_HOUR
-from support.telemetry import DEVICE, EPOCH_NS, Row, by_readings, pack_rows, rows_of
+from flopmeter.lab.bulk.series_file import SeriesReader, SeriesWriter
+from flopmeter_core.readings import Reading
+from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
+from support.telemetry import (
+    DEVICE,
+    EPOCH_NS,
+    HEADER,
+    Row,
+    by_readings,
+    origin,
+    pack_rows,
+    rows_of,
+)
 
 
 def metered(folder: Path, rows: list[Row]) -> Metered:
@@ -75,3 +87,70 @@ def test_a_longer_series_goes_on_where_the_shorter_ended(tmp_path: Path) -> None
     (before,), (after,) = shorter.vectors, longer.vectors
     assert before.key == after.key
     assert all(one <= other for one, other in zip(before.vector, after.vector, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyRow(Row):
+    """A line with the device's counter of energy as well."""
+
+    energy_mj: int = 0
+
+    def line(self, device: str, node: str) -> str:
+        """The line as text."""
+        return f"{Row.line(self, device, node)},{self.energy_mj}"
+
+    def reading(self, device: str) -> Reading:
+        """The reading it says."""
+        return replace(Row.reading(self, device), energy_mj=self.energy_mj)
+
+
+def with_energy(rows: list[Row]) -> list[Row]:
+    """The same rows beside a counter that grows with their power."""
+    found: list[Row] = []
+    energy_mj, before_ns = 10**9, rows[0].time_ns
+    for row in rows:
+        energy_mj += row.power_mw * (row.time_ns - before_ns) // NS_PER_S
+        before_ns = row.time_ns
+        words = (row.time_ns, row.run, row.clock_khz, row.power_mw, row.active_ppm, row.tensor_ppm)
+        found.append(EnergyRow(*words, energy_mj=energy_mj))
+    return found
+
+
+@pytest.mark.parametrize("energy", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_over_midnight(tmp_path: Path, seed: int, energy: bool) -> None:
+    """With and without a running counter: the agent's registers, and each day's own vector.
+
+    A user of one reading alone has a block of one row.
+    """
+    first_row, *others = rows_of(seed, 300, odd=0.02 * seed)
+    ahead_ns = 24 * NS_PER_HOUR - 150 * NS_PER_S
+    rows = [first_row, *(row.at(row.time_ns + ahead_ns) for row in others)]
+    rows[40] = replace(rows[40], run="guest")
+    if energy:
+        rows = with_energy(rows)
+    lines = [HEADER + ",energy_mj" * energy, *(row.line(DEVICE, "n1") for row in rows)]
+    got = meter_file(packing.pack(lines, tmp_path, origin(), name="rows.csv").files[DEVICE])
+    expected = by_readings(rows, got.head.identity)
+    assert {each.key: each.vector for each in got.vectors} == {
+        key: register.vector for key, register in expected.registers.items()
+    }
+    (key,) = {each.key for each in got.vectors if each.key.allocation == "run:one"}
+    first, *_, last = (each for each in got.hours if each.key == key)
+    assert first.hour // 24 == 0
+    if seed == 0:
+        assert (last.first_hour, last.hour) == (24, 24)
+        until = [row for row in rows if row.time_ns < EPOCH_NS + 24 * NS_PER_HOUR]
+        at_midnight = by_readings(until, got.head.identity).registers[key]
+        assert first.vector == at_midnight.vector
+
+
+def test_a_series_without_a_block(tmp_path: Path) -> None:
+    """A device that was never read has no vector and no hour: missing is not zero."""
+    whole = pack_rows(tmp_path, {DEVICE: rows_of(1, 3)}).files[DEVICE]
+    with whole.open("rb") as stream:
+        head = SeriesReader(stream, "whole").head
+    with (tmp_path / "empty").open("wb") as stream:
+        SeriesWriter(stream, head).end()
+    got = meter_file(tmp_path / "empty")
+    assert (got.vectors, got.hours, got.rows) == ([], [], 0)
