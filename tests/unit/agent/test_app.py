@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.journal import Journal
 from flopmeter_core.errors import (
     DataError,
+    FlopmeterError,
     InvariantError,
     NotPermittedError,
     StorageError,
@@ -207,6 +209,50 @@ def test_an_agent_that_cannot_sample_ends(
     with pytest.raises(error, match=said):
         asyncio.run(app.serve(asyncio.Event()))
     app.close()
+
+
+@pytest.mark.parametrize("sampling", [True, False])
+def test_a_link_that_cannot_go_on_ends_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampling: bool
+) -> None:
+    """It ends with the link's error; where sampling had failed before, with that one."""
+    app = an_app(tmp_path)
+
+    async def run(*, wait: object, stop: asyncio.Event) -> None:
+        if not sampling:
+            await stop.wait()
+        raise DataError("the journal failed")
+
+    def sample() -> None:
+        if not sampling:
+            raise DataError("the device lies")
+
+    monkeypatch.setattr(app._link, "run", run)
+    monkeypatch.setattr(app.loop, "sample", sample)
+    with pytest.raises(DataError, match="the journal failed" if sampling else "the device lies"):
+        asyncio.run(app.serve(asyncio.Event()))
+    app.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "sampler"]
+
+
+def test_an_agent_that_cannot_be_built_holds_nothing(tmp_path: Path) -> None:
+    """Its address is taken; the state folder, which it had locked before, is free again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(FlopmeterError, match=address) as caught:
+            an_app(tmp_path, metrics_listen=address)
+    an_app(tmp_path).close()
+    assert caught.value is not None  # until here it kept alive what had been built
+
+
+def test_a_state_folder_that_may_not_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said at the start, with the reason."""
+    monkeypatch.setattr("flopmeter_agent.app.volatility", lambda folder: "it lies in memory")
+    an_app(tmp_path).close()
+    (said,) = [each for each in caplog.records if each.message == "the state folder may not last"]
+    assert "it lies in memory" in str(vars(said))
 
 
 def test_the_agents_own_metrics(tmp_path: Path) -> None:
