@@ -36,10 +36,15 @@ def found(rows: Sequence[Row], *truths: TimedTruth) -> dict[str, Finding]:
     return of_recording(recorded, truths)
 
 
-def ran(workload: str, start_s: int, stop_s: int, flop: int = 0, **more: int) -> TimedTruth:
+def ran(workload: str, start_s: int, stop_s: int, flop: int = 0, issued: int = 0) -> TimedTruth:
     """A workload that ran."""
     return TimedTruth(
-        workload, workload, start_s * NS_PER_S, stop_s * NS_PER_S, flop_model=flop, **more
+        workload,
+        workload,
+        start_s * NS_PER_S,
+        stop_s * NS_PER_S,
+        flop_model=flop,
+        flop_issued=issued,
     )
 
 
@@ -92,7 +97,7 @@ def test_classes_and_rates_of_what_was_tensor_work() -> None:
     busy = {5: 50.0, 7: 45.0, 9: 5.0}
     rows = [sample(second, busy if second < 5 else {5: 1.0}) for second in range(10)]
     rows[2] = sample(2, {5: 50.0, 7: 45.0, 9: 5.0}, clock_khz=None)
-    product = ran("bf16-8192", 0, 4, 4 * CYCLES * 1_000, flop_issued=4 * CYCLES * 1_100)
+    product = ran("bf16-8192", 0, 4, 4 * CYCLES * 1_000, issued=4 * CYCLES * 1_100)
     idle = ran("idle", 5, 9)
     told = found(rows, product, idle, TimedTruth("fp8", "fp8", not_run="no such format"))
     assert told["classes"].answer == "bf16-8192: HMMA"
