@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flopmeter_agent.accumulate import carry_owner
-from flopmeter_agent.closed_rows import NO_CARRY, Carries, ClosedRegister, Rows, owner_key
+from flopmeter_agent.closed_rows import NO_CARRY, Carries, ClosedRegister, Rows
 from flopmeter_core.allocations import OVERFLOW
 from flopmeter_core.registers import SUBUNITS, Key
 from flopmeter_core.units import NS_PER_HOUR
@@ -86,7 +86,7 @@ class Room:
         candidates = sorted(candidates, key=lambda each: (each.root_up_ns, each.key))
         if not candidates:
             return
-        mean = max(1, len(self.payload) // max(1, len(rows) + len(carries)))
+        mean = len(self.payload) // (len(rows) + len(carries))
         surplus = len(self.payload) - self.limit * 3 // 4
         for row in candidates[: -(-surplus // mean)]:
             del rows[row.key]
@@ -138,17 +138,17 @@ def added_up(
         owners = {carry_owner(key) for key in kept} | {carry_owner(of) for of in whole}
         for owner in carries.keys() - owners:
             # Every owner has rows, so those of one that has none any more are in a sum.
-            target = carry_owner(_sum_key(owner_key(owner), incarnation, overflow=True))
+            device, _, _, evidence, record = owner
+            target = (device, OVERFLOW, 0, evidence, record)
             fractions[target] = _sum(fractions.get(target, NO_CARRY), fractions.pop(owner))
     for of, group in whole.items():
-        units = [sum(row.units[place] for row in group) for place in range(len(SUBUNITS))]
-        carry = fractions.get(carry_owner(of), NO_CARRY)
-        units = [u + c // s for u, c, s in zip(units, carry, SUBUNITS, strict=True)]
-        carry = [c % s for c, s in zip(carry, SUBUNITS, strict=True)]
-        if any(carry):
-            fractions[carry_owner(of)] = carry
-        else:
-            fractions.pop(carry_owner(of), None)
+        units, left = [], []
+        for place, carried in enumerate(fractions.pop(carry_owner(of), NO_CARRY)):
+            more, below = divmod(carried, SUBUNITS[place])
+            units.append(sum(row.units[place] for row in group) + more)
+            left.append(below)
+        if any(left):
+            fractions[carry_owner(of)] = left
         # Parts of one boot follow each other, so all fit into the time of the last one; where
         # that is not known of a part, it is not known of the sum.
         times = [row.boot_ns for row in group]

@@ -96,6 +96,7 @@ HELD = (
             "tests/unit/agent/test_closed.py",
             "tests/unit/agent/test_closed_disks.py",
             "tests/unit/agent/test_closed_formats.py",
+            "tests/unit/agent/test_closed_room.py",
             "tests/unit/agent/test_packing.py",
         ),
     ),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flopmeter_agent import packing
 from flopmeter_agent.accumulate import carry_owner
 from flopmeter_agent.closed import (
     REMEMBERED_INCARNATIONS,
@@ -32,6 +36,11 @@ def subunits(closed: ClosedRegisters) -> list[int]:
     return sums
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str, object]]:
+    """What was logged: how severe, the sentence, and its fields."""
+    return [(each.levelno, each.message, vars(each)["flopmeter_fields"]) for each in caplog.records]
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Small:
     """An empty one."""
@@ -40,8 +49,10 @@ def small(tmp_path: Path) -> Small:
 
 def test_what_was_closed_is_kept_over_a_restart(small: Small) -> None:
     """Vector, sequence, carry, record and mark come back as they were."""
-    small.absorb(1, [stored(1, sent=True), stored(1, run=1)])
+    left = [stored(1, sent=True), stored(1, run=1)]
+    small.absorb(1, left)
     before = small.closed.held()
+    assert before == {each.key: each.register for each in left}
     after = small.open()
     assert after.held() == before
     assert len(after) == 2
@@ -205,6 +216,47 @@ def test_what_leaves_is_marked_durably_before(small: Small) -> None:
     assert not after._rows[stored(1, run=1).key].sent
 
 
+def test_what_was_shown_is_counted(small: Small) -> None:
+    """Each time that something new may leave, once, and over restarts: the witness goes by it."""
+    small.absorb(1, [stored(1), stored(1, run=1)])
+    for offered, shown in (((), 0), ((0,), 1), ((0,), 1), ((0, 1), 2)):
+        small.closed.offer([stored(1, run=run).key for run in offered])
+        assert small.closed.shown == shown
+    small.absorb(2)
+    small.acknowledge()
+    small.closed.save(POSITION)
+    closed = small.open()
+    closed.offer([stored(2).key])
+    assert small.open().shown == closed.shown == 2
+    small.absorb(3)
+    small.closed.offer([stored(3).key])
+    assert small.closed.shown == 3
+
+
+def test_what_a_process_found_is_written_as_it_was(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside what changes; no bytes of it are made anew."""
+    small.absorb(1, [stored(1, run=run, device=run % 2) for run in range(9)], boot="first")
+    small.absorb(2, boot="second")
+    closed = small.open()
+    rows = dict(closed._rows)
+    told = []
+    vector_out = packing.vector_out
+
+    def counted(values: Sequence[int]) -> bytes:
+        told.append(list(values))
+        return vector_out(values)
+
+    monkeypatch.setattr(packing, "vector_out", counted)
+    changed = stored(1, run=3, device=1)
+    closed.offer([changed.key])
+    fractions = list(closed.carries().values())
+    assert sorted(told) == sorted([changed.register.units, *fractions])
+    rows[changed.key] = replace(rows[changed.key], sent=True)
+    assert small.open()._rows == rows
+
+
 # --- room -----------------------------------------------------------------------------------------
 
 
@@ -220,7 +272,13 @@ def test_what_the_root_has_goes_first(small: Small, caplog: pytest.LogCaptureFix
     assert small.closed.counters.let_go_early == len(gone)
     size = len(small.journal.payload or b"")
     assert 0.6 < size / small.journal.room < 0.8
-    assert sum("before their 90 days" in each.message for each in caplog.records) == 1
+    assert said(caplog) == [
+        (
+            logging.WARNING,
+            "no room for closed registers; some the ledger holds go before their 90 days",
+            {"registers": len(gone)},
+        )
+    ]
     assert (small.closed.counters.added_up, small.closed.counters.overflowed) == (0, 0)
 
 
@@ -269,7 +327,13 @@ def test_what_never_left_is_added_up(small: Small, caplog: pytest.LogCaptureFixt
     assert subunits(small.closed)[Component.BUSY_NS] == before[Component.BUSY_NS]
     assert small.closed.counters.added_up == len(parts)
     assert small.closed.counters.overflowed == 0
-    assert sum("added up by their user" in each.message for each in caplog.records) == 1
+    assert said(caplog) == [
+        (
+            logging.WARNING,
+            "no room for closed registers; unsent ones are added up by their user",
+            {"registers": len(parts)},
+        )
+    ]
     assert small.open().held()[whole] == held
     told = next(k for k in small.closed.unacknowledged() if k.key == whole)
     assert (told.sequence, told.boot_ns) == (1, of * 10**9)
@@ -305,7 +369,13 @@ def test_too_many_users_are_one_overflow(small: Small, caplog: pytest.LogCapture
     }
     assert subunits(small.closed) == truth
     assert small.closed.counters.overflowed == of - 1 - 2
-    assert any("allocation overflow" in each.message for each in caplog.records)
+    assert said(caplog) == [
+        (
+            logging.ERROR,
+            "no room for more users; unsent registers are added up as allocation overflow",
+            {"registers": of - 1 - 2},
+        )
+    ]
 
 
 def test_an_earlier_boot_is_not_added_up(small: Small) -> None:
@@ -368,7 +438,7 @@ def test_nothing_is_lost_or_doubled(
 ) -> None:
     """However full: what is held and what the root has add up to what was closed, in ns."""
     small = Small(tmp_path_factory.mktemp("closed"), slot_bytes=2_560)
-    truth, at_root = 0, 0
+    truth, at_root, count_closed = 0, 0, 0
     for of, (run, count, boot, sends) in enumerate(steps, start=1):
         if sends:
             keys = {k.key: k for k in list(small.closed.unacknowledged())[:3]}
@@ -379,8 +449,12 @@ def test_nothing_is_lost_or_doubled(
         rows = [stored(of, run=run + number) for number in range(count)]
         if small.absorb(of, rows, boot=boot, up_ns=of) is not None:
             truth += sum(row.register.units[Component.BUSY_NS] for row in rows)
+            count_closed += count
         waiting = sum(k.vector[Component.BUSY_NS] for k in small.closed.unacknowledged())
         assert waiting + at_root == truth
+        done = small.closed.counters
+        gone = done.let_go_early + done.added_up + done.overflowed
+        assert len(small.closed) + gone == count_closed
         assert len(small.journal.payload or b"") <= small.journal.room
         assert small.journal.size == SLOTS * small.slot_bytes
     assert small.open().held() == small.closed.held()

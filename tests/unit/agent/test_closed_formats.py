@@ -46,7 +46,7 @@ def test_a_later_format_is_named(tmp_path: Path) -> None:
         open_closed(OsBlockFile(tmp_path / "closed"))
 
 
-BOOTS = ("earlier", "boot", "")
+BOOTS = ("earlier", "", "boot")
 
 
 def of_the_first_format(folder: Path, rows: Sequence[ClosedRegister]) -> ClosedRegisters:
@@ -97,6 +97,7 @@ def test_the_first_format_is_read(tmp_path: Path) -> None:
     assert held[LEFT[1].key].carry == LEFT[1].register.carry
     assert held[LEFT[3].key].carry == LEFT[3].register.carry
     assert closed.holds(incarnation(3)) and closed.records == RECORDS
+    assert (closed.shown, closed.position) == (0, None)
     assert [each.key for each in closed.unacknowledged()] == [LEFT[n].key for n in (0, 2, 3)]
     assert [closed.final_sequence(left.key) for left in LEFT] == [5, 5, 0, 5]
 
