@@ -136,9 +136,7 @@ def make_plan(folder: Path, *, scenario_file: Path | None, seed: int | None) -> 
         text = seeded(text, seed)
         scenario = parse_scenario(text)
     except (DataError, UsageError) as error:
-        if scenario_file is None:
-            raise
-        raise type(error)(f"{scenario_file}: {error}") from error
+        raise type(error)(f"{scenario_file or 'the built-in scenario'}: {error}") from error
     try:
         (folder / "scenario.toml").write_text(text, "utf-8")
         (folder / "settings.toml").write_text("")

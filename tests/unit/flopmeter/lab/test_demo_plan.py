@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from flopmeter.lab.demo import child_environment, read_seconds
 from flopmeter.lab.demo_plan import Plan, free_addresses, make_plan, read_scenario, seeded
 from flopmeter.lab.demo_view import Addresses
 from flopmeter_agent.scenario import parse_scenario
-from flopmeter_core.errors import DataError, StorageError, UsageError
+from flopmeter_core.errors import DataError, StorageError, UnreachableError, UsageError
 
 
 @pytest.fixture
@@ -128,6 +129,21 @@ def test_ports_that_are_taken() -> None:
         found = free_addresses(port, port)
     assert {found.http, found.grpc} & {f"127.0.0.1:{port}"} == set()
     assert found.http != found.grpc and first.http != first.grpc
+
+
+def test_a_host_without_a_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, and what to do; neither the usual port nor any other one was forgotten."""
+    tried: list[int] = []
+
+    class Refusing(socket.socket):
+        def bind(self, address: tuple[str, int]) -> None:  # type: ignore[override]
+            tried.append(address[1])
+            raise OSError(errno.EADDRINUSE, "in use")
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    with pytest.raises(UnreachableError, match=r"no free port on 127\.0\.0\.1; end some"):
+        free_addresses(8431, 8432)
+    assert tried == [8431, 0]
 
 
 def test_a_plan_elsewhere(plan: Plan) -> None:
