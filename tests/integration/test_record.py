@@ -24,7 +24,7 @@ from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml.raw import RawNvmlSensor
 from flopmeter_core.allocations import for_run
-from flopmeter_core.errors import DataError, SensorError
+from flopmeter_core.errors import DataError, SensorError, UsageError
 from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.units import NS_PER_S
 from support.fake_nvml import FakeDriver, instance_of, uuid_of
@@ -231,6 +231,22 @@ def test_changed_device(node: Node) -> None:
     recorded.records.append(recorded.records[0][:1])
     with pytest.raises(DataError, match="not alike"):
         as_run(recorded, run="r", name="r.fmrec")
+
+
+@pytest.mark.parametrize("row", [{"evidence": 99}, {"evidence": 6}])
+def test_a_row_that_no_sensor_makes(node: Node, row: dict[str, int]) -> None:
+    """A rung that is none, or a row without its times, is refused with the device's name."""
+    node.seconds(2)
+    recorded = load_recorded(node.recorded())
+    recorded.rows[uuid_of(0)][1] = row
+    with pytest.raises(DataError, match=f"has a row of {uuid_of(0)} that is no reading"):
+        as_run(recorded, run="r", name="r.fmrec")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A recording that is not there is a wrong command, not bad data."""
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        load_recorded(tmp_path / "none.fmrec")
 
 
 def test_empty_recording(node: Node) -> None:
