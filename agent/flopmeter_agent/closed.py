@@ -209,7 +209,7 @@ class ClosedRegisters:
             known = {record: head.records[record] for record in sorted(used)}
             return replace(head, records=known, carries=carries)
 
-        tried = ClosedText()
+        tried: ClosedText
 
         def spelled(of: Rows, carries: Carries) -> bytes:
             # With names of its own: each step leaves other rows.

@@ -134,24 +134,23 @@ class ClosedText:
         """The bytes of what there is and these rows beside it, without reading what is unread."""
         unread = b"" if self._unread is None else self._unread.rest
         spelled = [self._row(row) for row in (*self._rows.values(), *fresh)]
-        return self._joined(unread, spelled, head)
+        return self._joined(unread, spelled, head, _oldest(fresh, self.oldest_root_up_ns))
 
     def of_rows(self, rows: Collection[ClosedRegister], head: ClosedHead) -> bytes:
         """The bytes of these rows: those there are, marked otherwise."""
         invariant(self._unread is None, "bytes of all rows are made of rows that were read")
-        return self._joined(b"", [self._row(row) for row in rows], head)
+        return self._joined(b"", [self._row(row) for row in rows], head, _oldest(rows))
 
     def add(self, fresh: Collection[ClosedRegister], head: ClosedHead) -> None:
         """Have these rows beside what there is."""
         self._rows.update({row.key: row for row in fresh})
-        self._note(fresh)
+        self.oldest_root_up_ns = _oldest(fresh, self.oldest_root_up_ns)
         self.head = head
 
     def replace(self, rows: Rows, head: ClosedHead) -> None:
         """Have these rows instead of what there is."""
         self._rows, self.head = rows, head
-        self.oldest_root_up_ns = NOT_AT_ROOT
-        self._note(rows.values())
+        self.oldest_root_up_ns = _oldest(rows.values())
 
     def distrust(self, boot_id: str) -> bool:
         """Have the rows of a boot be of one that nobody knows; whether there were any."""
@@ -172,12 +171,6 @@ class ClosedText:
         return True
 
     # --- inside -----------------------------------------------------------------------------------
-
-    def _note(self, rows: Collection[ClosedRegister]) -> None:
-        times = [row.root_up_ns for row in rows if row.at_root]
-        if self.oldest_root_up_ns >= 0:
-            times.append(self.oldest_root_up_ns)
-        self.oldest_root_up_ns = min(times, default=NOT_AT_ROOT)
 
     def spell_anew(self) -> None:
         """Forget all bytes: names of rows that did not stay would be in the head for ever."""
@@ -201,7 +194,9 @@ class ClosedText:
         self._spelled[row.key] = (row, spelled)
         return spelled
 
-    def _joined(self, unread: bytes, rows: Sequence[bytes], head: ClosedHead) -> bytes:
+    def _joined(
+        self, unread: bytes, rows: Sequence[bytes], head: ClosedHead, oldest_root_up_ns: int
+    ) -> bytes:
         carries = [
             self._names.key(owner_key(owner)) + packing.vector_out(carry)
             for owner, carry in head.carries.items()
@@ -216,10 +211,10 @@ class ClosedText:
             "boots": list(self._boots),
             "carries": len(carries),
             "shown": head.shown,
-            "oldest_root_up_ns": self.oldest_root_up_ns,
+            "oldest_root_up_ns": oldest_root_up_ns,
             "names": self._names.texts,
         }
-        count = len(carries) + len(rows) + (self._unread_count if unread else 0)
+        count = len(carries) + self._unread_count + len(rows)
         return packing.join(told, [*carries, unread, *rows], count=count)
 
     def _take(self, packed: packing.Packed) -> None:
@@ -283,7 +278,13 @@ class ClosedText:
                 carries[carry_owner(key)] = carry
         self._unread, self._unread_count = None, 0
         self.head = replace(self.head, carries=carries)
-        self._note(self._rows.values())
+        self.oldest_root_up_ns = _oldest(self._rows.values())
+
+
+def _oldest(rows: Collection[ClosedRegister], before: int = NOT_AT_ROOT) -> int:
+    """When the root had the first of these and of what was there before; negative: of none."""
+    times = [before, *(row.root_up_ns for row in rows)]
+    return min((time for time in times if time >= 0), default=NOT_AT_ROOT)
 
 
 def owner_key(owner: CarryOwner) -> Key:

@@ -60,6 +60,7 @@ class Small:
         *,
         boot: str = "boot",
         up_ns: int = 0,
+        running: str = "",
     ) -> tuple[Key, ...] | None:
         """Close an incarnation."""
         return self.closed.absorb(
@@ -67,7 +68,7 @@ class Small:
             [stored(of)] if registers is None else registers,
             RECORDS,
             boot_id=boot,
-            running=incarnation(of + 1),
+            running=running or incarnation(of + 1),
             up_ns=up_ns,
         )
 

@@ -20,11 +20,13 @@ from flopmeter_agent.closed import (
     incarnation_after,
 )
 from flopmeter_agent.closed_room import KEPT_NS
+from flopmeter_agent.state import StoredRegister
 from flopmeter_core.allocations import OVERFLOW
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import COMPONENT_COUNT, SUBUNITS, Component, Evidence, Register
 from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.writers import marked
-from support.closed_registers import POSITION, RECORDS, Small, incarnation, stored
+from support.closed_registers import POSITION, RECORD, RECORDS, Small, incarnation, stored
 
 
 def subunits(closed: ClosedRegisters) -> list[int]:
@@ -177,6 +179,29 @@ def test_90_days_after_the_root_has_it_a_vector_goes(small: Small) -> None:
     assert len(small.open()) == 1
 
 
+@pytest.mark.parametrize("way", ["closed", "answered", "shown", "another went"])
+def test_90_days_are_known_over_a_restart(small: Small, way: str) -> None:
+    """Whichever write was the last before it: what the root has goes as soon as without one."""
+    key = stored(1, run=7).key
+    small.absorb(1, [stored(1, run=7, acknowledged=0 if way == "answered" else 5)], up_ns=1_000)
+    if way == "answered":
+        small.closed.acknowledge(key, 5, up_ns=1_000)
+        small.closed.save(POSITION)
+    if way == "shown":
+        small.absorb(2)
+        small.closed.offer([stored(2).key])
+    if way == "another went":
+        small.absorb(2, [stored(2, acknowledged=5)], up_ns=0)
+        small.absorb(3, [], up_ns=KEPT_NS + 1)
+        assert set(small.closed) == {key}
+    small.open()
+    small.absorb(998, [], up_ns=1_000 + KEPT_NS)
+    assert key in set(small.closed)
+    small.open()
+    small.absorb(999, [], up_ns=1_001 + KEPT_NS)
+    assert key not in set(small.closed)
+
+
 def test_an_up_time_before_zero_is_zero(small: Small) -> None:
     """A sign would read as not acknowledged."""
     small.absorb(1, [stored(1, acknowledged=5), stored(1, run=1)], up_ns=-7)
@@ -249,11 +274,12 @@ def test_what_a_process_found_is_written_as_it_was(
         return vector_out(values)
 
     monkeypatch.setattr(packing, "vector_out", counted)
-    changed = stored(1, run=3, device=1)
-    closed.offer([changed.key])
     fractions = list(closed.carries().values())
-    assert sorted(told) == sorted([changed.register.units, *fractions])
-    rows[changed.key] = replace(rows[changed.key], sent=True)
+    for changed in (stored(1, run=3, device=1), stored(2)):
+        told.clear()
+        closed.offer([changed.key])
+        assert sorted(told) == sorted([changed.register.units, *fractions])
+        rows[changed.key] = replace(rows[changed.key], sent=True)
     assert small.open()._rows == rows
 
 
@@ -421,6 +447,39 @@ def test_two_rooms_are_added_up_under_two_incarnations(small: Small) -> None:
     small.absorb(of, [stored(of, run=run) for run in range(4)])
     (second,) = [key for key in small.closed if key.allocation == "run:0"]
     assert second.incarnation != first.incarnation
+
+
+def test_sums_of_one_process_have_names_of_their_own(small: Small) -> None:
+    """Drawn from its incarnation, the same in a simulator's replay, and never one twice."""
+    running, of = incarnation(9_999), 1
+    for number in range(1, 4):
+        of = small.fill(first=of)
+        more = [stored(of, run=run) for run in range(4)]
+        assert small.absorb(of, more, running=running) is not None
+        (whole,) = [key for key in small.closed if key.allocation == "run:0"]
+        assert whole.incarnation == incarnation_after(running, f"added-up/{number}")
+        of += 1
+
+
+def test_only_records_that_are_needed_stay(small: Small) -> None:
+    """Those of rows, with a fraction or without, and none whose rows are all gone."""
+    others = [DeviceRecord("n", f"GPU-{number}", "nvidia", "part") for number in (1, 2)]
+    records = {each.record_id: each for each in (RECORD, *others)}
+    left = [stored(1), stored(1, run=1), stored(1, run=2, acknowledged=5)]
+    left[1].register.carry = left[2].register.carry = [0] * COMPONENT_COUNT
+    for each, record in zip(left[1:], others, strict=True):
+        each.key = replace(each.key, record=record.record_id)
+
+    def absorb(of: int, registers: Sequence[StoredRegister], up_ns: int) -> None:
+        names = {"boot_id": "boot", "running": incarnation(9)}
+        small.closed.absorb(incarnation(of), registers, records, up_ns=up_ns, **names)
+
+    absorb(1, left, 1)
+    assert small.closed.records == small.open().records == records
+    absorb(2, [], 2 + KEPT_NS)
+    assert set(small.closed) == {left[0].key, left[1].key}
+    del records[others[1].record_id]
+    assert small.closed.records == small.open().records == records
 
 
 @settings(max_examples=20)

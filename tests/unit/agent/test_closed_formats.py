@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from flopmeter_agent import packing
-from flopmeter_agent.closed import SLOT_BYTES, SLOTS, ClosedRegisters, open_closed
+from flopmeter_agent.closed import RESERVED_BYTES, SLOT_BYTES, SLOTS, ClosedRegisters, open_closed
 from flopmeter_agent.closed_room import KEPT_NS
 from flopmeter_agent.closed_rows import FIRST_FORMAT, FORMAT, UNKNOWN, ClosedRegister
 from flopmeter_agent.journal import Journal, OsBlockFile
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, InvariantError
 from flopmeter_core.registers import COMPONENT_COUNT
-from support.closed_registers import RECORD, RECORDS, incarnation, stored
+from support.closed_registers import POSITION, RECORD, RECORDS, Small, incarnation, stored
+from support.refusals import said
 
 
 def test_a_new_file_is_reserved_at_once(tmp_path: Path) -> None:
@@ -134,3 +135,75 @@ def test_what_the_first_format_says_the_root_has_goes(tmp_path: Path) -> None:
         )
         assert len(closed) == left
     assert FIRST_ROWS[1].key not in set(closed)
+
+
+def test_whose_a_fraction_is(tmp_path: Path) -> None:
+    """A fraction names its owner by a key of no incarnation, and stands before the rows."""
+    small = Small(tmp_path)
+    small.absorb(1, [stored(1), stored(1, run=1)])
+    packed = packing.Packed(small.journal.payload or b"")
+    found = [(key, packed.vector()) for key in packed.rows(packed.head["carries"])]
+    left = [stored(1), stored(1, run=1)]
+    assert found == [(replace(each.key, incarnation=""), each.register.carry) for each in left]
+
+
+def unread(small: Small) -> bool:
+    """Whether the rows a process found were not looked at yet."""
+    return small.closed._text._unread is not None
+
+
+def filled(folder: Path, slot_bytes: int = 8 * 1024) -> Small:
+    """A new process that found five rows, of which the root has two."""
+    small = Small(folder, slot_bytes)
+    small.absorb(1, [stored(1, run=run, acknowledged=5 * (run > 2)) for run in range(5)], up_ns=7)
+    small.open()
+    return small
+
+
+def test_what_a_process_found_is_not_read_for_a_start(tmp_path: Path) -> None:
+    """Until something may go: what there is stays as it is, and nothing of it is lost."""
+    small = filled(tmp_path)
+    small.absorb(2, up_ns=7 + KEPT_NS)
+    assert unread(small)
+    small.open()
+    assert unread(small) and len(small.closed) == 6
+    assert set(small.closed) == {stored(1, run=run).key for run in range(5)} | {stored(2).key}
+    small.open()
+    small.absorb(3, up_ns=8 + KEPT_NS)
+    assert not unread(small) and len(small.closed) == 5
+
+
+def test_nor_as_long_as_there_is_room(tmp_path: Path) -> None:
+    """To the last byte beside what acknowledgements may add."""
+    large = filled(tmp_path)
+    around = large.slot_bytes - large.journal.room + RESERVED_BYTES
+    large.absorb(2)
+    size = len(large.journal.payload or b"")
+    for spare in (0, -1):
+        folder = tmp_path / str(spare)
+        folder.mkdir()
+        small = filled(folder, size + around + spare)
+        small.absorb(2)
+        assert unread(small) == (spare == 0)
+
+
+def test_what_was_not_read_is_not_told_otherwise(tmp_path: Path) -> None:
+    """A programmer's error, that says which rule it breaks."""
+    text = filled(tmp_path).closed._text
+    assert said(text.of_rows, (), text.head, error=InvariantError) == (
+        "internal rule broken: bytes of all rows are made of rows that were read; please report "
+        "this"
+    )
+    assert said(text.spell_anew, error=InvariantError) == (
+        "internal rule broken: what is unread is told by the names it was spelled with; please "
+        "report this"
+    )
+
+
+def test_where_the_ledger_stood_is_kept(tmp_path: Path) -> None:
+    """With the next incarnation that is closed, too."""
+    small = filled(tmp_path)
+    small.acknowledge()
+    small.closed.save(POSITION)
+    small.absorb(2)
+    assert small.closed.position == small.open().position == POSITION

@@ -135,14 +135,14 @@ def test_a_quarter_of_the_room_is_made_free(count: int, gone: int) -> None:
 def test_what_fits_stays() -> None:
     """Up to the last byte; only what the root had for 90 days goes."""
     rows = {each.key: each for each in (row(of, of) for of in range(4))}
-    over = replace(row(9, 9), sent=True, root_up_ns=0)
+    over = replace(row(9, 9), sent=True, root_up_ns=5)
     of = room(400)
     made = of.make(
-        {**rows, over.key: over}, {}, boot_id="boot", draw=lambda: NEW, up_ns=KEPT_NS + 1
+        {**rows, over.key: over}, {}, boot_id="boot", draw=lambda: NEW, up_ns=KEPT_NS + 6
     )
     assert made == (rows, {})
     assert (of.counters.let_go_early, of.counters.added_up, of.counters.overflowed) == (0, 0, 0)
     kept = room(500).make(
-        {**rows, over.key: over}, {}, boot_id="boot", draw=lambda: NEW, up_ns=KEPT_NS
+        {**rows, over.key: over}, {}, boot_id="boot", draw=lambda: NEW, up_ns=KEPT_NS + 5
     )
     assert kept == ({**rows, over.key: over}, {})
