@@ -8,7 +8,7 @@ The tool compares figures; whether a law is met is a determination a named perso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from flopmeter_collector.held import held_at
@@ -49,7 +49,7 @@ def applicable(thresholds: Iterable[Threshold], *, simulated: bool) -> tuple[Thr
     A line drawn for a demonstration says nothing of a measured figure; a law is shown for a
     simulated one too, marked as simulated like everything about it.
     """
-    return tuple(t for t in thresholds if simulated or not t.demonstration)
+    return tuple([t for t in thresholds if simulated or not t.demonstration])
 
 
 def model_standings(
@@ -77,6 +77,26 @@ def model_standings(
             known = model.held[id(threshold)] = (threshold, (standing, of.decided))
         held.append(known[1])
     return tuple(held)
+
+
+def standings_of(
+    models: Iterable[ModelTotals], lines: Mapping[bool, Sequence[Threshold]]
+) -> list[Standing]:
+    """The standings of many models, one after another, as `model_standings` has them.
+
+    Args:
+        models: their totals.
+        lines: the applicable thresholds, by whether a figure is simulated.
+    """
+    standings: list[Standing] = []
+    for model in models:
+        against = lines[model.simulated]
+        known = [model.held.get(id(threshold)) for threshold in against]
+        if None in known:
+            standings += [standing for standing, _ in model_standings(model, against)]
+        else:
+            standings += [each[1][0] for each in known if each is not None]
+    return standings
 
 
 def counts_of(model: ModelTotals, thresholds: Iterable[Threshold]) -> dict[str, Counted]:

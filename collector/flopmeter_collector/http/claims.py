@@ -21,15 +21,13 @@ def claim_families(rows: Sequence[ClaimRow]) -> Iterator[Family]:
     """What training processes claim, beside the metered families.
 
     Args:
-        rows: the runs shown one by one, and the rest.
+        rows: the runs shown one by one, and the rest; those of which nothing is claimed or
+            declared may be left out.
     """
     yield from _model_families(rows)
+    rows = [row for row in rows if any([run.claims for run in row[1]])]
     yield from _claimed_families(rows)
-    claimed = [
-        (labels, [claim for run in runs for claim in run.claims])
-        for labels, runs in rows
-        if any(run.claims for run in runs)
-    ]
+    claimed = [(labels, [claim for run in runs for claim in run.claims]) for labels, runs in rows]
     yield Family(
         "flopmeter_run_claim_ratio",
         "gauge",
@@ -63,7 +61,7 @@ def _model_families(rows: Sequence[ClaimRow]) -> Iterator[Family]:
     shown = [
         (labels, [run.model_flop for run in runs])
         for labels, runs in rows
-        if runs and all(run.claims or run.declaration.recompute is not None for run in runs)
+        if runs and all([run.claims or run.declaration.recompute is not None for run in runs])
     ]
     texts = {
         "": "Most likely metered FLOP of the model: executed less recomputed.",

@@ -31,7 +31,7 @@ class KeptBlocks(Generic[_Subject]):
 
     def __init__(self) -> None:
         """Start with none."""
-        self._last: tuple[object, dict[int, tuple[_Subject, Block | None]]] = (None, {})
+        self._last: tuple[object, dict[int, _Subject], dict[int, Block]] = (None, {}, {})
 
     def split(
         self,
@@ -49,23 +49,22 @@ class KeptBlocks(Generic[_Subject]):
         Returns:
             The subjects that are new or changed, and the blocks of the others.
         """
-        before, known = self._last
+        before, known, made = self._last
         if before != beside:
-            known = {}
+            known, made = {}, {}
         fresh: list[_Subject] = []
-        blocks: list[Block] = []
-        now: dict[int, tuple[_Subject, Block | None]] = {}
+        now: dict[int, _Subject] = {}
+        blocks: dict[int, Block] = {}
         for subject in subjects:
-            block = None
-            if id(subject) in known:
-                block = known[id(subject)][1] or tuple(map(lines_of, families(subject)))
-                blocks.append(block)
+            place = id(subject)
+            now[place] = subject
+            if place in known:
+                blocks[place] = made.get(place) or tuple(map(lines_of, families(subject)))
             else:
                 fresh.append(subject)
-            now[id(subject)] = (subject, block)
         # In one step: another thread may be at it too.
-        self._last = (beside, now)
-        return fresh, blocks
+        self._last = (beside, now, blocks)
+        return fresh, list(blocks.values())
 
 
 def joined(families: Iterable[Family], blocks: Sequence[Block]) -> Iterator[Family]:
@@ -73,4 +72,5 @@ def joined(families: Iterable[Family], blocks: Sequence[Block]) -> Iterator[Fami
     all_families = tuple(families)
     columns = zip(*blocks, strict=True) if blocks else [()] * len(all_families)
     for family, lines in zip(all_families, columns, strict=True):
-        yield family._replace(text="".join(lines) + family.text)
+        # A family of which a subject has no line is no piece of text, so that it may be left out.
+        yield family._replace(text=[*filter(None, lines), *family.text])

@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
+from flopmeter_collector.http.starts import ALERTS, Starts, threshold_name
 from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_core.forecast import Crossing, Outlook
-from flopmeter_core.kernels.render import Family, decimal, labels
+from flopmeter_core.kernels.render import Family, decimal, labels, numbered
 
-Held = Sequence[tuple[str, str, str]]
-"""Rendered labels, model and threshold's id of every model that is shown by itself."""
+Held = tuple[Sequence[Starts], Sequence[str], Sequence[Sequence[str]]]
+"""Of each model what its lines begin with, its name, and the thresholds it is held against."""
+
+_ALERTS = (
+    (ALERTS[0], False, "1 while the alert of the crossing fires: nobody has taken it yet."),
+    (ALERTS[1], True, "1 while the alert of the forecast fires: nobody has taken it yet."),
+)
 
 _DATES: Sequence[tuple[str, Callable[[Crossing], int | None]]] = (
     ("earliest", lambda crossing: crossing.earliest_ns),
@@ -35,21 +42,22 @@ def legal_families(legal: LegalView, held: Held, ids: MetricIds) -> Iterator[Fam
         ids: what the model of a review is told by.
     """
     firing = legal.firing
-    for name, forecast, text in (
-        ("crossed", False, "1 while the alert of the crossing fires: nobody has taken it yet."),
-        ("foreseen", True, "1 while the alert of the forecast fires: nobody has taken it yet."),
-    ):
-        yield Family(
-            f"flopmeter_model_threshold_{name}_alert",
-            "gauge",
-            text,
-            [
-                (rendered, "1" if (model, threshold, forecast) in firing else "0")
-                for rendered, model, threshold in held
-            ],
-        )
+    starts, models, against = held
+    columns = zip(*[each.alerts for each in starts], strict=True) if starts else ((),) * 2
+    for (kind, forecast, text), column in zip(_ALERTS, columns, strict=True):
+        lines = list(chain.from_iterable(column))
+        numbers = ["0"] * len(lines)
+        if firing:
+            numbers = [
+                "1" if (model, threshold, forecast) in firing else "0"
+                for model, thresholds in zip(models, against, strict=True)
+                for threshold in thresholds
+            ]
+        yield Family(threshold_name(f"{kind}_alert"), "gauge", text, text=numbered(lines, numbers))
     found = [
-        (rendered, legal.forecasts.get((model, threshold))) for rendered, model, threshold in held
+        (rendered, legal.forecasts.get((model, threshold)))
+        for each, model, thresholds in (zip(*held, strict=True) if legal.forecasts else ())
+        for rendered, threshold in zip(each.held, thresholds, strict=True)
     ]
     known = [(rendered, forecast) for rendered, forecast in found if forecast is not None]
     for name, date in _DATES:

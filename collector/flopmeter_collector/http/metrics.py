@@ -1,6 +1,6 @@
 """The collector's Prometheus families of totals, and the whole exposition.
 
-Owns: the metric names of runs, models and thresholds, their labels and the cap on series.
+Owns: the labels of runs, models and thresholds, the cap on series, and states against thresholds.
 May touch: nothing; pure functions of an immutable snapshot and status.
 Called by http.app; docs/metrics.md lists the families.
 Bounds are families and never a label, so that sum() keeps its meaning; FLOP are exact digits.
@@ -9,65 +9,59 @@ Runs and models are told by opaque ids; their names only where the operator want
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
-from flopmeter_collector.evaluate import applicable, model_standings
+from flopmeter_collector.evaluate import applicable, standings_of
 from flopmeter_collector.held import held_at
-from flopmeter_collector.http.claims import claim_families, unmatched_families
+from flopmeter_collector.http.claims import ClaimRow, claim_families, unmatched_families
+from flopmeter_collector.http.figures import (
+    Summed,
+    account_families,
+    bounds_of,
+    compute_families,
+    info_family,
+    ratio_families,
+    summed,
+)
 from flopmeter_collector.http.kept import KeptBlocks, joined
 from flopmeter_collector.http.legal import legal_families
 from flopmeter_collector.http.relay import relay_families
+from flopmeter_collector.http.starts import (
+    UNDECLARED,
+    KeptStarts,
+    Starts,
+    starts_of,
+    state_lines,
+    threshold_name,
+)
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
 from flopmeter_collector.http.status import node_families, service_families
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
-from flopmeter_core.catalogue import State, Threshold
+from flopmeter_core.catalogue import Standing, Threshold
 from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.kernels.render import (
-    REMEMBERED_LABELS,
     Family,
     decimal,
     labels,
-    lines_of,
+    numbered,
     render,
-    with_label,
 )
 
 MAXIMUM_RUN_SERIES = 1_000
 """Runs (and models) shown one by one; the smaller rest is summed into OTHER."""
 
 OTHER = "other"
+"""What the rest is called."""
 
 _Law = tuple[Sequence[Threshold], MetricIds]
 """Whatever the lines of a run or model are made of beside itself."""
 
 _Subject = TypeVar("_Subject")
-_Name = TypeVar("_Name", bound=str)
-
-_STATE_NAME = "flopmeter_model_threshold_state"
-
-_BOUNDS = ("", "lower_", "upper_", "floor_", "ceiling_")
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The part of a run (or of the rest) that has series."""
-
-    labels: str
-    figures: Figures
-    runs: Sequence[RunTotals]
-    alone: bool = True
-    name: str = OTHER
-
-    @property
-    def accounts(self) -> Sequence[Account]:
-        """What the runs add up to."""
-        return [run.account for run in self.runs]
 
 
 class Kept:
@@ -77,6 +71,7 @@ class Kept:
         """Start with nothing."""
         self.runs: KeptBlocks[RunTotals] = KeptBlocks()
         self.models: KeptBlocks[ModelTotals] = KeptBlocks()
+        self.run_starts, self.model_starts = KeptStarts(), KeptStarts()
 
 
 def exposition(
@@ -104,9 +99,9 @@ def exposition(
         rows = held_at(thresholds, snapshot.as_of_ns)
         law = (rows, ids_of(snapshot.position, named=named))
         families += [
-            *_run_families(snapshot, law, kept.runs),
+            *_run_families(snapshot, law, kept),
             *unmatched_families(len(snapshot.unmatched_claims)),
-            *_model_families(snapshot.models, law, legal, kept.models),
+            *_model_families(snapshot.models, law, legal, kept),
             *_unattributed_families(snapshot),
             *_enrolment_families(snapshot),
             *_threshold_families(rows),
@@ -122,149 +117,174 @@ def exposition(
     )
 
 
-def _run_families(
-    snapshot: TotalsSnapshot, law: _Law, kept: KeptBlocks[RunTotals]
-) -> Iterator[Family]:
+def _run_families(snapshot: TotalsSnapshot, law: _Law, kept: Kept) -> Iterator[Family]:
     thresholds, ids = law
     shown, rest = _capped(snapshot.runs, lambda run: run.account.figures, lambda run: run.run)
+    known = kept.run_starts.among(law)
 
-    def named(runs: Iterable[RunTotals]) -> list[_Row]:
-        return [
-            _Row(
-                labels(run=ids.run(run.run), simulated=_mark(run.account.simulated)),
-                run.account.figures,
-                (run,),
-                name=ids.shown(ids.run(run.run), run.name or run.run),
-            )
-            for run in runs
-        ]
+    def starts_for(run: RunTotals) -> Starts:
+        name, simulated = run.run, run.account.simulated
+        starts = known.get(name)
+        if starts is None or starts.shown != run.name or starts.simulated is not simulated:
+            starts = known[name] = _starts_of_run(run, thresholds, ids)
+        return starts
 
-    fresh, blocks = kept.split(shown, law, lambda run: _families_of_runs(named([run]), thresholds))
-    rows = named(fresh)
+    def families_of(runs: Sequence[RunTotals], rest: Sequence[RunTotals]) -> Iterator[Family]:
+        return _families_of_runs(runs, [starts_for(run) for run in runs], rest, thresholds)
+
+    fresh, blocks = kept.runs.split(shown, law, lambda run: families_of((run,), ()))
+    return joined(families_of(fresh, rest), blocks)
+
+
+def _starts_of_run(run: RunTotals, thresholds: Sequence[Threshold], ids: MetricIds) -> Starts:
+    simulated, own_id = run.account.simulated, ids.run(run.run)
+    return starts_of(
+        "run",
+        labels(run=own_id, simulated=_mark(simulated)),
+        name=ids.shown(own_id, run.name or run.run),
+        shown=run.name,
+        simulated=simulated,
+        thresholds=[t.id for t in applicable(thresholds, simulated=simulated)],
+    )
+
+
+def _families_of_runs(
+    runs: Sequence[RunTotals],
+    alone: list[Starts],
+    rest: Sequence[RunTotals],
+    thresholds: Sequence[Threshold],
+) -> Iterator[Family]:
+    """Those of runs with series of their own, and of the rest together."""
+    accounts: list[Account | Summed] = [run.account for run in runs]
+    figures = [run.account.figures for run in runs]
+    undeclared = ["1" if run.declaration.formats is None else "0" for run in runs]
+    # Of most runs nobody claims or declared anything.
+    noted: list[ClaimRow] = [
+        (each.labels, (run,))
+        for each, run in zip(alone, runs, strict=True)
+        if run.claims or run.declaration.recompute is not None
+    ]
+    starts = alone
     if rest:
         simulated = any(run.account.simulated for run in rest)
-        figures = sum_figures(run.account.figures for run in rest)
         marked = labels(run=OTHER, simulated=_mark(simulated))
-        rows.append(_Row(marked, figures, rest, alone=False))
-    return joined(_families_of_runs(rows, thresholds), blocks)
-
-
-def _families_of_runs(rows: Sequence[_Row], thresholds: Sequence[Threshold]) -> Iterator[Family]:
-    yield _info_family("run", rows)
-    yield from _compute_families("run", rows)
-    yield from _account_families("run", [(row.labels, row.accounts) for row in rows])
+        starts = [*alone, starts_of("run", marked, name=OTHER, simulated=simulated)]
+        accounts.append(summed([run.account for run in rest]))
+        figures.append(sum_figures(run.account.figures for run in rest))
+        undeclared.append(str(int(any(run.declaration.formats is None for run in rest))))
+        noted.append((marked, rest))
+    bounds = bounds_of(figures)
+    yield info_family("run", starts)
+    yield from compute_families("run", starts, bounds)
+    yield from account_families("run", starts, accounts)
     yield Family(
-        "flopmeter_run_format_undeclared",
+        UNDECLARED,
         "gauge",
         "1 where nobody declared the number format, which widens the interval most.",
-        [
-            (row.labels, str(int(any(run.declaration.formats is None for run in row.runs))))
-            for row in rows
-        ],
+        text=numbered([each.undeclared for each in starts], undeclared),
     )
-    yield from claim_families([(row.labels, row.runs) for row in rows])
-    lines = {
-        simulated: [(t, t.value_flop) for t in applicable(thresholds, simulated=simulated)]
+    yield from claim_families(noted)
+    values = {
+        simulated: [t.value_flop for t in applicable(thresholds, simulated=simulated)]
         for simulated in (False, True)
     }
-    ratios = []
-    for row in rows:
-        if row.alone:
-            total = row.figures.total
-            for threshold, value in lines[row.runs[0].account.simulated]:
-                # As in `stand`; of a run alone nothing but the ratios is told.
-                told = (total.best / value, total.lower / value, total.upper / value)
-                ratios.append((_at(row.labels, threshold), told))
-    yield from _ratio_families("run", ratios)
+    held = [values[each.simulated] for each in alone]
+    # As in `stand`; of a run alone nothing but the ratios is told.
+    best, lower, upper = (
+        [amount / value for amount, against in zip(column, held, strict=False) for value in against]
+        for column in bounds[:3]
+    )
+    yield from ratio_families("run", alone, (best, lower, upper))
 
 
 def _model_families(
-    models: Sequence[ModelTotals], law: _Law, legal: LegalView, kept: KeptBlocks[ModelTotals]
+    models: Sequence[ModelTotals], law: _Law, legal: LegalView, kept: Kept
 ) -> Iterator[Family]:
     thresholds, ids = law
     shown, rest = _capped(models, lambda model: model.figures, lambda model: model.model)
-    fresh, blocks = kept.split(shown, law, lambda model: _families_of_models([model], [], law))
-    yield from joined(_families_of_models(fresh, rest, law), blocks)
-    held = [
-        (_at(marked, threshold), model.model, threshold.id)
-        for model in shown
-        for marked in [_marked(model, ids)]
-        for threshold in applicable(thresholds, simulated=model.simulated)
-    ]
+    lines = {simulated: applicable(thresholds, simulated=simulated) for simulated in (False, True)}
+    told = {simulated: [t.id for t in lines[simulated]] for simulated in lines}
+    known = kept.model_starts.among(law)
+
+    def starts_for(model: ModelTotals) -> Starts:
+        name, simulated = model.model, model.simulated
+        starts = known.get(name)
+        if starts is None or starts.simulated is not simulated:
+            own_id = ids.model(name)
+            starts = known[name] = starts_of(
+                "model",
+                labels(model=own_id, simulated=_mark(simulated)),
+                name=ids.shown(own_id, name),
+                simulated=simulated,
+                thresholds=told[simulated],
+            )
+        return starts
+
+    def families_of(fresh: Sequence[ModelTotals], rest: Sequence[ModelTotals]) -> Iterator[Family]:
+        standings = standings_of(fresh, lines)
+        return _families_of_models(fresh, [starts_for(each) for each in fresh], standings, rest)
+
+    fresh, blocks = kept.models.split(shown, law, lambda model: families_of((model,), ()))
+    yield from joined(families_of(fresh, rest), blocks)
+    starts = [starts_for(model) for model in shown]
+    held = (starts, [model.model for model in shown], [told[each.simulated] for each in starts])
     yield from legal_families(legal, held, ids)
 
 
-def _marked(model: ModelTotals, ids: MetricIds) -> str:
-    return labels(model=ids.model(model.model), simulated=_mark(model.simulated))
-
-
 def _families_of_models(
-    shown: Sequence[ModelTotals], rest: Sequence[ModelTotals], law: _Law
+    models: Sequence[ModelTotals],
+    alone: list[Starts],
+    standings: Sequence[Standing],
+    rest: Sequence[ModelTotals],
 ) -> Iterator[Family]:
-    thresholds, ids = law
-    rows = [
-        _Row(
-            _marked(model, ids),
-            model.figures,
-            (),
-            name=ids.shown(ids.model(model.model), model.model),
-        )
-        for model in shown
-    ]
-    standings = [
-        (_at(row.labels, standing.threshold), standing)
-        for row, model in zip(rows, shown, strict=True)
-        for standing, _ in model_standings(model, thresholds)
-    ]
+    """Those of models with series of their own, and of the rest together."""
+    figures, starts = [model.figures for model in models], alone
     if rest:
-        marked = labels(model=OTHER, simulated=_mark(any(m.simulated for m in rest)))
-        rows.append(_Row(marked, sum_figures(m.figures for m in rest), (), alone=False))
-    yield _info_family("model", rows)
-    yield from _compute_families("model", rows)
-    yield from _ratio_families(
-        "model",
-        [
-            (rendered, (standing.ratio_best, standing.ratio_lower, standing.ratio_upper))
-            for rendered, standing in standings
-        ],
+        simulated = any(model.simulated for model in rest)
+        marked = labels(model=OTHER, simulated=_mark(simulated))
+        starts = [*alone, starts_of("model", marked, name=OTHER, simulated=simulated)]
+        figures.append(sum_figures(model.figures for model in rest))
+    yield info_family("model", starts)
+    yield from compute_families("model", starts, bounds_of(figures))
+    ratios = (
+        [standing.ratio_best for standing in standings],
+        [standing.ratio_lower for standing in standings],
+        [standing.ratio_upper for standing in standings],
     )
+    yield from ratio_families("model", alone, ratios)
+    rendered = chain.from_iterable([each.held for each in alone])
     yield Family(
-        _STATE_NAME,
+        threshold_name("state"),
         "gauge",
         "1 for the state the best figure of a model is in against a threshold, 0 for the others.",
-        [],
-        text="".join([_state_lines(rendered, standing.state) for rendered, standing in standings]),
+        text=state_lines(alone, [standing.state for standing in standings]),
     )
     yield Family(
-        "flopmeter_model_threshold_conditions_unknown",
+        threshold_name("conditions_unknown"),
         "gauge",
         "1 where a law asks for more than compute and nobody declared whether that holds.",
         [
-            (rendered, str(int(standing.conditions is None)))
-            for rendered, standing in standings
+            (each, str(int(standing.conditions is None)))
+            for each, standing in zip(rendered, standings, strict=True)
             if standing.threshold.required_conditions
         ],
     )
     yield Family(
-        "flopmeter_model_threshold_decided",
+        threshold_name("decided"),
         "gauge",
         "1 where the whole likely range of a model lies on one side of a threshold.",
-        [(rendered, "1" if standing.decided else "0") for rendered, standing in standings],
+        text=numbered(
+            list(chain.from_iterable([each.decided for each in alone])),
+            ["1" if standing.decided else "0" for standing in standings],
+        ),
     )
-
-
-@functools.lru_cache(maxsize=REMEMBERED_LABELS)
-def _state_lines(rendered: str, held: State) -> str:
-    """The lines of a model's state against a threshold: a fifth of all, and they hardly change."""
-    samples = [(with_label(rendered, "state", each), str(int(each is held))) for each in State]
-    return lines_of(Family(_STATE_NAME, "gauge", "", samples))
 
 
 def _unattributed_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
     account = snapshot.unattributed
-    row = _Row(labels(simulated=_mark(account.simulated)), account.figures, ())
-    yield from _compute_families("unattributed", [row])
-    yield from _account_families("unattributed", [(row.labels, [account])])
+    starts = [starts_of("unattributed", labels(simulated=_mark(account.simulated)))]
+    yield from compute_families("unattributed", starts, bounds_of([account.figures]))
+    yield from account_families("unattributed", starts, [account])
     overflow = snapshot.overflow
     marked = labels(simulated=_mark(overflow.simulated))
     for name, help_text, value in (
@@ -319,120 +339,6 @@ def _enrolment_families(snapshot: TotalsSnapshot) -> Iterator[Family]:
         ),
     ):
         yield Family(f"flopmeter_{name}", "gauge", help_text, [("", value)])
-
-
-def _info_family(subject: str, rows: Sequence[_Row]) -> Family:
-    """What stands for a name, for queries that join it to any other family by the id."""
-    return Family(
-        f"flopmeter_{subject}_info",
-        "gauge",
-        f"Name of a {subject}; its id again where names are not wanted in metrics. Always 1.",
-        [(with_label(row.labels, "name", row.name), "1") for row in rows],
-    )
-
-
-def _compute_families(subject: str, rows: Sequence[_Row]) -> Iterator[Family]:
-    """One family a bound, each an exact integer in FLOP."""
-    texts = {
-        "": "Most likely FLOP executed so far.",
-        "lower_": "Lower end of the likely range of the FLOP executed so far (coverage 95 %).",
-        "upper_": "Upper end of the likely range, with what unobserved time could hold.",
-        "floor_": "FLOP executed at least, by physics.",
-        "ceiling_": "FLOP executed at most, by physics, with what unobserved time could hold.",
-    }
-    totals = [(row.labels, row.figures.total) for row in rows]
-    for bound in _BOUNDS:
-        attribute = bound.rstrip("_") or "best"
-        yield Family(
-            f"flopmeter_{subject}_compute_{bound}flop",
-            "gauge",
-            texts[bound],
-            [(rendered, str(getattr(total, attribute))) for rendered, total in totals],
-        )
-
-
-_TIMES: Sequence[tuple[str, str, Callable[[Account], int]]] = (
-    ("busy", "Device time with work, in device-seconds.", lambda a: a.busy_ns),
-    ("idle", "Device time without work, in device-seconds.", lambda a: a.idle_ns),
-    (
-        "unobserved",
-        "Device time without a usable measurement, in device-seconds.",
-        lambda a: a.unmeasured_ns,
-    ),
-    (
-        "suspect",
-        "Device time whose readings cannot be believed, in device-seconds; part of unobserved.",
-        lambda a: a.suspect_ns,
-    ),
-    (
-        "residual",
-        "Enrolled device time no agent classified, in device-seconds; part of unobserved.",
-        lambda a: a.residual_ns,
-    ),
-)
-
-
-def _account_families(
-    subject: str, rows: Sequence[tuple[str, Sequence[Account]]]
-) -> Iterator[Family]:
-    """Device time, energy, evidence and forks of runs or of the remainder."""
-    for name, help_text, amount in _TIMES:
-        yield Family(
-            f"flopmeter_{subject}_{name}_device_seconds",
-            "gauge",
-            help_text,
-            [(marked, decimal(_sum(amount, found), digits=9)) for marked, found in rows],
-        )
-    yield Family(
-        f"flopmeter_{subject}_energy_joules",
-        "gauge",
-        "Energy measured so far, by what the measurement covers.",
-        [
-            (with_label(marked, "scope", scope), decimal(millijoules, digits=3))
-            for marked, found in rows
-            for scope, millijoules in _added(a.energy_mj for a in found).items()
-        ],
-    )
-    yield Family(
-        f"flopmeter_{subject}_evidence_compute_flop",
-        "gauge",
-        "Most likely FLOP executed so far, by how the time was measured.",
-        [
-            (with_label(marked, "level", level), str(best))
-            for marked, found in rows
-            for level, best in _added(a.best_flop_by_level for a in found).items()
-        ],
-    )
-    yield Family(
-        f"flopmeter_{subject}_forked_registers",
-        "gauge",
-        "Registers of which two contradicting histories exist; a person has to look.",
-        [(marked, str(sum(a.fork_count for a in found))) for marked, found in rows],
-    )
-    yield Family(
-        f"flopmeter_{subject}_unknown_parts",
-        "gauge",
-        "Kinds of accelerator that the device table lacks; counted at a stated ceiling.",
-        [
-            (marked, str(len({part for a in found for part in a.unknown_parts})))
-            for marked, found in rows
-        ],
-    )
-
-
-def _ratio_families(
-    subject: str, rows: Sequence[tuple[str, tuple[float, float, float]]]
-) -> Iterator[Family]:
-    """Figure over threshold: best and both ends of the likely range, in this order."""
-    texts = {"": "Most likely FLOP", "lower_": "Lower FLOP", "upper_": "Upper FLOP"}
-    alone = " of the run alone" if subject == "run" else " of the model"
-    for place, (bound, text) in enumerate(texts.items()):
-        yield Family(
-            f"flopmeter_{subject}_threshold_{bound}ratio",
-            "gauge",
-            f"{text}{alone} over the threshold's value.",
-            [(rendered, repr(ratios[place])) for rendered, ratios in rows],
-        )
 
 
 def _threshold_families(thresholds: Sequence[Threshold]) -> Iterator[Family]:
@@ -495,30 +401,11 @@ def _capped(
     """The largest subjects in the order given, and the rest."""
     if len(subjects) <= MAXIMUM_RUN_SERIES:
         return list(subjects), []
-    by_size = sorted(subjects, key=lambda s: (-figures(s).total.best, name(s)))
+    # No addend enters the best figure, so that of the total is that of what was observed.
+    by_size = sorted(subjects, key=lambda s: (-figures(s).observed.best, name(s)))
     largest = {name(s) for s in by_size[:MAXIMUM_RUN_SERIES]}
     kept = [s for s in subjects if name(s) in largest]
     return kept, [s for s in subjects if name(s) not in largest]
-
-
-def _at(rendered: str, threshold: Threshold) -> str:
-    return with_label(rendered, "threshold", threshold.id)
-
-
-def _sum(amount: Callable[[Account], int], found: Sequence[Account]) -> int:
-    """What some accounts add up to; of nearly every row there is one."""
-    return amount(found[0]) if len(found) == 1 else sum(map(amount, found))
-
-
-def _added(tables: Iterable[Mapping[_Name, int]]) -> Mapping[_Name, int]:
-    first, *others = tables
-    if not others:
-        return first  # of nearly every row there is one run
-    added = dict(first)
-    for table in others:
-        for name, amount in table.items():
-            added[name] = added.get(name, 0) + amount
-    return added
 
 
 def _mark(simulated: bool) -> str:

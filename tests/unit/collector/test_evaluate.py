@@ -12,6 +12,7 @@ from flopmeter_collector.evaluate import (
     evaluate,
     model_standings,
     previous_states,
+    standings_of,
 )
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
@@ -141,3 +142,15 @@ def test_a_model_is_counted_once_for_all_who_ask() -> None:
     ]
     assert doubled != model
     assert replace(model) == model
+
+
+def test_standings_of_many_are_those_of_each() -> None:
+    """Asked together, models stand as each alone does, whether or not it was asked before."""
+    laws = thresholds()
+    models = site(1_000).models
+    model_standings(models[-1], laws)
+    lines = {mark: applicable(laws, simulated=mark) for mark in (False, True)}
+    of_each = [standing for model in models for standing, _ in model_standings(model, laws)]
+    for _ in range(2):
+        assert standings_of(site(1_000).models, lines) == of_each
+        assert standings_of(models, lines) == of_each

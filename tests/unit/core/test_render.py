@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_core.kernels.render import Family, decimal, escape, labels, render, with_label
+from flopmeter_core.kernels import render as module
+from flopmeter_core.kernels.render import (
+    Family,
+    decimal,
+    decimals,
+    escape,
+    fractions,
+    labels,
+    lines_of,
+    numbered,
+    render,
+    with_label,
+)
 
 
 def unescape(text: str) -> str:
@@ -60,3 +74,37 @@ def test_with_label() -> None:
 def test_decimal(amount: int, digits: int, text: str) -> None:
     """Small units become an exact decimal without trailing zeros."""
     assert decimal(amount, digits=digits) == text
+
+
+@given(st.lists(st.integers(-(10**25), 10**25) | st.just(0)), st.integers(0, 9))
+def test_decimals(amounts: list[int], digits: int) -> None:
+    """Many are written as each alone, and say the very number."""
+    texts = decimals(amounts, digits=digits)
+    assert texts == [decimal(amount, digits=digits) for amount in amounts]
+    assert [Decimal(text) * 10**digits for text in texts] == amounts
+    assert not any("." in text and text[-1] in "0." for text in texts)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@given(st.lists(st.floats() | st.floats(0, 1)))
+def test_fractions(compiled: bool, values: list[float]) -> None:
+    """Whatever the kernel leaves, each number is what `repr` writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "COMPILED", compiled)
+        assert fractions(values) == list(map(repr, values))
+
+
+def test_pieces_come_before_samples() -> None:
+    """Pieces of text are joined as they are; a family of neither is left out."""
+    pieces = numbered(['a{run="1"} ', "a "], ["1", "2"])
+    family = Family("a", "gauge", "A.", [('{run="3"}', "3")], pieces)
+    assert lines_of(family) == 'a{run="1"} 1\na 2\na{run="3"} 3\n'
+    assert render([family._replace(samples=(), text=()), family]) == (
+        "# HELP a A.\n# TYPE a gauge\n" + lines_of(family)
+    )
+
+
+def test_a_number_a_start() -> None:
+    """A line without its number is refused."""
+    with pytest.raises(ValueError, match="size"):
+        numbered(["a "], ["1", "2"])
