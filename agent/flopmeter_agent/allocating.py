@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from flopmeter_agent.allocations.slurm import ALLOC_FOLDER, SlurmSource
 from flopmeter_agent.allocations.table import AllocationTable
 from flopmeter_agent.config import AgentConfig
 from flopmeter_agent.procfs import Processes
-from flopmeter_agent.site_key import open_site_key
+from flopmeter_agent.site_key import SiteKey, open_site_key
 from flopmeter_agent.watching import Watcher
 from flopmeter_core.errors import FlopmeterError
 from flopmeter_proto.daemon.clock import Clock
@@ -54,35 +55,60 @@ def allocating(
             logger.error("no allocations are told apart", extra=fields(reason=str(error)))
             yield None
             return
-        processes = Processes(clock)
-        folder = config.allocations_folder
-        runs, alloc = folder / RUNS_FOLDER, folder / ALLOC_FOLDER
-        made: dict[str, Source] = {}
-        explicit = None
-        if "exec" in config.allocations:
-            _make(runs, 0o1777)
-            explicit = made["exec"] = ExplicitSource(runs, processes.user_of)
-        if "slurm" in config.allocations:
-            _make(alloc, 0o755)
-            made["slurm"] = SlurmSource(alloc, config.cluster)
-        if "kubernetes" in config.allocations:
-            # Its messages are loaded here only.
-            from flopmeter_agent.allocations.kubernetes import KubernetesSource
+        news = threading.Event()
 
-            socket = kubelet_socket(config.kubelet_socket)
-            made["kubernetes"] = KubernetesSource(key, clock, socket=socket, changed=changed)
-        if "cgroup" in config.allocations:
-            made["cgroup"] = CgroupSource(key)
-        table = AllocationTable([made[name] for name in config.allocations], processes, explicit)
+        def noted() -> None:
+            news.set()
+            changed()
+
+        processes = Processes(clock)
+        made, folders = _sources(config, clock, key, processes, noted)
+        explicit = made.get("exec")
+        table = AllocationTable(
+            [made[name] for name in config.allocations],
+            processes,
+            explicit if isinstance(explicit, ExplicitSource) else None,
+        )
         stack.callback(table.close)
-        watcher = Watcher((runs, alloc), changed)
+        watcher = Watcher(folders, noted)
         stack.callback(watcher.close)
-        table.follow = watcher.follow
+        table.follow, table.news = watcher.follow, news
+        if watcher.sees_folders:
+            table.quiet_clock = clock
         logger.info(
             "users of devices are told apart",
-            extra=fields(sources=", ".join(config.allocations), folder=folder),
+            extra=fields(sources=", ".join(config.allocations), folder=config.allocations_folder),
         )
         yield table
+
+
+def _sources(
+    config: AgentConfig,
+    clock: Clock,
+    key: SiteKey,
+    processes: Processes,
+    changed: Callable[[], object],
+) -> tuple[dict[str, Source], list[Path]]:
+    """The sources that are asked for by name, and the folders they read."""
+    made: dict[str, Source] = {}
+    folders: list[Path] = []
+    if "exec" in config.allocations:
+        folders.append(config.allocations_folder / RUNS_FOLDER)
+        _make(folders[-1], 0o1777)
+        made["exec"] = ExplicitSource(folders[-1], processes.user_of)
+    if "slurm" in config.allocations:
+        folders.append(config.allocations_folder / ALLOC_FOLDER)
+        _make(folders[-1], 0o755)
+        made["slurm"] = SlurmSource(folders[-1], config.cluster)
+    if "kubernetes" in config.allocations:
+        # Its messages are loaded here only.
+        from flopmeter_agent.allocations.kubernetes import KubernetesSource
+
+        socket = kubelet_socket(config.kubelet_socket)
+        made["kubernetes"] = KubernetesSource(key, clock, socket=socket, changed=changed)
+    if "cgroup" in config.allocations:
+        made["cgroup"] = CgroupSource(key)
+    return made, folders
 
 
 def kubelet_socket(setting: str) -> Path | None:

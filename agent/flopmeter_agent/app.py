@@ -129,6 +129,7 @@ class AgentApp:
             FlopmeterError: a setting, the state folder, the sensor or a certificate is wrong.
         """
         self._config = config
+        self._clock = clock
         self._teardown = contextlib.ExitStack()
         self._stop_sampling = threading.Event()
         self._sample_now = threading.Event()
@@ -325,9 +326,11 @@ class AgentApp:
             if self.failure is not None:
                 fail()
                 return
-            # Counters are not fresher than this, whoever asks.
-            self._stop_sampling.wait(SHORTEST_PERIOD_S)
-            self._sample_now.wait(period_s - SHORTEST_PERIOD_S)
+            sampled_ns = self._clock.monotonic_ns()
+            if self._sample_now.wait(period_s):
+                # Counters are not fresher than this, whoever asks.
+                since_s = (self._clock.monotonic_ns() - sampled_ns) / NS_PER_S
+                self._stop_sampling.wait(max(0.0, SHORTEST_PERIOD_S - since_s))
             self._sample_now.clear()
         with contextlib.suppress(FlopmeterError):
             self.loop.sample()  # the last instant, so that an orderly stop loses nothing

@@ -104,7 +104,8 @@ class ClaimingSource:
     async def next_report(self) -> Report | None:
         """The meter's next report with what is claimed; None when all is acknowledged."""
         report = await self._source.next_report()
-        claims = await asyncio.to_thread(self._book.pending)
+        # Most nodes have no claims, and a thread costs more than to look.
+        claims = await asyncio.to_thread(self._book.pending) if len(self._book) else ()
         if not claims:
             return report
         if report is None:

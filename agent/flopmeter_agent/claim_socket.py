@@ -50,6 +50,10 @@ ALL_MESSAGES_PER_S = 500
 SAVE_PERIOD_S = 1.0
 """How often claims go to the disk; a process that still runs states all of them again anyway."""
 
+IDLE_S = 10.0
+"""How often it is looked whether something is to be saved where nobody speaks: what runs say of
+themselves in their files comes from another thread."""
+
 REST_S = 0.2
 """How long a peer that sends too much rests at most before it is looked at again."""
 
@@ -162,7 +166,8 @@ class ClaimSocket:
         while last_rounds:
             stopping = self._stopping
             # Whoever speaks or closes wakes it; it looks by itself only after who rests, and saves.
-            pause_s = REST_S if self._resting else SAVE_PERIOD_S
+            pause_s = SAVE_PERIOD_S if self._book.unsaved else IDLE_S
+            pause_s = REST_S if self._resting else pause_s
             events = self._selector.select(0 if stopping else pause_s)
             for key, _ in events:
                 if key.fileobj is self._listener:

@@ -110,6 +110,11 @@ class ClaimBook:
         """Registers held."""
         return len(self._claims)
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether anything is not on the disk yet."""
+        return self._dirty
+
     def take(self, message: bytes, writer: str, *, connection: int = 0, user: int = 0) -> bool:
         """Take one message of a process; returns whether all of it was.
 

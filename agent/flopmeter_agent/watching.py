@@ -44,7 +44,7 @@ class Watcher:
         self._epoll = select.epoll()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wake_read, select.EPOLLIN)
-        self._inotify = _inotify(folders)
+        self._inotify, self._sees_all = _inotify(folders)
         if self._inotify >= 0:
             self._epoll.register(self._inotify, select.EPOLLIN)
         self._thread = threading.Thread(target=self._serve, name="watcher", daemon=True)
@@ -52,8 +52,8 @@ class Watcher:
 
     @property
     def sees_folders(self) -> bool:
-        """Whether a change of a folder is noticed at once."""
-        return self._inotify >= 0
+        """Whether a change of any of the folders is noticed at once."""
+        return self._sees_all
 
     def follow(self, descriptors: Iterable[int]) -> None:
         """Follow exactly these processes, each by a pidfd that its owner may close at any time."""
@@ -94,19 +94,24 @@ class Watcher:
             self._closing.wait(_REST_S)
 
 
-def _inotify(folders: Iterable[Path]) -> int:
-    """A descriptor that becomes readable when an entry of a folder changes; -1 without inotify."""
+def _inotify(folders: Iterable[Path]) -> tuple[int, bool]:
+    """Watch folders.
+
+    Returns:
+        A descriptor that becomes readable when an entry of a folder changes, -1 where none is
+        watched; and whether all of them are.
+    """
     library = ctypes.CDLL(None, use_errno=True)
     try:
         descriptor = int(library.inotify_init1(_NONBLOCK_CLOEXEC))
     except AttributeError:
-        return -1
+        return -1, False
     if descriptor < 0:
-        return -1
+        return -1, False
     watches = [
         library.inotify_add_watch(descriptor, os.fsencode(folder), _CHANGES) for folder in folders
     ]
     if all(watch < 0 for watch in watches):
         os.close(descriptor)
-        return -1
-    return descriptor
+        return -1, not watches
+    return descriptor, all(watch >= 0 for watch in watches)

@@ -47,6 +47,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 60_000),
+    # A stream is always open, so that the watch for an idle channel only wakes threads: off.
+    ("grpc.client_idle_timeout_ms", 2**31 - 1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
     ("grpc.max_reconnect_backoff_ms", 2_000),

@@ -6,9 +6,9 @@ Called by ``make agent-minutes`` (MINUTES=10). Exit 1 above 0.1 % of a core, the
 
 Nobody publishes what a call of NVML costs the caller's processor. The only figure found that was
 measured is of how long one takes: 2,743 calls of nvmlDeviceGetPowerUsage a second on a Tesla K40m,
-one after the other (gpustat issue 76, 2020), so 365 us; a part of that waits. So the made-up driver
-takes 10 us a call here, about its own cost, and the calls are counted: whoever knows better
-multiplies.
+one after the other (gpustat issue 76, 2020), so 365 us; a part of that waits. So each call takes
+10 us of the made-up driver here, which it needs itself, and the calls are counted: whoever knows
+better multiplies.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def main() -> int:
     seconds = options.parse_args().minutes * 60
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        (folder / "run").mkdir()  # where runs and a prolog would leave files
         calls = calls_a_sample(folder)
         driver = FakeDriver(folder, devices=DEVICES)
         driver.update({f"gpu{at}.gpm.{metric}": 50 for at in range(DEVICES) for metric in (2, 5)})
@@ -80,6 +81,7 @@ def main() -> int:
             command = [sys.executable, "-m", "flopmeter", "agent", "--collector"]
             command += [f"127.0.0.1:{port}", "--state", str(folder / "state"), "--sensor", "nvml"]
             command += ["--claims-socket", str(folder / "claims.sock"), "--log-level", "error"]
+            command += ["--allocations-folder", str(folder / "run")]
             agent = subprocess.Popen(command, env=driver.environment())
             try:
                 time.sleep(SETTLE_S)

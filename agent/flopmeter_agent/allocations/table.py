@@ -13,6 +13,7 @@ users at once are one shared allocation; work is never divided by a guess.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flopmeter_agent.allocations.base import Source, SourceCounters, Statement
@@ -22,6 +23,8 @@ from flopmeter_core.allocations import CGROUP_PREFIX, NONE, shared, user_of
 from flopmeter_core.errors import DataError
 from flopmeter_core.readings import DeviceProcess
 from flopmeter_core.registers import INSTANCE_MARK
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,10 @@ SOURCES: Mapping[str, str] = {
 }
 """What may be asked for, in the order in which it is believed."""
 
+LOOK_PERIOD_NS = 10 * NS_PER_S
+"""How long the sources are believed where the kernel tells of changes: it does not tell of all,
+such as a right to read a file that was given."""
+
 _MPS_SERVER = "nvidia-cuda-mps"
 """Of /proc/<pid>/comm, cut to 15 characters by the kernel: the server holds the context of all."""
 
@@ -44,6 +51,9 @@ class AllocationTable:
     Attributes:
         follow: told, after each reading, the descriptors that become readable when a process that
             matters ends.
+        news: set, from any thread, by whoever sees that something changed.
+        quiet_clock: says when to ask the sources without news; None where nobody looks out for
+            news, and they are asked at each reading.
     """
 
     def __init__(
@@ -57,6 +67,9 @@ class AllocationTable:
         self._users: dict[str, str] = {}
         self._pids: set[int] = set()
         self.follow: Callable[[Iterable[int]], object] = lambda descriptors: None
+        self.quiet_clock: Clock | None = None
+        self.news = threading.Event()
+        self._due_ns = 0
 
     @property
     def users(self) -> Mapping[str, str]:
@@ -74,7 +87,13 @@ class AllocationTable:
         return self._explicit
 
     def look(self) -> None:
-        """Ask every source what is said of devices now."""
+        """Ask every source what is said of devices now, where that may have changed."""
+        if self.quiet_clock is not None:
+            now_ns = self.quiet_clock.monotonic_ns()
+            if now_ns < self._due_ns and not self.news.is_set():
+                return
+            self._due_ns = now_ns + LOOK_PERIOD_NS
+        self.news.clear()
         found: dict[str, list[Statement]] = {}
         for source in self._sources:
             try:
@@ -82,6 +101,7 @@ class AllocationTable:
                 stated = source.statements()
             except Exception as error:  # a source may never stop the meter
                 self._note(source, error)
+                self.news.set()
                 continue
             for device, statements in stated.items():
                 found.setdefault(device, []).extend(statements)
@@ -95,6 +115,7 @@ class AllocationTable:
         self._processes.keep(pids)
         if pids != self._pids:
             self._pids = pids
+            self.news.set()
             for source in self._sources:
                 source.processes_changed()
         by_gpu: dict[str, list[str]] = {}

@@ -7,7 +7,9 @@ Called by whoever needs a table; parsing stays in devices and catalogue, which t
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
 
 
 def builtin_table(name: str) -> str:
@@ -16,10 +18,10 @@ def builtin_table(name: str) -> str:
     A table that has outgrown one file is a folder of the same name without ``.toml``: its files
     in order of their names make one text.
     """
-    place = resources.files(__name__) / name
+    place = _FOLDER / name
     if place.is_file():
         return place.read_text(encoding="utf-8")
-    folder = resources.files(__name__) / name.removesuffix(".toml")
+    folder = _FOLDER / name.removesuffix(".toml")
     files = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return "\n".join(f.read_text(encoding="utf-8") for f in files if f.name.endswith(".toml"))
 
@@ -40,7 +42,7 @@ def builtin_calendar_texts() -> dict[str, str]:
 
 
 def _folder(name: str) -> dict[str, str]:
-    folder = resources.files(__name__) / name
+    folder = _FOLDER / name
     files = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return {f.name: f.read_text(encoding="utf-8") for f in files if f.name.endswith(".toml")}
 

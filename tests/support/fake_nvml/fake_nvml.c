@@ -59,16 +59,19 @@ static const char *text(const char *format, ...) {
 
 static int slot_of(void *handle) { return (int)((uintptr_t)handle & 0xff) - 1; }
 
-/* Keep the processor until so many us have gone by since a call began. */
-static void burn(const struct timespec *began, long us) {
+static __thread struct timespec began;
+
+/* Keep the processor until a call has taken as long as it is to take; what it did itself counts. */
+static void burn(void) {
     struct timespec now;
+    const char *least = text("call_us");
+    if (!least) return;
     do clock_gettime(CLOCK_MONOTONIC, &now);
-    while ((now.tv_sec - began->tv_sec) * 1000000 + (now.tv_nsec - began->tv_nsec) / 1000 < us);
+    while ((now.tv_sec - began.tv_sec) * 1000000 + (now.tv_nsec - began.tv_nsec) / 1000 < atol(least));
 }
 
 /* Every call begins here: count it, sleep as scripted, return the scripted error; locks unless it fails. */
 static int enter(const char *name, int slot) {
-    struct timespec began;
     clock_gettime(CLOCK_MONOTONIC, &began);
     pthread_mutex_lock(&lock);
     refresh();
@@ -85,16 +88,14 @@ static int enter(const char *name, int slot) {
         pthread_mutex_lock(&lock);
         refresh();
     }
-    const char *least = text("call_us");
-    if (least) burn(&began, atol(least));
     const char *error = slot < 0 ? text("error.%s", name) : text("gpu%d.error.%s", slot, name);
     if (!error && slot >= 0) error = text("gpu%d.error.*", slot);
     int code = error ? atoi(error) : OK;
-    if (code) pthread_mutex_unlock(&lock);
+    if (code) { burn(); pthread_mutex_unlock(&lock); }
     return code;
 }
 
-static int leave(int code) { pthread_mutex_unlock(&lock); return code; }
+static int leave(int code) { burn(); pthread_mutex_unlock(&lock); return code; }
 
 static int enter_device(const char *name, void *handle) {
     if (references == 0) return UNINITIALIZED;

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flopmeter_agent.app import AgentApp, LoopSource, choose_sensor, open_file
-from flopmeter_agent.config import AgentConfig
+from flopmeter_agent.config import SHORTEST_PERIOD_S, AgentConfig
 from flopmeter_agent.journal import Journal
 from flopmeter_core.errors import (
     DataError,
@@ -182,6 +182,30 @@ def test_a_disk_that_fails_ends_no_metering(
     said = [record.message for record in caplog.records if "state" in record.message]
     assert sum("cannot be kept" in sentence for sentence in said) == 1
     assert sum("is kept again" in sentence for sentence in said) == 1
+
+
+@pytest.mark.parametrize(("asked", "rests"), [(True, 3), (False, 0)])
+def test_readings_are_a_tenth_of_a_second_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, rests: int
+) -> None:
+    """However often somebody asks for a reading; nothing wakes the agent where nobody asks."""
+    app = an_app(tmp_path)
+    rested_s: list[float] = []
+    waited_s: list[float] = []
+
+    def wait(period_s: float) -> bool:
+        waited_s.append(period_s)
+        if len(waited_s) == 3:
+            app._stop_sampling.set()
+        return asked
+
+    monkeypatch.setattr(app._sample_now, "wait", wait)
+    monkeypatch.setattr(app._stop_sampling, "wait", rested_s.append)
+    app._sample_until_stopped(lambda: pytest.fail("the agent ended"))
+    app.close()
+    assert waited_s == [1.0] * 3
+    assert len(rested_s) == rests
+    assert all(SHORTEST_PERIOD_S / 2 < each <= SHORTEST_PERIOD_S for each in rested_s)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,13 @@ class Book:
         self.claims = claims
         self.answers: list[object] = []
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.claims)
+
     def pending(self) -> tuple[Claim, ...]:
-        """The claims."""
+        """The claims; nobody asks a book without any, because a thread costs more than to look."""
+        assert self.claims
         return self.claims
 
     def acknowledge(self, answers: object, position: LedgerPosition) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from flopmeter_agent import claim_socket as module
 from flopmeter_agent.claim_socket import ClaimSocket, writer_of
+from flopmeter_proto.daemon.clock import SystemClock
 
 
 class Listener:
@@ -90,3 +92,32 @@ def test_what_stands_for_a_process(tmp_path: Path) -> None:
     assert writer_of("n", "boot", 7, "100") != writer_of("n", "boot", 7, "101")
     assert module._started(2**30) == ""
     assert struct.calcsize("3i") == module._CREDENTIALS.size and socket.AF_UNIX is not None
+
+
+def test_what_is_said_is_saved_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said right after a save waits for a save period, not until a socket looks itself."""
+    monkeypatch.setattr(module, "SAVE_PERIOD_S", 0.2)
+    saved = threading.Event()
+
+    class Book:
+        unsaved = False
+        phases = SimpleNamespace(gone=lambda number: None)
+
+        def take(self, *_: object, **__: object) -> None:
+            self.unsaved = True
+
+        def save(self) -> None:
+            if self.unsaved:
+                self.unsaved = False
+                saved.set()
+
+    path = tmp_path / "s"
+    with (
+        ClaimSocket(path, Book(), SystemClock(), node="n"),  # type: ignore[arg-type]
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer,
+    ):
+        peer.connect(str(path))
+        for _ in range(2):
+            peer.send(b"{}")
+            assert saved.wait(module.IDLE_S / 2)
+            saved.clear()

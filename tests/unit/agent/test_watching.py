@@ -50,7 +50,7 @@ def watcher(tmp_path: Path, told: Told) -> Iterator[Watcher]:
 
 def test_folder(watcher: Watcher, told: Told, tmp_path: Path) -> None:
     """A file put in place, rewritten and removed is noticed each time."""
-    assert watcher.sees_folders
+    assert not watcher.sees_folders  # not the one that is missing
     (tmp_path / ".new").write_text("a")
     assert told.soon()
     (tmp_path / ".new").rename(tmp_path / "GPU-a")
@@ -86,6 +86,14 @@ def test_descriptor_closed_by_its_owner(watcher: Watcher, told: Told) -> None:
     assert told.soon()
     watcher.follow([])
     os.close(second)
+
+
+def test_folders_that_are_all_there(tmp_path: Path, told: Told) -> None:
+    """Only then nobody has to look by themselves; where none is to be watched, none is missed."""
+    for folders in ((tmp_path,), ()):
+        watcher = Watcher(folders, told)
+        assert watcher.sees_folders
+        watcher.close()
 
 
 def test_nothing_to_watch(tmp_path: Path, told: Told) -> None:

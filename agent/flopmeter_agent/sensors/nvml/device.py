@@ -293,9 +293,9 @@ class NvmlDevice:
                 self._clock.monotonic_ns(), self._clock.boottime_ns(), remark=str(error)
             )
         older_ns, self._older_ns = self._older_ns, sampled.monotonic_ns
-        raw = raw_cycles(metrics)
+        raw = raw_cycles(metrics) if self._cumulative else {}
         # A counter that is blank once would make the difference of the whole vector impossible.
-        if self._cumulative and raw.keys() >= self._cumulative:
+        if raw.keys() >= self._cumulative:
             sampled.raw = raw
         activity = activity_ppm(metrics)
         if older_ns is None or older_ns != self._read_ns:

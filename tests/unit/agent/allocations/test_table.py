@@ -11,12 +11,13 @@ from flopmeter_agent.allocations.base import SourceCounters, Statement, Statemen
 from flopmeter_agent.allocations.cgroup import CgroupSource, telling
 from flopmeter_agent.allocations.explicit import ExplicitSource
 from flopmeter_agent.allocations.slurm import SlurmSource, parse_line
-from flopmeter_agent.allocations.table import SOURCES, AllocationTable
+from flopmeter_agent.allocations.table import LOOK_PERIOD_NS, SOURCES, AllocationTable
 from flopmeter_agent.config import ALLOCATION_SOURCES
 from flopmeter_agent.procfs import Processes, ProcessFacts
 from flopmeter_agent.site_key import SiteKey
 from flopmeter_core.allocations import NONE
 from flopmeter_core.readings import DeviceProcess
+from flopmeter_core.units import NS_PER_S
 from support.manual_clock import ManualClock
 from support.proc_tree import ProcTree, layout
 
@@ -116,6 +117,34 @@ def test_statement_without_process(node: Node) -> None:
     """A job has its device before, between and after its processes."""
     node.slurm.say(GPU, "slurm job=4242 restart=1")
     assert node.user() == "slurm:c1/4242.1"
+
+
+def test_sources_rest_where_news_are_told(node: Node) -> None:
+    """They are asked at news, after a while without, when processes change, and when one failed."""
+    clock = ManualClock()
+    node.table.quiet_clock = clock
+    assert node.user() == NONE
+
+    def seen_at_once(job: int) -> bool:
+        node.slurm.say(GPU, f"slurm job={job}")
+        return node.user() == f"slurm:c1/{job}"
+
+    assert not seen_at_once(1)
+    node.table.news.set()
+    assert seen_at_once(2)
+    assert not seen_at_once(3)
+    clock.advance(LOOK_PERIOD_NS / NS_PER_S)
+    assert seen_at_once(4)
+    node.user(20)  # somebody came
+    assert seen_at_once(5)
+    node.table.settle([GPU], {GPU: ()})
+    assert seen_at_once(6)
+    assert not seen_at_once(7)
+    node.slurm.fails = True
+    node.table.news.set()
+    assert node.user() == NONE
+    node.slurm.fails = False
+    assert seen_at_once(8)
 
 
 def test_process_of_the_stated_job(node: Node) -> None:
