@@ -6,8 +6,9 @@ Called by the keepers of an agent's memory (loop, closed, hours, claims): `write
 `sync` survives power loss; only what was synced is ever sent.
 A slot that is torn or garbled fails its checksum and the newest whole one is used. The slot that
 was synced last is never written over before another one is: whatever a power cut does to the
-others, what was reported stays. All slots are reserved when the file is made, so that a disk that
-fills up later takes nothing from them.
+others, what was reported stays. A new process knows of no slot that it was synced: until something
+is durable for certain, it writes to new files where it can, and spares what it found. All slots are
+reserved when the file is made, so that a disk that fills up later takes nothing from them.
 Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
 """
 
@@ -146,6 +147,8 @@ class Journal:
         self._payload: bytes | None = None
         self._newest_slot: int | None = None
         self._synced_slot: int | None = None
+        # Where nothing is known to be synced: what a predecessor left may be all there is.
+        self._found_slot: int | None = None
         # A sync of this file has failed: another one on it would prove nothing.
         self._sync_spent = False
         self.damaged_slots = 0
@@ -182,7 +185,7 @@ class Journal:
         try:
             if length > self._slot_bytes or self._file.size() == 0:
                 self._rewrite(slot, number, payload)
-            elif length > self._wanted_slot_bytes or not self._reshaped(slot, number, payload):
+            elif not self._in_a_new_file(slot, number, payload):
                 self._write_slot(slot, number, payload)
         except OSError as error:
             raise StorageError(
@@ -227,6 +230,7 @@ class Journal:
         whole = [(*read, slot) for slot, read in enumerate(found) if read not in (None, _DAMAGED)]
         if whole:
             self._write_number, self._payload, self._newest_slot = max(whole)
+            self._found_slot = self._newest_slot
         elif self.damaged_slots:
             raise StorageError(
                 "every slot of the journal is damaged; move the state folder away and start "
@@ -271,9 +275,9 @@ class Journal:
         to a power cut anyway.
         """
         slots = range(self._slots)
-        taken = (self._newest_slot, self._synced_slot)
-        free = [slot for slot in slots if slot not in taken]
-        return free[0] if free else next(slot for slot in slots if slot != self._synced_slot)
+        spared = self._found_slot if self._synced_slot is None else self._synced_slot
+        free = [slot for slot in slots if slot not in (self._newest_slot, spared)]
+        return free[0] if free else next(slot for slot in slots if slot != spared)
 
     def _write_slot(self, slot: int, number: int, payload: bytes) -> None:
         try:
@@ -281,9 +285,22 @@ class Journal:
         except OSError:
             self._rewrite(slot, number, payload)
 
+    def _in_a_new_file(self, slot: int, number: int, payload: bytes) -> bool:
+        """Write to a new file where the old one has another shape or proves nothing; whether so."""
+        if self._reshaped(slot, number, payload):
+            return True
+        if self._synced_slot is not None or self._newest_slot is None:
+            return False
+        try:
+            self._rewrite(slot, number, payload)
+        except OSError:
+            return False
+        return True
+
     def _reshaped(self, slot: int, number: int, payload: bytes) -> bool:
         """Move to slots of the wanted size where the file has others; whether it did."""
-        if self._slot_bytes == self._wanted_slot_bytes:
+        fits = _HEADER.size + len(payload) <= self._wanted_slot_bytes
+        if self._slot_bytes == self._wanted_slot_bytes or not fits:
             return False
         present, self._slot_bytes = self._slot_bytes, self._wanted_slot_bytes
         try:
@@ -326,6 +343,7 @@ class Journal:
             read = self._read_slot(slot, slot_bytes)
             if read is not None and read[0] == number:
                 self._slot_bytes, self._newest_slot, self._synced_slot = slot_bytes, slot, None
+                self._found_slot = slot
                 self._write_number, self._payload = read
                 self._sync_spent = True
 

@@ -66,3 +66,56 @@ def test_a_new_process_on_a_bad_disk(tmp_path: Path, number: int, trusted: bool)
         return
     with pytest.raises(StorageError, match="cannot be made durable"):
         successor.sync()
+
+
+class OldFileOnly(OsBlockFile):
+    """A disk on which no new file can be made, as often as told; the old one takes writes."""
+
+    def __init__(self, path: Path, failures: int) -> None:
+        """Open the file."""
+        super().__init__(path)
+        self.failures = failures
+        self.made = 0
+
+    def rewrite(self, length: int, offset: int, content: bytes) -> None:
+        """Fail as often as told, then make one."""
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EIO, "cannot make a file")
+        super().rewrite(length, offset, content)
+        self.made += 1
+
+
+@pytest.mark.parametrize("slots", [2, 3])
+def test_what_may_be_the_only_durable_state_is_not_written_over(tmp_path: Path, slots: int) -> None:
+    """A new process that can make nothing durable spares what it found.
+
+    Its own writes lie beside it, so that a power cut that takes all of them leaves a state.
+    """
+    path = tmp_path / "journal"
+    first = Journal(OsBlockFile(path), slots=slots, slot_bytes=4_096)
+    first.write(b"durable")
+    first.close()
+    successor = Journal(OldFileOnly(path, failures=99), slots=slots, slot_bytes=4_096)
+    for number in range(6):
+        successor.write(b"written %d" % number)
+        assert b"durable" in path.read_bytes()[:4_096]
+    successor.close()
+    assert Journal(OsBlockFile(path), slots=slots, slot_bytes=4_096).payload == b"written 5"
+
+
+def test_the_next_write_makes_durable_what_a_new_process_could_not(tmp_path: Path) -> None:
+    """While nothing is known to be durable each write tries a new file first, and then none."""
+    path = tmp_path / "journal"
+    first = Journal(OsBlockFile(path))
+    for number in range(3):
+        first.write(b"state %d" % number)
+    first.close()
+    file = OldFileOnly(path, failures=2)
+    successor = Journal(file)
+    successor.write(b"in the old file")
+    assert (file.failures, file.made) == (0, 0)
+    successor.write(b"in a new one")
+    successor.write(b"beside it")
+    assert file.made == 1
+    assert b"in the old file" not in path.read_bytes()
