@@ -17,6 +17,10 @@ from flopmeter_core.catalogue import Threshold
 from flopmeter_core.errors import DataError
 from flopmeter_core.units import NS_PER_S
 
+QUARTER_NS = 900 * NS_PER_S
+"""Clocks of all zones stand whole quarters of an hour apart (tz database, since 1972), so a day
+begins nowhere within one."""
+
 
 def local_date(unix_ns: int, zone: str) -> datetime.date:
     """The day of an instant where a law is in force.
@@ -61,3 +65,21 @@ def held_at(thresholds: Iterable[Threshold], unix_ns: int) -> tuple[Threshold, .
         if row.held_on(day):
             held.append(row)
     return tuple(held)
+
+
+class RowsOfTheDay:
+    """Keeps what `held_at` says until a day may have begun somewhere: rounds ask each second."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._of: tuple[Threshold, ...] | None = None
+        self._quarter = 0
+        self._held: tuple[Threshold, ...] = ()
+
+    def at(self, thresholds: tuple[Threshold, ...], unix_ns: int) -> tuple[Threshold, ...]:
+        """The rows that a model's compute is held against at an instant; see `held_at`."""
+        quarter = unix_ns // QUARTER_NS
+        if thresholds is not self._of or quarter != self._quarter:
+            self._held = held_at(thresholds, unix_ns)
+            self._of, self._quarter = thresholds, quarter
+        return self._held

@@ -39,7 +39,7 @@ from flopmeter_collector.evaluate import (
     rules_of,
     transition,
 )
-from flopmeter_collector.held import held_at
+from flopmeter_collector.held import RowsOfTheDay
 from flopmeter_collector.law_effects import by_law, lapses, law_basis
 from flopmeter_collector.ledger.base import Declaration, HistoryRow, Transition
 from flopmeter_collector.legal_view import LegalView, view_of
@@ -103,6 +103,7 @@ class Judge:
             paces_a_round: how many paces are worked out in one round.
         """
         self._horizon_ns = horizon_ns
+        self._of_the_day = RowsOfTheDay()
         self._in_force: tuple[Threshold, ...] = ()
         self._begun = False
         self._replaced: dict[str, Threshold] | None = None
@@ -232,7 +233,7 @@ class Judge:
 
     def _take_law_of(self, now_ns: int) -> None:
         """Keep the rows that are held today; by other rows every model is judged anew."""
-        in_force = held_at(self._thresholds, now_ns)
+        in_force = self._of_the_day.at(self._thresholds, now_ns)
         if in_force != self._in_force:
             if self._begun:
                 # What was held before the rows were replaced; kept until a round is recorded.

@@ -96,15 +96,23 @@ class LawWatch:
 
 def _seen(folder: Path) -> Seen:
     """Every file that `read_law` would read; a folder that is not there has none."""
-    found = []
-    for place in (folder, folder / "profiles", folder / "calendars"):
-        try:
-            with os.scandir(place) as entries:
-                files = [e for e in entries if e.name.endswith(".toml") or e.name == UPDATE_FILE]
-        except OSError:
-            continue
-        for file in files:
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                found.append((file.path, status.st_mtime_ns, status.st_size))
+    found: list[tuple[str, int, int]] = []
+    inside = _look_into(str(folder), found)
+    for name in ("profiles", "calendars"):
+        if name in inside:
+            _look_into(f"{folder}/{name}", found)
     return tuple(sorted(found))
+
+
+def _look_into(folder: str, found: list[tuple[str, int, int]]) -> set[str]:
+    """Note the files of the law in a folder; returns the names of all that is in it."""
+    names = set()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            names.add(name)
+            if name.endswith(".toml") or name == UPDATE_FILE:
+                with contextlib.suppress(OSError):
+                    status = entry.stat()
+                    found.append((entry.path, status.st_mtime_ns, status.st_size))
+    return names

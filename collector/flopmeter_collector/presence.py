@@ -7,8 +7,9 @@ Explained in docs/adr/0035-collector-at-its-limits.md.
 
 A device that reported lately misses nothing yet, so what it adds does not move with time: it is
 added once, and taken out when it changes or has been silent for too long. When that will be is
-known beforehand, so a round looks at the devices that are silent or ended, and at those whose
-time has come; of a fleet that reports they are few.
+known beforehand. One that is silent misses all time that goes by, one that ended misses no more:
+they are added once too, as so much and so much more a ns. So a round looks at those whose time has
+come, and at those that are declared down or will end.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import add
 
 from flopmeter_collector.timeline import Division, classes_at
 
@@ -70,6 +72,8 @@ class _Sum:
     doubled: int = 0
     doubled_ns: int = 0
     charged: dict[str | None, list[int]] = field(default_factory=dict)
+    """By user: ns and FLOP at Unix time 0, simulated devices, devices, and what a ns adds of both.
+    """
 
     def add(self, part: _Part, sign: int = 1) -> None:
         """Add what one device adds, or take it out."""
@@ -78,8 +82,12 @@ class _Sum:
         self.enrolled += sign * part.enrolled
         self.doubled += sign * bool(part.doubled_ns)
         self.doubled_ns += sign * part.doubled_ns
+        if part.misses_ns or part.misses_flop:
+            held = self._held(None)
+            held[4] += sign * part.misses_ns
+            held[5] += sign * part.misses_flop
         for user, missing_ns, flop in part.charged:
-            held = self.charged.setdefault(user, [0, 0, 0, 0])
+            held = self._held(user)
             held[0] += sign * missing_ns
             held[1] += sign * flop
             held[2] += sign * part.simulated
@@ -87,17 +95,24 @@ class _Sum:
             if not held[3]:
                 del self.charged[user]
 
-    def copy(self) -> _Sum:
-        """A sum of its own."""
-        charged = {user: list(held) for user, held in self.charged.items()}
-        return _Sum(
-            self.down_ns, self.silent, self.enrolled, self.doubled, self.doubled_ns, charged
-        )
+    def _held(self, user: str | None) -> list[int]:
+        return self.charged.setdefault(user, [0, 0, 0, 0, 0, 0])
+
+    def at(self, as_of_ns: int) -> dict[str | None, list[int]]:
+        """By user: ns, FLOP and how many simulated devices, at an instant."""
+        return {
+            user: [held[0] + held[4] * as_of_ns, held[1] + held[5] * as_of_ns, held[2]]
+            for user, held in self.charged.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one device adds; the same until `due_ns`, None where it is looked at each time."""
+    """What one device adds; the same until `due_ns`, None where it is looked at each time.
+
+    Of one that is silent `charged` is that of Unix time 0, and a ns adds `misses_ns` and
+    `misses_flop`, to nobody's; so it is as long as it is silent and no clock goes back.
+    """
 
     due_ns: int | None
     down_ns: int = 0
@@ -106,6 +121,9 @@ class _Part:
     doubled_ns: int = 0
     charged: tuple[tuple[str | None, int, int], ...] = ()
     simulated: bool = False
+    misses_ns: int = 0
+    misses_flop: int = 0
+    forward_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +155,8 @@ class Presence:
         self._due: list[tuple[int, str]] = []
         self._queued: dict[str, int] = {}
         self._looked_at: set[str] = set()
+        self._forward_only: set[str] = set()
+        self._latest_ns = 0
 
     def changed(self, device: str) -> None:
         """Note that more than the newest report's time may have changed of a device."""
@@ -144,6 +164,7 @@ class Presence:
         if part is not None:
             self._sum.add(part, -1)
         self._looked_at.add(device)
+        self._forward_only.discard(device)
 
     def at(self, as_of_ns: int) -> Present:
         """All devices.
@@ -151,6 +172,10 @@ class Presence:
         Args:
             as_of_ns: Unix time in ns.
         """
+        if as_of_ns < self._latest_ns:
+            for device in list(self._forward_only):
+                self.changed(device)
+        self._latest_ns = as_of_ns
         while self._due and self._due[0][0] <= as_of_ns:
             due_ns, device = heapq.heappop(self._due)
             if self._queued.get(device) == due_ns:
@@ -163,29 +188,31 @@ class Presence:
                 moving.add(part)
                 continue
             self._looked_at.discard(device)
-            self._parts[device] = part
-            self._sum.add(part)
-            if part.due_ns != NEVER and part.due_ns < self._queued.get(device, part.due_ns + 1):
-                # One that comes sooner looks at it too, and asks again.
-                self._queued[device] = part.due_ns
-                heapq.heappush(self._due, (part.due_ns, device))
-        both = self._sum.copy()
-        for user, (missing_ns, flop, simulated, count) in moving.charged.items():
-            held = both.charged.setdefault(user, [0, 0, 0, 0])
-            both.charged[user] = [
-                held[0] + missing_ns,
-                held[1] + flop,
-                held[2] + simulated,
-                held[3] + count,
-            ]
+            self._keep(device, part)
+        charged = self._sum.at(as_of_ns)
+        for user, more in moving.at(as_of_ns).items():
+            held = charged.get(user)
+            charged[user] = more if held is None else list(map(add, held, more))
         return Present(
-            {user: Charge(held[0], held[1], held[2] > 0) for user, held in both.charged.items()},
-            both.down_ns + moving.down_ns,
-            both.silent + moving.silent,
-            both.enrolled + moving.enrolled,
-            both.doubled + moving.doubled,
-            both.doubled_ns + moving.doubled_ns,
+            {user: Charge(ns, flop, made_up > 0) for user, (ns, flop, made_up) in charged.items()},
+            self._sum.down_ns + moving.down_ns,
+            self._sum.silent + moving.silent,
+            self._sum.enrolled + moving.enrolled,
+            self._sum.doubled + moving.doubled,
+            self._sum.doubled_ns + moving.doubled_ns,
         )
+
+    def _keep(self, device: str, part: _Part) -> None:
+        """Add a device until it is looked at again."""
+        self._parts[device] = part
+        self._sum.add(part)
+        if part.forward_only:
+            self._forward_only.add(device)
+        due_ns = part.due_ns
+        if due_ns is not None and due_ns < min(NEVER, self._queued.get(device, NEVER)):
+            # One that comes sooner looks at it too, and asks again.
+            self._queued[device] = due_ns
+            heapq.heappush(self._due, (due_ns, device))
 
     def _part(self, device: str, as_of_ns: int) -> _Part:
         """What a device adds at an instant."""
@@ -196,23 +223,39 @@ class Presence:
         doubled_ns = sum(division.doubled_ns.values()) * count
         if division.tail_from_ns is None:
             return _Part(NEVER, doubled_ns=doubled_ns)
-        going_on = division.tail_until_ns is None or division.tail_until_ns > as_of_ns
-        present = going_on and as_of_ns - division.tail_from_ns < self._silence_ns
+        from_ns, until_ns = division.tail_from_ns, division.tail_until_ns
+        going_on = until_ns is None or until_ns > as_of_ns
+        silent_ns = as_of_ns - from_ns
+        present = going_on and silent_ns < self._silence_ns
+        missing, ceiling = 0, known.ceiling_flop_per_ns
+        due_ns: int | None = None
+        forward_only = False
         if present:
             down_ns, residual_ns = division.declared_down_ns, division.residual_ns
+            if until_ns is None:
+                due_ns = from_ns + self._silence_ns
+        elif going_on and until_ns is None and silent_ns > 0 and not division.tail_downs:
+            down_ns, residual_ns = division.declared_down_ns, dict(division.residual_ns)
+            residual_ns[None] = residual_ns.get(None, 0) - from_ns
+            division.told_silent = forward_only = True
+            due_ns, missing = NEVER, 1
         else:
             classes = classes_at(division, as_of_ns, silence_ns=self._silence_ns)
             down_ns, residual_ns = classes.declared_down_ns, dict(classes.residual_ns)
-        steady = present and division.tail_until_ns is None
+            if not going_on:
+                due_ns, forward_only = NEVER, True
         return _Part(
-            due_ns=division.tail_from_ns + self._silence_ns if steady else None,
+            due_ns=due_ns,
             down_ns=down_ns * count,
             silent=count * (going_on and not present),
             enrolled=count * going_on,
             doubled_ns=doubled_ns,
             charged=tuple(
-                (user, missing_ns * count, missing_ns * known.ceiling_flop_per_ns)
+                (user, missing_ns * count, missing_ns * ceiling)
                 for user, missing_ns in residual_ns.items()
             ),
             simulated=known.simulated,
+            misses_ns=missing * count,
+            misses_flop=missing * ceiling,
+            forward_only=forward_only,
         )

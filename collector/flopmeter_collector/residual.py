@@ -191,8 +191,8 @@ class ResidualAccounts:
             and mixed <= writer.mixed
         ):
             # The usual case: the device's newest agent went on, and nothing else moves.
-            if key.device not in self._dirty:
-                device.division.go_on(covered_ns)
+            if key.device not in self._dirty and device.division.go_on(covered_ns):
+                self._presence.changed(key.device)
             return
         writer.mixed |= mixed
         self._dirty.add(key.device)
@@ -213,8 +213,8 @@ class ResidualAccounts:
         writer.lower_flop += lower_flop
         if device.division is None or device.newest != growing.incarnation:
             self._dirty.add(device.name)
-        elif device.name not in self._dirty:
-            device.division.go_on(covered_ns)
+        elif device.name not in self._dirty and device.division.go_on(covered_ns):
+            self._presence.changed(device.name)
 
     def enrol_key(self, key: Key) -> None:
         """Remember a new key of its incarnation, after the first `grow` of it."""

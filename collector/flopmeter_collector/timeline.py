@@ -81,6 +81,7 @@ class Division:
         tail_downs: declared down times that reach into the tail, in order, disjoint.
         newest: the incarnation whose time ends where the tail begins; empty where more than its
             growth would move, and the division has to be made anew.
+        told_silent: whether somebody counts on its silence, and has to hear when it goes on.
     """
 
     classified_ns: int = 0
@@ -91,12 +92,15 @@ class Division:
     tail_until_ns: int | None = None
     tail_downs: tuple[tuple[int, int], ...] = ()
     newest: str = ""
+    told_silent: bool = False
 
-    def go_on(self, covered_ns: int) -> None:
-        """The newest incarnation classified more, in ns."""
+    def go_on(self, covered_ns: int) -> bool:
+        """The newest incarnation classified more, in ns; whether it was told to be silent."""
         invariant(self.tail_from_ns is not None, "only enrolled time goes on")
         self.tail_from_ns = (self.tail_from_ns or 0) + covered_ns
         self.classified_ns += covered_ns
+        told, self.told_silent = self.told_silent, False
+        return told
 
 
 @dataclass(frozen=True, slots=True)

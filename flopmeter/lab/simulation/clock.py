@@ -59,7 +59,7 @@ class TaskGroup:
 class Call:
     """Something to call, once; what asyncio's handles are, without what a real loop needs."""
 
-    __slots__ = ("_args", "_callback", "_context", "_dropped")
+    __slots__ = ("_args", "_callback", "_context", "dropped")
 
     def __init__(
         self,
@@ -71,15 +71,15 @@ class Call:
         self._callback = callback
         self._args = args
         self._context = contextvars.copy_context() if context is None else context
-        self._dropped = False
+        self.dropped = False
 
     def cancel(self) -> None:
         """Do not call it."""
-        self._dropped = True
+        self.dropped = True
 
     def cancelled(self) -> bool:
         """Whether it is not called any more."""
-        return self._dropped
+        return self.dropped
 
     def make(self) -> None:
         """Call it, as the code that asked."""
@@ -104,7 +104,6 @@ class SimulatedLoop:
             thread_delay_ns: how long the next call in a thread takes to be answered, in ns.
         """
         self.now_ns = start_ns
-        self.steps = 0
         self.faults: list[dict[str, Any]] = []
         self._thread_delay_ns = thread_delay_ns
         self._ready: deque[Call] = deque()
@@ -122,6 +121,7 @@ class SimulatedLoop:
             until_ns: where to stop, in ns.
             done: asked whenever nothing is left to do at an instant; True stops earlier.
         """
+        timers = self._timers
         before = asyncio.events._get_running_loop()
         asyncio.events._set_running_loop(self._as_asyncio)
         try:
@@ -129,13 +129,14 @@ class SimulatedLoop:
                 self._run_ready()
                 if done():
                     return
-                while self._timers and self._timers[0][2].cancelled():
-                    heapq.heappop(self._timers)
-                if not self._timers or self._timers[0][0] > until_ns:
+                while timers and timers[0][2].dropped:
+                    heapq.heappop(timers)
+                if not timers or timers[0][0] > until_ns:
                     self.now_ns = max(self.now_ns, until_ns)
                     return
-                at_ns, _, handle = heapq.heappop(self._timers)
-                self.now_ns = max(self.now_ns, at_ns)
+                at_ns, _, handle = heapq.heappop(timers)
+                if at_ns > self.now_ns:
+                    self.now_ns = at_ns
                 self._ready.append(handle)
         finally:
             asyncio.events._set_running_loop(before)
@@ -144,8 +145,7 @@ class SimulatedLoop:
         ready = self._ready
         while ready:
             handle = ready.popleft()
-            if not handle.cancelled():
-                self.steps += 1
+            if not handle.dropped:
                 try:
                     handle.make()
                 except (SystemExit, KeyboardInterrupt):

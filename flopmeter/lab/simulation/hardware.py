@@ -8,8 +8,8 @@ Called by the node: its agent reads `FleetSensor`, the oracle looks at the count
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from operator import add
+from dataclasses import dataclass, replace
+from operator import sub
 
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter_agent.sensors.base import Failure, Readout
@@ -39,8 +39,9 @@ class Device:
 
     Attributes:
         record: what it says of itself.
-        cycles: cumulative SM cycles of the four components counted, since the last reset.
-        lifetime: the same since the beginning of the world; nothing resets it.
+        lifetime: cumulative SM cycles of the four components counted, since the beginning of the
+            world; nothing resets it.
+        reset_at: `lifetime` as it was at the last reset: a counter shows what came since.
         energy_mj: cumulative energy since the last reset.
         rates: cycles a second of each, and mW.
         advanced_ns: simulated time the counters hold at.
@@ -52,32 +53,44 @@ class Device:
     """
 
     record: DeviceRecord
-    cycles: list[int]
     energy_mj: int
-    rates: list[int]
+    rates: tuple[int, int, int, int, int]
     advanced_ns: int
-    lifetime: list[int]
+    lifetime: tuple[int, ...]
+    reset_at: tuple[int, ...]
     readable: bool = True
     sampled: bool = False
     window_ns: int = 0
-    window_lifetime: list[int] = field(default_factory=lambda: [0] * len(_COUNTED))
+    window_lifetime: tuple[int, ...] = (0,) * len(_COUNTED)
 
     def advance(self, now_ns: int) -> None:
-        """Count up to now. What is below one cycle is left for the next time."""
+        """Count up to now. What is below one cycle is lost."""
         elapsed_ns = now_ns - self.advanced_ns
         if elapsed_ns <= 0:
             return
-        *done, energy_mj = [rate * elapsed_ns // NS_PER_S for rate in self.rates]
-        self.cycles = list(map(add, self.cycles, done))
-        self.lifetime = list(map(add, self.lifetime, done))
-        self.energy_mj += energy_mj
+        # One by one: a world counts every device on at each sample and at each look.
+        cycles, active, tensor, hmma = self.lifetime
+        of_cycles, of_active, of_tensor, of_hmma, power_mw = self.rates
+        self.lifetime = (
+            cycles + of_cycles * elapsed_ns // NS_PER_S,
+            active + of_active * elapsed_ns // NS_PER_S,
+            tensor + of_tensor * elapsed_ns // NS_PER_S,
+            hmma + of_hmma * elapsed_ns // NS_PER_S,
+        )
+        self.energy_mj += power_mw * elapsed_ns // NS_PER_S
         self.window_ns += elapsed_ns
         self.advanced_ns = now_ns
 
     def begin_window(self) -> None:
         """Let the next reading cover the time from now on."""
         self.window_ns = 0
-        self.window_lifetime = list(self.lifetime)
+        self.window_lifetime = self.lifetime
+
+    def reset(self) -> None:
+        """Begin counters at 0 again."""
+        self.energy_mj = 0
+        self.reset_at = self.lifetime
+        self.begin_window()
 
 
 class Hardware:
@@ -108,7 +121,7 @@ class Hardware:
         self.allocation = NONE
         self.devices = {
             f"GPU-{node}-{number}": Device(
-                _record(node, number), [0] * 4, 0, [0] * 5, now_ns(), [0] * 4, sampled=sampled
+                _record(node, number), 0, (0,) * 5, now_ns(), (0,) * 4, (0,) * 4, sampled=sampled
             )
             for number in range(count)
         }
@@ -124,15 +137,16 @@ class Hardware:
             active = 0 if allocation == NONE else elapsed * self._random.between(300, 990) // 1_000
             tensor = active * self._random.between(100, 900) // 1_000
             power_mw = 90_000 + (600_000 * tensor // elapsed) + self._random.below(1_000)
-            device.rates = [elapsed, active, tensor, tensor, power_mw]
+            device.rates = (elapsed, active, tensor, tensor, power_mw)
 
     def advance(self) -> None:
         """Count up to now, or let the time go by without work while the node is not running."""
         now_ns = self._now_ns()
-        for device in self.devices.values():
-            if self.running:
+        if self.running:
+            for device in self.devices.values():
                 device.advance(now_ns)
-            else:
+        else:
+            for device in self.devices.values():
                 device.advanced_ns = now_ns
 
     def tensor_cycles(self) -> dict[str, int]:
@@ -155,9 +169,7 @@ class Hardware:
         """Begin counters at 0 again: after a boot all, after a driver's reload one device's."""
         self.advance()
         for each in self.devices.values() if device is None else (device,):
-            each.cycles = [0] * 4
-            each.energy_mj = 0
-            each.begin_window()
+            each.reset()
 
     def read(self, clock: Clock, name: str) -> Reading:
         """Read one device now."""
@@ -170,7 +182,7 @@ class Hardware:
             evidence=Evidence.CYCLES,
             monotonic_ns=clock.monotonic_ns(),
             boottime_ns=clock.boottime_ns(),
-            cycles=dict(zip(_COUNTED, device.cycles, strict=True)),
+            cycles=dict(zip(_COUNTED, map(sub, device.lifetime, device.reset_at), strict=True)),
             energy_mj=device.energy_mj,
             allocation=self.allocation,
         )

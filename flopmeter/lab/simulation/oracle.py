@@ -448,6 +448,7 @@ class Oracle:
 
     def _check_sums(self, node: str, watched: Watched, loop: AgentLoop) -> None:
         """Registers and carries of a node are its readings, to the last sub-unit."""
+        nothing: Sequence[int] = (0,) * COMPONENT_COUNT
         if watched.incarnation != loop.incarnation:
             watched.incarnation = loop.incarnation
             watched.closed = self._sum(
@@ -464,12 +465,14 @@ class Oracle:
             known = watched.opened.get(key)
             if known and known.units == register.units and known.carry == register.carry:
                 continue
-            whole = map(operator.mul, register.units, SUBUNITS)
-            now = list(map(operator.add, whole, register.carry))
-            watched.opened[key] = Held(list(register.units), list(register.carry), now)
-            more = now if known is None else map(operator.sub, now, known.amounts)
-            held = watched.sums.get(key.device, [0] * COMPONENT_COUNT)
-            watched.sums[key.device] = list(map(operator.add, held, more))
+            units, carry = register.units, register.carry
+            now = [u * each + c for u, each, c in zip(units, SUBUNITS, carry, strict=True)]
+            watched.opened[key] = Held(list(units), list(carry), now)
+            held = watched.sums.get(key.device, nothing)
+            before = nothing if known is None else known.amounts
+            watched.sums[key.device] = [
+                h + n - b for h, n, b in zip(held, now, before, strict=True)
+            ]
         sums = dict(watched.sums)
         if watched.carries != loop.accumulator.carries:
             watched.carries, watched.carried = dict(loop.accumulator.carries), {}
@@ -479,7 +482,6 @@ class Oracle:
         for device, carried in watched.carried.items():
             held = sums.get(device, [0] * COMPONENT_COUNT)
             sums[device] = list(map(operator.add, held, carried))
-        nothing = (0,) * COMPONENT_COUNT
         for device in [
             *watched.truth.devices,
             *(d for d in sums if d not in watched.truth.devices),

@@ -13,6 +13,7 @@ server here is the simulator's own, and tests/contract holds the real backend to
 
 from __future__ import annotations
 
+import bisect
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -70,6 +71,8 @@ class SharedServer:
         self.loses_answer = False
         """Whether the next commit is stored and its connection breaks before it says so."""
         self.leader: Session | None = None
+        self.position = LedgerPosition("", 0, 0)
+        """Of the database; nobody writes it but `commit`, so it need not be asked."""
         self.history = 0
         """Grows with each failover: a session of an earlier one is broken."""
         self._folder = folder
@@ -91,6 +94,7 @@ class SharedServer:
             self.branches[stored.key] = (*self.branches.get(stored.key, ()), stored)
         self.records = dict(self.ledger.records())
         self.coverage = {(each.incarnation, each.device): each for each in self.ledger.coverage()}
+        self.position = self.ledger.position()
         self.feed: list[_Commit] = []
 
     def replicate(self) -> None:
@@ -104,7 +108,7 @@ class SharedServer:
         Args:
             lossy: whether it lacks what was committed since `replicate`: an asynchronous one may.
         """
-        before = self.ledger.position().commit_number
+        before = self.position.commit_number
         if not lossy or self._standby is None:
             self.replicate()
         assert self._standby is not None
@@ -115,13 +119,13 @@ class SharedServer:
         self.history += 1
         self.leader = None
         self._put_back(list(self.ledger.vectors()))
-        return before - self.ledger.position().commit_number
+        return before - self.position.commit_number
 
     def commit(self, batch: Batch, by: object) -> LedgerPosition:
         """Store a batch, joined to what is there."""
         merged = self.merged(batch)
         alone = tuple(merged.vectors) == tuple(batch.vectors)
-        position = self.ledger.commit(merged)
+        position = self.position = self.ledger.commit(merged)
         self.records |= merged.records
         self.feed.append(_Commit(position.commit_number, merged, by if alone else None))
         self._committed(merged.vectors)
@@ -199,7 +203,7 @@ class Session:
         self._reach()
         server = self._server
         if batch == EMPTY and not self._went_back:
-            self._newest = server.ledger.position()
+            self._newest = server.position
             return self._newest
         if self._went_back and not batch.whole:
             raise LedgerWentBackError("the simulated server went back")
@@ -227,18 +231,15 @@ class Session:
         return self._server.ledger.begin_parts()
 
     def _go_on_from_here(self) -> None:
-        self._newest = self._server.ledger.position()
+        self._newest = self._server.position
         self._read_to = self._newest.commit_number
 
     def foreign(self) -> Foreign:
         """What other collectors committed since this was last called, or since `vectors`."""
         self._reach()
-        position = self._server.ledger.position()
-        news = [
-            commit.batch
-            for commit in self._server.feed
-            if commit.number > self._read_to and commit.by is not self
-        ]
+        position, feed = self._server.position, self._server.feed
+        unread = bisect.bisect_right(feed, self._read_to, key=lambda commit: commit.number)
+        news = [commit.batch for commit in feed[unread:] if commit.by is not self]
         self._read_to = max(self._read_to, position.commit_number)
         keys = {stored.key: None for batch in news for stored in batch.vectors}
         return Foreign(
@@ -279,7 +280,7 @@ class Session:
         if self._history == server.history:
             return
         self._history = server.history
-        now = server.ledger.position()
+        now = server.position
         if self._newest.ledger_id and now.went_back(self._newest):
             self._went_back = True
             self._read_to = 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import zoneinfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_collector.held import held_at, local_date
+from flopmeter_collector.held import QUARTER_NS, RowsOfTheDay, held_at, local_date
 from flopmeter_core.data import builtin_thresholds
 from flopmeter_core.errors import DataError
 from flopmeter_core.threshold_files import parse_catalogue
@@ -65,3 +66,33 @@ def test_unknown_zone() -> None:
     """A zone the host does not know is named."""
     with pytest.raises(DataError, match="'Europe/Brusels' is no time zone"):
         local_date(0, "Europe/Brusels")
+
+
+@given(
+    st.lists(st.integers(-3, 3), min_size=1, max_size=6),
+    st.sampled_from(
+        ["2026-12-31T23:00:00+00:00", "2027-01-01T05:00:00+00:00", "2025-01-20T05:00:00+00:00"]
+    ),
+    st.integers(0, QUARTER_NS - 1),
+)
+def test_what_is_kept_of_a_day_is_what_would_be_found(
+    quarters: list[int], midnight: str, within_ns: int
+) -> None:
+    """Around midnights, in any order and by either catalogue, the rows are those of `held_at`."""
+    kept = RowsOfTheDay()
+    for number, quarter in enumerate(quarters):
+        instant = ns(midnight) + quarter * QUARTER_NS + within_ns
+        rows = ROWS if number % 3 else ROWS[1:]
+        assert kept.at(rows, instant) == held_at(rows, instant)
+
+
+def test_a_day_begins_at_a_quarter_of_an_hour() -> None:
+    """In every zone there is: between two quarters of an hour no day begins."""
+    instant = ns("2026-07-01T00:00:00+00:00")
+    for zone in sorted(zoneinfo.available_timezones()):
+        offset = datetime.datetime.fromtimestamp(
+            instant // NS_PER_S, tz=zoneinfo.ZoneInfo(zone)
+        ).utcoffset()
+        assert offset is not None and offset % datetime.timedelta(minutes=15) == datetime.timedelta(
+            0
+        ), zone

@@ -12,6 +12,7 @@ import pytest
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.evaluate import Held, model_standings
+from flopmeter_collector.held import RowsOfTheDay
 from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.ledger.base import Declaration, HistoryRow, Transition
 from flopmeter_collector.legal_view import LegalView
@@ -346,14 +347,12 @@ def test_a_row_nobody_verified_is_a_note() -> None:
 
 def test_another_day_is_another_law(monkeypatch: pytest.MonkeyPatch) -> None:
     """When other rows are held, every model is judged anew, moved or not."""
-    import flopmeter_collector.judge as module
-
     ledger = Ledger()
     above = model(EU + 1)
-    monkeypatch.setattr(module, "held_at", lambda rows, at_ns: ())
+    monkeypatch.setattr(RowsOfTheDay, "at", lambda _, rows, at_ns: ())
     ledger.round(above)
     assert ledger.said == []
-    monkeypatch.setattr(module, "held_at", lambda rows, at_ns: tuple(rows))
+    monkeypatch.setattr(RowsOfTheDay, "at", lambda _, rows, at_ns: rows)
     ledger.round(above)
     assert ledger.said == [("unknown", "above")]
 

@@ -80,11 +80,12 @@ def test_presence_is_the_sum_of_all_devices(
             devices[first] = second
             presence.changed(first)
         else:
-            # The usual report: nobody tells, and only the tail moves.
+            # The usual report: only the tail moves, and nobody tells unless it was silent.
             assert isinstance(second, int)
             known = devices.get(first)
-            if known is not None and known.division.tail_from_ns is not None:
-                known.division.go_on(second)
+            going = known is not None and known.division.tail_from_ns is not None
+            if going and known is not None and known.division.go_on(second):
+                presence.changed(first)
     for as_of_ns in (0, 1_000, 3_000):
         assert presence.at(as_of_ns) == each_by_itself(devices, as_of_ns)
 
@@ -109,3 +110,27 @@ def test_a_fleet_that_reports_is_not_looked_at() -> None:
     assert asked == []
     assert presence.at(350).silent == 0
     assert sorted(asked, key=int) == [str(number) for number in range(51)]
+
+
+def test_a_silent_fleet_is_not_looked_at() -> None:
+    """Devices that are silent or ended are asked for once; their missing time grows all the same.
+
+    When a clock goes back they are looked at again.
+    """
+    asked = []
+    divisions = {str(number): Division(tail_from_ns=10) for number in range(50)}
+    divisions |= {str(number): Division(0, 0, {}, {}, 10, 400) for number in range(50, 100)}
+
+    def standing(name: str) -> Standing:
+        asked.append(name)
+        return Standing(divisions[name], 8, 3, simulated=False)
+
+    presence = Presence(SILENCE_NS, standing)
+    for name in divisions:
+        presence.changed(name)
+    assert presence.at(500).charges == {None: Charge(8 * 50 * (490 + 390), 3 * 50 * (490 + 390))}
+    asked.clear()
+    assert presence.at(600).charges == {None: Charge(8 * 50 * (590 + 390), 3 * 50 * (590 + 390))}
+    assert asked == []
+    assert presence.at(100).silent == 0
+    assert len(asked) == 100

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import Coverage, StoredVector
+from flopmeter_collector.presence import Charge
 from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import Classes
@@ -446,6 +447,23 @@ def test_silence_of_a_node_is_that_of_its_devices() -> None:
     residual = house.accounts.at(at(5))
     assert residual.declared_down_ns == 8 * NS_PER_HOUR
     assert residual.charges[None].residual_ns == 8 * 2 * NS_PER_HOUR
+
+
+def test_a_silent_device_that_reports_again_is_present() -> None:
+    """However its report is taken, it misses nothing more; what it missed it has told by then."""
+    house = House()
+    house.report(1, 2, now=2, boot_hours=2)
+    house.accounts.take_doubled()
+    assert house.accounts.at(at(3)).silent_device_count == 1
+    # Of the newest agent, and nothing else moves: nobody divides the device's time anew.
+    house.report(1, 3, now=3)
+    assert house.accounts.moved_count == 0
+    assert house.accounts.at(at(3)).silent_device_count == 0
+    assert house.accounts.at(at(4)).charges == {None: Charge(NS_PER_HOUR, NS_PER_HOUR * CEILING)}
+    growing = house.accounts.growing(key(1), house.record)
+    assert growing is not None
+    house.accounts.go_on(growing, NS_PER_HOUR, 0)
+    assert house.accounts.at(at(4)).charges == {}
 
 
 def test_residual_widens_only_the_upper_side() -> None:
