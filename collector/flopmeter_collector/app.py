@@ -242,8 +242,6 @@ class CollectorApp:
             return ""
         if not self._begun:
             return self._loading.said
-        if not self._ledger.shared:
-            return ""
         return (
             "this collector takes reports but does not export fleet totals: another one of the "
             f"same ledger does ({self._leader or 'being chosen'})"

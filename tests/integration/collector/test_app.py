@@ -15,12 +15,14 @@ import pytest
 
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.commit import Committer
 from flopmeter_collector.ledger.base import Batch, Declaration
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.catalogue import State
-from flopmeter_core.errors import DataError, InvariantError
+from flopmeter_core.errors import DataError, InvariantError, StorageError, UsageError
 from flopmeter_core.reports import KeyedVector, LedgerPosition
-from support.collector import running
+from flopmeter_proto.daemon.clock import SystemClock
+from support.collector import running, settings
 from support.ingest import RECORD, SIMULATED_RECORD, key, stream, vector
 
 
@@ -180,3 +182,51 @@ def test_the_committer_knows_the_coverage(tmp_path: Path) -> None:
             assert (row.device, row.node, row.since_ns is not None) == ("GPU-1", "node-1", True)
 
     asyncio.run(scenario())
+
+
+def test_a_ledger_that_fails_in_a_round_ends_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a failure is told which, and no further round is tried."""
+
+    async def scenario() -> int:
+        async with running(tmp_path, evaluate_period_s=0.05) as app:
+            rounds = 0
+
+            async def fails() -> None:
+                nonlocal rounds
+                rounds += 1
+                raise StorageError("the ledger cannot be read: disk I/O error")
+
+            monkeypatch.setattr(app._publisher, "round", fails)
+            failure = await asyncio.wait_for(app.wait_failed(), 20)
+            assert "disk I/O error" in str(failure)
+            await asyncio.sleep(0.3)
+            return rounds
+
+    assert asyncio.run(scenario()) == 1
+
+
+def test_a_commit_that_hangs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readiness tells for how long, and where to look."""
+
+    async def scenario() -> None:
+        async with running(tmp_path, http_listen="127.0.0.1:0", evaluate_period_s=60) as app:
+            assert (await get(app, "/readyz"))[0] == 200
+            monkeypatch.setattr(Committer, "under_way_s", 42.0)
+            status, text = await get(app, "/readyz")
+            assert status == 503
+            assert "a commit has been waiting for 42 s" in text and "see the server" in text
+
+    asyncio.run(scenario())
+
+
+def test_totals_of_a_shared_ledger_need_a_short_period(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who exports them has to be seen alive; it is said before anything is served."""
+    monkeypatch.setattr(SqliteLedger, "shared", True)
+    app = CollectorApp(settings(tmp_path, evaluate_period_s=3_600), SystemClock())
+    with pytest.raises(UsageError, match="evaluate_period_s is 3600"):
+        asyncio.run(app.start())
+    assert app.grpc_address == ""
