@@ -1,14 +1,13 @@
 """What every ledger promises, on every implementation.
 
-A new implementation is one line in LEDGERS; it opens the same place again for `reopen`.
+A new implementation is one more of `support.ledgers.KINDS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +34,7 @@ from flopmeter_core.errors import InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
 from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
-from support.postgres import shared_server
+from support.ledgers import KINDS, new_ledger
 
 
 class Place(Protocol):
@@ -90,16 +89,10 @@ class UrlPlace:
         return ledger
 
 
-LEDGERS: dict[str, Callable[[Path], str]] = {
-    "sqlite": lambda folder: f"{folder}/ledger.db",
-    "postgres": lambda folder: shared_server().create(f"ledger_{secrets.token_hex(8)}"),
-}
-
-
-@pytest.fixture(params=LEDGERS)
+@pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UrlPlace]:
     """An empty place for one ledger of each implementation."""
-    kept = UrlPlace(LEDGERS[request.param](tmp_path))
+    kept = UrlPlace(new_ledger(request.param, tmp_path))
     yield kept
     kept.close()
 
@@ -542,15 +535,19 @@ def test_parts(place: Place) -> None:
 
 
 def test_a_part_of_a_fork_is_healed(place: Place) -> None:
-    """What was read in a part only is replaced whole: no branch of a healed fork stays behind."""
+    """What was read in parts only is replaced whole: no branch of a healed fork stays behind."""
     first = place.open()
-    fork = (stored(1, vector(1)), stored(1, vector(2), branch=1))
-    first.commit(batch(*fork))
+    other = dataclasses.replace(RECORD, node="node-2", device="GPU-2")
+    forks = [(stored(1, vector(1), k), stored(1, vector(2), k, 1)) for k in (key(), key(other))]
+    records = {each.record_id: each for each in (RECORD, other)}
+    first.commit(Batch(records=records, vectors=(*forks[0], *forks[1])))
     first.close()
     ledger = place.open()
-    assert list(ledger.part_of([RECORD.node], ()).vectors) == list(fork)
-    ledger.commit(batch(stored(2, vector(3))))
-    assert list(ledger.vectors()) == [stored(2, vector(3))]
+    for fork, node in zip(forks, (RECORD.node, other.node), strict=True):
+        assert list(ledger.part_of([node], ()).vectors) == list(fork)
+    healed = tuple(stored(2, vector(3), fork[0].key) for fork in forks)
+    ledger.commit(Batch(vectors=healed))
+    assert tuple(ledger.vectors()) == healed
 
 
 def test_coverage_by_parts(place: Place) -> None:

@@ -99,6 +99,7 @@ HELD = (
             "tests/unit/agent/test_closed_room.py",
             "tests/unit/agent/test_packing.py",
         ),
+        left=("`None` in place of `False`, which nobody but an `if` reads.",),
     ),
     Held("admit", ("flopmeter_collector/admit.py",), ("tests/unit/collector/test_admit.py",)),
     Held(

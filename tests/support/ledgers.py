@@ -2,7 +2,7 @@
 
 Owns: the choice between them.
 May touch: a folder of the test; the shared PostgreSQL server of the tests.
-Called by the integration tests of what people declare.
+Called by the contract of ledgers, and by the integration tests of what people declare.
 """
 
 from __future__ import annotations

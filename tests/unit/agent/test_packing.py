@@ -40,6 +40,14 @@ def test_there_and_back(first: list[int], second: list[int], low: int) -> None:
     assert found == [(KEY, (low, 0, 7), first), (other, (1, 2, 3), second)]
 
 
+def test_what_is_spelled_already_stands_in_the_head() -> None:
+    """As many entries as there are, before the others, as if they had been given as they are."""
+    names: dict[str, object] = {"names": [KEY.device], "n": 1}
+    read = Packed(join(names, [], first=spelled([1, 2]), second=spelled({"a": "b"})))
+    assert read.head == {"first": [1, 2], "second": {"a": "b"}, **names}
+    assert (read.count, read.rest) == (0, b"")
+
+
 def test_a_component_of_a_newer_version_is_refused() -> None:
     """It is never left out in silence: the sentence says what to do."""
     state = packed((KEY, (1, 2, 3), [0] * COMPONENT_COUNT))
