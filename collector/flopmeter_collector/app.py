@@ -13,6 +13,7 @@ import contextlib
 import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import grpc
@@ -160,6 +161,13 @@ class CollectorApp:
         self._leader = ""
         self._confirmed_ns = 0
         self.law = LawWatch(config.thresholds_dir, clock)
+        self._receivers = partial(
+            receivers_of,
+            config.alertmanager,
+            config.webhooks,
+            secret_file=config.webhook_secret,
+            allow_off_loopback=config.alert_off_loopback,
+        )
 
     async def start(self) -> None:
         """Open the ledger, rebuild from it and serve.
@@ -277,7 +285,9 @@ class CollectorApp:
                 allow_plaintext=config.allow_plaintext,
                 remedy="keep HTTP on 127.0.0.1 behind a proxy that speaks TLS",
             )
-        upstream_credentials(config)  # wrong ones are said before a ledger is made
+        # What is wrong in them is said before an address is taken and a ledger is made.
+        upstream_credentials(config)
+        self._receivers(ledger_id="", simulated=config.simulated)
         # A relay sees one site: what is above no line there may be above one in the fleet.
         if not config.upstream:
             self.law.begin()
@@ -397,14 +407,7 @@ class CollectorApp:
         self._failed = self._committer.failed
         judge = Judge(self.law.rows, horizon_ns=self._config.forecast_days * 24 * NS_PER_HOUR)
         self._alerts = AlertSender(
-            receivers_of(
-                self._config.alertmanager,
-                self._config.webhooks,
-                secret_file=self._config.webhook_secret,
-                ledger_id=ledger_id,
-                simulated=ledger.simulated,
-                allow_off_loopback=self._config.alert_off_loopback,
-            ),
+            self._receivers(ledger_id=ledger_id, simulated=ledger.simulated),
             judge.alerts,
             thresholds=self.law.rows,
             ids=MetricIds(ledger_id, named=self._config.names_in_metrics),

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flopmeter.lab.figure_text import Document, counted_of, standing_text
 from flopmeter.lab.listing import Column, Listing
+from flopmeter_collector.forecast_words import NO_PACE, basis_words, never_words
 from flopmeter_collector.reviews import Review
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop, round_range
 from flopmeter_core.catalogue import State
@@ -29,10 +30,9 @@ def forecast_text(row: Document) -> str:
         return ""
     shown = found["by_pace"] or found["by_plan"]
     if shown is None:
-        return "no day of history yet"
-    by = "at this pace" if found["by_pace"] else "by its plan"
+        return NO_PACE
     if not shown["crosses"]:
-        return f"not {by}"
+        return never_words(paced=bool(found["by_pace"]))
     return f"{_day(shown['likely'])} ({_day(shown['earliest'])} to {_day(shown['latest'])})"
 
 
@@ -77,14 +77,15 @@ def _dates(row: Document) -> tuple[str, str, str, str]:
         if dates is not None:
             told.append((dates, word))
     if not told:
-        return ("", "-", "", "no day of history yet, and no plan that this law counts")
+        return ("", "-", "", f"{NO_PACE}; and no plan that this law counts")
     dates, word = told[0]
     rests = _pace_words(found) if word == "pace" else _plan_words(found)
     if len(told) == 2:
         other = told[1][0]
-        rests += f"; by its plan {_day(other['likely']) if other['crosses'] else 'never'}"
+        planned = _day(other["likely"]) if other["crosses"] else "never"
+        rests += f"; {basis_words(paced=False)} {planned}"
     if not dates["crosses"]:
-        return (_day(dates["earliest"], "-"), f"not at this {word}", "", rests)
+        return (_day(dates["earliest"], "-"), never_words(paced=word == "pace"), "", rests)
     return (_day(dates["earliest"]), _day(dates["likely"]), _day(dates["latest"]), rests)
 
 

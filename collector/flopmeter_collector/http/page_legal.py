@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from flopmeter_collector.evaluate import Subject
+from flopmeter_collector.forecast_words import NO_PACE, basis_words, never_words
 from flopmeter_collector.http.axis import figure_html
 from flopmeter_collector.http.page_table import Row, table
 from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
@@ -49,10 +50,11 @@ def forecast_cell(legal: LegalView, subject: Subject) -> str:
         return ""
     shown = found.shown
     if shown is None:
-        return '<span class="soft">no day of history yet</span>'
+        return f'<span class="soft">{NO_PACE}</span>'
     if shown.likely_ns is None:
         kept = f"<br>{_open_end(shown)}" if shown.earliest_ns is not None else ""
-        return f'not {_by(found)}<span class="soft">{kept}{_beside(found)}</span>'
+        never = never_words(paced=found.by_pace is not None)
+        return f'{never}<span class="soft">{kept}{_beside(found)}</span>'
     mark = "<b>" if found.outlook is Outlook.FORESEEN else "<span>"
     end = "</b>" if found.outlook is Outlook.FORESEEN else "</span>"
     return (
@@ -148,7 +150,7 @@ def _more(count: int, what: str) -> str:
 
 
 def _by(found: Forecast) -> str:
-    return "at this pace" if found.by_pace is not None else "by its plan"
+    return basis_words(paced=found.by_pace is not None)
 
 
 def _beside(found: Forecast) -> str:
@@ -157,7 +159,7 @@ def _beside(found: Forecast) -> str:
         return ""
     if found.by_plan.likely_ns is None:
         return "; its plan ends below"
-    return f"; by its plan {_day(found.by_plan.likely_ns)}"
+    return f"; {basis_words(paced=False)} {_day(found.by_plan.likely_ns)}"
 
 
 def _open_end(shown: Crossing) -> str:

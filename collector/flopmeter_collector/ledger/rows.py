@@ -111,7 +111,11 @@ def record_of(text: str, ledger: str) -> DeviceRecord:
     Raises:
         DataError: the text is damaged.
     """
-    return DeviceRecord.from_json(_object(text, ledger))
+    content = _object(text, ledger)
+    try:
+        return DeviceRecord.from_json(content)
+    except DataError as error:
+        raise DataError(f"in the ledger {ledger} {error}; restore it from a backup") from error
 
 
 def quarantine_row(held: QuarantinedVector) -> tuple[object, ...]:

@@ -57,6 +57,22 @@ def test_port_in_use(tmp_path: Path, taken: str, key: str) -> None:
     asyncio.run(start(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"webhooks": ("http://127.0.0.1:9/hook",), "webhook_secret": Path("/nonexistent/secret")},
+        {"alertmanager": ("http://127.0.0.1:9",), "webhooks": ("http://127.0.0.1:9",)},
+    ],
+)
+def test_receivers_are_looked_at_before_an_address_is_taken(
+    tmp_path: Path, taken: str, settings: dict[str, object]
+) -> None:
+    """A secret that is not there is said even where the port is taken, and no ledger is made."""
+    said = start_refused(tmp_path, UsageError, grpc_listen=taken, **settings)
+    assert "webhook_secret" in said or "given twice" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_collectors_never_share_a_port(tmp_path: Path) -> None:
     """A second collector on the port of a serving one is refused, never given half the agents."""
     (tmp_path / "a").mkdir()

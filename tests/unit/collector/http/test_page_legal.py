@@ -8,6 +8,7 @@ import re
 import pytest
 
 from flopmeter_collector.alerts.acts import Determination, Finding
+from flopmeter_collector.forecast_words import NO_PACE
 from flopmeter_collector.http.page_legal import MAXIMUM_ROWS, forecast_cell, legal_sections
 from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
 from flopmeter_collector.outlook import Forecast
@@ -50,7 +51,8 @@ def test_dates_of_a_forecast() -> None:
 def test_no_date() -> None:
     """Nothing is foreseen, or nothing can be said yet; an earliest date stays."""
     assert forecast_cell(LegalView(), SUBJECT) == ""
-    assert words(None) == "no day of history yet"
+    assert words(None) == NO_PACE == "no pace: no day of history yet, or no work for two weeks"
+    assert words(None, crossing(None, None, None)) == "not by its plan"
     assert words(crossing(None, None, None)) == "not at this pace"
     assert "at the most 2026-09-22" in words(crossing(1, None, None))
 

@@ -15,6 +15,7 @@ from flopmeter.lab.legal_view_text import (
     review_text,
     reviews_view,
 )
+from flopmeter_collector.forecast_words import NO_PACE
 
 DATES = {
     "crosses": True,
@@ -73,7 +74,7 @@ def shown(*rows: dict[str, Any]) -> str:
 def test_one_phrase_for_when() -> None:
     """Dates, a pace that never gets there, a plan that does not, and nothing known yet."""
     assert forecast_text(row()) == ""
-    assert forecast_text(row(forecast=found())) == "no day of history yet"
+    assert forecast_text(row(forecast=found())) == NO_PACE
     assert forecast_text(row(forecast=found(by_pace=NEVER))) == "not at this pace"
     assert forecast_text(row(forecast=found(by_plan=NEVER))) == "not by its plan"
     assert forecast_text(row(forecast=found(by_pace=DATES))) == (
@@ -84,6 +85,17 @@ def test_one_phrase_for_when() -> None:
     assert [dated(row(forecast=f)) for f in (None, found(), found(by_pace=NEVER))] == [
         False, False, True,
     ]  # fmt: skip
+
+
+def test_the_table_says_what_the_phrase_says() -> None:
+    """A line that is not crossed, and a model without a pace, in the words of the page."""
+    plan = {
+        "compute_flop_str": {"lower": "1", "best": "1", "upper": "1"},
+        "start": "2026-12-01T00:00:00Z",
+        "end": "2027-01-01T00:00:00Z",
+    }
+    assert "not by its plan" in shown(row(forecast=found(by_plan=NEVER, plan=plan)))
+    assert "no day of history yet" in shown(row(forecast=found()))
 
 
 def test_what_a_forecast_rests_on() -> None:
