@@ -207,10 +207,7 @@ class Journal:
         """
         if self._newest_slot is None or self._newest_slot == self._synced_slot:
             return
-        try:
-            self._sync_file()
-        except OSError:
-            self._sync_spent = True
+        if not self._synced_in_place():
             try:
                 self._rewrite(self._newest_slot, self._write_number, self._payload or b"")
             except OSError as error:
@@ -310,10 +307,16 @@ class Journal:
             return False
         return True
 
-    def _sync_file(self) -> None:
+    def _synced_in_place(self) -> bool:
+        """Sync this file; whether that proves anything: after one that failed none does."""
         if self._sync_spent:
-            raise OSError(errno.EIO, "an earlier sync of this file failed")
-        self._file.sync()
+            return False
+        try:
+            self._file.sync()
+        except OSError:
+            self._sync_spent = True
+            return False
+        return True
 
     def _rewrite(self, slot: int, number: int, payload: bytes) -> None:
         """Go on in a new, durable file whose slots are large enough for this state."""

@@ -163,6 +163,20 @@ def test_a_lock_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.M
         assert len(list(ledger.vectors())) == 3
 
 
+def test_what_is_known_is_not_written_again(tmp_path: Path) -> None:
+    """A record is looked up once a commit, and a key that has a row costs its vector alone."""
+    with opened(tmp_path / "ledger.db") as ledger:
+        ran: list[str] = []
+        ledger._connection.set_trace_callback(ran.append)
+        ledger.commit(batch(3))
+        assert sum(each.startswith("INSERT INTO register_key") for each in ran) == 3
+        assert sum(each.startswith("SELECT id FROM record") for each in ran) == 1
+        ran.clear()
+        ledger.commit(batch(3))
+        assert sum(each.startswith("INSERT INTO vector") for each in ran) == 3
+        assert [each for each in ran if "register_key" in each or "record" in each] == []
+
+
 def test_durable_settings(tmp_path: Path) -> None:
     """Each commit is synced to the disk (FULL), and readers never wait for one (WAL)."""
     with opened(tmp_path / "ledger.db") as ledger:

@@ -64,6 +64,38 @@ def test_a_durable_state_is_not_synced_again(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_what_a_new_file_holds_is_not_written_beside_it(tmp_path: Path) -> None:
+    """Where nothing was durable, the first new file that can be made holds the state, once."""
+    path = tmp_path / "journal"
+    earlier = Journal(OsBlockFile(path), slot_bytes=SLOT)
+    earlier.write(b"state")
+    earlier.close()
+    file = StepFile(path)
+    file.failing = {"rewrite"}
+    journal = Journal(file, slot_bytes=SLOT)
+    file.failing = set()
+    journal.write(b"next")
+    journal.sync()
+    assert file.steps == ["new file of 3"]
+    journal.close()
+
+
+def test_an_empty_state_is_one(tmp_path: Path) -> None:
+    """In a new file, too, after a sync that failed and in a new process."""
+    path = tmp_path / "journal"
+    file = StepFile(path)
+    journal = Journal(file, slot_bytes=SLOT)
+    journal.write(b"one")
+    journal.write(b"")
+    file.failing = {"sync"}
+    journal.sync()
+    journal.close()
+    for _ in range(2):
+        journal = Journal(OsBlockFile(path), slot_bytes=SLOT)
+        assert journal.payload == b""
+        journal.close()
+
+
 def test_another_shape_is_written_once(tmp_path: Path) -> None:
     """The new file holds the state: it is not written into a slot as well."""
     path = tmp_path / "journal"

@@ -109,6 +109,20 @@ def test_what_could_not_be_done(
     )
 
 
+@pytest.mark.parametrize("opening", [sqlite.open_for_reading, sqlite.open_for_declaring])
+def test_who_does_not_collect_names_the_ledger(
+    path: Path, opening: Callable[[Path], SqliteLedger]
+) -> None:
+    """In the same sentence, whatever it was opened for."""
+    with contextlib.closing(opening(path)) as held:
+        held._connection.close()
+        held._connection = sqlite3.connect(path, factory=Refusing, isolation_level=None)
+        held._connection.refused = "SELECT generation"
+        assert said(held.position, error=StorageError) == (
+            f"the ledger {path} cannot read: no; check its disk and start again"
+        )
+
+
 def test_after_a_failed_commit(ledger: SqliteLedger, path: Path) -> None:
     """No further commit is tried, the sentence says so, and reading goes on."""
     ledger._connection.refused = "BEGIN IMMEDIATE"  # type: ignore[attr-defined]
