@@ -155,5 +155,6 @@ def test_of_each_number_the_least(server: Watched) -> None:
         with pytest.raises(LedgerBusyError):
             session.lead()
     one.commit(Batch(coverage=(Coverage(INCARNATION, "GPU-1", "n", "", 40, 10, 70, 8),)))
-    (row,) = server.ledger.coverage()
+    (row,), told = server.ledger.coverage(), two.foreign().coverage
+    assert told == (row,), "whoever is told is told the least as well"
     assert row == Coverage(INCARNATION, "GPU-1", "n", "boot", 30, 10, 50, 4)
