@@ -41,6 +41,7 @@ from flopmeter_collector.evaluate import (
 )
 from flopmeter_collector.held import RowsOfTheDay
 from flopmeter_collector.law_effects import by_law, lapses, law_basis
+from flopmeter_collector.law_memory import LawMemory, memory_of, replaced_rows
 from flopmeter_collector.ledger.base import Declaration, HistoryRow, Transition
 from flopmeter_collector.legal_view import LegalView, view_of
 from flopmeter_collector.outlook import (
@@ -78,11 +79,14 @@ class Judgement:
         transitions: every one that nobody recorded yet.
         forecasts: by model and threshold.
         history: rows that have to be written.
+        law: what is to be remembered of the law that decided, beside the last of them; None where
+            the ledger has it.
     """
 
     transitions: tuple[Transition, ...]
     forecasts: Forecasts
     history: tuple[HistoryRow, ...]
+    law: LawMemory | None = None
 
 
 class Judge:
@@ -107,6 +111,7 @@ class Judge:
         self._in_force: tuple[Threshold, ...] = ()
         self._begun = False
         self._replaced: dict[str, Threshold] | None = None
+        self._remembered: LawMemory | None = None
         self._newest: dict[Subject, Transition] = {}
         self.take_law(thresholds)
         self._states: dict[Subject, State] = {}
@@ -128,8 +133,20 @@ class Judge:
         self._by_id = {threshold.id: threshold for threshold in self._thresholds}
         self._law_basis = law_basis(self._thresholds)
 
-    def restore(self, transitions: Iterable[Transition], history: Iterable[HistoryRow]) -> None:
-        """Take what the ledger has, in the place of what was known: this collector leads now."""
+    def restore(
+        self,
+        transitions: Iterable[Transition],
+        history: Iterable[HistoryRow],
+        law: LawMemory | None = None,
+    ) -> None:
+        """Take what the ledger has, in the place of what was known: this collector leads now.
+
+        Args:
+            transitions: all that are recorded.
+            history: of the last weeks.
+            law: what is remembered of the law by which they were recorded.
+        """
+        self._remembered, self._begun = law, False
         rows = list(transitions)
         self._states, self._outlooks = previous_states(rows), previous_outlooks(rows)
         self._recorded = rows
@@ -229,17 +246,22 @@ class Judge:
         rows += self._foresee(snapshot)
         self._unrecorded = {row.model for row in rows}
         found = tuple(self._dated(row, now_ns, declared_to, history) for row in rows)
-        return Judgement(found, dict(self._forecasts), history)
+        law = memory_of(self._in_force) if found or history else self._remembered
+        news = law if law != self._remembered else None
+        return Judgement(found, dict(self._forecasts), history, news)
 
     def _take_law_of(self, now_ns: int) -> None:
         """Keep the rows that are held today; by other rows every model is judged anew."""
         in_force = self._of_the_day.at(self._thresholds, now_ns)
-        if in_force != self._in_force:
-            if self._begun:
-                # What was held before the rows were replaced; kept until a round is recorded.
-                self._replaced = {row.id: row for row in self._in_force} | (self._replaced or {})
+        if not self._begun:
+            # What was held when somebody recorded last, as far as the ledger tells it.
+            self._replaced = replaced_rows(self._remembered, in_force)
             self._in_force, self._held, self._forecast_ns = in_force, {}, {}
             self._begun = True
+        elif in_force != self._in_force:
+            # What was held before the rows were replaced; kept until a round is recorded.
+            self._replaced = {row.id: row for row in self._in_force} | (self._replaced or {})
+            self._in_force, self._held, self._forecast_ns = in_force, {}, {}
         elif not self._unrecorded:
             self._replaced = None
 
@@ -371,6 +393,10 @@ class Judge:
         self._newest |= {(row.model, row.threshold): row for row in transitions}
         self.alerts.record(transitions)
         self.reviews.record(transitions)
+
+    def remembered(self, law: LawMemory | None) -> None:
+        """Take that a law is in the ledger by now; None where none was written."""
+        self._remembered = law or self._remembered
 
     def written(self, history: Sequence[HistoryRow]) -> None:
         """Take history rows that are in the ledger by now."""

@@ -25,6 +25,7 @@ from flopmeter_collector.reviews import DUE, DUE_ON, EARLIEST
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_core.activities import every_label
 from flopmeter_core.catalogue import State, Threshold, stand
+from flopmeter_core.counting import Profile
 from flopmeter_core.forecast import Outlook
 from flopmeter_core.profiles import builtin_profiles
 
@@ -103,11 +104,16 @@ def law_basis(thresholds: Iterable[Threshold]) -> str:
         return ""
     digest = hashlib.sha256()
     for name, profile in sorted(own.items()):
-        verdicts = [profile.entry(label).verdict for label in every_label()]
-        edges = [profile.inherited[edge].verdict for edge in sorted(profile.inherited)]
-        rest = [profile.recomputation.verdict, profile.external.verdict]
-        digest.update(f"{name} {' '.join([*verdicts, *edges, *rest])}\n".encode())
+        digest.update(f"{name} {verdicts_text(profile)}\n".encode())
     return f"/law {digest.hexdigest()[:8]}"
+
+
+def verdicts_text(profile: Profile) -> str:
+    """All that a profile decides, in one line of words."""
+    verdicts = [profile.entry(label).verdict for label in every_label()]
+    edges = [profile.inherited[edge].verdict for edge in sorted(profile.inherited)]
+    rest = [profile.recomputation.verdict, profile.external.verdict]
+    return " ".join([*verdicts, *edges, *rest])
 
 
 def _ended(row: Transition, snapshot: TotalsSnapshot, *, before: str, after: str) -> Transition:

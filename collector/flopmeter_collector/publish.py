@@ -35,6 +35,7 @@ from flopmeter_collector.custody import (
 from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.judge import Judge, Judgement
+from flopmeter_collector.law_memory import LawMemory, law_row, newest_memory
 from flopmeter_collector.ledger.base import (
     Batch,
     Declaration,
@@ -120,6 +121,7 @@ class Past:
     transitions: tuple[Transition, ...]
     history: tuple[HistoryRow, ...]
     deliveries: tuple[Delivery, ...]
+    law: LawMemory | None = None
 
 
 class Teller(Protocol):
@@ -394,7 +396,7 @@ class Publisher:
 
     def begin_to_lead(self, past: Past) -> None:
         """Go on from what is recorded; whoever led before has recorded what it saw."""
-        self._judge.restore(past.transitions, past.history)
+        self._judge.restore(past.transitions, past.history, past.law)
         self._last_transition = max((row.sequence for row in past.transitions), default=0)
         self._teller.lead(past.deliveries)
         # What was declared while nobody led moved totals that nobody put down: it is no work.
@@ -406,6 +408,7 @@ class Publisher:
             tuple(ledger.transitions()),
             tuple(ledger.history(since_ns=since_ns)),
             tuple(ledger.deliveries()),
+            newest_memory(ledger.audit()),
         )
 
     async def _read_hours(self) -> None:
@@ -421,11 +424,16 @@ class Publisher:
     async def _record(self, found: Judgement) -> None:
         """Make durable what a round found, and take it from there."""
         transitions, history = found.transitions, found.history
-        for start in range(0, max(len(transitions), len(history)), RECORDED_AT_ONCE):
+        count = max(len(transitions), len(history))
+        for start in range(0, count, RECORDED_AT_ONCE):
             end = start + RECORDED_AT_ONCE
             rows, points = transitions[start:end], history[start:end]
-            await self._committer.alone(Batch(transitions=rows, history=points))
+            # With the last ones: until then the law of before is what the next start asks for.
+            law = found.law if end >= count else None
+            audit = () if law is None else (law_row(law, self._clock.wall_ns()),)
+            await self._committer.alone(Batch(transitions=rows, history=points, audit=audit))
             self._judge.written(points)
+            self._judge.remembered(law)
             if rows:
                 # Read back: the ledger gave them their sequences.
                 recorded = await self._committer.read(

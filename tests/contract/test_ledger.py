@@ -462,7 +462,7 @@ def test_audit_rows_stay(place: Place) -> None:
 
 
 def test_audited_declaration(place: Place) -> None:
-    """A declaration and its audit row are written together, and the chain goes on."""
+    """Rows are written together with a declaration or a commit, and the chain goes on."""
     ledger = place.open()
     place.audit(AuditRow(0, 7, "ada", "why", "recompute", "{}"))
     audit = AuditRow(0, 8, "bob", "seen", "hold", '{"subject": "a"}')
@@ -470,6 +470,10 @@ def test_audited_declaration(place: Place) -> None:
     first, second = ledger.audit()
     assert (second.author, second.action) == ("bob", "hold")
     assert second.link == audit_link(first.link, second)
+    row = AuditRow(0, 9, "collector", "", "law in force", "{}")
+    ledger.commit(Batch(audit=(row,)))
+    *_, third = place.read().audit()
+    assert (third.sequence, third.link) == (3, audit_link(second.link, third))
 
 
 def quarantined(sequence: int, values: Vector, **fields: Any) -> QuarantinedVector:

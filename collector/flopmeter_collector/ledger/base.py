@@ -319,6 +319,7 @@ class Batch:
         delivered_transitions: sequences of transitions every receiver has accepted.
         deliveries: what single receivers accepted; one that is there already stays.
         history: rows that are added.
+        audit: rows that are added to the audit log, in their order.
         hours: vectors at the ends of hours; of one key and hour the highest sequence stays.
         claims: newest counts of claim registers; they take the place of what is there.
         quarantined: one row a key, which takes the place of what is there.
@@ -337,6 +338,7 @@ class Batch:
     delivered_transitions: tuple[int, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     history: tuple[HistoryRow, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
     hours: tuple[HourlyVector, ...] = ()
     claims: tuple[Claim, ...] = ()
     quarantined: tuple[QuarantinedVector, ...] = ()

@@ -16,6 +16,7 @@ from flopmeter.cli import main
 from flopmeter.lab.ledger_totals import ledger_totals
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.law_memory import ACTION
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
 from support.collector import running
@@ -300,6 +301,35 @@ def test_a_profile_that_permits_no_more_is_counted_again(
     assert (row.after, row.figures["cause"]) == ("above", "law")
     # The calendar of the site counts the period: one week, by the clock of its zone.
     assert row.figures["review_due_on"].endswith("(UTC)")
+
+
+def test_a_line_that_was_lowered_while_no_collector_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next start records the crossing as the law's, and the audit log has both laws."""
+
+    async def scenario(site: Site) -> None:
+        best = int((await site.line())["counted_flop_str"]["best"])
+        await lower_line(site, 2 * best)
+        assert (await site.line())["state"] == "below"
+        told.append((site.law, best))
+
+    told: list[tuple[Path, int]] = []
+    url = play(scenario, tmp_path, capsys)
+    ((law, best),) = told
+    own_law(tmp_path, value=str(best // 2))
+
+    async def again() -> None:
+        async with running(tmp_path, ledger=url, thresholds_dir=law) as app:
+            await app.evaluate_now()
+
+    asyncio.run(again())
+    with contextlib.closing(backends.read(url)) as opened:
+        (row,) = [row for row in opened.transitions() if row.threshold == ROW_ID]
+        laws = [json.loads(each.content) for each in opened.audit() if each.action == ACTION]
+    assert (row.after, row.figures["cause"]) == ("above", "law")
+    assert laws[-1][ROW_ID].startswith(f"{best // 2} ")
+    assert len(laws) >= 2
 
 
 def test_a_label_waits_by_the_sites_own_profile(

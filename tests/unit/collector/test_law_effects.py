@@ -12,11 +12,12 @@ import pytest
 from flopmeter_collector.alerts.transitions import words_of
 from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.law_effects import law_basis
-from flopmeter_collector.ledger.base import Transition
+from flopmeter_collector.law_memory import law_row, newest_memory
+from flopmeter_collector.ledger.base import AuditRow, HistoryRow, Transition
 from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.snapshot import ModelTotals
 from flopmeter_collector.totals import Totals
-from flopmeter_core.catalogue import Kind, Threshold
+from flopmeter_core.catalogue import Kind, Operator, Threshold
 from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.legal_status import Event, EventKind
 from flopmeter_core.profiles import builtin_profiles, parse_profile
@@ -41,9 +42,16 @@ class Ledger:
 
     def __init__(self, rows: Iterable[Threshold] = (ROW,)) -> None:
         """Judge by these rows."""
-        self.judge = Judge(tuple(rows), horizon_ns=NS_PER_HOUR)
         self.transitions: list[Transition] = []
+        self.history: list[HistoryRow] = []
+        self.audit: list[AuditRow] = []
         self.hours = 0
+        self.restart(rows)
+
+    def restart(self, rows: Iterable[Threshold]) -> None:
+        """Another process leads from here, by these rows; it knows what is recorded."""
+        self.judge = Judge(tuple(rows), horizon_ns=NS_PER_HOUR)
+        self.judge.restore(self.transitions, self.history, newest_memory(self.audit))
 
     def round(self, *models: ModelTotals, fails: bool = False) -> list[tuple[str, str, str]]:
         """One round an hour later: what is new, as (before, after, cause)."""
@@ -56,6 +64,10 @@ class Ledger:
             first = len(self.transitions) + 1
             rows = [replace(row, sequence=n) for n, row in enumerate(found.transitions, first)]
             self.transitions += rows
+            self.history += found.history
+            if found.law is not None:
+                self.audit.append(law_row(found.law, START_NS))
+            self.judge.remembered(found.law)
             self.judge.written(found.history)
             self.judge.recorded(rows)
         return [(row.before, row.after, row.figures.get("cause", "")) for row in found.transitions]
@@ -84,6 +96,46 @@ def test_work_that_crosses_in_the_same_round_is_not_the_laws() -> None:
     ledger.round(model(EU - 1))
     ledger.judge.take_law([valued(EU // 2)])
     assert ledger.round(model(EU + 1)) == [("unknown", "above", "")]
+
+
+def test_a_law_that_changed_while_nobody_served() -> None:
+    """The next start says so, until it is recorded; later changes are the work's."""
+    ledger = Ledger()
+    assert ledger.round(model(EU - 1)) == []
+    ledger.restart([ROW])
+    assert ledger.round(model(EU - 1)) == []
+    ledger.restart([valued(EU // 2)])
+    assert ledger.round(model(EU - 1), fails=True) == [("unknown", "above", "law")]
+    ledger.restart([valued(EU // 2)])
+    assert ledger.round(model(EU - 1)) == [("unknown", "above", "law")]
+    ledger.restart([valued(EU // 2)])
+    assert ledger.round(model(EU // 3)) == [("above", "below", "")]
+    assert len(ledger.audit) == 2
+
+
+def test_work_that_came_while_the_law_changed_and_nobody_served() -> None:
+    """What would have crossed the line of before as well crossed it by itself."""
+    ledger = Ledger()
+    ledger.round(model(EU - 1))
+    ledger.restart([valued(EU // 2)])
+    assert ledger.round(model(EU + 1)) == [("unknown", "above", "")]
+
+
+def test_a_line_that_counts_otherwise_after_a_restart() -> None:
+    """Nothing can be held against rules that are gone: the change is put down to the law."""
+    ledger = Ledger()
+    ledger.round(model(EU))
+    ledger.restart([replace(ROW, operator=Operator.AT_LEAST)])
+    assert ledger.round(model(EU)) == [("unknown", "above", "law")]
+
+
+def test_a_ledger_that_remembers_no_law() -> None:
+    """Of an earlier version: no cause is told where nobody knows it."""
+    ledger = Ledger()
+    ledger.round(model(EU - 1))
+    ledger.audit.clear()
+    ledger.restart([valued(EU // 2)])
+    assert ledger.round(model(EU - 1)) == [("unknown", "above", "")]
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -126,6 +126,8 @@ class PostgresLedger(SqlTables):
                 self._write_declaration(connection, declaration)
             self._write_transitions(connection, batch, position.commit_number)
             self._write_history(connection, batch)
+            for row in batch.audit:
+                self._write_audit(connection, row)
         self._record_ids.update(records)
         self._key_ids.update(keys)
         self._newest = position

@@ -90,6 +90,8 @@ class SqliteLedger(SqlTables):
                     self._write_declaration(connection, declaration)
                 self._write_transitions(connection, batch, position.commit_number)
                 self._write_history(connection, batch)
+                for row in batch.audit:
+                    self._write_audit(connection, row)
                 if batch.relay is not None:
                     relaying.write_relay(connection, batch, ChainMap(keys, self._key_ids))
         except LedgerBusyError:

@@ -1,0 +1,73 @@
+"""What a ledger remembers of the law that its states were judged by.
+
+Owns: the audit row that names the rows in force, and the rows of before as far as it tells them.
+May touch: nothing; pure translation.
+Called by judge (which rows were replaced) and publish (which writes and reads the row).
+Explained in docs/adr/0033-rulings.md.
+
+Not the law itself: of each row its number, and a digest of what else decides a state. That is
+enough to hold the same figures against the number of before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from flopmeter_collector.evaluate import rules_of
+from flopmeter_collector.law_effects import verdicts_text
+from flopmeter_collector.ledger.base import AuditRow
+from flopmeter_core.catalogue import Threshold
+
+ACTION = "law in force"
+AUTHOR = "collector"
+
+LawMemory = Mapping[str, str]
+"""Id of each row in force -> its number in FLOP, and a digest of what else decides by it."""
+
+
+def memory_of(in_force: Iterable[Threshold]) -> dict[str, str]:
+    """What is remembered of rows."""
+    return {row.id: f"{row.value_flop} {_rest(row)}" for row in in_force}
+
+
+def law_row(memory: LawMemory, at_ns: int) -> AuditRow:
+    """The audit row that says which law was in force when the rows beside it were recorded."""
+    content = json.dumps(dict(sorted(memory.items())))
+    return AuditRow(0, at_ns, AUTHOR, "", ACTION, content)
+
+
+def newest_memory(audit: Iterable[AuditRow]) -> dict[str, str] | None:
+    """What the newest such row of an audit log remembers; None where there is none."""
+    found = None
+    for row in audit:
+        if row.action == ACTION and row.author == AUTHOR:
+            found = row.content
+    return None if found is None else {str(k): str(v) for k, v in json.loads(found).items()}
+
+
+def replaced_rows(
+    memory: LawMemory | None, in_force: Iterable[Threshold]
+) -> dict[str, Threshold] | None:
+    """The rows that were in force before, by id; None where they are the same, or nobody knows.
+
+    A row that differs in more than its number is left out: nothing can be held against it.
+    """
+    rows = list(in_force)
+    if memory is None or memory == memory_of(rows):
+        return None
+    before: dict[str, Threshold] = {}
+    for row in rows:
+        number, _, rest = memory.get(row.id, "").partition(" ")
+        if rest == _rest(row):
+            before[row.id] = replace(row, exact=Fraction(int(number)), value_text=number)
+    return before
+
+
+def _rest(row: Threshold) -> str:
+    conditions = [f"{each.role} {each.id}" for each in row.conditions]
+    told = [row.operator, *conditions, verdicts_text(rules_of(row))]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
