@@ -53,6 +53,7 @@ from flopmeter_collector.rulings import DECISION_KIND
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
+from flopmeter_collector.turns import LONGEST_WAIT_S
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -70,7 +71,12 @@ ROWS_SLICE = 400
 reports between two slices, so this is also what keeps it ahead of 30,000 nodes."""
 
 SLICE = 100
-"""Of the others that are known, about 0.7 ms."""
+"""Of the others that are known, about 0.7 ms; so many where answers took all the time they may have
+between two slices, because a round has to end."""
+
+QUIET_SLICE = 40
+"""So many where they did not: an answer that comes in the middle of a slice waits for its end, and
+in its own pauses (the ledger) for another one."""
 
 NEW_KEY_COUNT = 10
 """A register that is counted for the first time costs as much as so many that grew."""
@@ -292,12 +298,13 @@ class Publisher:
         """Give the totals what changed, and free it, in slices: reports must not wait for all."""
         rows, places = self._table.rows, array("q", changes.places)
         changes.places.clear()
+        limit = QUIET_SLICE
         for start in range(0, len(places), ROWS_SLICE):
             done = 0
             for place in self._totals.count_rows(rows, places[start : start + ROWS_SLICE]):
-                if done >= SLICE:
+                if done >= limit:
                     done = 0
-                    await self._give_way()
+                    limit = SLICE if await self._pressed() else QUIET_SLICE
                 key = rows.keys[place]
                 branches = rows.branches_at(place)
                 new = self._totals.update(key, self._table.record(key.record), branches, place)
@@ -310,6 +317,13 @@ class Publisher:
             self._totals.add_hours(reversed(hours[-HOURS_SLICE:]))
             del hours[-HOURS_SLICE:]
             await self._give_way()
+
+    async def _pressed(self) -> bool:
+        """Give way; whether others took all the time they may have."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await self._give_way()
+        return loop.time() - began_s >= LONGEST_WAIT_S
 
     async def thin(self, *, before_ns: int) -> int:
         """Tell a bounded number of old hours by the day, where custody lets them.
