@@ -104,7 +104,7 @@ class Attribution:
         )
         if not mine and not ruled:
             raise DataError(
-                f"allocation {allocation} is not attached to run {span.run!r} for {span.text}; "
+                f"allocation {allocation} is not attached to run {span.run!r} ({span.text}); "
                 "see `flopmeter run show` for what is"
             )
         if ruled:
@@ -148,7 +148,7 @@ class Attribution:
         """
         if rule not in self.rules:
             raise DataError(
-                f"run {rule.run!r} has no rule {rule.pattern!r} for {rule.text}; see "
+                f"run {rule.run!r} has no rule {rule.pattern!r} ({rule.text}); see "
                 "`flopmeter run show`"
             )
         self.rules = tuple(each for each in self.rules if each != rule)
@@ -195,8 +195,8 @@ class Attribution:
         for each in held:
             if each.overlaps(span):
                 raise DataError(
-                    f"the part {span.text} of run {run!r} overlaps the part {each.text} that was "
-                    f"split off to run {each.run!r}; split side by side, or undo that first"
+                    f"the part of run {run!r} ({span.text}) overlaps the part ({each.text}) that "
+                    f"was split off to run {each.run!r}; split side by side, or undo that first"
                 )
         self.splits[run] = (*held, span)
         self._split_from[span.run] = run
@@ -210,7 +210,7 @@ class Attribution:
         held = self.splits.get(run, ())
         if span not in held:
             raise DataError(
-                f"the part {span.text} of run {run!r} was not split off to run {span.run!r}"
+                f"the part of run {run!r} ({span.text}) was not split off to run {span.run!r}"
             )
         kept = tuple(each for each in held if each != span)
         self.splits[run] = kept
@@ -341,14 +341,15 @@ class Attribution:
             if each.place == span.place and each.run in (None, span.run):
                 if each.run == span.run:
                     raise DataError(
-                        f"allocation {allocation} is attached to run {span.run!r} for {span.text} "
+                        f"allocation {allocation} is attached to run {span.run!r} ({span.text}) "
                         "already; nothing is left to do"
                     )
             elif each.overlaps(span):
                 raise DataError(
-                    f"allocation {allocation} is attached to "
-                    f"{'nobody' if each.run is None else f'run {each.run!r}'} for {each.text}, "
-                    f"which overlaps {span.text}; detach that first"
+                    f"allocation {allocation} is attached by hand to "
+                    f"{'nobody' if each.run is None else f'run {each.run!r}'} ({each.text}), which "
+                    f"overlaps what you say ({span.text}); work has one run at a time and the "
+                    "first word stands until it is taken back: `flopmeter run detach`"
                 )
 
     def _check_route(self, run: str, into: str) -> None:

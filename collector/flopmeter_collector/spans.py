@@ -55,10 +55,11 @@ class Span:
 
     @property
     def text(self) -> str:
-        """As people read it: ``2026-11-01T00:00:00+00:00 until now, phase 2``."""
-        since = "the beginning" if self.from_ns is None else time_text(self.from_ns)
-        until = "now" if self.until_ns is None else time_text(self.until_ns)
-        return f"{since} until {until}" + ("" if self.phase is None else f", phase {self.phase}")
+        """As people read it: ``from 2026-11-01T00:00:00Z on, phase 2``."""
+        since = "" if self.from_ns is None else f"from {time_text(self.from_ns)}"
+        until = "" if self.until_ns is None else f"until {time_text(self.until_ns)}"
+        told = f"{since} {until or 'on'}" if since else until or "all of its time"
+        return told + ("" if self.phase is None else f", phase {self.phase}")
 
 
 Content = TypeVar("Content")
@@ -134,7 +135,7 @@ def with_span(spans: Sequence[AnySpan], later: AnySpan) -> tuple[AnySpan, ...]:
     for span in kept:
         if span.overlaps(later):
             raise DataError(
-                f"the span {later.text} overlaps the declared span {span.text}; declare spans "
+                f"the span ({later.text}) overlaps the declared span ({span.text}); declare spans "
                 "side by side, or exactly the same span to correct it"
             )
     return (*kept, later)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flopmeter.cli.declaring import declaring, given, ledger_option, say, who
+from flopmeter.cli.declaring import declaring, given, ledger_option, remark, say, who
 from flopmeter.cli.output import console, json_option, print_json
 
 _SINCE = click.option("--from", "since", metavar="TIME", help="From this time on (ISO).")
@@ -82,6 +82,10 @@ def _attach(
     what = allocation or f"every allocation that fits {match}"
     verb = "belongs to" if stands else "does not belong to"
     say(written, f"{what} {verb} run {written.subject}", as_json=as_json, ledger=ledger)
+    if stands:
+        from flopmeter.lab.overlaps import beside_attachment
+
+        remark(beside_attachment(ledger, written))
 
 
 @click.command("allocations")
@@ -173,6 +177,7 @@ def split(
     It keeps what was declared of RUN, its model included, until something else is declared of it.
     """
     from flopmeter.lab import attributing
+    from flopmeter_collector.statements import parse_splitting
     from flopmeter_proto.daemon.clock import SystemClock
 
     written = attributing.split(
@@ -185,7 +190,8 @@ def split(
         clock=SystemClock(),
     )
     verb = "belongs to it again, not to" if undo else "is"
-    told = f"the part of run {written.subject} {verb} run {into}"
+    part = parse_splitting(written.subject, written.body).span.text
+    told = f"the part of run {written.subject} ({part}) {verb} run {into}"
     say(written, told, as_json=as_json, ledger=ledger)
 
 

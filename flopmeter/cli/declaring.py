@@ -87,3 +87,9 @@ def say(written: Declaration, sentence: str, *, as_json: bool, ledger: str | Non
     else:
         told = f"once approved, {sentence}" if found is not None and found.whole else sentence
         click.echo(f"declaration {written.sequence}: {told}")
+
+
+def remark(sentence: str) -> None:
+    """Tell on standard error what stands beside a declaration; nothing where there is nothing."""
+    if sentence:
+        click.echo(f"flopmeter: {sentence}", err=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from flopmeter.cli import lists
-from flopmeter.cli.declaring import declaring, given, say, who
+from flopmeter.cli.declaring import declaring, given, remark, say, who
 from flopmeter.cli.details import details_options, show
 from flopmeter.cli.ruling import COMMANDS
 from flopmeter_core.errors import UsageError
@@ -90,6 +90,7 @@ def add_external(
 ) -> None:
     """Declare compute of MODEL that no agent saw; the SHA-256 of the source is kept."""
     from flopmeter.lab.modelling import add_external as add
+    from flopmeter.lab.overlaps import same_source
     from flopmeter_proto.daemon.clock import SystemClock
 
     since, dots, until = period.partition("..")
@@ -111,8 +112,10 @@ def add_external(
         reason=reason,
     )
     written = add(ledger, model, body, source, author=who(author), clock=SystemClock())
-    text = f"model {model} has the external entry {written.body['entry']} of {best} FLOP"
+    entry = written.body["entry"]
+    text = f"model {model} has the external entry {entry} of {best} FLOP"
     say(written, text, as_json=as_json, ledger=ledger)
+    remark(same_source(ledger, model, entry))
 
 
 @command.command("remove-external")

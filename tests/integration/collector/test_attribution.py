@@ -146,7 +146,7 @@ def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert desk("run", "attach", "alpha", "--allocation", JOBS[0]) == 0
     early = ("--from", "1969-12-31T00:00:00Z")
     for words, sentence in (
-        (("attach", "beta", "--allocation", JOBS[0]), "is attached to run 'alpha'"),
+        (("attach", "beta", "--allocation", JOBS[0]), "is attached by hand to run 'alpha'"),
         (("attach", "beta", "--allocation", "slurm:c1/9"), "no device ever reported"),
         (("attach", "\u0430lpha", "--allocation", JOBS[1]), "looks like 'alpha'"),
         (("attach", "x" * 65536, "--allocation", JOBS[1]), "has 1 to 200 characters"),

@@ -186,7 +186,10 @@ def test_work_moved_under_an_approved_label(
     )
     told = capsys.readouterr()
     assert "of more work) lowers what is counted of model data" in told.err
-    assert "declaration 7: once approved, the part of run data is run ev" in told.out
+    assert (
+        "declaration 7: once approved, the part of run data (all of its time, phase 0) is run ev"
+        in told.out
+    )
     rows = by(document, "run")
     assert {part["activity"] for part in rows["data"]["parts"]} == {"unlabelled"}
     assert [each["state"] for each in document["lowerings"]] == ["approved", "pending"]

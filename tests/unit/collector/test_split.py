@@ -378,7 +378,9 @@ def test_overlap_changes_nothing() -> None:
     first, over, same = declared([(0, 60, "fp8=1"), (30, None, "bf16=1"), (0, 60, "bf16=1")])
     totals.declare(first)
     before = totals.snapshot(AS_OF_NS, POSITION)
-    with pytest.raises(DataError, match=r"overlaps the declared span 2026-\S+Z until 2026-\S+Z;"):
+    with pytest.raises(
+        DataError, match=r"overlaps the declared span \(from 2026-\S+Z until 2026-\S+Z\);"
+    ):
         totals.declare(over)
     assert totals.snapshot(AS_OF_NS, POSITION) == before
     totals.declare(same)

@@ -102,6 +102,53 @@ def test_split(say: Spoken) -> None:
     """A phase becomes a run of its own, and belongs to the run again."""
     asked = ("run", "split", "a", "--into", "a2", "--from", "1970-01-01T01:00:00Z")
     told, _ = say.both(*asked, "--reason", "another model")
-    assert "the part of run a is run a2" in told
+    assert "the part of run a (from 1970-01-01T01:00:00Z on) is run a2" in told
     told, _ = say.both(*asked, "--reason", "a slip", "--undo")
-    assert "the part of run a belongs to it again, not to run a2" in told
+    assert "the part of run a (from 1970-01-01T01:00:00Z on) belongs to it again" in told
+
+
+def test_a_hand_beside_a_rule(say: Spoken) -> None:
+    """Whichever comes second says that both speak, and that the hand counts; no sum moves by it."""
+    say("run", "attach", "b", "--allocation", JOBS[1])
+    out, err = say.both("run", "attach", "a", "--match", "slurm:*")
+    assert "a hand goes before a rule, so what was attached by hand stays: slurm:c1/2 (b)" in err
+    assert owners(say) == {JOBS[0]: ["a"], JOBS[1]: ["b"], "run:a": ["a"], "run:b": ["b"]}
+    out, err = say.both("run", "attach", "b", "--allocation", JOBS[0], "--reason", "a slip")
+    assert "once approved" in out
+    assert "the rule 'slurm:*' of run 'a' fits it as well, and a hand goes before a rule" in err
+    _, err = say.both("run", "attach", "a", "--allocation", JOBS[0])
+    assert err == ""
+
+
+def test_two_hands(say: Spoken) -> None:
+    """The first word stands, and the second is told which that is and how to take it back."""
+    say("run", "attach", "a", "--allocation", JOBS[0])
+    part = ("--from", "1970-01-01T00:30:00Z", "--until", "1970-01-01T01:30:00Z")
+    _, err = say.both("run", "attach", "b", "--allocation", JOBS[0], *part, code=65)
+    assert (
+        "slurm:c1/1 is attached by hand to run 'a' (all of its time), which overlaps what you say "
+        "(from 1970-01-01T00:30:00Z until 1970-01-01T01:30:00Z)" in err
+    )
+    assert "the first word stands until it is taken back: `flopmeter run detach`" in err
+
+
+def test_one_source_entered_twice(say: Spoken, tmp_path: Path) -> None:
+    """Both count, and whoever entered the second is told so; another month is no repetition."""
+    say("run", "declare", "a", "--model", "m")
+    for name in ("first.pdf", "copy.pdf"):
+        (tmp_path / name).write_text("bill")
+    (tmp_path / "other.pdf").write_text("another bill")
+
+    def enter(file: str, month: int, *more: str) -> str:
+        asked = ["model", "add-external", "m", "--party", "p", "--source", str(tmp_path / file)]
+        bounds = [word for each in ("lower", "best", "upper") for word in (f"--{each}", "1e20")]
+        period = ("--period", f"2026-{month:02}-01..2026-{month + 1:02}-01")
+        return say.both(*asked, *bounds, *period, *more)[1]
+
+    assert enter("first.pdf", 1) == enter("other.pdf", 1) == ""
+    assert enter("first.pdf", 2, "--entry", "february") == ""
+    told = enter("copy.pdf", 1)
+    assert "entry 'first.pdf' of model m rests on the same file for the same time, and both" in told
+    assert "`flopmeter model remove-external m --entry copy.pdf`" in told
+    (model,) = (row for row in say.document("totals")["models"] if row["model"] == "m")
+    assert int(model["compute_flop_str"]["best"]) >= 4 * 10**20
