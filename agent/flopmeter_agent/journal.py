@@ -320,9 +320,9 @@ class Journal:
 
     def _rewrite(self, slot: int, number: int, payload: bytes) -> None:
         """Go on in a new, durable file whose slots are large enough for this state."""
-        slot_bytes = self._slot_bytes
-        while slot_bytes < _HEADER.size + len(payload):
-            slot_bytes *= 2
+        # Doubled as often as it takes.
+        times = (_HEADER.size + len(payload) - 1) // self._slot_bytes
+        slot_bytes = self._slot_bytes << times.bit_length()
         if slot_bytes > LARGEST_SLOT_BYTES:
             raise StorageError("the journal would pass 64 MiB a slot: too many devices at once")
         content = _slot(number, payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import sqlite3
 import threading
@@ -177,6 +178,19 @@ def test_what_is_known_is_not_written_again(tmp_path: Path) -> None:
         assert [each for each in ran if "register_key" in each or "record" in each] == []
 
 
+def test_used_by_another_thread(tmp_path: Path) -> None:
+    """Who commits and who closes need not be the thread that opened it."""
+    ledger = sqlite.open_for_collecting(
+        tmp_path / "ledger.db", simulated=False, new_ledger_id=lambda: "1" * 32
+    )
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        assert other.submit(ledger.commit, batch(3)).result().commit_number == 1
+        assert len(list(ledger.vectors())) == 3
+        other.submit(ledger.close).result()
+    with opened(tmp_path / "ledger.db") as again:
+        assert len(list(again.vectors())) == 3
+
+
 def test_durable_settings(tmp_path: Path) -> None:
     """Each commit is synced to the disk (FULL), and readers never wait for one (WAL)."""
     with opened(tmp_path / "ledger.db") as ledger:
@@ -237,8 +251,12 @@ def test_consistent_reading(tmp_path: Path) -> None:
 
 def test_old_library() -> None:
     """An SQLite library without STRICT tables is refused with the version that is needed."""
-    with pytest.raises(UsageError, match=r"needs 3\.37\.0"):
+    with pytest.raises(UsageError) as refused:
         check_library((3, 36, 9))
+    assert str(refused.value) == (
+        "this Python uses SQLite 3.36.9; flopmeter needs 3.37.0 or newer: install a newer Python"
+    )
+    check_library((3, 37, 0))
 
 
 def test_more_components_than_known(tmp_path: Path) -> None:

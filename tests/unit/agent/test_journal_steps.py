@@ -187,6 +187,18 @@ def test_a_state_as_large_as_its_slot_is_found_again(tmp_path: Path) -> None:
     assert Journal(OsBlockFile(path), slot_bytes=SLOT).payload == smaller
 
 
+@pytest.mark.parametrize(
+    ("length", "slots"),
+    [(1, 1), (SLOT - 40, 1), (SLOT - 39, 2), (2 * SLOT - 40, 2), (2 * SLOT - 39, 4), (4 * SLOT, 8)],
+)
+def test_slots_double_until_a_state_fits(tmp_path: Path, length: int, slots: int) -> None:
+    """A header of 40 bytes included, and no more often than that."""
+    journal = Journal(OsBlockFile(tmp_path / "journal"), slot_bytes=SLOT)
+    journal.write(bytes(length))
+    assert journal.size == 3 * SLOT * slots
+    journal.close()
+
+
 def test_a_reserved_file_is_synced_in_place(tmp_path: Path) -> None:
     """A file without a state has failed no sync: nothing asks for a new one."""
     path = tmp_path / "journal"

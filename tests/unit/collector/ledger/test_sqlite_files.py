@@ -21,7 +21,7 @@ from flopmeter_collector.ledger.sqlite.file import (
     lock_for_collecting,
     storage,
 )
-from flopmeter_collector.ledger.sqlite.schema import check_not_newer, schema_version
+from flopmeter_collector.ledger.sqlite.schema import bring_up, check_not_newer, schema_version
 from flopmeter_collector.ledger.sqlite.settings import file_system
 from flopmeter_core.errors import (
     DataError,
@@ -248,10 +248,14 @@ def test_other_files_are_refused(ledger: Path, tmp_path: Path) -> None:
         with contextlib.closing(sqlite3.connect(foreign)) as other:
             assert schema_version(other, foreign) == 0
             other.execute(statement)
-            assert said(schema_version, other, foreign, error=DataError) == (
+            sentence = (
                 f"{foreign} is an SQLite database of another program; name another file for the "
                 "ledger"
             )
+            assert said(schema_version, other, foreign, error=DataError) == sentence
+            steps = migrations.load()
+            named = {"ledger_id": "1" * 32, "simulated": False}
+            assert said(bring_up, other, foreign, steps, error=DataError, **named) == sentence
     lock = lock_for_collecting(ledger)
     assert said(lock_for_collecting, ledger, error=NotPermittedError) == (
         f"the ledger {ledger} is held by another collector; stop that one, or name another ledger"

@@ -49,6 +49,12 @@ class Refusing(sqlite3.Connection):
             raise sqlite3.OperationalError("no")
         return super().execute(statement, *parameters)
 
+    def close(self) -> None:
+        """Close, and say that something was left undone where closing is refused."""
+        super().close()
+        if self.refused == "close":
+            raise sqlite3.OperationalError("no")
+
     def backup(self, target: sqlite3.Connection, **named: Any) -> None:
         """Copy, unless copying is refused."""
         if self.refused == "backup":
@@ -132,6 +138,13 @@ def test_after_a_failed_commit(ledger: SqliteLedger, path: Path) -> None:
         f"the ledger {path} failed before; start the collector again once its disk works"
     )
     assert ledger.position().commit_number == 1
+
+
+def test_nobody_holds_a_ledger_that_was_closed(ledger: SqliteLedger, path: Path) -> None:
+    """Whatever SQLite says of its file: what was committed is there, and the lock is free."""
+    ledger._connection.refused = "close"  # type: ignore[attr-defined]
+    ledger.close()
+    opened(path).close()
 
 
 def test_only_its_holder_commits(path: Path) -> None:
