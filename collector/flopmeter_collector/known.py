@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from flopmeter_collector.intake import Intake
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Hello, KeyedVector
-from flopmeter_proto.wire import KnownAnswers, KnownReport
+from flopmeter_proto.wire import KnownReport
 
 Numbered = Callable[[Key], int]
 
@@ -28,9 +28,8 @@ class KnownKeys:
     def __init__(self) -> None:
         """Begin with a new stream."""
         self._places: dict[int, int] = {}
-        self._numbers: list[int] = []
+        self._numbers = array("q")
         self._rows = array("q")
-        self.answers = KnownAnswers()
 
     def learn(self, intake: Intake, taken: Iterable[KeyedVector], number: Numbered) -> None:
         """Note the rows of keys of which a vector was taken.
@@ -62,7 +61,7 @@ class KnownKeys:
         intake.seen(hello.node, report.display_flop)
         return True
 
-    def _placed(self, numbers: list[int]) -> array[int] | None:
+    def _placed(self, numbers: array[int]) -> array[int] | None:
         """The row of each vector; None where one has none, or two have the same."""
         if numbers != self._numbers:
             known = self._places

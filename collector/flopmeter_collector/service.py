@@ -49,10 +49,11 @@ from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     BatchReader,
+    KnownReader,
     StreamReader,
     answer_submitted,
     check_version,
-    known_report,
+    known_answer,
     parse_batches,
     parse_reports,
     parse_submitted,
@@ -144,6 +145,7 @@ class IngestService:
         self._reading: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._answers = Answers()
+        self._usual = KnownReader(LARGE_REPORT)
 
     @property
     def streams_per_address(self) -> int:
@@ -181,7 +183,7 @@ class IngestService:
                 "StreamReports": grpc.stream_stream_rpc_method_handler(
                     self.stream_reports,
                     request_deserializer=None,
-                    response_serializer=pb.StreamReportsResponse.SerializeToString,
+                    response_serializer=_spelled,
                 ),
                 "StreamBatches": grpc.stream_stream_rpc_method_handler(
                     self.stream_batches,
@@ -317,19 +319,17 @@ class IngestService:
         following: Any
         self._intake.open_stream(hello)
         try:
+            await self._take_turn(context, sender, message)
+            work = _work(message)
             while True:
-                await self._take_turn(context, sender, message)
-                pause_ns = self._pace.pause_ns(
-                    hello.node, _work(message), self._clock.monotonic_ns()
-                )
-                await self._rest(max(pause_ns, rest_ns))
+                pause_ns = self._pace.pause_ns(hello.node, work, self._clock.monotonic_ns())
+                if pause_ns or rest_ns:
+                    await self._rest(max(pause_ns, rest_ns))
                 following = await self._next(context)
                 if following is grpc.aio.EOF:
                     return
                 rest_ns = self._charge(address, len(following) // BYTES_PER_WORK)
-                message = parse_reports(following)
-                if message.HasField("hello"):
-                    raise WireError("hello may stand in the first message of a stream only")
+                work = await self._take_following(context, sender, following)
         finally:
             self._intake.close_stream(hello)
 
@@ -399,31 +399,36 @@ class IngestService:
         """Answer a report: a small one before all else, large ones one at a time."""
         if _work(message) <= LARGE_REPORT:
             with self._turns.answering():
-                answer = await self._take_known(sender, message)
-                if answer is None:
-                    answer = await self._take_report(sender, message)
+                answer = await self._take_report(sender, message)
         else:
             async with self._large:
                 answer = await self._take_report(sender, message)
         # Nothing more of it is read meanwhile.
         await self._answers.write(context, answer)
 
-    async def _take_known(
-        self, sender: _Sender, message: pb.StreamReportsRequest
-    ) -> pb.StreamReportsResponse | None:
-        """Take a report whole, as rows; None where something of it is not usual."""
-        if self._forwarder is not None:
-            return None
-        report = known_report(message)
-        if report is None or not sender.known.take(self._intake, report, sender.hello):
-            return None
-        position = await self._intake.durable(len(report.numbers))
-        return sender.known.answers.answer(
-            report.numbers,
-            report.sequences,
-            position,
-            fold_users=self._intake.is_nearly_full(sender.hello.node),
-        )
+    async def _take_following(self, context: Context, sender: _Sender, raw: bytes) -> int:
+        """Answer a further report of a stream, as rows where all of it is usual.
+
+        Returns:
+            How much work it was.
+
+        Raises:
+            WireError: what came is none.
+        """
+        # What a collector forwards it has to hear of, key by key.
+        report = self._usual.read(raw) if self._forwarder is None else None
+        if report is not None and sender.known.take(self._intake, report, sender.hello):
+            with self._turns.answering():
+                position = await self._intake.durable(len(report.numbers))
+                fold = self._intake.is_nearly_full(sender.hello.node)
+                answer = known_answer(report.numbers, report.sequences, position, fold_users=fold)
+            await self._answers.write(context, answer)
+            return len(report.numbers)
+        message = parse_reports(raw)
+        if message.HasField("hello"):
+            raise WireError("hello may stand in the first message of a stream only")
+        await self._take_turn(context, sender, message)
+        return _work(message)
 
     async def _take_report(
         self, sender: _Sender, message: pb.StreamReportsRequest
@@ -520,6 +525,11 @@ class IngestService:
         durable = Durability.AT_ROOT if self._forwarder is None else Durability.HERE
         told = self._told(position)
         return answer_submitted(batch, report, refused, quarantined, told, durable)
+
+
+def _spelled(answer: pb.StreamReportsResponse | bytes) -> bytes:
+    """An answer as it is sent; that to a usual report is spelled already."""
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello:

@@ -30,7 +30,7 @@ from flopmeter_core.reports import Hello, KeyedVector, Report
 from flopmeter_core.units import NS_PER_MS, NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamReader, StreamWriter, known_report
+from flopmeter_proto.wire import KnownReader, StreamReader, StreamWriter
 from support.totals import AS_OF_NS, busy_vector, h100, key_of
 
 DEVICES = 8
@@ -123,8 +123,10 @@ def _ours(raws: list[bytes]) -> float:
         merged.merge(keyed, first.records[keyed.key.record])
     known.learn(intake, first.vectors, reader.number)
 
+    usual_reader = KnownReader(DEVICES * max(LIVE_KEYS))
+
     def take() -> None:
-        usual = known_report(pb.StreamReportsRequest.FromString(next(waiting)))
+        usual = usual_reader.read(next(waiting))
         assert usual is not None and known.take(intake, usual, hello)
 
     return processor_us(take, len(raws) - 1)

@@ -20,7 +20,7 @@ from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
 from flopmeter_proto.wire.columns import KnownBatch
 from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
-from flopmeter_proto.wire.known import KnownAnswers, KnownReport, known_report
+from flopmeter_proto.wire.known import KnownReader, KnownReport, known_answer, known_report
 from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
 from flopmeter_proto.wire.parsing import (
     MAXIMUM_PARTS_PER_MESSAGE,
@@ -59,14 +59,15 @@ __all__ = [
     "BatchMessage",
     "BatchReader",
     "BatchWriter",
-    "KnownAnswers",
     "KnownBatch",
+    "KnownReader",
     "KnownReport",
     "StreamReader",
     "StreamWriter",
     "answer_submitted",
     "check_values",
     "check_version",
+    "known_answer",
     "known_report",
     "parse_batches",
     "parse_reports",

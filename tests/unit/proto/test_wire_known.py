@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flopmeter_core.errors import WireError
 from flopmeter_core.kernels.known_rows import CAME_WIDTH
@@ -12,11 +14,13 @@ from flopmeter_core.reports import Hello, KeyedVector, LedgerPosition
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     MAXIMUM_FOLLOWED,
-    KnownAnswers,
+    KnownReader,
     KnownReport,
     StreamReader,
     StreamWriter,
+    known_answer,
     known_report,
+    parse_reports,
 )
 from support.ingest import INCARNATION, key, report, vector
 
@@ -37,17 +41,29 @@ VECTORS = (
 )
 
 
-def read(message: pb.StreamReportsRequest) -> KnownReport:
+Way = Callable[[pb.StreamReportsRequest], KnownReport | None]
+
+
+def by_bytes(message: pb.StreamReportsRequest) -> KnownReport | None:
+    """A message read from its bytes."""
+    return KnownReader(100).read(message.SerializeToString())
+
+
+WAYS = [known_report, by_bytes]
+
+
+def read(message: pb.StreamReportsRequest, way: Way = by_bytes) -> KnownReport:
     """A message that is usual in shape."""
-    found = known_report(message)
+    found = way(message)
     assert found is not None
     return found
 
 
-def test_rows_are_the_vectors() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_are_the_vectors(way: Way) -> None:
     """Each row holds what `report` reads: sequence, boot time and components; names beside it."""
     reader, message = spoken(*VECTORS)
-    rows, same = read(message), reader.report(message)
+    rows, same = read(message, way), reader.report(message)
     width = CAME_WIDTH
     told = [
         KeyedVector(
@@ -59,7 +75,7 @@ def test_rows_are_the_vectors() -> None:
         for place in range(2)
     ]
     assert told == list(same.vectors)
-    assert [reader.number(each.key) for each in same.vectors] == rows.numbers
+    assert [reader.number(each.key) for each in same.vectors] == list(rows.numbers)
     assert list(rows.sequences) == [each.sequence for each in same.vectors]
     assert {place: tuple(named) for place, named in rows.follows.items()} == {1: (1, 2**64 - 1)}
     assert (rows.boot_ns, rows.display_flop) == (same.boot_ns, same.display_flop)
@@ -110,6 +126,7 @@ def is_before_boot(message: pb.StreamReportsRequest) -> None:
     message.boot_duration.FromNanoseconds(-1)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "change",
     [
@@ -124,33 +141,71 @@ def is_before_boot(message: pb.StreamReportsRequest) -> None:
         is_before_boot,
     ],
 )
-def test_other_messages(change: Callable[[pb.StreamReportsRequest], None]) -> None:
+def test_other_messages(change: Callable[[pb.StreamReportsRequest], None], way: Way) -> None:
     """Whatever is more than vectors of today's shape is left to `report`."""
     _, message = spoken(*VECTORS)
-    assert known_report(message) is not None
+    assert way(message) is not None
     change(message)
-    assert known_report(message) is None
+    assert way(message) is None
 
 
-def test_an_estimate_that_is_none() -> None:
+def test_hello_again() -> None:
+    """A second hello is left to whoever refuses it."""
+    _, message = spoken(*VECTORS)
+    message.hello.node = "node-1"
+    assert by_bytes(message) is None
+
+
+def test_more_than_there_is_room_for() -> None:
+    """A reader takes no more vectors than it was made for."""
+    _, message = spoken(*VECTORS)
+    raw = message.SerializeToString()
+    assert KnownReader(2).read(raw) is not None
+    assert KnownReader(1).read(raw) is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_estimate_that_is_none(way: Way) -> None:
     """What `report` refuses is refused here too."""
     _, message = spoken(*VECTORS)
     message.display_estimates[0].compute_flop = "many"
     with pytest.raises(WireError, match="decimal digits"):
-        known_report(message)
+        way(message)
+
+
+def test_bytes_that_are_no_message() -> None:
+    """Where an estimate is no message at all, nothing else of it is taken for a report."""
+    _, message = spoken(*VECTORS)
+    raw = message.SerializeToString().replace(b"run:a", b"\xff\xff\xff\xff\xff")
+    with pytest.raises(WireError):
+        KnownReader(2).read(raw) or parse_reports(raw)
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 255)), max_size=4))
+def test_bytes_and_message_say_the_same(changes: list[tuple[int, int]]) -> None:
+    """Whatever bytes come, what is read from them is what protobuf reads of them."""
+    _, message = spoken(*VECTORS)
+    raw = bytearray(message.SerializeToString())
+    for place, value in changes:
+        raw[place % len(raw)] = value
+    try:
+        ours = KnownReader(2).read(bytes(raw))
+    except WireError:
+        ours = None
+    if ours is not None:
+        assert ours == known_report(parse_reports(bytes(raw)))
 
 
 def test_answers() -> None:
     """Each answer is the one that `StreamReader.answer` builds, whatever the one before was."""
     reader, both = spoken(*VECTORS)
     _, one = spoken(*VECTORS[:1])
-    answers = KnownAnswers()
     later = LedgerPosition("another", 4, 18)
     for message, position, fold in ((both, POSITION, True), (one, later, False), (both, later, 0)):
         for more in (0, 5):
             for each in message.vectors:
                 each.sequence += more
             same, rows = reader.report(message), read(message)
-            given = reader.answer(same, {}, position, at_root=True, fold_users=bool(fold))
-            ours = answers.answer(rows.numbers, rows.sequences, position, fold_users=bool(fold))
-            assert ours == given
+            given_one = reader.answer(same, {}, position, at_root=True, fold_users=bool(fold))
+            ours = known_answer(rows.numbers, rows.sequences, position, fold_users=bool(fold))
+            assert pb.StreamReportsResponse.FromString(ours) == given_one
