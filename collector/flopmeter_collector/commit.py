@@ -43,6 +43,13 @@ T = TypeVar("T")
 RETRY_S = 1.0
 """Pause before a commit that the ledger could not take just now is tried again."""
 
+CROWD = 8
+"""Where so many waited for a commit, more come, and share the next one."""
+
+GATHER_S = 0.015
+"""From one commit of a crowd to the next. A commit costs as much as six reports in it do, and one
+lasts about 4 ms: 45 of 3,000 reports a second share one so, in place of 12."""
+
 
 class Committer:
     """Commits the register table's changes and whatever else it is given."""
@@ -181,6 +188,7 @@ class Committer:
             waiters, self._waiters = self._waiters, []
             batch = self._take()
             if waiters or batch != EMPTY:
+                began_s = asyncio.get_running_loop().time()
                 try:
                     position = await self._commit(batch)
                 except Exception as error:
@@ -188,6 +196,10 @@ class Committer:
                     self._fail(_as_failure(error), waiters)
                     return
                 _resolve(waiters, position)
+                if len(waiters) >= CROWD and not self._closed:
+                    rest_s = began_s + GATHER_S - asyncio.get_running_loop().time()
+                    # Of a commit that took longer the next one begins at once.
+                    await asyncio.sleep(max(0.0, rest_s))
             if self._closed and not self._waiters:
                 return
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from flopmeter_collector import commit
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import Batch, Ledger, LedgerBusyError, LedgerWentBackError
@@ -277,5 +278,25 @@ def test_one_that_never_began() -> None:
         await committer.stop()
         with pytest.raises(StorageError, match="stopping"):
             await committer.durable()
+
+    asyncio.run(scenario())
+
+
+def test_a_crowd_shares_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a commit that many waited for the next one waits for more; after few it does not."""
+    monkeypatch.setattr(commit, "GATHER_S", 0.5)
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        for sequence, waiting in ((1, commit.CROWD - 1), (2, commit.CROWD)):
+            merge(table, sequence)
+            await asyncio.gather(*(committer.durable() for _ in range(waiting)))
+        merge(table, 3)
+        late = committer.durable()
+        await asyncio.sleep(0.05)
+        assert not late.done()
+        assert [sequences(batch) for batch in ledger.batches] == [[1], [2]]
+        await committer.stop()
+        assert (await late).commit_number == 3
 
     asyncio.run(scenario())
