@@ -12,7 +12,7 @@ row that is not usual is left, and totals counts it as one that comes alone.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flopmeter_collector.growth import Growth
@@ -83,32 +83,45 @@ class CountedRows:
         at = place * WIDTH
         return tuple(self._block[at + FIRST : at + WIDTH])
 
-    def count(self, held: array[int], places: array[int]) -> list[int]:
+    def count(
+        self,
+        held: array[int],
+        places: array[int],
+        read_ns: array[int],
+        note: Callable[[int, int], None],
+    ) -> list[int]:
         """Count what rows grew by; `settle` takes the sums.
 
         Args:
             held: the rows that are held (`known_rows.WIDTH`).
             places: the numbers of the rows.
+            read_ns: up to when since its boot each was read; 0 where that is told elsewhere.
+            note: gets each number and time that the residual was not told of.
 
         Returns:
             The numbers of the rows that are not usual, of which nothing was counted.
         """
         if not COMPILED:
+            for place, boot_ns in zip(places, read_ns, strict=True):
+                if boot_ns:
+                    note(place, boot_ns)
             return list(places)
         usual = bytearray(len(places))
         told = array("q", bytes(8 * TOLD_WIDTH * len(places)))
         count_rows(held, places, self._block, self._groups, told, usual)
         entries, go_on, left = self._entries, self._residuals.go_on, []
         for row, place in enumerate(places):
-            entry = entries[place] if usual[row] else None
+            entry, boot_ns, grows = entries[place] if usual[row] else None, read_ns[row], None
             if entry is None:
                 left.append(place)
-                continue
-            covered_ns, lower_flop = told[TOLD_WIDTH * row], told[TOLD_WIDTH * row + 1]
-            entry.covered_ns += covered_ns
-            entry.lower_flop += lower_flop
-            if entry.grows is not None:
-                go_on(entry.grows, covered_ns, lower_flop)
+            else:
+                covered_ns, lower_flop = told[TOLD_WIDTH * row], told[TOLD_WIDTH * row + 1]
+                entry.covered_ns += covered_ns
+                entry.lower_flop += lower_flop
+                grows = entry.grows
+            told_of = grows is not None and go_on(grows, covered_ns, lower_flop, boot_ns)
+            if boot_ns and not told_of:
+                note(place, boot_ns)
         return left
 
     def settle(self) -> Iterator[tuple[Growth, Sequence[int]]]:

@@ -46,6 +46,7 @@ _HEAD = struct.Struct("=2q")
 _RATES = struct.Struct("=3q")
 _VECTOR = struct.Struct(f"={COMPONENT_COUNT}q")
 _BYTES = 8
+_components = struct.Struct(f"{COMPONENT_COUNT * _BYTES}s").unpack_from
 _EMPTY = array("q", [SEVERAL] + [0] * (WIDTH - 1))
 
 
@@ -141,15 +142,18 @@ class HeldRows:
 
     def packed(self, places: Iterable[int]) -> PackedVectors:
         """The branches of these rows' keys as they are now, for a ledger."""
-        taken, block, keys, apart = PackedVectors(), self.block, self.keys, self._apart
-        for place in places:
-            if place in apart:
-                taken.forked += apart[place]
-                continue
-            at = place * WIDTH
-            taken.keys.append(keys[place])
-            taken.sequences.append(block[at + SEQUENCE])
-            taken.components.append(_portable(block[at + FIRST : at + WIDTH]).tobytes())
+        taken, keys, block, apart = PackedVectors(), self.keys, self.block, self._apart
+        single = list(places)
+        if apart:
+            for place in single:
+                taken.forked += apart.get(place, ())
+            single = [place for place in single if place not in apart]
+        taken.keys = [keys[place] for place in single]
+        taken.sequences = [block[place * WIDTH + SEQUENCE] for place in single]
+        firsts = [(place * WIDTH + FIRST) * _BYTES for place in single]
+        taken.components = [_components(block, first)[0] for first in firsts]
+        if sys.byteorder == "big":
+            taken.components = [_portable(array("q", each)).tobytes() for each in taken.components]
         return taken
 
     def _write(self, place: int, branches: Branches) -> bool:

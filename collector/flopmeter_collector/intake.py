@@ -43,7 +43,7 @@ Refusals = dict[Key, str]
 """Why vectors were not taken, in one sentence each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NodeStatus:
     """What is known of a node's agent; labels, nothing here enters a figure.
 
@@ -144,12 +144,13 @@ class Intake:
 
     def seen(self, node: str, display_flop: Mapping[str, int] | None = None) -> None:
         """Note that a node reported, and what it estimates itself where it said so."""
-        status = self.nodes.get(node, NodeStatus())
-        shown = status.display_flop
+        status = self.nodes.get(node)
+        if status is None:
+            status = NodeStatus()
+            self._remember(node, status)
         if display_flop is not None and len(display_flop) <= MAXIMUM_DISPLAY_ESTIMATES:
-            shown = display_flop
-        now_ns = self._clock.wall_ns()
-        self._remember(node, NodeStatus(status.hello, now_ns, shown, status.streams))
+            status.display_flop = display_flop
+        status.last_report_ns = self._clock.wall_ns()
 
     def relayed(self, node: RelayedNode) -> None:
         """Note what a relay knows of a node that may report to several."""

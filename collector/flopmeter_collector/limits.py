@@ -82,13 +82,11 @@ class KeyCounts:
     def is_nearly_full(self, node: str) -> bool:
         """Whether there is little room for further users or registers of a node."""
         limits = self._limits
-        return any(
-            held * FREE_SHARE >= limit * (FREE_SHARE - 1)
-            for held, limit in (
-                (len(self._allocations.get(node, ())), limits.allocations_per_node),
-                (self._keys[node], limits.per_node),
-                (self._count + self.unread, limits.overall),
-            )
+        users = len(self._allocations.get(node, ()))
+        return (
+            _is_near(users, limits.allocations_per_node)
+            or _is_near(self._keys[node], limits.per_node)
+            or _is_near(self._count + self.unread, limits.overall)
         )
 
     def refusal(self, key: Key, node: str) -> str:
@@ -109,6 +107,10 @@ class KeyCounts:
         return (
             f"{held}, and no new one is taken; its time stays unobserved until {setting} is raised"
         )
+
+
+def _is_near(held: int, limit: int) -> bool:
+    return held * FREE_SHARE >= limit * (FREE_SHARE - 1)
 
 
 class HourCounts:

@@ -50,6 +50,7 @@ from flopmeter_collector.model_statements import EXTERNAL_KIND, PARENT_KIND
 from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
 from flopmeter_collector.rulings import DECISION_KIND
+from flopmeter_collector.sightings import Sightings
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
@@ -240,7 +241,7 @@ class Publisher:
             await self._use_law()
             changes = self._table.take_uncounted()
             sightings = self._table.sightings.take()
-            await self._count(changes)
+            await self._count(changes, sightings)
             claims = self._table.claims.take_changed()
             if claims:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
@@ -294,14 +295,43 @@ class Publisher:
             del gone[-LET_GO_AT_ONCE:]
             await self._give_way()
 
-    async def _count(self, changes: Changes) -> None:
+    async def _count(self, changes: Changes, sightings: Sightings) -> None:
         """Give the totals what changed, and free it, in slices: reports must not wait for all."""
-        rows, places = self._table.rows, array("q", changes.places)
-        changes.places.clear()
-        limit = QUIET_SLICE
+        keys = self._table.rows.keys
+
+        def note(place: int, boot_ns: int) -> None:
+            sightings.note(keys[place], boot_ns)
+
+        grown, rest = changes.grown, changes.places
+        while grown:
+            places, read_ns = array("q"), array("q")
+            while grown and len(places) < ROWS_SLICE:
+                more, times = grown.pop()
+                places += more
+                read_ns += times
+            for place in places:
+                rest.pop(place, None)
+            await self._count_rows(places, read_ns, note)
+        places = array("q", rest)
+        rest.clear()
+        await self._count_rows(places, array("q", [0]) * len(places), note)
+        hours = list(changes.hours)
+        changes.hours.clear()
+        self._totals.add_hours((), left_out=changes.hours_left_out)
+        while hours:
+            self._totals.add_hours(reversed(hours[-HOURS_SLICE:]))
+            del hours[-HOURS_SLICE:]
+            await self._give_way()
+
+    async def _count_rows(
+        self, places: array[int], read_ns: array[int], note: Callable[[int, int], None]
+    ) -> None:
+        """Give the totals rows that changed; see `Totals.count_rows`."""
+        rows, limit = self._table.rows, QUIET_SLICE
         for start in range(0, len(places), ROWS_SLICE):
-            done = 0
-            for place in self._totals.count_rows(rows, places[start : start + ROWS_SLICE]):
+            done, end = 0, start + ROWS_SLICE
+            left = self._totals.count_rows(rows, places[start:end], read_ns[start:end], note)
+            for place in left:
                 if done >= limit:
                     done = 0
                     limit = SLICE if await self._pressed() else QUIET_SLICE
@@ -309,13 +339,6 @@ class Publisher:
                 branches = rows.branches_at(place)
                 new = self._totals.update(key, self._table.record(key.record), branches, place)
                 done += NEW_KEY_COUNT if new else 1
-            await self._give_way()
-        hours = list(changes.hours)
-        changes.hours.clear()
-        self._totals.add_hours((), left_out=changes.hours_left_out)
-        while hours:
-            self._totals.add_hours(reversed(hours[-HOURS_SLICE:]))
-            del hours[-HOURS_SLICE:]
             await self._give_way()
 
     async def _pressed(self) -> bool:

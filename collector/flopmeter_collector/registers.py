@@ -24,7 +24,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import chain, compress
 
 from flopmeter_collector.claims import ClaimTable
 from flopmeter_collector.held_rows import Branches, HeldRows
@@ -50,6 +50,10 @@ AGENTS = 0
 MAXIMUM_UNCOUNTED_HOURS = 100_000
 """Hours kept for the totals; where more come at once the totals read them from the ledger."""
 
+MAXIMUM_GROWN = 20_000
+"""Reports kept as they came for the totals: what 60,000 nodes send between two rounds. Where none
+comes for longer, what a round would find in them is noted at once."""
+
 
 class Outcome(enum.StrEnum):
     """What became of one vector; texts, because they are counted for each and hash fast."""
@@ -69,6 +73,8 @@ class Changes:
 
     Attributes:
         places: rows of the keys that changed.
+        grown: further ones, by report, and up to when since its boot each was read (ns); for the
+            totals alone.
         vectors: all branches of each, as they were when they were taken to be committed.
         records: device records the table did not know before.
         hours: vectors at the ends of hours, as they came; the ledger decides between two of one.
@@ -77,6 +83,7 @@ class Changes:
     """
 
     places: dict[int, None] = field(default_factory=dict)
+    grown: list[tuple[array[int], array[int]]] = field(default_factory=list)
     vectors: Sequence[StoredVector] = ()
     records: dict[str, DeviceRecord] = field(default_factory=dict)
     hours: dict[HourlyVector, None] = field(default_factory=dict)
@@ -85,7 +92,19 @@ class Changes:
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
-        return bool(self.places or self.records or self.hours)
+        return bool(self.places or self.grown or self.records or self.hours)
+
+    def gather(self, note: Callable[[int, int], None]) -> None:
+        """Put all rows that changed into `places`.
+
+        Args:
+            note: gets each that was in `grown`, with its time.
+        """
+        grown, self.grown = self.grown, []
+        for places, boot_times_ns in grown:
+            self.places.update(dict.fromkeys(places))
+            for place, boot_ns in zip(places, boot_times_ns, strict=True):
+                note(place, boot_ns)
 
 
 DEFAULT_LIMITS = KeyLimits()
@@ -107,6 +126,8 @@ class RegisterTable:
         self._forked: set[Key] = set()
         self._uncommitted = Changes()
         self._uncounted = Changes()
+        self._written: list[array[int]] = []
+        """Rows of reports that were taken as rows, for the next commit."""
         self.outcomes: Counter[Outcome] = Counter()
         self.claims = ClaimTable()
         """Beside the registers, never in them."""
@@ -249,17 +270,25 @@ class RegisterTable:
     def _take(self, places: array[int], came: array[int], usual: bytearray, stream: int) -> None:
         """Write the rows that were marked, and note that they changed."""
         take_rows(self.rows.block, places, came, usual, stream)
-        changed = dict.fromkeys(compress(places, usual))
-        self._uncommitted.places.update(changed)
-        self._uncounted.places.update(changed)
+        # Copies: they are read later.
+        changed, boot_times_ns = places[:], came[CAME_BOOT : len(places) * CAME_WIDTH : CAME_WIDTH]
+        if not all(usual):
+            changed = array("q", compress(changed, usual))
+            boot_times_ns = array("q", compress(boot_times_ns, usual))
+        self._written.append(changed)
+        self._uncounted.grown.append((changed, boot_times_ns))
+        if len(self._uncounted.grown) > MAXIMUM_GROWN:
+            self._uncounted.gather(self.note_read)
         self.outcomes[Outcome.ADVANCED] += len(changed)
-        keys, note = self.rows.keys, self.sightings.note
-        boot_times_ns = compress(came[CAME_BOOT::CAME_WIDTH], usual)
-        for place, boot_ns in zip(changed, boot_times_ns, strict=True):
-            note(keys[place], boot_ns)
+
+    def note_read(self, place: int, boot_ns: int) -> None:
+        """Note up to when the vector in a row was read, in ns since its boot."""
+        self.sightings.note(self.rows.keys[place], boot_ns)
 
     def _follow(self, places: array[int], follows: Mapping[int, Sequence[int]]) -> bool:
         """Whether each vector that names what was written before it names what is held."""
+        if not follows:
+            return True
         fingerprint_at = self.rows.fingerprint_at
         return all(fingerprint_at(places[row]) in named for row, named in follows.items())
 
@@ -340,6 +369,8 @@ class RegisterTable:
     def take_uncommitted(self) -> Changes:
         """Take the changes no commit was given yet, as they are now; the caller now owns them."""
         taken, self._uncommitted = self._uncommitted, Changes()
+        taken.places.update(dict.fromkeys(chain.from_iterable(self._written)))
+        self._written.clear()
         taken.vectors = self.rows.packed(taken.places)
         taken.coverage = self.newcomers.take(
             (self.rows.keys[place], self.rows.branches_at(place)[0].vector)
@@ -351,10 +382,11 @@ class RegisterTable:
     def everything(self) -> Changes:
         """All registers, as changes: for a ledger that lost some of them."""
         places = dict.fromkeys(range(len(self.rows)))
-        return Changes(places, self.rows.packed(places), dict(self._records))
+        vectors = self.rows.packed(places)
+        return Changes(places=places, vectors=vectors, records=dict(self._records))
 
     def take_uncounted(self) -> Changes:
-        """Take the changes the totals were not given yet; their places say of which keys."""
+        """Take the changes the totals were not given yet, those in `grown` by report."""
         taken, self._uncounted = self._uncounted, Changes()
         return taken
 

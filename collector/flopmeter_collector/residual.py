@@ -10,6 +10,7 @@ Explained in docs/adr/0017-residual-time.md.
 from __future__ import annotations
 
 import dataclasses
+from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -138,7 +139,8 @@ class ResidualAccounts:
         """
         self._silence_ns = silence_ns
         self._devices: dict[str, _Device] = {}
-        self._by_incarnation: dict[str, set[str]] = {}
+        self._by_incarnation: dict[str, list[_Device]] = {}
+        """The devices of each, by name."""
         self._anchors: dict[tuple[str, str], int] = {}
         self._by_boot: dict[tuple[str, str], set[str]] = {}
         self._downs: list[Down] = []
@@ -181,7 +183,8 @@ class ResidualAccounts:
         writer = device.writers.get(key.incarnation)
         if writer is None:
             writer = device.writers[key.incarnation] = _Writer(user=_user(key.allocation))
-            self._by_incarnation.setdefault(key.incarnation, set()).add(key.device)
+            named = self._by_incarnation.setdefault(key.incarnation, [])
+            insort(named, device, key=lambda each: each.name)
         writer.covered_ns += covered_ns
         writer.lower_flop += lower_flop
         mixed = writer.user is None or user_of(key.allocation) != writer.user
@@ -205,8 +208,18 @@ class ResidualAccounts:
         writer = device.writers[key.incarnation]
         return Growing(device, writer, key.incarnation, record.node)
 
-    def go_on(self, growing: Growing, covered_ns: int, lower_flop: int) -> None:
-        """Take the difference of a known key, as `grow` does."""
+    def go_on(self, growing: Growing, covered_ns: int, lower_flop: int, read_ns: int) -> bool:
+        """Take the difference of a known key, as `grow` does, and up to when it was read.
+
+        Args:
+            growing: of the key.
+            covered_ns: difference of the time it classifies.
+            lower_flop: difference of its lower bound.
+            read_ns: up to when since its boot it was read; 0 where that is told elsewhere.
+
+        Returns:
+            Whether nobody has to tell `sighted` when it was read.
+        """
         device, writer = growing.device, growing.writer
         device.node = growing.node
         writer.covered_ns += covered_ns
@@ -215,6 +228,11 @@ class ResidualAccounts:
             self._dirty.add(device.name)
         elif device.name not in self._dirty and device.division.go_on(covered_ns):
             self._presence.changed(device.name)
+        if read_ns > writer.read_ns:
+            if growing.incarnation not in device.rows:
+                return False
+            writer.read_ns = read_ns
+        return True
 
     def enrol_key(self, key: Key) -> None:
         """Remember a new key of its incarnation, after the first `grow` of it."""
@@ -255,10 +273,10 @@ class ResidualAccounts:
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             changed[incarnation, name] = self._put(row)
         for incarnation, sighting in sightings.live.items():
-            for name in sorted(self._by_incarnation.get(incarnation, ())):
-                better = self._placed(self._devices[name], incarnation, sighting)
+            for device in self._by_incarnation.get(incarnation, ()):
+                better = self._placed(device, incarnation, sighting)
                 if better is not None:
-                    changed[incarnation, name] = self._put(better)
+                    changed[incarnation, device.name] = self._put(better)
         return list(changed.values())
 
     def declare(self, declaration: DeviceDeclaration) -> None:
@@ -395,15 +413,17 @@ class ResidualAccounts:
             return None
         writer = device.writers[incarnation]
         # What was covered ends with its newest reading; a report may be a whole pause younger.
-        until_ns = min(writer.read_ns or sighting.boot_ns, sighting.boot_ns)
+        boot_ns, until_ns = sighting.boot_ns, writer.read_ns
+        if not 0 < until_ns < boot_ns:
+            until_ns = boot_ns
         since_ns = max(0, until_ns - writer.covered_ns)
-        anchor_ns = sighting.received_ns - sighting.boot_ns
+        anchor_ns = sighting.received_ns - boot_ns
         if row.since_ns is not None and row.anchor_ns is not None:
+            gained_ns = row.since_ns - since_ns
+            if gained_ns < SMALLEST_STEP_NS and row.anchor_ns - anchor_ns < SMALLEST_STEP_NS:
+                return None
             since_ns = min(since_ns, row.since_ns)
             anchor_ns = min(anchor_ns, row.anchor_ns)
-            gained_ns = max(row.since_ns - since_ns, row.anchor_ns - anchor_ns)
-            if gained_ns < SMALLEST_STEP_NS:
-                return None
         return dataclasses.replace(
             row,
             node=sighting.node,

@@ -10,14 +10,14 @@ Explained in docs/adr/0017-residual-time.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flopmeter_collector.ledger.base import Coverage
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import KeyedVector
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A running incarnation at its newest report.
 
     Attributes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import sub
 
@@ -307,17 +307,25 @@ class Totals:
             self._replace(key, self._entries[key], self._entries[key].vectors)
         self._unread.discard(allocation)
 
-    def count_rows(self, rows: HeldRows, places: array[int]) -> list[int]:
+    def count_rows(
+        self,
+        rows: HeldRows,
+        places: array[int],
+        read_ns: array[int],
+        note: Callable[[int, int], None],
+    ) -> list[int]:
         """Replace what keys add by what their rows hold, where they only grew.
 
         Args:
             rows: the registers; at each call the same.
             places: the numbers of rows that changed.
+            read_ns: up to when since its boot each was read; 0 where a sighting tells it.
+            note: gets those that a sighting has to tell of all the same.
 
         Returns:
             The numbers of the others, for `update`.
         """
-        left = self._counted.count(rows.block, places)
+        left = self._counted.count(rows.block, places, read_ns, note)
         for growth, more in self._counted.settle():
             self._put(growth, more)
         return left

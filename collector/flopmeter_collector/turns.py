@@ -12,8 +12,6 @@ several turns of the loop, and every long work would put a slice into each of th
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 
 LONGEST_WAIT_S = 0.002
 """How long a slice waits at most, however many answers are under way: twice a slice, so that long
@@ -31,18 +29,21 @@ class Turns:
         self._answering = 0
         self._waiting: list[asyncio.Future[None]] = []
 
-    @contextlib.contextmanager
-    def answering(self) -> Iterator[None]:
-        """Say that a sender is being answered, and that it takes little."""
+    def answering(self) -> Turns:
+        """Say, with a `with` block, that a sender is being answered, and that it takes little."""
+        return self
+
+    def __enter__(self) -> None:
+        """One more is."""
         self._answering += 1
-        try:
-            yield
-        finally:
-            self._answering -= 1
-            if not self._answering:
-                waiting, self._waiting = self._waiting, []
-                for future in waiting:
-                    _wake(future)
+
+    def __exit__(self, *_: object) -> None:
+        """One is not any more."""
+        self._answering -= 1
+        if not self._answering:
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                _wake(future)
 
     async def give_way(self) -> None:
         """Wait, between two slices of long work, until nobody is being answered; not for long."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flopmeter_collector import counted
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.sightings import Sightings
 from flopmeter_collector.totals import Totals
 from flopmeter_core.registers import COMPONENT_COUNT, Vector
 from flopmeter_core.reports import KeyedVector
@@ -35,6 +36,14 @@ STEP = st.one_of(
 )
 
 
+UNTOLD = array("q", [0])
+
+
+def nobody(place: int, boot_ns: int) -> None:
+    """Is told of no row."""
+    raise AssertionError(place, boot_ns)
+
+
 class Sides:
     """The same registers, counted as rows and one by one."""
 
@@ -56,16 +65,28 @@ class Sides:
         return max((each.vector for each in branches), default=(0,) * COMPONENT_COUNT)
 
     def count(self) -> None:
-        """Give both what changed."""
+        """Give both what changed, and up to when it was read."""
+        rows = self.table.rows
         places = array("q", self.table.take_uncounted().places)
-        for place in self.fast.count_rows(self.table.rows, places):
-            key = self.table.rows.keys[place]
-            record = self.table.record(key.record)
-            self.fast.update(key, record, self.table.rows.branches_at(place), place)
-        for place in places:
-            key = self.table.rows.keys[place]
-            record = self.table.record(key.record)
-            self.slow.update(key, record, self.table.rows.branches_at(place))
+        read_ns = array("q", [self.sequence * (1 + place) % 7 for place in places])
+        untold, told = Sightings(), Sightings()
+        for place, boot_ns in zip(places, read_ns, strict=True):
+            if boot_ns:
+                told.note(rows.keys[place], boot_ns)
+        left = self.fast.count_rows(
+            rows, places, read_ns, lambda place, boot_ns: untold.note(rows.keys[place], boot_ns)
+        )
+        for totals, those in ((self.fast, left), (self.slow, places)):
+            for place in those:
+                key = rows.keys[place]
+                record = self.table.record(key.record)
+                row = place if totals is self.fast else -1
+                totals.update(key, record, rows.branches_at(place), row)
+        found = [
+            totals.residuals.sighted(notes, self.sequence)
+            for totals, notes in ((self.fast, untold), (self.slow, told))
+        ]
+        assert found[0] == found[1]
 
     def declare(self, which: int) -> None:
         """Declare to both."""
@@ -109,7 +130,10 @@ def test_where_kernels_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
         sides.count()
     sides.merge(0, busy_vector(3))
     places = array("q", sides.table.take_uncounted().places)
-    assert sides.fast.count_rows(sides.table.rows, places) == list(places)
+    told: list[tuple[int, int]] = []
+    read_ns, note = array("q", [7]), lambda *of: told.append(of)
+    assert sides.fast.count_rows(sides.table.rows, places, read_ns, note) == list(places)
+    assert told == [(places[0], 7)]
     assert seen(sides.fast) == seen(sides.slow)
 
 
@@ -122,7 +146,7 @@ def test_the_usual_row_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
     for sequence in (1, 2, 3):
         registers.merge(KeyedVector(key_of(record), sequence, busy_vector(sequence)), record)
         places = array("q", registers.take_uncounted().places)
-        left.append(totals.count_rows(registers.rows, places))
+        left.append(totals.count_rows(registers.rows, places, UNTOLD, nobody))
         for place in left[-1]:
             branches = registers.rows.branches_at(place)
             assert totals.update(key_of(record), record, branches, place)

@@ -65,12 +65,14 @@ class Side:
     def holds(self) -> tuple[object, ...]:
         """Everything that is known afterwards."""
         table, counts = self.table, self.intake.counts
+        changed = table.take_uncounted()
+        changed.gather(table.note_read)
         sightings = table.sightings.take()
         return (
             [(of, branches, [each.boot_ns for each in branches]) for of, branches in table.items()],
             {outcome: count for outcome, count in table.outcomes.items() if count},
             sorted(map(repr, table.take_uncommitted().vectors)),
-            sorted(table.take_uncounted().places),
+            sorted(changed.places),
             (sightings.live, sightings.reported),
             counts,
             self.intake.nodes,

@@ -60,7 +60,7 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones(
                 )
                 registers.merge(keyed, record)
             gives_way.reset_mock()
-            await publisher._count(registers.take_uncounted())
+            await publisher._count(registers.take_uncounted(), registers.sightings.take())
             slices.append(gives_way.await_count)
         return slices
 

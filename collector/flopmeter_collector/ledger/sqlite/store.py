@@ -174,8 +174,9 @@ class SqliteLedger(SqlTables):
 
     def _write_keys(self, keys: Iterable[Key], records: Mapping[str, int]) -> dict[Key, int]:
         added: dict[Key, int] = {}
-        for key in keys:
-            if key in self._key_ids or key in added:
+        known = self._key_ids
+        for key in [key for key in keys if key not in known]:
+            if key in added:
                 continue
             record = (
                 records[key.record]

@@ -65,6 +65,8 @@ class Side:
     def holds(self) -> tuple[object, ...]:
         """Everything that is known afterwards."""
         table = self.table
+        changed = table.take_uncounted()
+        changed.gather(table.note_read)
         sightings = table.sightings.take()
         changes = table.take_uncommitted()
         return (
@@ -72,7 +74,7 @@ class Side:
             {outcome: count for outcome, count in table.outcomes.items() if count},
             sorted(map(repr, changes.vectors)),
             list(changes.hours),
-            sorted(table.take_uncounted().places),
+            sorted(changed.places),
             (sightings.live, sightings.reported),
             self.intake.counts,
             [(row.key, row.sequence) for row in table.quarantine.held()],
