@@ -462,7 +462,7 @@ def test_a_silent_device_that_reports_again_is_present() -> None:
     assert house.accounts.at(at(4)).charges == {None: Charge(NS_PER_HOUR, NS_PER_HOUR * CEILING)}
     growing = house.accounts.growing(key(1), house.record)
     assert growing is not None
-    house.accounts.go_on(growing, NS_PER_HOUR, 0)
+    house.accounts.go_on(growing, NS_PER_HOUR, 0, 0)
     assert house.accounts.at(at(4)).charges == {}
 
 
