@@ -111,16 +111,17 @@ class CountedRows:
         count_rows(held, places, self._block, self._groups, told, usual)
         entries, go_on, left = self._entries, self._residuals.go_on, []
         for row, place in enumerate(places):
-            entry, boot_ns, grows = entries[place] if usual[row] else None, read_ns[row], None
+            entry, boot_ns = entries[place] if usual[row] else None, read_ns[row]
             if entry is None:
                 left.append(place)
+                noted = False
             else:
                 covered_ns, lower_flop = told[TOLD_WIDTH * row], told[TOLD_WIDTH * row + 1]
                 entry.covered_ns += covered_ns
                 entry.lower_flop += lower_flop
                 grows = entry.grows
-            told_of = grows is not None and go_on(grows, covered_ns, lower_flop, boot_ns)
-            if boot_ns and not told_of:
+                noted = grows is not None and go_on(grows, covered_ns, lower_flop, boot_ns)
+            if boot_ns and not noted:
                 note(place, boot_ns)
         return left
 

@@ -121,6 +121,18 @@ def test_as_one_by_one(form: str, steps: list[tuple[str, int, Vector]]) -> None:
     assert devices[0] == devices[1]
 
 
+def test_when_rows_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known to the residual as if each row had been sighted by itself."""
+    monkeypatch.setattr(counted, "COMPILED", True)
+    sides = Sides()
+    for seconds in (1, 2, 3):
+        sides.merge(0, busy_vector(seconds))
+        sides.count()
+    fast, slow = (totals.residuals._devices for totals in (sides.fast, sides.slow))
+    assert fast == slow
+    assert [writer.read_ns for device in fast.values() for writer in device.writers.values()] == [3]
+
+
 def test_where_kernels_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row is left to be counted as one that comes alone, which costs less there."""
     monkeypatch.setattr(counted, "COMPILED", False)
