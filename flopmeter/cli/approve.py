@@ -7,12 +7,14 @@ Called by the command line; the work is lab.approving's. docs/runs-and-models.md
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from flopmeter.cli.declaring import declaring, ledger_option, say, who
+from flopmeter.cli.declaring import declaring, ledger_option, rules_in, say, who
 from flopmeter.cli.output import console, json_option, print_json
+from flopmeter.cli.thresholds_options import folder_option
 
 
 @click.group("approve")
@@ -22,12 +24,13 @@ def command() -> None:
 
 @command.command("list")
 @ledger_option
+@folder_option
 @json_option
-def list_lowerings(ledger: str, as_json: bool) -> None:
+def list_lowerings(ledger: str, folder: Path, as_json: bool) -> None:
     """List every statement that lowers or would lower a legal total."""
     from flopmeter.lab.approving import lowerings
 
-    found: Any = lowerings(ledger)
+    found: Any = lowerings(ledger, profiles=rules_in(folder))
     if as_json:
         print_json({"schema": 1, "lowerings": found})
         return
@@ -61,27 +64,45 @@ def list_lowerings(ledger: str, as_json: bool) -> None:
 @command.command("give")
 @click.argument("number")
 @declaring(reason=True)
-def give(number: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
+def give(
+    number: str, ledger: str, folder: Path, reason: str, author: str | None, as_json: bool
+) -> None:
     """Stand behind declaration NUMBER; with two people it holds."""
-    _decide(number, ledger, reason, author, as_json, given=True)
+    _decide(number, ledger, folder, reason, author, as_json, given=True)
 
 
 @command.command("refuse")
 @click.argument("number")
 @declaring(reason=True)
-def refuse(number: str, ledger: str, reason: str, author: str | None, as_json: bool) -> None:
+def refuse(
+    number: str, ledger: str, folder: Path, reason: str, author: str | None, as_json: bool
+) -> None:
     """Refuse declaration NUMBER; it moves no total, and stays listed."""
-    _decide(number, ledger, reason, author, as_json, given=False)
+    _decide(number, ledger, folder, reason, author, as_json, given=False)
 
 
 def _decide(
-    number: str, ledger: str, reason: str, author: str | None, as_json: bool, *, given: bool
+    number: str,
+    ledger: str,
+    folder: Path,
+    reason: str,
+    author: str | None,
+    as_json: bool,
+    *,
+    given: bool,
 ) -> None:
     from flopmeter.lab.approving import decide
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     written, label = decide(
-        ledger, number, given=given, reason=reason, author=who(author), clock=SystemClock()
+        ledger,
+        number,
+        given=given,
+        reason=reason,
+        author=who(author),
+        clock=SystemClock(),
+        profiles=rules,
     )
     people: Any = label["people"]
     say(

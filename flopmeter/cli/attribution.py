@@ -7,11 +7,12 @@ Called by `flopmeter run`; the work is lab.attributing's. docs/runs-and-models.m
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from flopmeter.cli.declaring import declaring, given, ledger_option, remark, say, who
+from flopmeter.cli.declaring import declaring, given, ledger_option, remark, rules_in, say, who
 from flopmeter.cli.output import console, json_option, print_json
 
 _SINCE = click.option("--from", "since", metavar="TIME", help="From this time on (ISO).")
@@ -62,6 +63,7 @@ def _attach(
     since: str | None,
     until: str | None,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -69,23 +71,34 @@ def _attach(
     from flopmeter.lab import attributing
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     body = given(allocation=allocation, match=match, from_=since, until=until, reason=reason)
     by, clock = who(author), SystemClock()
     if dry_run:
-        found = attributing.preview(ledger, run, body, stands=stands, author=by, clock=clock)
+        found = attributing.preview(
+            ledger, run, body, stands=stands, author=by, clock=clock, profiles=rules
+        )
         if as_json:
             print_json(found)
         else:
             _print_preview(found)
         return
-    written = attributing.attach(ledger, run, body, stands=stands, author=by, clock=clock)
+    written = attributing.attach(
+        ledger, run, body, stands=stands, author=by, clock=clock, profiles=rules
+    )
     what = allocation or f"every allocation that fits {match}"
     verb = "belongs to" if stands else "does not belong to"
-    say(written, f"{what} {verb} run {written.subject}", as_json=as_json, ledger=ledger)
+    say(
+        written,
+        f"{what} {verb} run {written.subject}",
+        as_json=as_json,
+        ledger=ledger,
+        rules=rules,
+    )
     if stands:
         from flopmeter.lab.overlaps import beside_attachment
 
-        remark(beside_attachment(ledger, written))
+        remark(beside_attachment(ledger, written, profiles=rules))
 
 
 @click.command("allocations")
@@ -114,14 +127,21 @@ def allocations(ledger: str, as_json: bool) -> None:
 @click.argument("name")
 @declaring()
 def rename(
-    run: str, name: str, ledger: str, reason: str, author: str | None, as_json: bool
+    run: str, name: str, ledger: str, folder: Path, reason: str, author: str | None, as_json: bool
 ) -> None:
     """Declare that people know RUN as NAME; its own name stays what it is."""
     from flopmeter.lab import attributing
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     written = attributing.rename(
-        ledger, run, name, reason=reason, author=who(author), clock=SystemClock()
+        ledger,
+        run,
+        name,
+        reason=reason,
+        author=who(author),
+        clock=SystemClock(),
+        profiles=rules,
     )
     say(written, f"run {written.subject} is known as {name}", as_json=as_json)
 
@@ -135,7 +155,14 @@ _UNDO = click.option("--undo", is_flag=True, help="Take it back.")
 @_UNDO
 @declaring()
 def merge(
-    run: str, into: str, undo: bool, ledger: str, reason: str, author: str | None, as_json: bool
+    run: str,
+    into: str,
+    undo: bool,
+    ledger: str,
+    folder: Path,
+    reason: str,
+    author: str | None,
+    as_json: bool,
 ) -> None:
     """Declare that all work of RUN is of another run.
 
@@ -144,12 +171,20 @@ def merge(
     from flopmeter.lab import attributing
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     written = attributing.merge(
-        ledger, run, into, stands=not undo, reason=reason, author=who(author), clock=SystemClock()
+        ledger,
+        run,
+        into,
+        stands=not undo,
+        reason=reason,
+        author=who(author),
+        clock=SystemClock(),
+        profiles=rules,
     )
     verb = "is a run of its own again, not a part of" if undo else "is a part of"
     told = f"run {written.subject} {verb} run {written.body['into']}"
-    say(written, told, as_json=as_json, ledger=ledger)
+    say(written, told, as_json=as_json, ledger=ledger, rules=rules)
 
 
 @click.command("split")
@@ -168,6 +203,7 @@ def split(
     phase: str | None,
     undo: bool,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -180,6 +216,7 @@ def split(
     from flopmeter_collector.statements import parse_splitting
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     written = attributing.split(
         ledger,
         run,
@@ -188,11 +225,12 @@ def split(
         stands=not undo,
         author=who(author),
         clock=SystemClock(),
+        profiles=rules,
     )
     verb = "belongs to it again, not to" if undo else "is"
     part = parse_splitting(written.subject, written.body).span.text
     told = f"the part of run {written.subject} ({part}) {verb} run {into}"
-    say(written, told, as_json=as_json, ledger=ledger)
+    say(written, told, as_json=as_json, ledger=ledger, rules=rules)
 
 
 def _print_preview(document: Any) -> None:

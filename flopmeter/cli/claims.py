@@ -7,11 +7,12 @@ Called by `flopmeter run`; the work is lab.adopting's. docs/sdk.md.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from flopmeter.cli.declaring import declaring, ledger_option, say, who
+from flopmeter.cli.declaring import declaring, ledger_option, rules_in, say, who
 from flopmeter.cli.output import console, json_option, print_json
 
 
@@ -56,6 +57,7 @@ def adopt(
     activity: bool,
     formats: bool,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -64,11 +66,26 @@ def adopt(
     from flopmeter.lab.adopting import adopt as adopted
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     named = {"model": model, "activity": activity, "format": formats}
     fields = [field for field, wanted in named.items() if wanted]
-    written = adopted(ledger, run, fields, reason=reason, author=who(author), clock=SystemClock())
+    written = adopted(
+        ledger,
+        run,
+        fields,
+        reason=reason,
+        author=who(author),
+        clock=SystemClock(),
+        profiles=rules,
+    )
     stated = ", ".join(f"{field} {written.body[field]}" for field in fields)
-    say(written, f"run {written.subject} is {stated}", as_json=as_json, ledger=ledger)
+    say(
+        written,
+        f"run {written.subject} is {stated}",
+        as_json=as_json,
+        ledger=ledger,
+        rules=rules,
+    )
 
 
 COMMANDS = (claims, adopt)

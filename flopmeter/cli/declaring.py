@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from flopmeter.cli.output import json_option, print_json
+from flopmeter.cli.thresholds_options import folder_option
 
 if TYPE_CHECKING:
     from flopmeter_collector.ledger.base import Declaration
+    from flopmeter_collector.worth import Profiles
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
@@ -24,7 +27,7 @@ ledger_option = click.option("--ledger", metavar="URL", required=True, help="Led
 
 
 def declaring(*, reason: bool = False) -> Callable[[AnyCommand], AnyCommand]:
-    """Give a command the options of ledger, reason, author and JSON.
+    """Give a command the options of ledger, law, reason, author and JSON.
 
     Args:
         reason: whether it has to say why.
@@ -35,6 +38,7 @@ def declaring(*, reason: bool = False) -> Callable[[AnyCommand], AnyCommand]:
             json_option,
             click.option("--author", help="Who states it.  [default: the user's name]"),
             click.option("--reason", required=reason, default="", help="Why."),
+            folder_option,
             ledger_option,
         ):
             command = option(command)
@@ -53,7 +57,21 @@ def given(**fields: str | None) -> dict[str, str]:
     return {name.rstrip("_"): text for name, text in fields.items() if text is not None and text}
 
 
-def say(written: Declaration, sentence: str, *, as_json: bool, ledger: str | None = None) -> None:
+def rules_in(folder: Path) -> Profiles | None:
+    """The counting profiles of a folder of threshold files, which decide what waits for people."""
+    from flopmeter.lab.stating import site_profiles
+
+    return site_profiles(folder)
+
+
+def say(
+    written: Declaration,
+    sentence: str,
+    *,
+    as_json: bool,
+    ledger: str | None = None,
+    rules: Profiles | None = None,
+) -> None:
     """Tell what was written: one line, or the declaration as JSON.
 
     Args:
@@ -61,12 +79,13 @@ def say(written: Declaration, sentence: str, *, as_json: bool, ledger: str | Non
         sentence: what it says.
         as_json: whether for machines.
         ledger: where it was written; whether it waits for people is told then, on standard error.
+        rules: the profiles that decide it.
     """
     waits, found = "", None
     if ledger is not None:
         from flopmeter.lab.declaring import waiting
 
-        found = waiting(ledger, written.sequence)
+        found = waiting(ledger, written.sequence, profiles=rules)
         if found is not None:
             waits = found.says
             click.echo(f"flopmeter: {found.sentence}", err=True)

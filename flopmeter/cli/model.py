@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from flopmeter.cli import lists
-from flopmeter.cli.declaring import declaring, given, remark, say, who
+from flopmeter.cli.declaring import declaring, given, remark, rules_in, say, who
 from flopmeter.cli.details import details_options, show
 from flopmeter.cli.ruling import COMMANDS
 from flopmeter_core.errors import UsageError
@@ -46,6 +46,7 @@ def add_parent(
     edge: str,
     undo: bool,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -53,7 +54,9 @@ def add_parent(
     """Declare that MODEL came from another one; its total then holds that one's work."""
     body = given(parent=parent, edge=edge, state=_state(undo), reason=reason)
     verb = "did not come" if undo else "came"
-    _declare(ledger, "parent", model, body, author, as_json, f"{verb} from {parent} by {edge}")
+    _declare(
+        ledger, folder, "parent", model, body, author, as_json, f"{verb} from {parent} by {edge}"
+    )
 
 
 @command.command("add-external")
@@ -84,6 +87,7 @@ def add_external(
     party: str,
     source: Path,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -93,6 +97,7 @@ def add_external(
     from flopmeter.lab.overlaps import same_source
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     since, dots, until = period.partition("..")
     if not (since and dots and until):
         raise UsageError(
@@ -111,11 +116,19 @@ def add_external(
         party=party,
         reason=reason,
     )
-    written = add(ledger, model, body, source, author=who(author), clock=SystemClock())
+    written = add(
+        ledger,
+        model,
+        body,
+        source,
+        author=who(author),
+        clock=SystemClock(),
+        profiles=rules,
+    )
     entry = written.body["entry"]
     text = f"model {model} has the external entry {entry} of {best} FLOP"
-    say(written, text, as_json=as_json, ledger=ledger)
-    remark(same_source(ledger, model, entry))
+    say(written, text, as_json=as_json, ledger=ledger, rules=rules)
+    remark(same_source(ledger, model, entry, profiles=rules))
 
 
 @command.command("remove-external")
@@ -123,11 +136,19 @@ def add_external(
 @click.option("--entry", metavar="NAME", required=True, help="Which.")
 @declaring()
 def remove_external(
-    model: str, entry: str, ledger: str, reason: str, author: str | None, as_json: bool
+    model: str,
+    entry: str,
+    ledger: str,
+    folder: Path,
+    reason: str,
+    author: str | None,
+    as_json: bool,
 ) -> None:
     """Take an external entry of MODEL back; both rows stay in the ledger."""
     body = given(entry=entry, state=_state(True), reason=reason)
-    _declare(ledger, "external", model, body, author, as_json, f"has no external entry {entry}")
+    _declare(
+        ledger, folder, "external", model, body, author, as_json, f"has no external entry {entry}"
+    )
 
 
 @command.command("party")
@@ -145,6 +166,7 @@ def party(
     role: str,
     undo: bool,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -152,7 +174,7 @@ def party(
     """Declare what a party did for MODEL."""
     body = given(party=party, role=role, state=_state(undo), reason=reason)
     verb = "is not" if undo else "is"
-    _declare(ledger, "party", model, body, author, as_json, f": {party} {verb} {role}")
+    _declare(ledger, folder, "party", model, body, author, as_json, f": {party} {verb} {role}")
 
 
 @command.command("complete")
@@ -165,13 +187,16 @@ def complete(
     complete: str,
     statement: str,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
 ) -> None:
     """State whether MODEL's runs, parents and external entries are everything."""
     body = given(complete=complete, statement=statement, reason=reason)
-    _declare(ledger, "completeness", model, body, author, as_json, f"is complete: {complete}")
+    _declare(
+        ledger, folder, "completeness", model, body, author, as_json, f"is complete: {complete}"
+    )
 
 
 @command.command("plan")
@@ -192,6 +217,7 @@ def plan(
     until: str | None,
     undo: bool,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -209,7 +235,7 @@ def plan(
     if not undo and not (since and until):
         raise UsageError("a plan has a beginning and an end; give --from and --until")
     text = "has no plan any more" if undo else f"is planned to take {best} FLOP until {until}"
-    _declare(ledger, "plan", model, body, author, as_json, text, new=True)
+    _declare(ledger, folder, "plan", model, body, author, as_json, text, new=True)
 
 
 @command.command("show")
@@ -228,6 +254,7 @@ def _state(undo: bool) -> str:
 
 def _declare(
     ledger: str,
+    folder: Path,
     kind: str,
     model: str,
     body: dict[str, str],
@@ -240,7 +267,15 @@ def _declare(
     from flopmeter.lab.modelling import declare_model
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     written = declare_model(
-        ledger, kind, model, body, author=who(author), clock=SystemClock(), new=new
+        ledger,
+        kind,
+        model,
+        body,
+        author=who(author),
+        clock=SystemClock(),
+        new=new,
+        profiles=rules,
     )
-    say(written, f"model {model} {text}", as_json=as_json, ledger=ledger)
+    say(written, f"model {model} {text}", as_json=as_json, ledger=ledger, rules=rules)

@@ -7,9 +7,11 @@ Called by the command line; the work is lab.approving's. docs/security.md says w
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from flopmeter.cli.declaring import declaring, ledger_option, say, who
+from flopmeter.cli.declaring import declaring, ledger_option, rules_in, say, who
 from flopmeter.cli.output import json_option, print_json
 
 
@@ -26,10 +28,16 @@ _ROLE = click.option("--role", metavar="ROLE", required=True, help="owner or com
 @_ROLE
 @declaring(reason=True)
 def grant(
-    person: str, role: str, ledger: str, reason: str, author: str | None, as_json: bool
+    person: str,
+    role: str,
+    ledger: str,
+    folder: Path,
+    reason: str,
+    author: str | None,
+    as_json: bool,
 ) -> None:
     """Give PERSON a role; the first one is the role owner, given to oneself."""
-    _set(person, role, ledger, reason, author, as_json, granted=True)
+    _set(person, role, ledger, folder, reason, author, as_json, granted=True)
 
 
 @command.command("revoke")
@@ -37,10 +45,16 @@ def grant(
 @_ROLE
 @declaring(reason=True)
 def revoke(
-    person: str, role: str, ledger: str, reason: str, author: str | None, as_json: bool
+    person: str,
+    role: str,
+    ledger: str,
+    folder: Path,
+    reason: str,
+    author: str | None,
+    as_json: bool,
 ) -> None:
     """Take a role from PERSON; what they stood behind before stays."""
-    _set(person, role, ledger, reason, author, as_json, granted=False)
+    _set(person, role, ledger, folder, reason, author, as_json, granted=False)
 
 
 @command.command("list")
@@ -66,6 +80,7 @@ def _set(
     person: str,
     role: str,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -75,6 +90,7 @@ def _set(
     from flopmeter.lab.approving import set_role
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     written = set_role(
         ledger,
         person,
@@ -83,6 +99,7 @@ def _set(
         reason=reason,
         author=who(author),
         clock=SystemClock(),
+        profiles=rules,
     )
     say(
         written,

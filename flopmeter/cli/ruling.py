@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import click
 
 from flopmeter.cli.declaring import declaring, say, who
-from flopmeter.cli.thresholds_options import folder_option
 from flopmeter_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ _EVIDENCE = click.option(
 @click.option("--not-met", "word", flag_value="not_met", help="It does not: less applies.")
 @click.option("--undo", "word", flag_value="undo", help="Take back what was declared.")
 @_EVIDENCE
-@folder_option
 @declaring(reason=True)
 def condition(
     model: str,
@@ -82,7 +80,6 @@ def condition(
 @click.option("--withdraw", is_flag=True, help="Take the decision back: everything counts.")
 @click.option("--date", metavar="DATE", required=True, help="The day of the decision.")
 @_EVIDENCE
-@folder_option
 @declaring(reason=True)
 def decide(
     model: str,

@@ -16,9 +16,10 @@ from typing import Any
 import click
 
 from flopmeter.cli import attribution, claims, lists
-from flopmeter.cli.declaring import declaring, given, say, who
+from flopmeter.cli.declaring import declaring, given, rules_in, say, who
 from flopmeter.cli.details import details_options, show
 from flopmeter.cli.output import json_option, print_json
+from flopmeter.cli.thresholds_options import folder_option
 from flopmeter_core.errors import UsageError
 
 
@@ -51,6 +52,7 @@ for _command in (lists.runs, *attribution.COMMANDS, *claims.COMMANDS):
 @click.option("--until", metavar="TIME", help="It holds until this time, exclusive.")
 @click.option("--phase", metavar="N", help="It holds for this phase of the run only.")
 @click.option("--ledger", metavar="URL", required=True, help="Ledger to declare it in.")
+@folder_option
 @click.option("--author", help="Who states it.  [default: the user's name]")
 @json_option
 def declare(
@@ -67,6 +69,7 @@ def declare(
     until: str | None,
     phase: str | None,
     ledger: str,
+    folder: Path,
     author: str | None,
     as_json: bool,
 ) -> None:
@@ -77,6 +80,7 @@ def declare(
     from flopmeter.lab.declaring import declare_run, is_reported
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     fields = {
         "model": model,
         "format": formats,
@@ -92,16 +96,28 @@ def declare(
     }
     body = {field: text for field, text in fields.items() if text is not None}
     written = declare_run(
-        ledger, name, body, author=author or getpass.getuser(), source="cli", clock=SystemClock()
+        ledger,
+        name,
+        body,
+        author=author or getpass.getuser(),
+        source="cli",
+        clock=SystemClock(),
+        profiles=rules,
     )
-    if not is_reported(ledger, name):
+    if not is_reported(ledger, name, profiles=rules):
         click.echo(
             f"flopmeter: no device has reported for run {name!r} yet, so nothing changes until one "
             "does; check the name if the run is under way",
             err=True,
         )
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
-    say(written, f"run {written.subject} is {stated}", as_json=as_json, ledger=ledger)
+    say(
+        written,
+        f"run {written.subject} is {stated}",
+        as_json=as_json,
+        ledger=ledger,
+        rules=rules,
+    )
 
 
 @command.command("label")
@@ -122,6 +138,7 @@ def label(
     until: str | None,
     phase: str | None,
     ledger: str,
+    folder: Path,
     reason: str,
     author: str | None,
     as_json: bool,
@@ -133,6 +150,7 @@ def label(
     from flopmeter.lab.declaring import declare_run
     from flopmeter_proto.daemon.clock import SystemClock
 
+    rules = rules_in(folder)
     if not (activity or disposition or data_visibility):
         raise UsageError(
             "say what the work was: at least one of --activity, --disposition, --data-visibility"
@@ -154,9 +172,16 @@ def label(
         source="cli",
         clock=SystemClock(),
         must_exist=True,
+        profiles=rules,
     )
     stated = ", ".join(f"{field} {text}" for field, text in body.items())
-    say(written, f"run {written.subject} is {stated}", as_json=as_json, ledger=ledger)
+    say(
+        written,
+        f"run {written.subject} is {stated}",
+        as_json=as_json,
+        ledger=ledger,
+        rules=rules,
+    )
 
 
 @command.command("show")
@@ -200,7 +225,13 @@ def reopen(name: str, ledger: str, reason: str, author: str | None, as_json: boo
 
 
 def _seal(
-    name: str, ledger: str, reason: str, author: str | None, as_json: bool, *, ended: bool
+    name: str,
+    ledger: str,
+    reason: str,
+    author: str | None,
+    as_json: bool,
+    *,
+    ended: bool,
 ) -> None:
     from flopmeter.lab.declaring import end_run
     from flopmeter_proto.daemon.clock import SystemClock

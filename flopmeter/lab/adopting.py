@@ -19,6 +19,7 @@ from flopmeter_collector import backends
 from flopmeter_collector.declarations import RunDeclaration
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.claims import Claim
 from flopmeter_core.errors import DataError, UsageError
 from flopmeter_proto.daemon.clock import Clock
@@ -48,7 +49,14 @@ def claimed(url: str, run: str | None) -> list[Json]:
 
 
 def adopt(
-    url: str, run: str, fields: Sequence[str], *, reason: str, author: str, clock: Clock
+    url: str,
+    run: str,
+    fields: Sequence[str],
+    *,
+    reason: str,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare of a run what its processes claim.
 
@@ -59,6 +67,7 @@ def adopt(
         reason: why they are believed.
         author: who adopts them.
         clock: dates it.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
 
     Raises:
         UsageError: nobody knows the run, or no field is named.
@@ -70,7 +79,7 @@ def adopt(
         raise UsageError(f"name what is adopted: {', '.join('--' + each for each in FIELDS)}")
     if not reason.strip():
         raise DataError("an adopted claim needs a reason; give one with --reason")
-    site, claims = look(url), _claims(url)
+    site, claims = look(url, profiles=profiles), _claims(url)
     run = _run(site, claims, run)
     body = {"reason": reason}
     for field in fields:
@@ -83,7 +92,9 @@ def adopt(
                 "none is adopted; declare the right one with `flopmeter run declare`"
             )
         body[field] = told[0]
-    return declare_run(url, run, body, author=author, source=ADOPTED, clock=clock)
+    return declare_run(
+        url, run, body, author=author, source=ADOPTED, clock=clock, profiles=profiles
+    )
 
 
 def _claims(url: str) -> list[Claim]:

@@ -12,12 +12,21 @@ from flopmeter_collector.approvals import APPROVAL_KIND, GIVEN, GRANTED, REFUSED
 from flopmeter_collector.label_presentation import Json, lowering_json
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.lowerings import rules_of
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
 
 
 def set_role(
-    url: str, person: str, role: str, *, granted: bool, reason: str, author: str, clock: Clock
+    url: str,
+    person: str,
+    role: str,
+    *,
+    granted: bool,
+    reason: str,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare that a person has a role from now on, or has it no longer.
 
@@ -26,7 +35,7 @@ def set_role(
             who does not own the ledger's roles; nothing is written.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
-    site = look(url)
+    site = look(url, profiles=profiles)
     check_distinct(person, site.book.approvals.people, what="person")
     body = {"role": role, "state": GRANTED if granted else REVOKED, "reason": reason}
     action = "role grant" if granted else "role revoke"
@@ -34,7 +43,14 @@ def set_role(
 
 
 def decide(
-    url: str, number: str, *, given: bool, reason: str, author: str, clock: Clock
+    url: str,
+    number: str,
+    *,
+    given: bool,
+    reason: str,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> tuple[Declaration, Json]:
     """Declare that a person stands behind a waiting label, or refuses it.
 
@@ -45,7 +61,7 @@ def decide(
         DataError: no such label waits, or the person may not speak for it; nothing is written.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
-    site = look(url)
+    site = look(url, profiles=profiles)
     body = {"state": GIVEN if given else REFUSED, "reason": reason}
     action = "approval" if given else "refusal"
     written = state(
@@ -54,13 +70,13 @@ def decide(
     return written, lowering_json(site.book.approvals.lowerings[int(number)])
 
 
-def lowerings(url: str) -> list[Json]:
+def lowerings(url: str, *, profiles: Profiles | None = None) -> list[Json]:
     """Every statement that lowers or would lower a legal total, in the order of the ledger.
 
     Raises:
         UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
     """
-    book = look(url).book
+    book = look(url, profiles=profiles).book
     standing = book.attribution
     found = []
     for each in book.approvals.lowerings.values():

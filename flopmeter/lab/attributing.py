@@ -28,6 +28,7 @@ from flopmeter_collector.statements import (
     parse_renaming,
     parse_splitting,
 )
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.allocations import confidence_of, named_run, user_of
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import Interval
@@ -40,7 +41,14 @@ MAXIMUM_NAMED = 1_000
 
 
 def attach(
-    url: str, run: str, body: Mapping[str, str], *, stands: bool, author: str, clock: Clock
+    url: str,
+    run: str,
+    body: Mapping[str, str],
+    *,
+    stands: bool,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare that allocations belong to a run, or that they do not.
 
@@ -51,6 +59,7 @@ def attach(
         stands: whether they belong to it from now on.
         author: who states it.
         clock: dates it.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
 
     Raises:
         DataError: it contradicts what stands, or cuts where no hour is recorded.
@@ -58,12 +67,19 @@ def attach(
         NotPermittedError: the run was ended.
         StorageError: the ledger cannot be written.
     """
-    site, row = _attachment(url, run, body, stands=stands)
+    site, row = _attachment(url, run, body, stands=stands, profiles=profiles)
     return state(url, row.kind, row.subject, row.body, site=site, author=author, clock=clock)
 
 
 def preview(
-    url: str, run: str, body: Mapping[str, str], *, stands: bool, author: str, clock: Clock
+    url: str,
+    run: str,
+    body: Mapping[str, str],
+    *,
+    stands: bool,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Json:
     """What attaching would move, and how many FLOP; nothing is written.
 
@@ -73,9 +89,9 @@ def preview(
         The allocations that would move, and the figures of each run and of the remainder before
         and after.
     """
-    site, row = _attachment(url, run, body, stands=stands)
+    site, row = _attachment(url, run, body, stands=stands, profiles=profiles)
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        totals = load_totals(ledger)
+        totals = load_totals(ledger, profiles=profiles)
         now_ns = clock.wall_ns()
         before = totals.snapshot(now_ns, None)
         whose = totals.book.attribution
@@ -99,7 +115,16 @@ def preview(
     }
 
 
-def rename(url: str, run: str, name: str, *, reason: str, author: str, clock: Clock) -> Declaration:
+def rename(
+    url: str,
+    run: str,
+    name: str,
+    *,
+    reason: str,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
+) -> Declaration:
     """Declare by which name people know a run; its own name stays what it is.
 
     Raises:
@@ -107,7 +132,7 @@ def rename(url: str, run: str, name: str, *, reason: str, author: str, clock: Cl
         DataError: a name that is in use, or that looks like one that is.
         StorageError: the ledger cannot be written.
     """
-    site = look(url)
+    site = look(url, profiles=profiles)
     run = site.run(run)
     body = _with_reason({"name": name}, reason)
     parse_renaming(run, body)
@@ -119,7 +144,15 @@ def rename(url: str, run: str, name: str, *, reason: str, author: str, clock: Cl
 
 
 def merge(
-    url: str, run: str, into: str, *, stands: bool, reason: str, author: str, clock: Clock
+    url: str,
+    run: str,
+    into: str,
+    *,
+    stands: bool,
+    reason: str,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare that a run is a part of another one, or that it no longer is.
 
@@ -129,7 +162,7 @@ def merge(
         NotPermittedError: one of them was ended.
         StorageError: the ledger cannot be written.
     """
-    site = look(url)
+    site = look(url, profiles=profiles)
     run, into = site.run(run), site.run(into)
     body = _with_reason({"into": into, "state": STANDS if stands else UNDONE}, reason)
     parse_merging(run, body)
@@ -146,6 +179,7 @@ def split(
     stands: bool,
     author: str,
     clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare that a part of a run is a run of its own, or that it no longer is.
 
@@ -157,6 +191,7 @@ def split(
         stands: whether it is split off; otherwise that is undone.
         author: who states it.
         clock: dates it.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
 
     Raises:
         UsageError: no such run.
@@ -164,7 +199,7 @@ def split(
         NotPermittedError: the run was ended.
         StorageError: the ledger cannot be written.
     """
-    site = look(url)
+    site = look(url, profiles=profiles)
     run = site.run(run)
     full = {**body, "into": into, "state": STANDS if stands else UNDONE}
     parse_splitting(run, full)
@@ -179,10 +214,10 @@ def split(
 
 
 def _attachment(
-    url: str, run: str, body: Mapping[str, str], *, stands: bool
+    url: str, run: str, body: Mapping[str, str], *, stands: bool, profiles: Profiles | None = None
 ) -> tuple[Site, Declaration]:
     """What stands, and the statement, checked by itself and against what was reported."""
-    site = look(url)
+    site = look(url, profiles=profiles)
     run = site.run_or_new(run) if stands else site.run(run)
     full = {**body, "state": STANDS if stands else UNDONE}
     statement = parse_attachment(run, full)

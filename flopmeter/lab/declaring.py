@@ -19,6 +19,7 @@ from flopmeter_collector.custody import ENDED, OPEN, SEAL_KIND, parse_seal
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.model_statements import EXTERNAL_KIND
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.errors import UsageError
 from flopmeter_core.names import check_distinct
 from flopmeter_proto.daemon.clock import Clock
@@ -33,6 +34,7 @@ def declare_run(
     source: str,
     clock: Clock,
     must_exist: bool = False,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare what a run is.
 
@@ -44,6 +46,7 @@ def declare_run(
         source: how it came in: ``cli``, ``scenario``, ``recording``.
         clock: dates it.
         must_exist: whether only a run is meant that was reported or declared before.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
 
     Returns:
         The declaration with its place in the ledger.
@@ -55,7 +58,7 @@ def declare_run(
         NotPermittedError: the run was ended.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
-    site = look(url)
+    site = look(url, profiles=profiles)
     run = site.run(run) if must_exist else site.run_or_new(run)
     declaration = parse_run_declaration(run, body)
     if declaration.model is not None:
@@ -100,9 +103,9 @@ def end_run(
     return backends.declare(url, declaration, audit=audit)
 
 
-def is_reported(url: str, run: str) -> bool:
+def is_reported(url: str, run: str, *, profiles: Profiles | None = None) -> bool:
     """Whether any device ever reported for a run, under its own name or by attribution."""
-    return bool(look(url).allocations_of(run))
+    return bool(look(url, profiles=profiles).allocations_of(run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,9 @@ class Waiting:
     whole: bool = True
 
 
-def waiting(url: str, sequence: int) -> Waiting | None:
+def waiting(url: str, sequence: int, *, profiles: Profiles | None = None) -> Waiting | None:
     """What a declaration just written waits for; None where it waits for nothing."""
-    lowering = look(url).book.approvals.lowerings.get(sequence)
+    lowering = look(url, profiles=profiles).book.approvals.lowerings.get(sequence)
     if lowering is None or lowering.state != PENDING:
         return None
     more = f"{PEOPLE - len(lowering.people)} more of {PEOPLE} people with the role {COMPLIANCE}"

@@ -30,6 +30,7 @@ from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.devices import builtin_parts
 from flopmeter_core.errors import DataError
@@ -77,6 +78,7 @@ def load_totals(
     seen: Callable[[Iterable[Any]], Iterable[Any]] = lambda rows: rows,
     backwards: bool = False,
     law: Iterable[Threshold] | None = None,
+    profiles: Profiles | None = None,
 ) -> Totals:
     """Add up a ledger, inside one of its `consistent` blocks.
 
@@ -87,11 +89,14 @@ def load_totals(
         backwards: last register first, and declarations after them: the figures are the same.
         law: the rows in use, whose profiles decide which statements wait for people; those of the
             site's usual folder when None.
+        profiles: the same without the rows.
     """
+    if law is not None:
+        profiles = profiles_in(law)
     totals = Totals(
         builtin_parts(),
         simulated=ledger.simulated,
-        profiles=site_profiles() if law is None else profiles_in(law),
+        profiles=site_profiles() if profiles is None else profiles,
     )
     declarations = [row for row in ledger.declarations() if up_to is None or row.sequence <= up_to]
     if not backwards:

@@ -23,6 +23,7 @@ from flopmeter_collector.model_statements import (
     PLAN_KIND,
     parse_external,
 )
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.allocations import check_name
 from flopmeter_core.errors import DataError, UsageError, unreadable
 from flopmeter_core.names import check_distinct
@@ -42,6 +43,7 @@ def declare_model(
     author: str,
     clock: Clock,
     new: bool = False,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare something of a model.
 
@@ -53,6 +55,7 @@ def declare_model(
         author: who states it.
         clock: dates it.
         new: whether it may be the first that anybody says of this model.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
 
     Raises:
         UsageError: nobody knows the model.
@@ -62,7 +65,7 @@ def declare_model(
     check_name(model, what="model")
     for name in ("from", "until"):
         _check_year(body.get(name, ""), name)
-    site = look(url)
+    site = look(url, profiles=profiles)
     if model not in site.models:
         if not new:
             raise UsageError(
@@ -78,7 +81,14 @@ def declare_model(
 
 
 def add_external(
-    url: str, model: str, body: Mapping[str, str], source: Path, *, author: str, clock: Clock
+    url: str,
+    model: str,
+    body: Mapping[str, str],
+    source: Path,
+    *,
+    author: str,
+    clock: Clock,
+    profiles: Profiles | None = None,
 ) -> Declaration:
     """Declare compute that no agent saw, with the hash of the file that says so.
 
@@ -89,6 +99,7 @@ def add_external(
         source: the file.
         author: who enters it.
         clock: dates it.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
 
     Raises:
         UsageError, DataError, StorageError: as `declare_model`; or the file cannot be read.
@@ -96,7 +107,9 @@ def add_external(
     full = {**body, "source": source.name, "sha256": sha256_of(source)}
     full.setdefault("entry", source.name)
     parse_external(model, full)
-    return declare_model(url, EXTERNAL_KIND, model, full, author=author, clock=clock)
+    return declare_model(
+        url, EXTERNAL_KIND, model, full, author=author, clock=clock, profiles=profiles
+    )
 
 
 def _check_year(text: str, name: str) -> None:

@@ -13,6 +13,7 @@ from flopmeter.lab.stating import look
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.model_statements import External
 from flopmeter_collector.statements import parse_attachment
+from flopmeter_collector.worth import Profiles
 from flopmeter_core.allocations import user_of
 from flopmeter_core.patterns import fits
 
@@ -20,14 +21,15 @@ NAMED = 3
 """Allocations that a sentence names; the others are counted."""
 
 
-def beside_attachment(url: str, row: Declaration) -> str:
+def beside_attachment(url: str, row: Declaration, *, profiles: Profiles | None = None) -> str:
     """What a hand and a rule both say of the same work; empty where only one speaks.
 
     Args:
         url: the ledger that the row was written to.
         row: an attachment that stands.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
     """
-    whose = look(url).book.attribution
+    whose = look(url, profiles=profiles).book.attribution
     said = parse_attachment(row.subject, row.body)
     if said.allocation is not None:
         user = user_of(said.allocation)
@@ -50,7 +52,7 @@ def beside_attachment(url: str, row: Declaration) -> str:
     return f"a hand goes before a rule, so what was attached by hand stays: {named}{more}"
 
 
-def same_source(url: str, model: str, entry: str) -> str:
+def same_source(url: str, model: str, entry: str, *, profiles: Profiles | None = None) -> str:
     """Whether another entry rests on the same file for a period that meets; empty where none does.
 
     Both count: one file may well tell of two pieces of work. Whoever entered one twice is told.
@@ -59,8 +61,9 @@ def same_source(url: str, model: str, entry: str) -> str:
         url: the ledger.
         model: whose entry was written.
         entry: its name.
+        profiles: those that decide what waits for people; of the site's usual folder when None.
     """
-    externals = look(url).book.models.externals
+    externals = look(url, profiles=profiles).book.models.externals
     mine = externals.get(model, {}).get(entry)
     if mine is None:  # it waits for people
         return ""

@@ -168,7 +168,7 @@ def site_profiles(folder: Path = THRESHOLDS_FOLDER) -> Profiles | None:
     Raises:
         UsageError, DataError: a file of the folder cannot be read, or is wrong.
     """
-    if not folder.exists():
+    if folder == THRESHOLDS_FOLDER and not folder.exists():
         return None
     return profiles_in(read_law(folder).rows)
 
