@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flopmeter_collector.spans import parse_time
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError
 
 DEVICE_KIND = "device"
@@ -50,6 +51,13 @@ class DeviceDeclaration:
     until_ns: int = 0
     part: str = ""
     node: str = ""
+
+    @property
+    def record(self) -> DeviceRecord:
+        """As much of a record as is declared of a device that never reported."""
+        return DeviceRecord(
+            node=self.node, device=self.subject, vendor="", product_name="", part=self.part
+        )
 
 
 _FIELDS = {

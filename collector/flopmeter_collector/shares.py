@@ -111,19 +111,19 @@ def share_out(
         piece = segments[0].content
         weights, aside = weigher.weights(key, entry.record, piece)
         flop = merge_branches([weigh(vector, weights) for vector in vectors])
-        return {_slot((piece,), entry.ends): amounts_of(flop, widest, device_count, aside)}
+        return {slot_of((piece,), entry.ends): amounts_of(flop, widest, device_count, aside)}
     told = [weigher.weights(key, entry.record, each.content) for each in segments]
     weights_of = [weights for weights, _ in told]
     aside = next((text for _, text in told if text), "")
     if len(vectors) > 1 or entry.fold is None:
         # Of a fork nobody can tell when what was done.
         flop = merge_branches([weigh(vector, outer(weights_of)) for vector in vectors])
-        slot = _slot([each.content for each in segments], entry.ends)
+        slot = slot_of([each.content for each in segments], entry.ends)
         return {slot: amounts_of(flop, widest, device_count, aside)}
     found: dict[Slot, Amounts] = {}
     for places, amount in entry.fold.split(vectors[0]).items():
         flop = weigh(amount, outer([weights_of[place] for place in places]))
-        slot = _slot([segments[place].content for place in places], entry.ends)
+        slot = slot_of([segments[place].content for place in places], entry.ends)
         aside = next((told[place][1] for place in places if told[place][1]), "")
         amounts = amounts_of(flop, amount, device_count, aside)
         held = found.get(slot)
@@ -169,7 +169,7 @@ def quarantined_best(
     return figures_of(weigh(row.vector, weights)).observed.best
 
 
-def _slot(pieces: Sequence[Piece], ends: frozenset[str]) -> Slot:
+def slot_of(pieces: Sequence[Piece], ends: frozenset[str]) -> Slot:
     """Where work goes that may lie in any of these."""
     runs = {piece.run for piece in pieces}
     if len(runs) > 1:

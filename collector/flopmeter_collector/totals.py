@@ -14,7 +14,6 @@ from array import array
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from operator import sub
 
 from flopmeter_collector.assembly import Assembly
@@ -31,13 +30,14 @@ from flopmeter_collector.device_declarations import (
 )
 from flopmeter_collector.growth import Growth
 from flopmeter_collector.held_rows import HeldRows
+from flopmeter_collector.holder import Holder, KeptPieces
 from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, StoredVector
 from flopmeter_collector.model_assembly import ModelAssembly
 from flopmeter_collector.pieces import Change
 from flopmeter_collector.presence import NO_CHARGE, Charge
 from flopmeter_collector.residual import DEFAULT_SILENCE_NS, ResidualAccounts
-from flopmeter_collector.shares import Entry, once, quarantined_best, share_out
+from flopmeter_collector.shares import Entry, once, quarantined_best, share_out, slot_of
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.split import Fold
 from flopmeter_collector.sums import Sums
@@ -53,25 +53,6 @@ from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.patterns import fits
 from flopmeter_core.registers import Evidence, Key, Vector, covered_ns
 from flopmeter_core.reports import HourlyVector, LedgerPosition
-
-
-@dataclass(slots=True)
-class _Holder:
-    """One allocation: its keys, and where its work may go.
-
-    Attributes:
-        keys: of the allocation itself.
-        shared: of periods with several users, of whom it is one.
-        visited: runs its work may pass.
-        ends: runs whose totals may hold it; None for the remainder.
-        dated: whether hours tell whose some of it is.
-    """
-
-    keys: list[Key] = field(default_factory=list)
-    shared: list[Key] = field(default_factory=list)
-    visited: frozenset[str] = frozenset()
-    ends: frozenset[str | None] = frozenset()
-    dated: bool = False
 
 
 class Totals:
@@ -101,7 +82,7 @@ class Totals:
         self._entries: dict[Key, Entry] = {}
         self._sums: dict[str | None, Sums] = {None: Sums()}
         self._overflow = Sums()
-        self._holders: dict[str, _Holder] = {}
+        self._holders: dict[str, Holder] = {}
         self._by_run: dict[str, set[str]] = {}
         self._by_user: dict[str, set[str]] = {}
         self._unread: set[str] = set()
@@ -111,6 +92,7 @@ class Totals:
         self._boundaries = Boundaries()
         self._weigher = Weigher(parts)
         self.book = Book(profiles)
+        self._pieces = KeptPieces(self.book)
         self.residuals = ResidualAccounts(silence_ns)
         self._counted = CountedRows(self.residuals)
         self._kept = KeptTotals()
@@ -136,6 +118,7 @@ class Totals:
         if row.kind == DEVICE_KIND:
             self.declare_device(parse_device_declaration(row.subject, row.body))
         else:
+            self._pieces.forget()
             self._take(self.book.apply(row))
 
     def take_profiles(self, profiles: Profiles, rows: Iterable[Declaration]) -> bool:
@@ -149,6 +132,7 @@ class Totals:
             rows: every declaration of the ledger that was applied, in its order.
         """
         taken = [row for row in rows if row.kind != DEVICE_KIND]
+        self._pieces.forget()
         if not self.book.retake(taken, profiles):
             return False
         self._kept.forget_models()
@@ -166,19 +150,13 @@ class Totals:
         Raises:
             DataError: a span that overlaps an earlier one; nothing is changed.
         """
+        self._pieces.forget()
         self._take(self.book.declare(declaration))
 
     def declare_device(self, declaration: DeviceDeclaration) -> None:
         """Apply what is declared of a device's enrolled time, in the order of the ledger."""
         if declaration.state is DeviceState.ENROLLED:
-            record = DeviceRecord(
-                node=declaration.node,
-                device=declaration.subject,
-                vendor="",
-                product_name="",
-                part=declaration.part,
-            )
-            ceiling = self._weigher.ceiling_flop_per_ns(Evidence.ALLOCATION, record)
+            ceiling = self._weigher.ceiling_flop_per_ns(Evidence.ALLOCATION, declaration.record)
             self.residuals.declare_ceiling(declaration.subject, ceiling)
         self.residuals.declare(declaration)
 
@@ -205,13 +183,13 @@ class Totals:
         for name in sorted(touched):
             self._reattribute(name, self._holders[name])
 
-    def _reattribute(self, name: str, holder: _Holder) -> None:
+    def _reattribute(self, name: str, holder: Holder) -> None:
         """Share the work of an allocation out anew."""
         self._route(name, holder)
         moved = False
         for key in holder.keys:
             entry = self._entries[key]
-            moved |= not entry.recut(self.book.pieces(name, key.phase))
+            moved |= not entry.recut(self._pieces.of(name, key.phase))
             self._replace(key, entry, entry.vectors)
         self._note_dated(name, holder, moved=moved)
         for key in holder.shared:
@@ -219,7 +197,7 @@ class Totals:
             entry.ends = self._ends(key.allocation)
             self._replace(key, entry, entry.vectors)
 
-    def _route(self, name: str, holder: _Holder) -> None:
+    def _route(self, name: str, holder: Holder) -> None:
         """Look up where an allocation's work may go."""
         visited, ends = self.book.attribution.visited(name)
         self._end_counts.subtract(holder.ends)
@@ -233,7 +211,7 @@ class Totals:
         for end in holder.ends:
             self._place(end)
 
-    def _note_dated(self, name: str, holder: _Holder, *, moved: bool) -> None:
+    def _note_dated(self, name: str, holder: Holder, *, moved: bool) -> None:
         holder.dated = any(len(self._entries[key].segments) > 1 for key in holder.keys)
         if not holder.dated:
             self._unread.discard(name)
@@ -357,7 +335,8 @@ class Totals:
         if entry is None:
             entry = self._enrol(key, record)
         entry.place = max(place, entry.place)
-        self._replace(key, entry, tuple(branch.vector for branch in branches))
+        if not (new and len(branches) == 1 and self._begin(key, entry, branches[0].vector)):
+            self._replace(key, entry, tuple(branch.vector for branch in branches))
         if new:
             self.residuals.enrol_key(key)
         return new
@@ -452,10 +431,10 @@ class Totals:
         ends = self._holder(allocation).ends
         return next(iter(ends)) if len(ends) == 1 else None
 
-    def _holder(self, name: str) -> _Holder:
+    def _holder(self, name: str) -> Holder:
         holder = self._holders.get(name)
         if holder is None:
-            holder = self._holders[name] = _Holder()
+            holder = self._holders[name] = Holder()
             self._by_user.setdefault(user_of(name), set()).add(name)
             self._route(name, holder)
         return holder
@@ -472,14 +451,15 @@ class Totals:
     def _enrol(self, key: Key, record: DeviceRecord) -> Entry:
         """Make room for a key seen for the first time."""
         name = key.allocation
-        for party in parties(name):
+        several = parties(name)
+        for party in several:
             self._holder(party).shared.append(key)
         entry = Entry(
             record,
-            self.book.pieces(name, key.phase),
-            self._ends(name),
+            self._pieces.of(name, key.phase),
+            self._ends(name) if several else frozenset(),
             known=self._parts.recognise(record).known,
-            ceiling_flop_per_ns=self._weigher.ceiling_flop_per_ns(key.evidence, record),
+            ceiling_flop_per_ns=self._weigher.ceiling_flop_per_ns(key.evidence, record, key.record),
         )
         self._refold(entry)
         self._entries[key] = entry
@@ -495,6 +475,30 @@ class Totals:
     def _refold(entry: Entry) -> None:
         """Begin the hours of a key anew."""
         entry.fold = Fold(entry.segments) if len(entry.segments) > 1 else None
+
+    def _begin(self, key: Key, entry: Entry, vector: Vector) -> bool:
+        """Add all of a new key as what it grew by since nothing; False where more is to be asked.
+
+        A start adds up a million of them. Products of integers add up exactly in any grouping, so
+        they are weighed with all keys like them, once.
+        """
+        if len(entry.segments) > 1 or entry.ends or key.allocation == OVERFLOW:
+            return False
+        piece, record = entry.segments[0].content, entry.record
+        weights, aside = self._weigher.weights(key, record, piece)
+        if aside:
+            return False
+        slot = slot_of((piece,), entry.ends)
+        sums = self._sums[slot.run]
+        sums.enter(key, record, slot, known=entry.known)
+        entry.growth = growth = sums.growth(key, record, slot, weights, aside)
+        if slot.run is not None:
+            self._kept.forget((slot.run,))
+        growth.grow(vector)
+        entry.told, entry.pieces = (vector,), {slot: NOTHING}
+        self._grow(key, entry, vector, growth.lower_flop(vector))
+        self._counted.put(key, entry, vector)
+        return True
 
     def _replace(self, key: Key, entry: Entry, vectors: tuple[Vector, ...]) -> None:
         """Put new vectors in the place of the old ones: new - old, in every sum."""

@@ -10,7 +10,8 @@ Explained in docs/adr/0004-interval-semantics.md and docs/adr/0007-hourly-vector
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 
 from flopmeter_collector.pieces import Piece
 from flopmeter_core.devices import DeviceRecord, DeviceTable
@@ -21,7 +22,14 @@ from flopmeter_core.methods.base import Coefficients, Conditions, Workload
 from flopmeter_core.registers import INSTANCE_MARK, Component, Evidence, Key
 
 _CacheKey = tuple[Evidence, str, str | None, Workload | None]
-_KindKey = tuple[Evidence, DeviceRecord, str | None, Workload | None]
+_KindKey = tuple[Evidence, bool, tuple[object, ...], str | None, Workload | None]
+
+_OF_ONE_DEVICE = {"node", "device", "driver_version"}
+"""What of a record says which device it is, and no coefficient depends on."""
+
+_kind = attrgetter(
+    *(each.name for each in fields(DeviceRecord) if each.init and each.name not in _OF_ONE_DEVICE)
+)
 
 
 class Weigher:
@@ -37,11 +45,18 @@ class Weigher:
         self._coefficients: dict[_CacheKey, Coefficients] = {}
         self._by_kind: dict[_KindKey, Coefficients] = {}
 
-    def ceiling_flop_per_ns(self, evidence: Evidence, record: DeviceRecord) -> int:
-        """What the devices behind a record could do at most in a ns, in whole FLOP."""
-        return self._cached(evidence, record.record_id, record, None, None).unobserved[
-            Component.UNOBSERVED_NS
-        ]
+    def ceiling_flop_per_ns(
+        self, evidence: Evidence, record: DeviceRecord, record_id: str = ""
+    ) -> int:
+        """What the devices behind a record could do at most in a ns, in whole FLOP.
+
+        Args:
+            evidence: how the work is measured.
+            record: what the device says of itself.
+            record_id: of the record, of who has it: it is a hash of the whole record.
+        """
+        weights = self._cached(evidence, record_id or record.record_id, record, None, None)
+        return weights.unobserved[Component.UNOBSERVED_NS]
 
     def weights(self, key: Key, record: DeviceRecord, piece: Piece) -> tuple[Coefficients, str]:
         """The coefficients of work under what was declared of it.
@@ -83,7 +98,8 @@ class Weigher:
         weights = self._coefficients.get(identity)
         if weights is None:
             # Made once for a kind of device: a fleet has many devices, and few kinds.
-            kind = (evidence, _kind(record), identity[2], workload)
+            instance = INSTANCE_MARK in record.device
+            kind = (evidence, instance, _kind(record), identity[2], workload)
             weights = self._by_kind.get(kind)
             if weights is None:
                 part = self._parts.recognise(record)
@@ -91,12 +107,6 @@ class Weigher:
                 self._by_kind[kind] = weights
             self._coefficients[identity] = weights
         return weights
-
-
-def _kind(record: DeviceRecord) -> DeviceRecord:
-    """All of a record that coefficients depend on: not which device it is, nor its driver."""
-    instance = INSTANCE_MARK if INSTANCE_MARK in record.device else ""
-    return replace(record, node="", device=instance, driver_version="")
 
 
 def without_doubled(

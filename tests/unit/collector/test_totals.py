@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flopmeter_collector.declarations import parse_run_declaration
@@ -391,3 +391,54 @@ def test_simulated_marks_everything() -> None:
     marked = scenario()
     assert marked.unattributed.simulated
     assert all(model.simulated for model in marked.models)
+
+
+_STARTS = st.lists(
+    st.tuples(
+        st.sampled_from(["run:alpha", "slurm:7", "none", "overflow", "boundary(run:a,run:b)"]),
+        st.sampled_from([Evidence.GPM, Evidence.ENERGY, Evidence.ALLOCATION]),
+        st.integers(0, 1),
+        st.lists(st.integers(0, 10**12), min_size=1, max_size=2, unique=True),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=40)
+@given(_STARTS, st.sampled_from(["", "bf16", "fp8", "fp4", "cut"]))
+def test_a_new_key_adds_what_it_would_have_grown_by(
+    keys: list[tuple[str, Evidence, int, list[int]]], declared: str
+) -> None:
+    """All of a new key at once, or weighed for itself and shared out: every total is the same."""
+    shots = []
+    for shared_out in (False, True):
+        totals = Totals(PARTS)
+        if declared == "cut":
+            span = {"format": "fp8", "from": "2026-01-01T00:00:00Z"}
+            totals.declare(parse_run_declaration("alpha", span))
+        elif declared:
+            totals.declare(parse_run_declaration("alpha", {"format": declared}))
+        with pytest.MonkeyPatch.context() as patch:
+            if shared_out:
+                patch.setattr(totals, "_begin", lambda *_: False)
+            for number, (allocation, evidence, phase, seconds) in enumerate(keys):
+                record = h100(f"GPU-{number // 2}", node=f"n{number // 4}")
+                key = key_of(record, allocation, evidence=evidence, phase=phase)
+                feed(totals, key, record, *map(busy_vector, seconds))
+        shots.append(snapshot(totals))
+    assert shots[0] == shots[1]
+
+
+def test_a_statement_holds_for_keys_that_come_after_it() -> None:
+    """What was kept of an allocation is asked for anew after every statement, of keys to come."""
+    at_first, later = Totals(PARTS), Totals(PARTS)
+    keys = [(record, key_of(record)) for record in (h100("GPU-0"), h100("GPU-1"))]
+    statement = parse_run_declaration("alpha", {"format": "fp8=1"})
+    at_first.declare(statement)
+    for number, (record, key) in enumerate(keys):
+        feed(at_first, key, record, busy_vector(100))
+        feed(later, key, record, busy_vector(100))
+        if number == 0:
+            later.declare(statement)
+    assert snapshot(later) == snapshot(at_first)
