@@ -271,8 +271,9 @@ def _assumptions(part: WorkPart, entry: Entry, profile: Profile) -> list[str]:
 
 
 def _visibility_matters(part: WorkPart, profile: Profile) -> bool:
+    activity, disposition = part.label.activity, part.label.disposition
     verdicts = {
-        profile.entry(replace(part.label, visibility=visibility)).verdict
+        profile.entry(WorkLabel(activity, disposition, visibility)).verdict
         for visibility in DataVisibility
     }
     return len(verdicts) > 1

@@ -86,6 +86,8 @@ class Figures:
 
     def __add__(self, other: Figures) -> Figures:
         """Add part to part."""
+        if self is NO_FIGURES:
+            return other  # where every sum begins
         return Figures(
             self.observed + other.observed,
             self.unobserved_ceiling + other.unobserved_ceiling,

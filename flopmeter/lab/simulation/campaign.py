@@ -74,6 +74,7 @@ def _lost(seed: int, reason: str) -> Outcome:
         forks=Forks(),
         virtual_s=0,
         wall_s=0,
+        processor_s=0,
         faults=Counter(),
         violations=(f"the simulation itself failed: {reason}",),
         trace="",

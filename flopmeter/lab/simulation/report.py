@@ -58,6 +58,7 @@ class Outcome:
         double_counted: units in the ledger beyond the truth.
         forks: keys that two live clones wrote, and whether the ledger shows it.
         virtual_s, wall_s: simulated and real time.
+        processor_s: processor time of this process, which other load does not stretch as much.
         faults: how often each fault struck.
         violations: sentences on broken promises.
         trace: digest of all events.
@@ -76,6 +77,7 @@ class Outcome:
     forks: Forks
     virtual_s: float
     wall_s: float
+    processor_s: float
     faults: Counter[str]
     violations: tuple[str, ...]
     trace: str
@@ -85,11 +87,12 @@ class Outcome:
     def to_text(self) -> list[str]:
         """The lines `flopmeter simulate` prints."""
         speed = self.virtual_s / self.wall_s if self.wall_s else 0
+        core_speed = self.virtual_s / self.processor_s if self.processor_s else 0
         lost_s, reverted_s = self.in_flight_lost_ns / 1e9, self.reverted_ns / 1e9
         struck = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
         lines = [
             f"SIMULATED: seed {self.seed}, {self.virtual_s / 3600:.2f} h in {self.wall_s:.2f} s "
-            f"({speed:,.0f} times real time)",
+            f"({speed:,.0f} times real time, {core_speed:,.0f} by processor time)",
             f"faults: {struck or 'none'}",
             f"ledger = truth: {'yes, every component of every key' if self.equal else 'NO'}",
             f"acknowledged and lost: {self.acknowledged_lost}; counted twice: "
@@ -111,6 +114,7 @@ class Outcome:
             "double_counted": self.double_counted,
             "virtual_seconds": round(self.virtual_s, 3),
             "wall_seconds": round(self.wall_s, 3),
+            "processor_seconds": round(self.processor_s, 3),
             "faults": dict(sorted(self.faults.items())),
             "reverted": self.reverted_ns,
             "forks_raised": self.forks.raised,

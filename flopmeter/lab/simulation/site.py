@@ -367,6 +367,11 @@ class FaultyLedger:
         self.torn: Path | None = None
         self._site = site
 
+    @property
+    def shared(self) -> bool:
+        """Whether several collectors may hold it at a time; asked for in every round."""
+        return self.inner.shared
+
     def __getattr__(self, name: str) -> Any:
         """Everything but commits is the real ledger's."""
         return getattr(self.inner, name)

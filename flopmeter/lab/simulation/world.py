@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from flopmeter.lab.simulation.clock import SimulatedLoop
 from flopmeter.lab.simulation.clones import Forks, judge
@@ -36,7 +37,7 @@ from flopmeter_core.allocations import NONE, for_run
 from flopmeter_core.devices import builtin_parts
 from flopmeter_core.registers import Key
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
-from flopmeter_proto.daemon.clock import Clock, SystemClock
+from flopmeter_proto.daemon.clock import Clock, SystemClock, processor_ns
 
 EPOCH_NS = 1_795_000_000 * NS_PER_S
 """Unix time at which every simulated world begins: in November 2026."""
@@ -68,6 +69,13 @@ RUNS = ("alpha", "beta", "gamma")
 
 SAMPLING_SHARE = 0.25
 """Part of a mixed fleet's nodes that sample."""
+
+
+class Took(NamedTuple):
+    """What a simulation took: real time, and processor time of this process, in ns."""
+
+    wall_ns: int
+    processor_ns: int
 
 
 class World:
@@ -314,7 +322,7 @@ def simulate(plan: Plan, *, clock: Clock | None = None, keep_trace: bool = False
         keep_trace: whether to keep every event's line (`World.trace.lines`).
     """
     clock = clock or SystemClock()
-    began_ns = clock.monotonic_ns()
+    began_ns, used_ns = clock.monotonic_ns(), processor_ns()
     shm = Path("/dev/shm")
     before, thresholds = logging.root.manager.disable, gc.get_threshold()
     logging.disable(logging.CRITICAL)
@@ -326,7 +334,8 @@ def simulate(plan: Plan, *, clock: Clock | None = None, keep_trace: bool = False
             world = World(plan, Path(folder), keep_trace=keep_trace)
             try:
                 ledger, converged = world.run()
-                return _outcome(world, ledger, converged, clock.monotonic_ns() - began_ns)
+                took = Took(clock.monotonic_ns() - began_ns, processor_ns() - used_ns)
+                return _outcome(world, ledger, converged, took)
             finally:
                 world.close()
     finally:
@@ -335,7 +344,7 @@ def simulate(plan: Plan, *, clock: Clock | None = None, keep_trace: bool = False
 
 
 def _outcome(
-    world: World, ledger: Mapping[Key, tuple[StoredVector, ...]], converged: bool, wall_ns: int
+    world: World, ledger: Mapping[Key, tuple[StoredVector, ...]], converged: bool, took: Took
 ) -> Outcome:
     oracle = world.oracle
     if not converged and not oracle.violations:
@@ -367,7 +376,8 @@ def _outcome(
         double_counted=beyond,
         forks=forks,
         virtual_s=world.loop.now_ns / NS_PER_S,
-        wall_s=wall_ns / NS_PER_S,
+        wall_s=took.wall_ns / NS_PER_S,
+        processor_s=took.processor_ns / NS_PER_S,
         faults=world.counts,
         violations=tuple(oracle.violations),
         trace=world.trace.digest(),

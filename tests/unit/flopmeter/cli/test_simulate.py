@@ -23,6 +23,7 @@ KEYS = [
     "double_counted",
     "virtual_seconds",
     "wall_seconds",
+    "processor_seconds",
     "faults",
     "reverted",
     "forks_raised",
@@ -37,6 +38,7 @@ def test_json_has_exactly_the_documented_keys(capsys: pytest.CaptureFixture[str]
     assert list(printed) == KEYS
     assert printed["equal"] is True
     assert printed["truth"] == printed["ledger"]
+    assert printed["processor_seconds"] > 0
     assert all(isinstance(units, int) for units in printed["truth"].values())
 
 
