@@ -268,6 +268,15 @@ class Attribution:
                 ends.add(run)
         return frozenset(visited), frozenset(ends)
 
+    def words_for(self, allocation: str) -> tuple[str, ...]:
+        """What says whose an allocation is, what goes before first; empty where nobody did."""
+        if not attachable(allocation):
+            return () if named_run(allocation) is None else ("its name",)
+        user = user_of(allocation)
+        hand = ("hand",) if user in self.by_hand else ()
+        fitting = {rule.pattern: None for rule in self.rules if fits(user, rule.pattern)}
+        return (*hand, *(f"rule {pattern}" for pattern in fitting))
+
     def merged_into(self, run: str) -> tuple[str, ...]:
         """The runs that are parts of a run, at once or through others, by name."""
         found: list[str] = []

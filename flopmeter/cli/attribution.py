@@ -115,10 +115,11 @@ def allocations(ledger: str, as_json: bool) -> None:
         return
     from flopmeter.lab.listing import Column, Listing
 
-    table = Listing("allocation", Column("best FLOP", right=True), "run")
+    table = Listing("allocation", Column("best FLOP", right=True), "run", Column("by", aside=1))
     for row in document["allocations"]:
         runs = [*row["runs"], *([] if row["attributed"] else ["unattributed"])]
-        table.add(row["allocation"], row["compute_flop_str"]["best"], ", ".join(runs))
+        told = ", before ".join(row["by"])
+        table.add(row["allocation"], row["compute_flop_str"]["best"], ", ".join(runs), told)
     console().print(table)
 
 

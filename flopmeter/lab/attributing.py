@@ -283,6 +283,7 @@ def allocations(url: str, clock: Clock) -> Json:
             "allocation": name,
             "runs": sorted(run for run in ends if run is not None),
             "attributed": None not in ends,
+            "by": totals.book.attribution.words_for(name),
             "confidence": confidence_of(name).value,
             "compute_flop_str": bounds_text(totals.allocation_flop(name).total),
         }

@@ -429,8 +429,8 @@ def test_declared_formats_follow_the_work() -> None:
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([row("attach", "b", allocation="slurm:c/1")], "is attached to run 'a'"),
-        ([row("attach", "b", allocation="slurm:c/1", from_=at(1))], "is attached to run 'a'"),
+        ([row("attach", "b", allocation="slurm:c/1")], "is attached by hand to run 'a'"),
+        ([row("attach", "b", allocation="slurm:c/1", from_=at(1))], "by hand to run 'a'"),
         ([row("attach", "a", allocation="slurm:c/1")], "already; nothing is left"),
         ([row("attach", "b", allocation="run:a")], "names run 'a' itself"),
         ([row("attach", "b", allocation="none")], "no single user"),

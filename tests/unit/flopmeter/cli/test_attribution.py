@@ -79,7 +79,7 @@ def test_allocations(say: Spoken) -> None:
     """The list names every allocation and whose it is; what is nobody's is called that."""
     lines = {line.split()[0]: line for line in say("run", "allocations").splitlines() if line}
     assert all("unattributed" in lines[job] for job in JOBS)
-    assert lines["run:a"].split()[-1] == "a"
+    assert lines["run:a"].split()[2:] == ["a", "its", "name"]
 
 
 def test_rename(say: Spoken) -> None:
@@ -113,6 +113,12 @@ def test_a_hand_beside_a_rule(say: Spoken) -> None:
     out, err = say.both("run", "attach", "a", "--match", "slurm:*")
     assert "a hand goes before a rule, so what was attached by hand stays: slurm:c1/2 (b)" in err
     assert owners(say) == {JOBS[0]: ["a"], JOBS[1]: ["b"], "run:a": ["a"], "run:b": ["b"]}
+    rows = say.document("run", "allocations")["allocations"]
+    by = {row["allocation"]: row["by"] for row in rows}
+    assert by[JOBS[0]] == ["rule slurm:*"]
+    assert by[JOBS[1]] == ["hand", "rule slurm:*"]
+    assert by["run:a"] == ["its name"]
+    assert "hand, before rule slurm:*" in say("run", "allocations")
     out, err = say.both("run", "attach", "b", "--allocation", JOBS[0], "--reason", "a slip")
     assert "once approved" in out
     assert "the rule 'slurm:*' of run 'a' fits it as well, and a hand goes before a rule" in err
