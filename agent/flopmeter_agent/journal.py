@@ -151,7 +151,7 @@ class Journal:
         self._found_slot: int | None = None
         # A sync of this file has failed: another one on it would prove nothing.
         self._sync_spent = False
-        self.damaged_slots = 0
+        self.damaged_slots: int
         self._load()
         self._secure()
 

@@ -161,7 +161,8 @@ def find_all(
 
     failing: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for code, output in pool.map(unchanged, range(workers)):
+        # No worker without a test of its own: pytest would run the whole suite there.
+        for code, output in pool.map(unchanged, range(min(workers, len(tests)))):
             named = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
             if code and not named:
                 raise RuntimeError(f"the tests cannot be run:\n{output[-3000:]}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from mutants import defects
 from mutants.defects import Defect, load, planted
 from support.requirements import ROOT
 
@@ -63,3 +65,24 @@ def test_planted_wrong(tmp_path: Path, before: str, after: str, test: str, sente
     found = wrong(tmp_path, Defect("d", "x.py", before, after, test))
     assert sentence in found
     assert bool(sentence) == bool(found)
+
+
+def test_one_defect_runs_its_test_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many workers there are: without a test to run pytest would run the whole suite."""
+    ran: list[Sequence[str]] = []
+
+    def run_tests(tree: Path, python: Path, tests: Sequence[str]) -> tuple[int, str]:
+        ran.append(list(tests))
+        return 0, "1 passed"
+
+    (tmp_path / "x.py").write_text("x = 1\n")
+    for tree in ("tree-0", "tree-1", "tree-2"):
+        (tmp_path / tree).mkdir()
+        (tmp_path / tree / "x.py").write_text("x = 1\n")
+    monkeypatch.setattr(defects, "run_tests", run_tests)
+    monkeypatch.setattr(defects, "copy_tree", lambda root, target: None)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    one = Defect("d", "x.py", "x = 1", "x = 2", "tests/test_x.py::test_x")
+    (found,) = defects.find_all(tmp_path, tmp_path, Path("python"), [one], lambda found: None)
+    assert (found.failed, found.told) == ("", "1 passed")
+    assert ran == [[one.test]] * 2

@@ -187,6 +187,30 @@ def test_a_state_as_large_as_its_slot_is_found_again(tmp_path: Path) -> None:
     assert Journal(OsBlockFile(path), slot_bytes=SLOT).payload == smaller
 
 
+@pytest.mark.parametrize("spoiled", [b"X" * SLOT, b"FLOPJRN1" * (SLOT // 8), b"\0X" * (SLOT // 2)])
+def test_what_is_neither_empty_nor_whole_is_damaged(tmp_path: Path, spoiled: bytes) -> None:
+    """Whatever lies in a slot: it is counted, and the whole one beside it is read."""
+    path = tmp_path / "journal"
+    journal = Journal(OsBlockFile(path), slot_bytes=SLOT)
+    journal.write(b"whole")
+    journal.close()
+    path.write_bytes(path.read_bytes()[:SLOT] + spoiled + bytes(SLOT))
+    journal = Journal(OsBlockFile(path), slot_bytes=SLOT)
+    assert (journal.payload, journal.damaged_slots) == (b"whole", 1)
+    journal.close()
+
+
+def test_a_state_that_reaches_into_the_next_slot_is_damaged(tmp_path: Path) -> None:
+    """Its checksum may fit: what is written next would take its end."""
+    path = tmp_path / "journal"
+    numbered, payload = (9).to_bytes(8, "little"), b"x" * (SLOT - 39)
+    head = b"FLOPJRN1" + numbered + len(payload).to_bytes(8, "little")
+    head += hashlib.sha256(numbered + payload).digest()[:16]
+    path.write_bytes((head + payload).ljust(3 * SLOT, b"\0"))
+    with pytest.raises(StorageError, match="every slot of the journal is damaged"):
+        Journal(OsBlockFile(path), slot_bytes=SLOT)
+
+
 @pytest.mark.parametrize(
     ("length", "slots"),
     [(1, 1), (SLOT - 40, 1), (SLOT - 39, 2), (2 * SLOT - 40, 2), (2 * SLOT - 39, 4), (4 * SLOT, 8)],
