@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flopmeter_collector.growth import Growth
-from flopmeter_collector.residual import ResidualAccounts
+from flopmeter_collector.residual import Growing, ResidualAccounts
 from flopmeter_core.kernels import count_rows as kernel
 from flopmeter_core.kernels.count_rows import (
     FIRST,
@@ -48,7 +48,7 @@ class CountedRows:
     def __init__(self, residuals: ResidualAccounts) -> None:
         """Start with none; what they cover goes to the residual's accounts."""
         self._residuals = residuals
-        self._entries: list[Entry | None] = []
+        self._grows: list[Growing | None] = []
         self._block = array("q")
         self._groups = array("q")
         self._growths: list[Growth] = []
@@ -65,18 +65,18 @@ class CountedRows:
         place, growth = entry.place, entry.growth
         if place < 0 or not COMPILED:
             return
-        missing = place + 1 - len(self._entries)
+        missing = place + 1 - len(self._grows)
         if missing > 0:
             self._block += _UNCOUNTED * missing
-            self._entries += [None] * missing
+            self._grows += [None] * missing
         at = place * WIDTH
         self._block[at + GROUP] = NO_GROUP
         if growth is None or len(vector) != COMPONENT_COUNT or max(vector) >= REGISTER_LIMIT:
             return
         self._block[at + FIRST : at + WIDTH] = array("q", vector)
         self._block[at + GROUP] = self._group(growth)
-        self._entries[place] = entry
-        entry.rows, entry.grows = self, self._residuals.growing(key, entry.record)
+        self._grows[place] = self._residuals.growing(key, entry.record)
+        entry.rows, entry.lower_before = self, entry.lower_flop - growth.lower_flop(vector)
 
     def vector(self, place: int) -> Vector:
         """What was counted of a row that is counted here."""
@@ -109,17 +109,15 @@ class CountedRows:
         usual = bytearray(len(places))
         told = array("q", bytes(8 * TOLD_WIDTH * len(places)))
         count_rows(held, places, self._block, self._groups, told, usual)
-        entries, go_on, left = self._entries, self._residuals.go_on, []
-        for row, place in enumerate(places):
-            entry, boot_ns = entries[place] if usual[row] else None, read_ns[row]
-            if entry is None:
+        grows_at, go_on, left = self._grows, self._residuals.go_on, []
+        for place, taken, covered_ns, lower_flop, boot_ns in zip(
+            places, usual, told[::TOLD_WIDTH], told[1::TOLD_WIDTH], read_ns, strict=True
+        ):
+            if not taken:
                 left.append(place)
                 noted = False
             else:
-                covered_ns, lower_flop = told[TOLD_WIDTH * row], told[TOLD_WIDTH * row + 1]
-                entry.covered_ns += covered_ns
-                entry.lower_flop += lower_flop
-                grows = entry.grows
+                grows = grows_at[place]
                 noted = grows is not None and go_on(grows, covered_ns, lower_flop, boot_ns)
             if boot_ns and not noted:
                 note(place, boot_ns)

@@ -52,6 +52,7 @@ class _Writer:
     mixed: bool = False
     keys: list[Key] = field(default_factory=list)
     lower_flop: int = 0
+    row: Coverage | None = None
 
 
 @dataclass(slots=True)
@@ -139,8 +140,8 @@ class ResidualAccounts:
         """
         self._silence_ns = silence_ns
         self._devices: dict[str, _Device] = {}
-        self._by_incarnation: dict[str, list[_Device]] = {}
-        """The devices of each, by name."""
+        self._by_incarnation: dict[str, list[tuple[_Device, _Writer]]] = {}
+        """The devices of each, by name, and what it classified of them."""
         self._anchors: dict[tuple[str, str], int] = {}
         self._by_boot: dict[tuple[str, str], set[str]] = {}
         self._downs: list[Down] = []
@@ -182,9 +183,10 @@ class ResidualAccounts:
         device.node = record.node
         writer = device.writers.get(key.incarnation)
         if writer is None:
-            writer = device.writers[key.incarnation] = _Writer(user=_user(key.allocation))
+            writer = _Writer(user=_user(key.allocation), row=device.rows.get(key.incarnation))
+            device.writers[key.incarnation] = writer
             named = self._by_incarnation.setdefault(key.incarnation, [])
-            insort(named, device, key=lambda each: each.name)
+            insort(named, (device, writer), key=lambda each: each[0].name)
         writer.covered_ns += covered_ns
         writer.lower_flop += lower_flop
         mixed = writer.user is None or user_of(key.allocation) != writer.user
@@ -229,7 +231,7 @@ class ResidualAccounts:
         elif device.name not in self._dirty and device.division.go_on(covered_ns):
             self._presence.changed(device.name)
         if read_ns > writer.read_ns:
-            if growing.incarnation not in device.rows:
+            if writer.row is None:
                 return False
             writer.read_ns = read_ns
         return True
@@ -273,8 +275,8 @@ class ResidualAccounts:
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             changed[incarnation, name] = self._put(row)
         for incarnation, sighting in sightings.live.items():
-            for device in self._by_incarnation.get(incarnation, ()):
-                better = self._placed(device, incarnation, sighting)
+            for device, writer in self._by_incarnation.get(incarnation, ()):
+                better = _placed(writer, incarnation, sighting)
                 if better is not None:
                     changed[incarnation, device.name] = self._put(better)
         return list(changed.values())
@@ -396,6 +398,9 @@ class ResidualAccounts:
         """Take a row in the place of an older one."""
         device = self._device(row.device)
         device.rows[row.incarnation] = row
+        writer = device.writers.get(row.incarnation)
+        if writer is not None:
+            writer.row = row
         device.node = device.node or row.node
         self._dirty.add(row.device)
         if row.anchor_ns is not None:
@@ -405,32 +410,6 @@ class ResidualAccounts:
                 self._anchors[boot] = row.anchor_ns
                 self._dirty.update(self._by_boot[boot])
         return row
-
-    def _placed(self, device: _Device, incarnation: str, sighting: Sighting) -> Coverage | None:
-        """A better placing of a row by a live report; None where there is none."""
-        row = device.rows.get(incarnation)
-        if row is None:
-            return None
-        writer = device.writers[incarnation]
-        # What was covered ends with its newest reading; a report may be a whole pause younger.
-        boot_ns, until_ns = sighting.boot_ns, writer.read_ns
-        if not 0 < until_ns < boot_ns:
-            until_ns = boot_ns
-        since_ns = max(0, until_ns - writer.covered_ns)
-        anchor_ns = sighting.received_ns - boot_ns
-        if row.since_ns is not None and row.anchor_ns is not None:
-            gained_ns = row.since_ns - since_ns
-            if gained_ns < SMALLEST_STEP_NS and row.anchor_ns - anchor_ns < SMALLEST_STEP_NS:
-                return None
-            since_ns = min(since_ns, row.since_ns)
-            anchor_ns = min(anchor_ns, row.anchor_ns)
-        return dataclasses.replace(
-            row,
-            node=sighting.node,
-            boot_id=sighting.boot_id or incarnation,
-            since_ns=since_ns,
-            anchor_ns=anchor_ns,
-        )
 
     def _periods(self, device: _Device) -> tuple[Period, ...]:
         """When a device is enrolled: from its first report on, as declarations correct it."""
@@ -476,6 +455,32 @@ class ResidualAccounts:
                 )
             )
         return stretches
+
+
+def _placed(writer: _Writer, incarnation: str, sighting: Sighting) -> Coverage | None:
+    """A better placing of a row by a live report; None where there is none."""
+    row = writer.row
+    if row is None:
+        return None
+    # What was covered ends with its newest reading; a report may be a whole pause younger.
+    boot_ns, until_ns = sighting.boot_ns, writer.read_ns
+    if not 0 < until_ns < boot_ns:
+        until_ns = boot_ns
+    since_ns = max(0, until_ns - writer.covered_ns)
+    anchor_ns = sighting.received_ns - boot_ns
+    if row.since_ns is not None and row.anchor_ns is not None:
+        gained_ns = row.since_ns - since_ns
+        if gained_ns < SMALLEST_STEP_NS and row.anchor_ns - anchor_ns < SMALLEST_STEP_NS:
+            return None
+        since_ns = min(since_ns, row.since_ns)
+        anchor_ns = min(anchor_ns, row.anchor_ns)
+    return dataclasses.replace(
+        row,
+        node=sighting.node,
+        boot_id=sighting.boot_id or incarnation,
+        since_ns=since_ns,
+        anchor_ns=anchor_ns,
+    )
 
 
 def _user(allocation: str) -> str | None:

@@ -19,7 +19,6 @@ from flopmeter_collector.counted import CountedRows
 from flopmeter_collector.growth import Growth
 from flopmeter_collector.ledger.base import QuarantinedVector
 from flopmeter_collector.pieces import Piece
-from flopmeter_collector.residual import Growing
 from flopmeter_collector.spans import Segment
 from flopmeter_collector.split import Fold, outer
 from flopmeter_collector.weighed import STRADDLE, Amounts, Slot, amounts_of
@@ -27,7 +26,7 @@ from flopmeter_collector.weighing import Weigher, merge_branches, without_double
 from flopmeter_core.activities import UNLABELLED
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.estimate import figures_of, weigh
-from flopmeter_core.registers import Key, Vector
+from flopmeter_core.registers import Key, Vector, covered_ns
 
 
 @dataclass(slots=True)
@@ -41,10 +40,11 @@ class Entry:
         fold: its hours, where more than one thing was declared of its work.
         told: its branches, where nobody counts its row.
         rows, place: who counts its row, and its number; None and -1 where nobody does.
-        grows: where the residual keeps its time, where only that moves.
         pieces: what it added when it was last shared out.
         growth: where it is put what the key grows by; None where it has to be shared out anew.
-        covered_ns, lower_flop: what the residual was told.
+        covered_ns, lower_flop: what the residual was told, as of when somebody counted its row
+            last; `settle` makes them new.
+        lower_before: what `lower_flop` held beside its growth.
         ceiling_flop_per_ns: what its device could do at most.
         doubled_ns, writer_covered_ns: time that another agent measured too, and all of its agent's.
         known: whether the device table has a row for the record.
@@ -57,11 +57,11 @@ class Entry:
     told: tuple[Vector, ...] = ()
     rows: CountedRows | None = None
     place: int = -1
-    grows: Growing | None = None
     pieces: Mapping[Slot, Amounts] = field(default_factory=dict)
     growth: Growth | None = None
     covered_ns: int = 0
     lower_flop: int = 0
+    lower_before: int = 0
     ceiling_flop_per_ns: int = 0
     doubled_ns: int = 0
     writer_covered_ns: int = 0
@@ -71,6 +71,13 @@ class Entry:
     def vectors(self) -> tuple[Vector, ...]:
         """Its branches."""
         return self.told if self.rows is None else (self.rows.vector(self.place),)
+
+    def settle(self) -> None:
+        """Know what the residual was told of a row that is counted elsewhere."""
+        if self.rows is not None and self.growth is not None:
+            (vector,) = self.vectors
+            self.covered_ns = covered_ns(vector)
+            self.lower_flop = self.lower_before + self.growth.lower_flop(vector)
 
     def added(self) -> Mapping[Slot, Amounts]:
         """What the key adds now."""

@@ -502,6 +502,7 @@ class Totals:
 
     def _replace(self, key: Key, entry: Entry, vectors: tuple[Vector, ...]) -> None:
         """Put new vectors in the place of the old ones: new - old, in every sum."""
+        entry.settle()
         # Of the branches of a fork each physical quantity counts once, at its largest.
         widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
         pieces = share_out(key, entry, vectors, widest, self._weigher)
@@ -539,6 +540,7 @@ class Totals:
 
     def _go_on(self, key: Key, entry: Entry, growth: Growth, vector: Vector) -> None:
         """Add what a key grew by; it is weighed with that of all keys like it."""
+        entry.settle()
         more = list(map(sub, vector, entry.vectors[0]))
         self._put(growth, more)
         covered, lower_flop = covered_ns(more), growth.lower_flop(more)
