@@ -61,6 +61,9 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 """The suite, each folder a process of its own: one that dies takes no other's figures with it.
 Each with what else pytest is told, so that no test runs in two."""
 
+LONGEST_NAME = 200
+"""Of a folder of figures: whoever names more tests than fit gets one named by their digest."""
+
 LEAST_PERCENT = 90.0
 HELD_PERCENT = 100.0
 
@@ -199,7 +202,10 @@ def interpreted(root: Path = ROOT) -> Iterator[None]:
 
 def folder_of(tests: str) -> Path:
     """Where the figures of some tests lie."""
-    return BUILD / tests.replace("/", "-").replace(" ", "+")
+    name = tests.replace("/", "-").replace(" ", "+")
+    if len(name) > LONGEST_NAME:
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return BUILD / name
 
 
 def kept_figures(parts: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -121,6 +121,16 @@ def test_a_failed_test_is_said() -> None:
     assert "Tests failed in `tests/unit`." in page([found], 3, ["tests/unit"])
 
 
+def test_any_number_of_tests_has_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of other tests lie elsewhere, however many are named."""
+    monkeypatch.setattr(branches, "BUILD", tmp_path)
+    many = [" ".join(f"tests/unit/test_{n}.py" for n in range(count)) for count in (1, 40, 41)]
+    folders = {branches.folder_of(tests) for tests in many}
+    for folder in folders:
+        folder.mkdir()
+    assert len(folders) == 3
+
+
 def test_kernels_are_interpreted_meanwhile(tmp_path: Path) -> None:
     """Compiled kernels are out of the way while lines are counted, and back afterwards."""
     kernel = tmp_path / "core" / "flopmeter_core" / "kernels" / "merge.abi3.so"
