@@ -61,6 +61,10 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 """The suite, each folder a process of its own: one that dies takes no other's figures with it.
 Each with what else pytest is told, so that no test runs in two."""
 
+KERNELS = "tests/unit"
+"""The part with the kernels' own tests, which go through all of them interpreted. In the others
+they run compiled, so that what takes another way beside compiled ones is gone through as well."""
+
 LONGEST_NAME = 200
 """Of a folder of figures: whoever names more tests than fit gets one named by their digest."""
 
@@ -77,7 +81,8 @@ Decided in [ADR 27](adr/0027-coverage.md); what the tests would notice is in [mu
 
 Promised are 90 % of the lines and 90 % of the branches of every module, and all of them where [mutants.md](mutants.md) counts mutants.
 Counted are the tests' own process and every process of this environment that they start, however deep: agents, collectors, commands, training scripts.
-Kernels run interpreted meanwhile: of a compiled one no lines can be counted.
+Kernels run interpreted in `tests/unit`, which has their own tests: of a compiled one no lines can be counted.
+In the other folders they run compiled, as they do where they are installed.
 Property tests try few examples, the same in every run, so that two counts of one state are equal.
 Not run are `tests/integration/test_page_budget.py`, whose weeks of a fleet would take longer than the rest, and `tests/simulation/test_planted.py`, which goes through the same code again for every planted defect.
 Not counted is what a process did that SIGKILL ended, and what runs in a namespace or container with an environment of its own.
@@ -175,7 +180,8 @@ def run(tests: str) -> None:
     # Counting slows a test down: one that hangs still ends.
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600"]
     words += [*tests.split(), *PARTS.get(tests, ())]
-    with interpreted():
+    compiled = tests in PARTS and tests != KERNELS
+    with contextlib.nullcontext() if compiled else interpreted():
         code = _coverage(folder, "run", "--rcfile", str(SETTINGS), *words)
     _coverage(folder, "combine", "-q", "--rcfile", str(SETTINGS))
     done = {"modules": counted, "code": code, "seconds": time.monotonic() - began}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,33 @@ def test_kernels_are_interpreted_meanwhile(tmp_path: Path) -> None:
         assert not kernel.exists()
         1 / 0  # noqa: B018
     assert kernel.read_bytes() == b"compiled"
+
+
+@pytest.mark.parametrize(
+    ("tests", "interpreted"),
+    [("tests/unit", True), ("tests/integration", False), ("tests/contract/test_ledger.py", True)],
+)
+def test_where_kernels_are_interpreted(
+    tests: str, interpreted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder of their own tests, and where any tests are asked what they go through."""
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def out_of_the_way() -> Iterator[None]:
+        told.append("interpreted")
+        yield
+        told.append("back")
+
+    def coverage(folder: Path, *words: str) -> int:
+        told.append(words[0])
+        return 0
+
+    monkeypatch.setattr(branches, "BUILD", tmp_path)
+    monkeypatch.setattr(branches, "interpreted", out_of_the_way)
+    monkeypatch.setattr(branches, "_coverage", coverage)
+    branches.run(tests)
+    assert told == (["interpreted", "run", "back"] if interpreted else ["run"]) + ["combine"]
 
 
 def test_the_page_names_the_commit(tmp_path: Path) -> None:
