@@ -79,7 +79,10 @@ HELD = (
             "tests/unit/agent/test_journal_steps.py",
             "tests/unit/agent/test_journal_trust.py",
         ),
-        left=("first values that are set again before anybody reads them.",),
+        left=(
+            "`None` in place of `False`, which only an `if` reads; a text for no slot.",
+            "the name of a new file before it is renamed, and that a folder is opened as one.",
+        ),
     ),
     Held(
         "closed registers",

@@ -23,8 +23,10 @@ from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.ledger.sqlite import file
 from flopmeter_collector.ledger.sqlite.schema import check_library
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import StorageError, UsageError
+from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, key, vector
 
 
@@ -176,6 +178,22 @@ def test_what_is_known_is_not_written_again(tmp_path: Path) -> None:
         ledger.commit(batch(3))
         assert sum(each.startswith("INSERT INTO vector") for each in ran) == 3
         assert [each for each in ran if "register_key" in each or "record" in each] == []
+
+
+@pytest.mark.parametrize(("count", "statements"), [(99, 99), (100, 1), (250, 2 + 50)])
+def test_a_statement_writes_many_vectors(tmp_path: Path, count: int, statements: int) -> None:
+    """As many as fit into one, and what is left over by itself."""
+    table = RegisterTable()
+    for phase in range(count):
+        table.merge(KeyedVector(key(phase=phase), 1, vector(phase)), RECORD)
+    changes = table.take_uncommitted()
+    with opened(tmp_path / "ledger.db") as ledger:
+        for _ in range(2):
+            ran: list[str] = []
+            ledger._connection.set_trace_callback(ran.append)
+            ledger.commit(Batch(records=changes.records, vectors=changes.vectors))
+        assert sum(each.startswith("INSERT INTO vector") for each in ran) == statements
+        assert list(ledger.vectors()) == [branches[0] for _, branches in table.items()]
 
 
 def test_used_by_another_thread(tmp_path: Path) -> None:
