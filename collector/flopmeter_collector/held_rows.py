@@ -92,6 +92,18 @@ class HeldRows:
         told_ns = None if boot_ns == UNTOLD else boot_ns
         return (StoredVector(self.keys[place], 0, sequence, vector, told_ns),)
 
+    def newest(self, key: Key) -> int:
+        """The highest sequence of a key's branches.
+
+        Raises:
+            KeyError: nothing is held of it.
+        """
+        place = self._places[key]
+        sequence = self.block[place * WIDTH + SEQUENCE]
+        if sequence == SEVERAL:
+            return max(stored.sequence for stored in self._apart[place])
+        return sequence
+
     def fingerprint_at(self, place: int) -> int:
         """The name of the vector in a row (`writers.fingerprint`); `NAMELESS` of several."""
         at = place * WIDTH

@@ -15,8 +15,8 @@ from array import array
 from collections.abc import Callable, Iterable
 
 from flopmeter_collector.intake import Intake
-from flopmeter_core.registers import Key
-from flopmeter_core.reports import Hello, KeyedVector
+from flopmeter_core.registers import ZERO_VECTOR, Key
+from flopmeter_core.reports import Hello, KeyedVector, Report
 from flopmeter_proto.wire import KnownReport
 
 Numbered = Callable[[Key], int]
@@ -60,6 +60,15 @@ class KnownKeys:
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
         return True
+
+    def said(self, intake: Intake, report: KnownReport) -> Report:
+        """As much of a report that was merged as its answer tells of: keys and sequences."""
+        keys = intake.rows.keys
+        vectors = tuple(
+            KeyedVector(keys[place], sequence, ZERO_VECTOR)
+            for place, sequence in zip(self._rows, report.sequences, strict=True)
+        )
+        return Report(records={}, vectors=vectors, boot_ns=report.boot_ns, wall_ns=0)
 
     def _placed(self, numbers: array[int]) -> array[int] | None:
         """The row of each vector; None where one has none, or two have the same."""

@@ -34,7 +34,14 @@ from flopmeter_collector.newcomers import Newcomers
 from flopmeter_collector.quarantine import QuarantineTable
 from flopmeter_collector.sightings import Sightings
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.kernels.known_rows import CAME_BOOT, CAME_WIDTH, judge_rows, take_rows
+from flopmeter_core.kernels.known_rows import (
+    CAME_BOOT,
+    CAME_WIDTH,
+    SEQUENCE,
+    WIDTH,
+    judge_rows,
+    take_rows,
+)
 from flopmeter_core.kernels.merge import ABOVE, APART, BELOW, EQUAL, compare
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import Held, HourlyVector, KeyedVector
@@ -137,6 +144,9 @@ class RegisterTable:
         """Told by intake who is met for the first time."""
         self.on_change: Callable[[Key, Branches, Branches], None] | None = None
         """Told the key, its branches before and its branches now; a relay forwards what changes."""
+        self.on_grow: Callable[[Sequence[Key], Sequence[int]], None] | None = None
+        """Told keys that only grew, and the sequence that each had before. Where there is
+        `on_change` and not this, no row is taken as it is."""
         self.quarantine = QuarantineTable()
         """Beside the registers, until a person releases a row of it."""
 
@@ -241,7 +251,7 @@ class RegisterTable:
         Returns:
             Whether that is so of all of them; where it is not, nothing has changed.
         """
-        if self.on_change is not None or not self._follow(places, follows):
+        if not self._tells_of_rows or not self._follow(places, follows):
             return False
         usual = bytearray(len(places))
         if judge_rows(self.rows.block, places, came, usual, AGENTS):
@@ -261,7 +271,7 @@ class RegisterTable:
             Of each vector whether it was taken.
         """
         usual = bytearray(len(places))
-        if self.on_change is None and judge_rows(self.rows.block, places, came, usual, stream) < (
+        if self._tells_of_rows and judge_rows(self.rows.block, places, came, usual, stream) < (
             len(places)
         ):
             self._take(places, came, usual, stream)
@@ -269,6 +279,10 @@ class RegisterTable:
 
     def _take(self, places: array[int], came: array[int], usual: bytearray, stream: int) -> None:
         """Write the rows that were marked, and note that they changed."""
+        if self.on_grow is not None:
+            keys, block, grown = self.rows.keys, self.rows.block, [*compress(places, usual)]
+            before = [block[place * WIDTH + SEQUENCE] for place in grown]
+            self.on_grow([keys[place] for place in grown], before)
         take_rows(self.rows.block, places, came, usual, stream)
         # Copies: they are read later.
         changed, boot_times_ns = places[:], came[CAME_BOOT : len(places) * CAME_WIDTH : CAME_WIDTH]
@@ -280,6 +294,11 @@ class RegisterTable:
         if len(self._uncounted.grown) > MAXIMUM_GROWN:
             self._uncounted.gather(self.note_read)
         self.outcomes[Outcome.ADVANCED] += len(changed)
+
+    @property
+    def _tells_of_rows(self) -> bool:
+        """Whether whoever has to hear of changes hears of rows too."""
+        return self.on_change is None or self.on_grow is not None
 
     def note_read(self, place: int, boot_ns: int) -> None:
         """Note up to when the vector in a row was read, in ns since its boot."""

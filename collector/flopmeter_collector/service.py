@@ -50,6 +50,7 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     BatchReader,
     KnownReader,
+    KnownReport,
     StreamReader,
     answer_submitted,
     check_version,
@@ -360,8 +361,7 @@ class IngestService:
         watch: Watch,
         seen: Seen,
     ) -> pb.StreamBatchesResponse:
-        # What a relay forwards on it has to hear of, key by key.
-        received = Received(reader, message, None if self._forwarder else seen.known)
+        received = Received(reader, message, seen.known)
         batch = received.batch
         check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
         if self._forwarder is not None and batch.ledger_ids:
@@ -378,7 +378,7 @@ class IngestService:
             received.placed(merged.untaken),
             self._told(position),
             at_root=self._forwarder is None,
-            rooted=self._rooted(watch, merged.taken),
+            rooted=self._rooted(watch, merged.taken, received),
             beside={**watch.take_beside(tuple(watch.beside)), **merged.beside},
             rows=received.rows,
             refused_claims=merged.refused_claims,
@@ -389,9 +389,14 @@ class IngestService:
         """What senders are told of the ledger's position."""
         return position if self._forwarder is None else self._forwarder.position(position)
 
-    def _rooted(self, watch: Watch, taken: Iterable[KeyedVector]) -> dict[Key, int]:
+    def _rooted(
+        self, watch: Watch, taken: Iterable[KeyedVector], rows: Received | None = None
+    ) -> dict[Key, int]:
         """What a stream is told to have reached the root beyond this collector."""
-        return {} if self._forwarder is None else self._forwarder.rooted(watch, taken)
+        if self._forwarder is None:
+            return {}
+        grown = [] if rows is None else rows.grown_to(self._intake)
+        return self._forwarder.rooted(watch, taken, grown)
 
     async def _take_turn(
         self, context: Context, sender: _Sender, message: pb.StreamReportsRequest
@@ -415,13 +420,11 @@ class IngestService:
         Raises:
             WireError: what came is none.
         """
-        # What a collector forwards it has to hear of, key by key.
-        report = self._usual.read(raw) if self._forwarder is None else None
+        report = self._usual.read(raw)
         if report is not None and sender.known.take(self._intake, report, sender.hello):
             with self._turns.answering():
                 position = await self._intake.durable(len(report.numbers))
-                fold = self._intake.is_nearly_full(sender.hello.node)
-                answer = known_answer(report.numbers, report.sequences, position, fold_users=fold)
+                answer = self._known_answer(sender, report, position)
             await self._answers.write(context, answer)
             return len(report.numbers)
         message = parse_reports(raw)
@@ -429,6 +432,23 @@ class IngestService:
             raise WireError("hello may stand in the first message of a stream only")
         await self._take_turn(context, sender, message)
         return _work(message)
+
+    def _known_answer(self, sender: _Sender, report: KnownReport, position: LedgerPosition) -> Any:
+        """The answer to a report that was taken as rows."""
+        fold = self._intake.is_nearly_full(sender.hello.node)
+        if self._forwarder is None:
+            return known_answer(report.numbers, report.sequences, position, fold_users=fold)
+        said, watch = sender.known.said(self._intake, report), sender.watch
+        rooted = self._rooted(watch, said.vectors)
+        return sender.reader.answer(
+            said,
+            {},
+            self._told(position),
+            at_root=False,
+            rooted=rooted,
+            beside=watch.take_beside([*rooted, *(keyed.key for keyed in said.vectors)]),
+            fold_users=fold,
+        )
 
     async def _take_report(
         self, sender: _Sender, message: pb.StreamReportsRequest

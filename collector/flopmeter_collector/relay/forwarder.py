@@ -210,15 +210,23 @@ class Forwarder:
         """
         return LedgerPosition(own.ledger_id, self._generation, own.commit_number)
 
-    def rooted(self, watch: Watch, taken: Iterable[KeyedVector]) -> dict[Key, int]:
+    def rooted(
+        self,
+        watch: Watch,
+        taken: Iterable[KeyedVector],
+        grown: Iterable[tuple[Key, int]] = (),
+    ) -> dict[Key, int]:
         """What a stream is told to be at the root now, and wait for what was just taken.
 
         Args:
             watch: the stream.
             taken: vectors of its last message that were merged and committed.
+            grown: keys and sequences of those that were taken as rows.
         """
         for keyed in taken:
             self.outbox.watch(keyed.key, keyed.sequence, watch)
+        for key, sequence in grown:
+            self.outbox.watch(key, sequence, watch)
         if len(watch.ready) <= ROOTED_PER_ANSWER:
             ready, watch.ready = watch.ready, {}
             return ready

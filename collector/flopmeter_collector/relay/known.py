@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from flopmeter_collector.intake import Intake
+from flopmeter_core.registers import Key
 from flopmeter_core.reports import Durability, KeyedVector, RelayBatch
 from flopmeter_proto.wire import BatchMessage, BatchReader, KnownBatch
 
@@ -105,6 +106,18 @@ class Received:
         if self._known is not None:
             for keyed in taken:
                 self._known.learn(self._reader.number(keyed.key), intake.rows.place(keyed.key))
+
+    def grown_to(self, intake: Intake) -> list[tuple[Key, int]]:
+        """Keys and sequences of the vectors that were taken as rows."""
+        rows, keys = self.rows, intake.rows.keys
+        if rows is None or self._left is None:
+            return []
+        left = set(self._left)
+        return [
+            (keys[row], rows.sequence(place))
+            for place, row in enumerate(self._places)
+            if place not in left
+        ]
 
     def placed(
         self, untaken: Mapping[int, tuple[Durability, str]]

@@ -112,7 +112,7 @@ class Outbox:
         """Start with nothing behind; `restore` says what the ledger knows of the root.
 
         Args:
-            table: the registers; its `on_change` has to call `changed`.
+            table: the registers; its `on_change` has to call `changed`, its `on_grow` `grown`.
         """
         self._table = table
         self._behind: dict[Key, _Note] = {}
@@ -147,6 +147,21 @@ class Outbox:
         self._fall_behind(key, before, branches, now_ns)
         if len(branches) > 1:
             self._take_back(key)
+
+    def grown(self, keys: Iterable[Key], before: Iterable[int], now_ns: int) -> None:
+        """Note keys that only grew, as `changed` does of each.
+
+        Args:
+            keys: with one branch, before and now.
+            before: the sequence of each before.
+            now_ns: monotonic time.
+        """
+        for key, sequence in zip(keys, before, strict=True):
+            if key not in self._behind:
+                self._behind[key] = _Note(sequence, now_ns)
+            self._waiting[key] = None
+            if self._refused:
+                self._refused.pop(key, None)
 
     def claim_changed(self, key: ClaimKey) -> None:
         """Note that a claim is new or has higher counts."""
@@ -307,7 +322,7 @@ class Outbox:
             return
         # What was merged now is followed by the newest vector of now, and by no older one for
         # sure: a clone's vector may have come in late under a lower sequence.
-        wanted = max(stored.sequence for stored in self._table.branches(key))
+        wanted = self._table.rows.newest(key)
         others, own = [], []
         for each in self._watches.get(key, ()):
             if each.watch is watch:
@@ -357,8 +372,7 @@ class Outbox:
         if 0 < note.sent <= sequence:
             # What the root still lacks changed after that one was sent.
             note.sent, note.since_ns = 0, note.sent_ns
-        newest = max(stored.sequence for stored in self._table.branches(key))
-        if newest <= sequence:
+        if self._table.rows.newest(key) <= sequence:
             del self._behind[key]
             self._waiting.pop(key, None)
             self._fresh[key] = sequence

@@ -13,7 +13,7 @@ import importlib.metadata
 import logging
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import grpc
 
@@ -194,7 +194,10 @@ def _attach(table: RegisterTable, committer: Committer, rows: RelayRows, clock: 
     def changed(key: Key, before: Branches, branches: Branches) -> None:
         outbox.changed(key, before, branches, clock.monotonic_ns())
 
-    table.on_change = changed
+    def grown(keys: Sequence[Key], before: Sequence[int]) -> None:
+        outbox.grown(keys, before, clock.monotonic_ns())
+
+    table.on_change, table.on_grow = changed, grown
     table.claims.on_change = outbox.claim_changed
     committer.forwarded = True
     return outbox

@@ -7,16 +7,26 @@ Called by batch. Explained in docs/adr/0039-registers-in-rows.md.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from dataclasses import dataclass
 
 from flopmeter_core.kernels.known_rows import CAME_BOOT, CAME_FIRST, CAME_SEQUENCE, CAME_WIDTH
+from flopmeter_core.kernels.scatter import scatter
 from flopmeter_core.registers import COMPONENT_COUNT, Vector
 from flopmeter_core.reports import MAXIMUM_VECTORS_PER_BATCH
 from flopmeter_core.units import REGISTER_LIMIT
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 
+GREATEST_TIME_NS = (1 << 63) - 1
+
 _WORD = 8
+
+_ENTRIES_TAG = pb.Column.COMPONENT_VALUES_FIELD_NUMBER << 3 | 2
+"""Before the packed entries of a column: the field's number and "so many bytes follow"."""
+
+_MORE = 0x80
+"""Set in each byte of a length but the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +72,38 @@ def batch_rows(message: pb.StreamBatchesRequest) -> KnownBatch | None:
     if not 0 < count <= MAXIMUM_VECTORS_PER_BATCH or len(message.columns) > COMPONENT_COUNT:
         return None
     came = array("q", bytes(_WORD * CAME_WIDTH * count))
-    columns = [(CAME_SEQUENCE, message.sequences[:])]
+    columns = [(CAME_SEQUENCE, 1, REGISTER_LIMIT - 1, array("q", message.sequences[:]))]
     if message.boot_duration_ns:
-        columns.append((CAME_BOOT, message.boot_duration_ns[:]))
+        times_ns = array("q", message.boot_duration_ns[:])
+        columns.append((CAME_BOOT, 0, GREATEST_TIME_NS, times_ns))
     for place, column in enumerate(message.columns):
-        if column.component_values:
-            columns.append((CAME_FIRST + place, column.component_values[:]))
-    for place, entries in columns:
-        least, greatest = (1, REGISTER_LIMIT) if place == CAME_SEQUENCE else (0, REGISTER_LIMIT)
-        if place == CAME_BOOT:
-            greatest = 1 << 63
-        if len(entries) != count or min(entries) < least or max(entries) >= greatest:
+        entries = _entries(column)
+        if entries:
+            columns.append((CAME_FIRST + place, 0, REGISTER_LIMIT - 1, entries))
+    for place, least, last, entries in columns:
+        if len(entries) != count or not scatter(entries, came, place, CAME_WIDTH, least, last):
             return None
-        came[place::CAME_WIDTH] = array("q", entries)
     hourly = frozenset([hour.key_number for hour in message.hourly_vectors])
     return KnownBatch(numbers, came, hourly) if message.columns else None
+
+
+def _entries(column: pb.Column) -> array[int]:
+    """The entries of a column, without making a number of each.
+
+    They are fixed 64-bit little endian integers side by side, so the bytes of the column's message
+    are a tag, their length and themselves. Where a newer sender put more into it, they are asked
+    for one by one.
+    """
+    raw = column.SerializeToString()
+    head = 1
+    while head < len(raw) and raw[head] >= _MORE:
+        head += 1
+    head += 1
+    size = sum((byte & (_MORE - 1)) << (7 * place) for place, byte in enumerate(raw[1:head]))
+    if not raw or raw[0] != _ENTRIES_TAG or head + size != len(raw):
+        return array("q", column.component_values[:])
+    entries = array("q")
+    entries.frombytes(raw[head:])
+    if sys.byteorder == "big":
+        entries.byteswap()
+    return entries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 from unittest.mock import MagicMock
@@ -17,7 +18,8 @@ from flopmeter_collector.intake import Intake
 from flopmeter_collector.known import KnownKeys
 from flopmeter_collector.receive import merge_report
 from flopmeter_collector.registers import Outcome, RegisterTable
-from flopmeter_core.reports import Hello, KeyedVector, Report
+from flopmeter_collector.relay.outbox import Outbox
+from flopmeter_core.reports import Acknowledgement, Durability, Hello, KeyedVector, Report
 from flopmeter_core.writers import NOTHING, fingerprint
 from flopmeter_proto.wire import StreamReader, StreamWriter, known_report
 from support.forms import FORMS, kernel
@@ -33,9 +35,16 @@ SECOND_NS = 10**9
 class Side:
     """A collector's table and one stream into it."""
 
-    def __init__(self, *, known: bool) -> None:
-        """Begin; `known` lets usual reports be taken as rows."""
+    def __init__(self, *, known: bool, forwards: bool = False) -> None:
+        """Begin; `known` lets usual reports be taken as rows, `forwards` puts an outbox on it."""
         self.table = RegisterTable()
+        self.outbox = Outbox(self.table)
+        self.watch = self.outbox.open_watch()
+        if forwards:
+            self.table.on_change = lambda of, before, now: self.outbox.changed(
+                of, before, now, NOW_NS
+            )
+            self.table.on_grow = lambda keys, before: self.outbox.grown(keys, before, NOW_NS)
         clock = MagicMock(wall_ns=lambda: NOW_NS)
         self.intake = Intake(
             self.table, cast(Any, None), clock, simulated=False, ledger_id="ledger"
@@ -52,15 +61,31 @@ class Side:
             usual = known_report(message)
             if usual is not None and self.known.take(self.intake, usual, HELLO):
                 self.taken_whole += 1
+                self._note(self.known.said(self.intake, usual).vectors)
                 return
         read = self.reader.report(message)
         merged = asyncio.run(merge_report(self.intake, read, HELLO, {}, never))
         if self.known is not None:
             self.known.learn(self.intake, merged.taken, self.reader.number)
+        self._note(merged.taken)
         if merged.newest:
             self.intake.note_live(HELLO, read.boot_ns)
         self.intake.counts.reports += 1
         self.intake.seen(HELLO.node, read.display_flop)
+
+    def _note(self, taken: Iterable[KeyedVector]) -> None:
+        """Wait for the root, as the service of a collector that forwards does."""
+        for keyed in taken:
+            self.outbox.watch(keyed.key, keyed.sequence, self.watch)
+
+    def forward(self, *, at_root: bool) -> object:
+        """Send what waits, and have it answered; what was sent, and what is told of the root."""
+        sent = self.outbox.take(100, NOW_NS)
+        durable = Durability.AT_ROOT if at_root else Durability.HERE
+        self.outbox.acknowledge(
+            [Acknowledgement(each.key, each.sequence, durable) for each in sent]
+        )
+        return sent, dict(self.watch.ready), self.outbox.backlog()
 
     def holds(self) -> tuple[object, ...]:
         """Everything that is known afterwards."""
@@ -143,6 +168,31 @@ def test_the_usual_report_is_taken_whole() -> None:
     assert (sides[0].taken_whole, sides[1].taken_whole) == (2, 0)
     assert sides[0].table.outcomes[Outcome.ADVANCED] == 6
     assert sides[0].holds() == sides[1].holds()
+
+
+@given(told=st.lists(st.tuples(st.lists(KEYED, min_size=1, max_size=3), st.booleans())))
+def test_what_is_forwarded_is_the_same(told: list[tuple[list[KeyedVector], bool]]) -> None:
+    """An outbox sends, and tells of the root, what it would had it heard key by key."""
+    sides = Side(known=True, forwards=True), Side(known=False, forwards=True)
+    for vectors, at_root in told:
+        for side in sides:
+            side.take(report(vectors))
+        assert sides[0].forward(at_root=at_root) == sides[1].forward(at_root=at_root)
+    assert sides[0].holds() == sides[1].holds()
+
+
+def test_what_only_grew_is_forwarded_too() -> None:
+    """Taken as rows: each is sent again, and told of once the root has it and not before."""
+    side = Side(known=True, forwards=True)
+    grown(side, 10)
+    side.forward(at_root=True)
+    side.watch.ready.clear()
+    for seconds in (20, 30):
+        grown(side, seconds)
+    assert side.taken_whole == 2
+    assert not side.watch.ready
+    side.forward(at_root=True)
+    assert side.watch.ready == {key(phase=phase): 30 for phase in range(3)}
 
 
 def test_who_names_what_is_held() -> None:

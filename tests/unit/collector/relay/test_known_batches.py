@@ -182,3 +182,20 @@ def test_a_batch_that_breaks_the_contract(wrong: str) -> None:
     with pytest.raises(WireError):
         Received(reader, message, seen.known).grow(side.intake)
     assert [side.table.branches(key(phase=phase))[0].sequence for phase in range(3)] == [10] * 3
+
+
+def test_what_was_taken_as_rows_is_told_of() -> None:
+    """Of a batch in which one vector is not usual the keys and sequences of the others."""
+    side = Side(known=True)
+    side.take(batch([KeyedVector(key(phase=n), 1, vector(1), SECOND_NS) for n in range(3)]))
+    _, reader, seen = side._streams[0]
+    writer = side._streams[0][0]
+    came = [
+        KeyedVector(key(phase=n), 2, vector(0 if n == 1 else 2), 2 * SECOND_NS) for n in range(3)
+    ]
+    received = Received(reader, writer.batch(batch(came)), seen.known)
+    received.grow(side.intake)
+    assert received.grown_to(side.intake) == [(key(phase=0), 2), (key(phase=2), 2)]
+    apart = Received(reader, writer.batch(batch(came)), None)
+    apart.grow(side.intake)
+    assert apart.grown_to(side.intake) == []
