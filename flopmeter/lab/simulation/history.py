@@ -35,6 +35,11 @@ class History:
         """Nodes with what they had on a disk that lost its power or was put back."""
         self._first: dict[Key, tuple[str, dict[int, Written]]] = {}
         self._others: dict[tuple[str, Key], dict[int, Written]] = {}
+        self._origins: dict[str, str] = {}
+
+    def copied(self, node: str, origin: str) -> None:
+        """A node began with the disk of another."""
+        self._origins[node] = origin
 
     def note(self, node: str, key: Key, sequence: int, written: Written) -> None:
         """A node has journaled a vector."""
@@ -49,12 +54,15 @@ class History:
     def by(self, node: str, key: Key, sequence: int) -> Written | None:
         """What a node has under a key and a sequence: its own, or what came with its disk."""
         sequence = unmarked(sequence)
+        first, vectors = self._first.get(key, ("", {}))
         if self._others:
-            own = self._others.get((node, key))
-            if own is not None and sequence in own:
-                return own[sequence]
-        first = self._first.get(key)
-        return first[1].get(sequence) if first is not None else None
+            holder = node
+            while holder and holder != first:
+                own = self._others.get((holder, key))
+                if own is not None and sequence in own:
+                    return own[sequence]
+                holder = self._origins.get(holder, "")
+        return vectors.get(sequence)
 
     def vector(self, key: Key, sequence: int, node: str = "") -> Vector:
         """The vector under a key and a sequence, of a node or of the key's first writer."""

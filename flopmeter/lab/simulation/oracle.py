@@ -204,8 +204,9 @@ class Oracle:
             self.reverted_ns += self._lose(node, newest[0], watched.survives)
         watched.snapshots.extend(image)
 
-    def cloned(self, twin: str, image: Image) -> None:
-        """Another node begins with an image."""
+    def cloned(self, twin: str, origin: str, image: Image) -> None:
+        """Another node begins with an image of one."""
+        self.history.copied(twin, origin)
         watched = self.nodes.setdefault(twin, Watched())
         watched.survives = image[0] if image else None
         watched.snapshots.extend(image)

@@ -174,7 +174,7 @@ class World:
         sampled = of.hardware.sampled
         twin = self.add_node(f"{of.name}-clone", self.plan.devices, sampled=sampled)
         twin.disk.files = image.files
-        self.oracle.cloned(twin.name, image.states)
+        self.oracle.cloned(twin.name, of.name, image.states)
         twin.start()
 
     def live_clone(self, of: Node) -> None:
@@ -191,7 +191,7 @@ class World:
         self.topology.settle_beside(twin.name, of.name)
         twin.hardware.use(of.hardware.allocation)
         twin.disk.files = image.files
-        self.oracle.cloned(twin.name, image.states)
+        self.oracle.cloned(twin.name, of.name, image.states)
         self.figures.doubted.update(twin.hardware.devices)
         of.next_incarnation = twin.next_incarnation = self.random.hexadecimal(32)
         of.kill()

@@ -30,6 +30,23 @@ def held(*branches: tuple[int, int]) -> list[StoredVector]:
     ]
 
 
+def test_whose_vector_a_copy_of_a_copy_holds() -> None:
+    """What came with a disk is of the node that it was copied from, however often, not of its twin.
+
+    A node that was copied while it started, and its twin, write other vectors under one key.
+    """
+    made = history(("n", 1, 1), ("n", 2, 2), ("n-twin", 2, 3), ("n-twin-clone", 3, 4))
+    made.copied("n-twin", "n")
+    made.copied("n-twin-clone", "n-twin")
+    held = {
+        node: [made.vector(KEY, sequence, node) for sequence in (1, 2)]
+        for node in ("n", "n-twin", "n-twin-clone", "")
+    }
+    assert held["n"] == held[""] == [vector(1), vector(2)]
+    assert held["n-twin"] == held["n-twin-clone"] == [vector(1), vector(3)]
+    assert made.vector(KEY, 3, "n-twin-clone") == vector(4)
+
+
 # --- what one ledger must never do ---------------------------------------------------------------
 
 
