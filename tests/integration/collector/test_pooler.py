@@ -60,6 +60,20 @@ def test_lent_by_the_transaction(settings: tuple[str, ...]) -> None:
         assert "pool_mode = session" in finding.told
 
 
+def test_who_looks_only_leaves_nothing_behind() -> None:
+    """A statement that one server connection was to remember is asked of the next one: it is told.
+
+    The pool lends all its connections in turn, and each finding is a statement of the same text.
+    """
+    name = database()
+    with pooling(shared_server(), name, *LENDING[1]) as url:
+        with contextlib.ExitStack() as clients:
+            held = [clients.enter_context(psycopg.connect(url)) for _ in range(4)]
+            for client in held:  # in a transaction each, so that the pool has all its connections
+                client.execute("SELECT 1")
+        assert [each.setting for each in backends.examine(url)].count("session") == 1
+
+
 def test_lent_by_the_session() -> None:
     """Two collectors behind one pooler of sessions: one leads, the other takes over."""
     name = database()

@@ -111,6 +111,9 @@ class Server:
             UsageError: the session would be lent by the transaction.
         """
         connection = self._open()
+        if pooled or self.access is Access.READ:
+            # Each statement may come to another server connection, which remembers none prepared.
+            connection.prepare_threshold = None
         try:
             if self.access is not Access.READ and not pooled and self.pools(connection):
                 raise refuse(self.name)
