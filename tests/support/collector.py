@@ -69,7 +69,7 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def child(ledger: Path | str, *flags: str, **popen: Any) -> Iterator[Child]:
+def child(ledger: Path | str, *flags: str) -> Iterator[Child]:
     """A collector process that serves; killed at the end if it still runs."""
     arguments = ["collector", "--ledger", str(ledger), "--grpc-listen", "127.0.0.1:0"]
     process = subprocess.Popen(
@@ -77,7 +77,6 @@ def child(ledger: Path | str, *flags: str, **popen: Any) -> Iterator[Child]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        **popen,
     )
     try:
         yield Child(process, *_addresses(process))

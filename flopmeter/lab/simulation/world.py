@@ -217,6 +217,8 @@ class World:
         converged = self._settled()
         if converged:
             self._let_everything_late_arrive()
+            # What came last to a relay has its way to the root before it.
+            self._go(self.loop.now_ns + drain_ns, self._settled)
             converged = self._report_again()
         ledger: dict[Key, tuple[StoredVector, ...]] = {}
         for stored in self.site.vectors():
@@ -234,9 +236,7 @@ class World:
     def _report_again(self) -> bool:
         """Let live clones sample and report some more times: an agent that lives does go on."""
         twins = {node for writers in self.oracle.history.shared.values() for node in writers}
-        if not twins:
-            return True
-        for _ in range(MORE_REPORTS):
+        for _ in range(MORE_REPORTS if twins else 0):
             for name in sorted(twins):
                 self.nodes[name].once_more()
             self._go(self.loop.now_ns + 2 * self.around.pace.sample_ns)

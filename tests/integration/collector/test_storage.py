@@ -20,11 +20,7 @@ from support.collector import child, running
 from support.ingest import SIMULATED_RECORD, key, report, stream, vector
 
 FILE_LIMIT_BYTES = 300_000
-
-
-def limit_files() -> None:
-    """Let no file of this process grow beyond FILE_LIMIT_BYTES, as on a disk that is full."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT_BYTES, FILE_LIMIT_BYTES))
+"""Beyond this no file of the collector grows, as on a disk that is full."""
 
 
 async def report_new_keys(address: str) -> tuple[int, grpc.aio.AioRpcError]:
@@ -49,7 +45,9 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whoever counts lines writes a file too, which has no room either, and says so in other words.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     ledger = tmp_path / "ledger.db"
-    with child(ledger, preexec_fn=limit_files) as collector:
+    with child(ledger) as collector:
+        limits = (FILE_LIMIT_BYTES, FILE_LIMIT_BYTES)
+        resource.prlimit(collector.process.pid, resource.RLIMIT_FSIZE, limits)
         acknowledged, error = asyncio.run(report_new_keys(collector.address))
         assert collector.process.wait(20) == 74
         assert collector.process.stderr is not None
