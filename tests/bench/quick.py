@@ -77,8 +77,11 @@ HELD = (
     Held(lambda: agent_cases.footprint(3)[0], 2.2),
     Held(lambda: agent_cases.sampling()[0], 100),
     # Interpreted the pass over rows costs about what objects did.
-    *(Held(taken_in(live), 4.5 if kernel_cases.COMPILED else 11) for live in (1, 4, 20)),
-    Held(streamed, 5.5 if kernel_cases.COMPILED else 8),
+    *(
+        Held(taken_in(live), ratio if kernel_cases.COMPILED else 11)
+        for live, ratio in ((1, 1.9), (4, 1.2), (20, 0.9))
+    ),
+    Held(streamed, 4.2 if kernel_cases.COMPILED else 8),
     # Interpreted every ratio is written by `repr`.
     Held(lambda: scrape_cases.cases(RUNS, 3)[0], 0.12 if kernel_cases.COMPILED else 0.2),
     Held(lambda: scrape_cases.cases(RUNS, 3)[1], 0.035),
@@ -86,7 +89,7 @@ HELD = (
     *(
         (
             Held(kernel_cases.quick_merge, 2.6),
-            Held(kernel_cases.quick_replay, 6.0),
+            Held(kernel_cases.quick_replay, 4.5),
             Held(kernel_cases.readings, 0.005),
         )
         if kernel_cases.COMPILED
