@@ -54,7 +54,14 @@ def console(*, stderr: bool = False) -> Console:
     """
     from rich.console import Console
 
-    out = Console(highlight=False, stderr=stderr)
+    class PipedConsole(Console):
+        """Leaves a closed pipe to the command line, which has an exit code for it; rich has 1."""
+
+        def on_broken_pipe(self) -> None:
+            """Say what happened, as every other write does."""
+            raise BrokenPipeError
+
+    out = PipedConsole(highlight=False, stderr=stderr)
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = PIPE_COLUMNS
     return out

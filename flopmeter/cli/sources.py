@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from flopmeter.cli.thresholds_options import folder_option
-from flopmeter_core.errors import UsageError
+from flopmeter_core.errors import UnreachableError, UsageError
 
 COLLECTOR_URL = "http://127.0.0.1:8426"
 
@@ -46,7 +46,10 @@ def totals_of(collector: str | None, ledger: str | None, folder: Path) -> dict[s
     if ledger is None:
         from flopmeter.lab.collector_api import fetch_totals
 
-        return fetch_totals(collector or COLLECTOR_URL)
+        try:
+            return fetch_totals(collector or COLLECTOR_URL)
+        except UnreachableError as error:
+            raise UnreachableError(f"{error}; --ledger reads one without a collector") from error
     from flopmeter.lab.ledger_totals import ledger_totals
     from flopmeter_collector.site import thresholds_in_force
     from flopmeter_proto.daemon.clock import SystemClock

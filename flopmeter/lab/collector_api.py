@@ -103,7 +103,7 @@ def _silence(collector_url: str, error: Exception) -> UnreachableError:
         return UnreachableError(f"{collector_url} cannot be asked: {known}")
     return UnreachableError(
         f"no collector answers at {collector_url} ({_words(reason)}); "
-        "start one with `flopmeter collector`, or give --collector or --ledger"
+        "start one with `flopmeter collector`, or name another with --collector"
     )
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from flopmeter.lab.figure_text import best_text, range_text
-from flopmeter_collector.rounding import Rounding, round_flop
+from flopmeter.lab.figure_text import best_text, counted_of, range_text, standing_text
+from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 
 Row = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def run_view(run: Row, *, could_add: int, lowerings: Iterable[Row]) -> Iterator[
     name = f" ({run['name']})" if run["name"] != run["run"] else ""
     yield escape(f"run {run['run']}{name}, model {run['model'] or run['run']}")
     yield f"in metrics {run['metrics_id']}"
-    yield _figures("executed FLOP", run["compute_flop_str"])
+    yield _figures("executed", run["compute_flop_str"])
     declared = {field: text for field, text in run["declared"].items() if text}
     yield escape("declared: " + (", ".join(f"{f} {t}" for f, t in declared.items()) or "nothing"))
     if run["merged"]:
@@ -53,7 +53,7 @@ def model_view(model: Row, *, could_add: int, lowerings: Iterable[Row]) -> Itera
     yield from _mark(model)
     yield escape(f"model {model['model']}: {len(model['runs'])} own runs")
     yield f"in metrics {model['metrics_id']}"
-    yield _figures("executed FLOP", model["compute_flop_str"])
+    yield _figures("executed", model["compute_flop_str"])
     if model["parents"]:
         parents = ", ".join(f"{row['model']} ({row['edge']})" for row in model["parents"])
         yield escape(f"came from {parents}: {len(model['inherited_runs'])} inherited runs")
@@ -94,11 +94,11 @@ def _mark(row: Row) -> Iterator[str]:
 
 
 def _standings(model: Row) -> Iterator[str]:
-    """The lines whose state rests on somebody's word as well, and the exclusions that are used."""
+    """How it stands to each line, with what else the law asks for, and the exclusions in use."""
     for row in model["thresholds"]:
-        if row.get("declared_conditions"):
-            yield escape(f"{row['id']}: {row['state_words']}")
-            yield from _conditions(row, "  ")
+        share = percent_text(int(counted_of(model, row)["best"]), int(row["value_flop_str"]))
+        yield escape(f"{row['id']}: {share}, {standing_text(row)}")
+        yield from _conditions(row, "  ")
     for used in model.get("decisions", ()):
         yield escape(
             f"left out under {used['profile']}: {used['leaves_out']}, decided by {used['author']} "
@@ -114,7 +114,7 @@ def _standings(model: Row) -> Iterator[str]:
 
 def _conditions(row: Row, indent: str) -> Iterator[str]:
     """What else a law asks for, and what was declared of it."""
-    for each in row["declared_conditions"]:
+    for each in row.get("declared_conditions", ()):
         said = "unknown, nobody declared it"
         if each["state"] != "unknown":
             said = (
@@ -179,4 +179,6 @@ def _range(bounds: Mapping[str, str]) -> str:
 
 
 def _remainder(could_add: int) -> str:
+    if not could_add:
+        return "no work is unattributed"
     return f"unattributed work could add up to {round_flop(could_add, rounding=Rounding.UP)} FLOP"

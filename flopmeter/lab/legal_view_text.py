@@ -237,10 +237,10 @@ def review_text(details: Mapping[str, Any]) -> RenderableType:
 
 def _coverage(document: Document) -> str:
     upper_flop = int(document["unattributed"]["compute_flop_str"]["upper"])
-    could = round_flop(upper_flop, rounding=Rounding.UP)
+    could = f"could add up to {round_flop(upper_flop, rounding=Rounding.UP)} FLOP to any model"
     return (
         "Earliest to latest holds the date in 90 % of cases, by pace; by plan it is as good as the "
-        f"plan. Unattributed work could add up to {could} FLOP to any model."
+        f"plan. {f'Unattributed work {could}' if upper_flop else 'No work is unattributed'}."
     )
 
 

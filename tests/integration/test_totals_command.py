@@ -143,7 +143,8 @@ def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         assert main(["totals", "--collector", f"http://127.0.0.1:{port}"]) == 69
-    assert "start one with `flopmeter collector`" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "start one with `flopmeter collector`" in told and "--ledger reads one" in told
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ _STANDING_COLUMNS = (
     ("Reached", "n"),
     ("Likely range", "n"),
     ("State", "after"),
-    ("Above from (90 % of cases)", ""),
+    ("Crossing (in 90 % of cases)", ""),
 )
 
 _SIMULATED_BANNER = (

@@ -55,8 +55,9 @@ def of_model(*lowerings: Any, **more: Any) -> str:
 def test_a_run() -> None:
     """Both names, what was declared, what it is made of, and what no meter knows."""
     plain = of_run()
-    assert plain.startswith("run r, model r\nin metrics r-x\nexecuted FLOP: 7.0e0 FLOP")
+    assert plain.startswith("run r, model r\nin metrics r-x\nexecuted: 7.0e0 FLOP")
     assert "declared: nothing" in plain and "laws test models" in plain
+    assert "no work is unattributed" in plain
     full = of_run(
         LOWERING, could_add=10**22 + 1, name="alias", model="atlas", simulated=True,
         declared={"format": "bf16", "workload": None}, merged=["s", "t"], warnings=["late [hours]"],
@@ -122,7 +123,7 @@ def test_where_it_came_from() -> None:
 
 
 def test_rulings_plan_and_parties() -> None:
-    """Declared conditions with who stands behind them, exclusions with all three totals."""
+    """Every line with its state, conditions with their people, exclusions with all three totals."""
     said = {
         "id": "effect", "text": "a broad effect", "state": "not_met", "author": "Ada",
         "date": "2026-11-30", "reason": "a demo", "evidence": "memo.pdf sha256:ab",
@@ -130,6 +131,7 @@ def test_rulings_plan_and_parties() -> None:
     }  # fmt: skip
     line = {
         "id": "kr", "state_words": "declared not met by Ada", "counting_profile": "kr-own",
+        "value_flop_str": "4",
         "declared_conditions": [said, {**said, "evidence": None, "approved_by": []}],
         "counted_flop_str": bounds(1), "everything_flop_str": bounds(3),
         "permitted_flop_str": bounds(2),
@@ -138,15 +140,20 @@ def test_rulings_plan_and_parties() -> None:
         "profile": "kr-own", "leaves_out": "evaluation", "author": "Ada", "date": "2026-11-30",
         "declaration": 4, "reason": "Annex", "approved_by": [],
     }  # fmt: skip
+    plain = {
+        "id": "plain", "state_words": "above", "counting_profile": "other",
+        "value_flop_str": "50", "counted_flop_str": bounds(100),
+    }  # fmt: skip
     told = of_model(
-        thresholds=[line, {"id": "plain", "counting_profile": "other"}],
+        thresholds=[line, plain],
         decisions=[used, {**used, "profile": "no-line"}],
         planned={"until": "2027-04-01T00:00:00Z", "compute_flop_str": bounds(10**24)},
         parties=[{"role": "modifier", "party": "Lab"}],
         completeness={"complete": "no", "author": "Ada", "statement": "a cluster is missing"},
     )
     for words in (
-        "kr: declared not met by Ada",
+        "kr: 25 %, declared not met by Ada",
+        "plain: 200 %, ABOVE",
         "declared not met by Ada on 2026-11-30: a demo (evidence: memo.pdf sha256:ab); behind it: "
         "ben, eva",
         "left out under kr-own: evaluation, decided by Ada on 2026-11-30 (declaration 4): Annex; "
