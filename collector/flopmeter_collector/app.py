@@ -34,6 +34,7 @@ from flopmeter_collector.judge import Judge
 from flopmeter_collector.law_watch import LawWatch
 from flopmeter_collector.ledger.base import (
     Declaration,
+    DeclaredSinceError,
     Ledger,
     LedgerBusyError,
 )
@@ -520,8 +521,9 @@ class CollectorApp:
         if not self._config.hourly_days or self._clock.monotonic_ns() < self._thin_again_ns:
             return
         before_ns = self._clock.wall_ns() - self._config.hourly_days * 24 * NS_PER_HOUR
-        if not await self._publisher.thin(before_ns=before_ns):
-            self._thin_again_ns = self._clock.monotonic_ns() + 24 * NS_PER_HOUR
+        with contextlib.suppress(DeclaredSinceError):  # the next round has heard of it
+            if not await self._publisher.thin(before_ns=before_ns):
+                self._thin_again_ns = self._clock.monotonic_ns() + 24 * NS_PER_HOUR
 
     async def _round(self) -> bool:
         """Run one round; returns whether another makes sense.

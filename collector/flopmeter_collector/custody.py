@@ -22,7 +22,7 @@ from flopmeter_core.allocations import NONE, check_name
 from flopmeter_core.errors import DataError
 
 QUARANTINE_KIND = "quarantine"
-"""Subject: the row's name; body: ``sequence`` and ``reason``."""
+"""Subject: the vector's name; body: ``sequence`` and ``reason``."""
 
 HOLD_KIND = "hold"
 """Subject: ``all``, ``run:NAME`` or ``model:NAME``; body: ``state`` and ``reason``."""
@@ -75,6 +75,17 @@ def parse_release(declaration: Declaration) -> Release:
         )
     check_reason(declaration.body.get("reason", ""))
     return Release(declaration.subject, int(text))
+
+
+def released_by(declarations: Iterable[Declaration]) -> frozenset[tuple[str, int]]:
+    """Names and sequences of the vectors that declarations accept out of quarantine."""
+    found = set()
+    for declaration in declarations:
+        if declaration.kind == QUARANTINE_KIND:
+            with contextlib.suppress(DataError):
+                release = parse_release(declaration)
+                found.add((release.name, release.sequence))
+    return frozenset(found)
 
 
 def check_reason(reason: str) -> None:

@@ -19,7 +19,7 @@ import asyncio
 import logging
 from array import array
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flopmeter_collector.approvals import APPROVAL_KIND
@@ -197,8 +197,8 @@ class Publisher:
 
         Before, this collector never leads: a total of some registers would pass for one of all.
         """
-        self.restored = True
         self.take(declarations)
+        self.restored = True
         # What is known already moves nothing now: what grows from here on is work.
         self.corrected = False
 
@@ -358,6 +358,8 @@ class Publisher:
             How many rows went; 0 where nothing is left, or another collector leads.
 
         Raises:
+            DeclaredSinceError: something was declared since the last round, a hold perhaps:
+                nothing went.
             LedgerBusyError: the ledger could not be read or written just now.
             StorageError: the ledger failed.
         """
@@ -373,7 +375,8 @@ class Publisher:
                 return 0
             batch, allocations = await self._committer.read(plan)
             if batch.dropped_hours:
-                await self._committer.alone(batch)
+                # Whoever was told that hours are held finds them: a hold since then stops this.
+                await self._committer.alone(replace(batch, declared_to=self._last_declaration))
                 for allocation in allocations:
                     self._totals.forget_hours(allocation)
                 logger.info(
@@ -542,10 +545,14 @@ class Publisher:
             return
         if declaration.kind == QUARANTINE_KIND:
             release = parse_release(declaration)
+            told = fields(name=release.name, author=declaration.author)
             if self._table.release(release.name, release.sequence, declaration.sequence):
-                logger.warning(
-                    "a quarantined vector was released",
-                    extra=fields(name=release.name, author=declaration.author),
+                logger.warning("a quarantined vector was released", extra=told)
+            elif self.restored and not self._table.quarantine.knows(declaration.sequence):
+                logger.error(
+                    "a vector was released after a newer one of its register took its place in "
+                    "quarantine; look at that one",
+                    extra=told,
                 )
         else:
             self._totals.apply(declaration)

@@ -16,9 +16,9 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
-from flopmeter_collector.ledger.base import QuarantinedVector
+from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import KeyedVector
 
@@ -28,13 +28,39 @@ MAXIMUM_HELD_PER_NODE = 64
 MAXIMUM_HELD = 100_000
 """Keys held of all nodes, 40 MB: a sender may call itself by many names."""
 
-NAME_DIGITS = 12
+KEY_DIGITS = 12
+
+VECTOR_DIGITS = 16
+"""64 bits: nobody finds another vector of the name of one that a person looked at."""
 
 
-def quarantine_name(key: Key) -> str:
-    """How a person names a key's row: 12 hexadecimal digits of the key's SHA-256."""
-    told = [key.device, key.incarnation, key.allocation, key.phase, int(key.evidence), key.record]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:NAME_DIGITS]
+def key_name(key: Key) -> str:
+    """How a person names a key: 12 hexadecimal digits of its SHA-256."""
+    return _digits(_told(key))[:KEY_DIGITS]
+
+
+def quarantine_name(row: QuarantinedVector | StoredVector) -> str:
+    """How a person names one vector of a key: who accepts it accepts no other."""
+    return _digits([*_told(row.key), row.sequence, *row.vector])[:VECTOR_DIGITS]
+
+
+def is_released(row: QuarantinedVector | StoredVector, released: Set[tuple[str, int]]) -> bool:
+    """Whether declarations (`custody.released_by`) accept a vector.
+
+    By its own name; those of earlier versions named its key and its sequence.
+    """
+    sequence = row.sequence
+    return not released.isdisjoint(
+        ((quarantine_name(row), sequence), (key_name(row.key), sequence))
+    )
+
+
+def _told(key: Key) -> list[str | int]:
+    return [key.device, key.incarnation, key.allocation, key.phase, int(key.evidence), key.record]
+
+
+def _digits(told: list[str | int]) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 class QuarantineTable:
@@ -132,13 +158,18 @@ class QuarantineTable:
         Returns:
             The vector to merge; None where no such vector is held.
         """
+        asked = {(name, sequence)}
         for key, row in self._rows.items():
-            if row.sequence == sequence and not row.released and quarantine_name(key) == name:
+            if row.sequence == sequence and not row.released and is_released(row, asked):
                 released = dataclasses.replace(row, released=declaration)
                 self._put(released, self._nodes[key])
                 self._uncommitted[key] = released
                 return released
         return None
+
+    def knows(self, declaration: int) -> bool:
+        """Whether a row was released by this declaration."""
+        return any(row.released == declaration for row in self._rows.values())
 
     def take_uncommitted(self) -> tuple[QuarantinedVector, ...]:
         """Take the rows no commit was given yet; the caller now owns them."""

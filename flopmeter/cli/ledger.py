@@ -62,8 +62,8 @@ def release_quarantine(
 ) -> None:
     """Accept the quarantined vector NAME into the totals.
 
-    A serving collector takes it within about a second; a later vector of the same register is
-    quarantined again if it cannot be true either.
+    A serving collector takes it within about a second. A later vector of the same register has
+    another name, and is quarantined again if it cannot be true either.
     """
     from flopmeter.lab.ledger_acts import release
     from flopmeter_proto.daemon.clock import SystemClock

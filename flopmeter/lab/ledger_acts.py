@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from flopmeter_collector import backends
@@ -21,13 +21,13 @@ from flopmeter_collector.custody import (
     check_reason,
     check_subject,
     custody_of,
-    parse_release,
+    released_by,
 )
 from flopmeter_collector.label_presentation import Json
-from flopmeter_collector.ledger.base import AuditRow, Declaration, Ledger, QuarantinedVector
-from flopmeter_collector.quarantine import quarantine_name
+from flopmeter_collector.ledger.base import AuditRow, Declaration, QuarantinedVector
+from flopmeter_collector.quarantine import is_released, key_name, quarantine_name
 from flopmeter_collector.spans import time_text
-from flopmeter_core.errors import DataError, UsageError
+from flopmeter_core.errors import UsageError
 from flopmeter_core.registers import Component
 from flopmeter_proto.daemon.clock import Clock
 
@@ -47,10 +47,10 @@ def quarantine_rows(url: str) -> list[Json]:
     """
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         records = ledger.records()
-        asked = _asked(ledger)
+        asked = released_by(ledger.declarations())
         rows: list[Json] = [
             {
-                "name": quarantine_name(row.key),
+                "name": quarantine_name(row),
                 "state": _state(row, asked),
                 "node": records[row.key.record].node,
                 "device": row.key.device,
@@ -72,7 +72,8 @@ def release(url: str, name: str, *, author: str, reason: str, clock: Clock) -> J
 
     Args:
         url: the ledger.
-        name: the row's name, or enough of its beginning to tell it.
+        name: the vector's name, or enough of its beginning to tell it; another one of the same
+            register has another name.
         author: who accepts it.
         reason: why.
         clock: dates it.
@@ -84,17 +85,18 @@ def release(url: str, name: str, *, author: str, reason: str, clock: Clock) -> J
     """
     check_reason(reason)
     with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        found = [row for row in ledger.quarantined() if quarantine_name(row.key).startswith(name)]
-        asked = _asked(ledger)
+        found = [row for row in ledger.quarantined() if quarantine_name(row).startswith(name)]
+        asked = released_by(ledger.declarations())
     if len(found) != 1 or not name:
-        many = "names several rows" if found else "names no row"
+        many = "names several vectors" if found else "names no vector"
         raise UsageError(
-            f"{name!r} {many} of the quarantine; see `flopmeter ledger quarantine list`"
+            f"{name!r} {many} in quarantine, where a newer one takes the place of an older; see "
+            "`flopmeter ledger quarantine list`"
         )
     (row,) = found
     if _state(row, asked) != HELD:
         raise UsageError(f"{name} was released already; nothing is left to do")
-    whole = quarantine_name(row.key)
+    whole = quarantine_name(row)
     body = {"sequence": str(row.sequence), "reason": reason}
     written = _declare(
         url, QUARANTINE_KIND, whole, body, "quarantine release", author, reason, clock
@@ -165,7 +167,7 @@ def forks(url: str) -> list[Json]:
     forked = {row.key for row in stored if row.branch}
     return [
         {
-            "name": quarantine_name(row.key),
+            "name": key_name(row.key),
             "branch": row.branch,
             "node": records[row.key.record].node,
             "device": row.key.device,
@@ -230,21 +232,10 @@ def _declare(
     )
 
 
-def _asked(ledger: Ledger) -> set[tuple[str, int]]:
-    """Names and sequences that declarations release."""
-    asked = set()
-    for declaration in ledger.declarations():
-        if declaration.kind == QUARANTINE_KIND:
-            with contextlib.suppress(DataError):
-                release = parse_release(declaration)
-                asked.add((release.name, release.sequence))
-    return asked
-
-
-def _state(row: QuarantinedVector, asked: set[tuple[str, int]]) -> str:
+def _state(row: QuarantinedVector, asked: Set[tuple[str, int]]) -> str:
     """Held, released, or released by a declaration that no collector has seen yet."""
     if row.released:
         return RELEASED
-    if (quarantine_name(row.key), row.sequence) in asked:
+    if is_released(row, asked):
         return "release declared"
     return HELD

@@ -14,23 +14,26 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from flopmeter.lab.ledger_totals import load_totals
 from flopmeter_collector import backends
-from flopmeter_collector.custody import QUARANTINE_KIND
+from flopmeter_collector.admit import refusal
+from flopmeter_collector.custody import QUARANTINE_KIND, released_by
 from flopmeter_collector.evaluate import evaluate, previous_states
 from flopmeter_collector.ledger.base import Ledger, StoredVector, audit_link
 from flopmeter_collector.presentation import totals_document
+from flopmeter_collector.quarantine import is_released
 from flopmeter_collector.snapshot import TotalsSnapshot
-from flopmeter_core.allocations import named_run
+from flopmeter_core.allocations import boundary_parties, named_run
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, EQUAL, compare
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import HourlyVector
 from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_core.writers import mark_of
 
 MAXIMUM_FINDINGS = 1_000
 """Findings told one by one; a ledger with more is to be restored, not read."""
@@ -58,8 +61,10 @@ def _findings(ledger: Ledger) -> Iterator[str]:
     branches: dict[Key, list[StoredVector]] = {}
     for stored in ledger.vectors():
         branches.setdefault(stored.key, []).append(stored)
+    released = released_by(ledger.declarations())
     for key, rows in branches.items():
         yield from _register_findings(key, rows, records)
+        yield from _untrue_findings(key, rows, records.get(key.record), released)
     for allocation in ledger.allocations():
         for key, hours in itertools.groupby(ledger.hours(allocation), key=lambda row: row.key):
             yield from _hour_findings(key, hours, branches.get(key, []))
@@ -85,10 +90,29 @@ def _register_findings(
         if min(row.vector) < 0 or max(row.vector) >= REGISTER_LIMIT:
             yield f"{of} holds a component outside 0 .. 2^62 - 1"
     for one, other in itertools.combinations(rows, 2):
+        if mark_of(one.sequence) != mark_of(other.sequence):
+            continue  # of two writers that were told apart: neither ever follows the other
         if one.sequence != other.sequence and compare(one.vector, other.vector) != APART:
             later, earlier = (one, other) if one.sequence > other.sequence else (other, one)
             if compare(later.vector, earlier.vector) in (ABOVE, EQUAL):
                 yield f"{of} has a branch that another one follows"
+
+
+def _untrue_findings(
+    key: Key,
+    rows: Sequence[StoredVector],
+    record: DeviceRecord | None,
+    released: Set[tuple[str, int]],
+) -> Iterator[str]:
+    """What a collector would have quarantined: a page has no checksum, so a bit can turn unseen."""
+    boundary = boundary_parties(key.allocation) is not None
+    for row in rows:
+        reason = record and refusal(row.vector, record, boot_ns=None, boundary=boundary)
+        if reason and not is_released(row, released):
+            yield (
+                f"the register of device {key.device}, allocation {key.allocation}, cannot be "
+                f"true, and nobody released it from quarantine ({reason}); restore a backup"
+            )
 
 
 def _hour_findings(
@@ -123,13 +147,17 @@ def _quarantine_findings(ledger: Ledger) -> Iterator[str]:
 
 def _sequence_findings(ledger: Ledger) -> Iterator[str]:
     transitions = list(ledger.transitions())
+    numbered = ledger.numbered()
     for what, sequences in (
         ("declaration", [row.sequence for row in ledger.declarations()]),
         ("transition", [row.sequence for row in transitions]),
+        ("audit", [row.sequence for row in ledger.audit()]),
     ):
-        for place, sequence in enumerate(sequences, start=1):
+        given = range(1, max(numbered.get(what, 0), len(sequences)) + 1)
+        for place, sequence in itertools.zip_longest(given, sequences):
             if sequence != place:
-                yield f"{what} {place} is missing; somebody removed it"
+                named = what if what != "audit" else "audit row"
+                yield f"{named} {place} is missing; somebody removed it"
                 break
     states: dict[tuple[str, str, bool], str] = {}
     for row in transitions:
@@ -147,8 +175,7 @@ def _audit_findings(ledger: Ledger) -> Iterator[str]:
     link, linked = "", False
     for place, row in enumerate(ledger.audit(), start=1):
         if row.sequence != place:
-            yield f"audit row {place} is missing; somebody removed it"
-            return
+            return  # a row is missing, and with it what the next one is chained to
         link = audit_link(link, row)
         if row.link not in ("", link) or (linked and not row.link):
             yield f"audit row {row.sequence} or one before it was changed; restore a backup"

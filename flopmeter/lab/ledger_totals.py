@@ -17,7 +17,7 @@ from flopmeter.lab.ledger_legal import ledger_legal
 from flopmeter.lab.stating import site_profiles
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
-from flopmeter_collector.custody import QUARANTINE_KIND, parse_release
+from flopmeter_collector.custody import released_by
 from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import (
@@ -27,7 +27,7 @@ from flopmeter_collector.ledger.base import (
     StoredVector,
 )
 from flopmeter_collector.presentation import totals_document
-from flopmeter_collector.quarantine import quarantine_name
+from flopmeter_collector.quarantine import is_released
 from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.worth import Profiles
@@ -148,18 +148,11 @@ def _declare(totals: Totals, declarations: Iterable[Declaration]) -> None:
 
 def _released(ledger: Ledger, declarations: Iterable[Declaration]) -> dict[Key, QuarantinedVector]:
     """Quarantined vectors that were released and that no collector has merged yet."""
-    asked = set()
-    for declaration in declarations:
-        if declaration.kind == QUARANTINE_KIND:
-            with contextlib.suppress(DataError):
-                release = parse_release(declaration)
-                asked.add((release.name, release.sequence))
+    asked = released_by(declarations)
     if not asked:
         return {}
     return {
-        row.key: row
-        for row in ledger.quarantined()
-        if not row.released and (quarantine_name(row.key), row.sequence) in asked
+        row.key: row for row in ledger.quarantined() if not row.released and is_released(row, asked)
     }
 
 

@@ -578,7 +578,7 @@ def test_hours_are_dropped(place: Place) -> None:
     ledger.commit(dataclasses.replace(batch(stored(9, vector(9))), hours=tuple(rows)))
     wider = dataclasses.replace(rows[3], first_hour=1)
     dropped = ((key(), 1), (key(), 2), (key(), 77), (key(phase=5), 1))
-    ledger.commit(Batch(hours=(wider,), dropped_hours=dropped))
+    ledger.commit(Batch(hours=(wider,), dropped_hours=dropped, declared_to=0))
     assert list(ledger.hours("run:a")) == [rows[0], wider]
 
 

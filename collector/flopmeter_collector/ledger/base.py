@@ -42,6 +42,10 @@ class LedgerWentBackError(LedgerBusyError):
     """The server may lack what it had stored: only a batch of all that is known may be next."""
 
 
+class DeclaredSinceError(LedgerBusyError):
+    """Something was declared that a batch knows nothing of: read it, and decide anew."""
+
+
 class NotLeadingError(LedgerBusyError):
     """Another collector leads by now: what only the leader may record was not recorded."""
 
@@ -324,6 +328,8 @@ class Batch:
         claims: newest counts of claim registers; they take the place of what is there.
         quarantined: one row a key, which takes the place of what is there.
         dropped_hours: keys and hours whose rows are removed, before `hours` are written.
+        declared_to: sequence of the last declaration by which hours may be dropped; where there is
+            a later one, nothing of the batch is stored. None where none is dropped.
         coverage: rows by incarnation and device, which take the place of what is there.
         relay: what becomes known of forwarding; not None on a ledger that is forwarded, so that
             its hours are (`RelayLedger`).
@@ -343,6 +349,7 @@ class Batch:
     claims: tuple[Claim, ...] = ()
     quarantined: tuple[QuarantinedVector, ...] = ()
     dropped_hours: tuple[tuple[Key, int], ...] = ()
+    declared_to: int | None = None
     coverage: tuple[Coverage, ...] = ()
     relay: RelayChanges | None = None
     whole: bool = False
@@ -428,7 +435,8 @@ class Ledger(Protocol):
 
         On a shared ledger a row that another collector wrote is merged with, never replaced by,
         what the batch says of it; and transitions and history are recorded by the leader only
-        (else NotLeadingError, and nothing of the batch is).
+        (else NotLeadingError, and nothing of the batch is). Nothing of a batch is stored either
+        where something was declared after its `declared_to` (DeclaredSinceError).
         """
 
     def lead(self) -> bool:
@@ -496,6 +504,9 @@ class Ledger(Protocol):
 
     def audit(self) -> Iterable[AuditRow]:
         """The audit log, oldest first."""
+
+    def numbered(self) -> Mapping[str, int]:
+        """Of each kind of row that is only added, by its table, the last number that was given."""
 
     def transitions(self, *, after: int = 0) -> Iterable[Transition]:
         """Recorded transitions with a sequence above `after`, oldest first."""

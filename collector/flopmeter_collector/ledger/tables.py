@@ -19,6 +19,7 @@ from flopmeter_collector.ledger.base import (
     Batch,
     Coverage,
     Declaration,
+    DeclaredSinceError,
     Delivery,
     Foreign,
     HistoryRow,
@@ -88,6 +89,10 @@ class SqlTables(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Release the storage; closing twice does no harm."""
+
+    @abc.abstractmethod
+    def numbered(self) -> Mapping[str, int]:
+        """Of each kind of row that is only added, by its table, the last number that was given."""
 
     @abc.abstractmethod
     def _next_audit_sequence(self, connection: Connection) -> int:
@@ -343,6 +348,20 @@ class SqlTables(abc.ABC):
             "UPDATE meta SET commit_number = commit_number + 1 RETURNING generation, commit_number"
         ).fetchall()
         return LedgerPosition(self._ledger_id, *found[0])
+
+    def _check_declared(self, connection: Connection, batch: Batch) -> None:
+        """Refuse to drop hours that something was declared of since: under the lock of commits."""
+        if batch.declared_to is None:
+            invariant(not batch.dropped_hours, "hours are dropped by what was declared")
+            return
+        (newest,) = connection.execute(
+            "SELECT coalesce(max(sequence), 0) FROM declaration"
+        ).fetchone()
+        if newest > batch.declared_to:
+            raise DeclaredSinceError(
+                f"declaration {newest} came while old hours were looked through; they are looked "
+                "through again"
+            )
 
     def _write_declaration(self, connection: Connection, declaration: Declaration) -> int:
         added = connection.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from flopmeter.cli import main
 from flopmeter_collector import backends
 from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_core.reports import KeyedVector
+from flopmeter_core.writers import marked
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.collector import running
 from support.ingest import hourly, key, report, stream, vector
@@ -133,11 +135,61 @@ def test_a_release_reaches_a_serving_collector(
     assert (row["state"], row["released_by_declaration"]) == ("released", 1)
 
 
+@pytest.mark.parametrize("sequence", [5, 6])
+def test_a_release_is_of_what_was_looked_at(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], sequence: int
+) -> None:
+    """A vector that took its place since is not accepted by the same word, and that is said."""
+    newer = vector(5, TENSOR_MEGACYCLES=2**50)
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    release = ["release", row["name"], "--ledger", ledger, "--reason", "x"]
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            assert await asyncio.to_thread(main, ["ledger", "quarantine", *release]) == 0
+            await sender.send(sequence, newer, phase=1)
+            await app.evaluate_now()
+            assert app.table.branches(key(phase=1)) == ()
+            (held,) = app.table.quarantine.held()
+            assert held.vector == newer
+
+    asyncio.run(scenario())
+    capsys.readouterr()
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert (row["state"], row["sequence"]) == ("held", sequence)
+    assert "a newer one takes the place" in said(capsys, "quarantine", *release, code=64)
+    assert said(capsys, "verify", "--ledger", ledger) == "the ledger is whole\n"
+
+
+def test_a_late_release_is_logged(
+    ledger: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever released what is no longer there can see it, once and not at each start."""
+
+    async def scenario(*, late: bool) -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            if late:
+                (row,) = app.table.quarantine.held()
+                name = ["release", quarantine_name(row), "--ledger", ledger, "--reason", "x"]
+                assert await asyncio.to_thread(main, ["ledger", "quarantine", *name]) == 0
+                await sender.send(9, vector(5, TENSOR_MEGACYCLES=2**50), phase=1)
+            await app.evaluate_now()
+
+    for late, times in ((True, 1), (False, 0)):
+        caplog.clear()
+        asyncio.run(scenario(late=late))
+        assert caplog.text.count("took its place in quarantine") == times
+
+
 @pytest.mark.parametrize("name", ["", "ffffffffffff", "nonsense"])
 def test_release_of_nothing(ledger: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A name no row has releases nothing, and is said."""
     arguments = ["quarantine", "release", name, "--ledger", ledger, "--reason", "x"]
-    assert "names no row" in said(capsys, *arguments, code=64).replace("several rows", "no row")
+    assert "names no vector" in said(capsys, *arguments, code=64).replace(
+        "several vectors", "no vector"
+    )
 
 
 def test_acts_need_a_reason(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +263,19 @@ TAMPERED = {
         "DROP TRIGGER declaration_is_not_removed; DELETE FROM declaration WHERE sequence = 1",
         "declaration 1 is missing",
     ),
+    "last declaration": (
+        "DROP TRIGGER declaration_is_not_removed; DELETE FROM declaration WHERE sequence = 2",
+        "declaration 2 is missing",
+    ),
+    "last audit row": (
+        "DROP TRIGGER audit_is_not_removed; DELETE FROM audit WHERE sequence = 2",
+        "audit row 2 is missing",
+    ),
+    "turned bit": (
+        "UPDATE vector SET components = CAST(substr(components, 1, 6) || x'01'"
+        " || substr(components, 8) AS BLOB) WHERE key = 1",
+        "cannot be true",
+    ),
     "transition": (
         f"INSERT INTO transition VALUES (1, 'm', 'line', 'unknown', 'above', {REST});"
         f" INSERT INTO transition VALUES (2, 'm', 'line', 'below', 'above', {REST})",
@@ -233,6 +298,24 @@ def test_verify_finds(ledger: str, what: str, capsys: pytest.CaptureFixture[str]
     found = document(capsys, "verify", "--ledger", ledger, code=1)
     assert not found["whole"]
     assert any(expected in finding for finding in found["findings"]), found["findings"]
+
+
+def test_two_writers_that_were_told_apart_are_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A vector with a mark stands beside the other writer's, also where it is nowhere below it."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            await sender.greet()
+            await sender.send(5, vector(50))
+            await sender.send(marked(7, 99), vector(70))
+            assert len(app.table.branches(key())) == 2
+
+    asyncio.run(scenario())
+    assert (
+        said(capsys, "verify", "--ledger", str(tmp_path / "ledger.db")) == "the ledger is whole\n"
+    )
 
 
 def test_verify_of_damaged_pages(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,6 +371,18 @@ def test_backup_and_restore(
         assert {v.sequence for v in restored.vectors() if v.key == key()} == {7}
     assert "exists" in said(capsys, "restore", str(target), "--ledger", back, *who, code=64)
     assert sorted(p.name for p in tmp_path.iterdir() if "partial" in p.name) == []
+
+
+def test_what_a_killed_copy_left_is_in_nobodys_way(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a container every process may have the number of the one that was killed."""
+    copy, back = tmp_path / "copy.db", tmp_path / "back.db"
+    for target in (copy, tmp_path / "copy.db.sha256", back):
+        (tmp_path / f"{target.name}.partial-{os.getpid()}").write_bytes(b"half")
+    said(capsys, "backup", str(copy), "--ledger", ledger)
+    said(capsys, "restore", str(copy), "--ledger", str(back), "--reason", "x")
+    assert said(capsys, "verify", "--ledger", str(back)) == "the ledger is whole\n"
 
 
 def test_restore_refuses(ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -371,7 +466,8 @@ def test_quarantined_work_stands_beside(tmp_path: Path) -> None:
             assert published.snapshot.runs == ()
             beside = app._status().quarantined_flop
             assert beside > 0
-            name = quarantine_name(key())
+            (row,) = app.table.quarantine.held()
+            name = quarantine_name(row)
             arguments = ["release", name, "--ledger", str(tmp_path / "ledger.db"), "--reason", "x"]
             await asyncio.to_thread(main, ["ledger", "quarantine", *arguments])
             published = await app.evaluate_now()

@@ -12,6 +12,8 @@ import pytest
 
 from flopmeter.cli import main
 from flopmeter_collector import backends, retention
+from flopmeter_collector.ledger.base import DeclaredSinceError
+from flopmeter_collector.publish import Publisher
 from flopmeter_core.reports import KeyedVector
 from support.collector import running
 from support.ingest import hourly, key, report, stream, vector
@@ -84,6 +86,47 @@ def test_what_is_not_thinned(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     days = {"off": 0, "recent": 1_000_000}.get(why, 400)
     asyncio.run(serve(tmp_path, hourly_days=days))
     assert [hour for hour, _ in hours_kept(tmp_path)] == list(HOURS)
+
+
+@pytest.mark.parametrize("act", [["ledger", "hold", "add", "run:a"], ["run", "reopen", "a"]])
+def test_a_word_between_two_rounds_keeps_hours(tmp_path: Path, act: list[str]) -> None:
+    """Whoever was told that hours are held finds them, though no round has heard of it yet."""
+    asyncio.run(fill(tmp_path))
+    ended(tmp_path)
+    place = ["--ledger", str(tmp_path / "ledger.db"), "--reason", "x"]
+
+    async def scenario() -> None:
+        async with running(tmp_path, hourly_days=0) as app:
+            await app.evaluate_now()
+            assert await asyncio.to_thread(main, [*act, *place]) == 0
+            with pytest.raises(DeclaredSinceError):
+                await app._publisher.thin(before_ns=10**18)
+            await app.evaluate_now()
+            assert await app._publisher.thin(before_ns=10**18) == 0
+
+    asyncio.run(scenario())
+    assert [hour for hour, _ in hours_kept(tmp_path)] == list(HOURS)
+
+
+def test_thinning_goes_on_after_another_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was declared of something else puts it off for a round, not for a day."""
+    asyncio.run(fill(tmp_path))
+    ended(tmp_path)
+    place = ["--ledger", str(tmp_path / "ledger.db"), "--reason", "x"]
+
+    thin = Publisher.thin
+
+    async def late(self: Publisher, *, before_ns: int) -> int:
+        monkeypatch.setattr(Publisher, "thin", thin)
+        word = ["ledger", "hold", "add", "run:b", *place]
+        assert await asyncio.to_thread(main, word) == 0
+        return await thin(self, before_ns=before_ns)
+
+    monkeypatch.setattr(Publisher, "thin", late)
+    asyncio.run(serve(tmp_path))
+    assert hours_kept(tmp_path) == [(22, 0), (46, 24), (58, 48)]
 
 
 def test_a_cut_keeps_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

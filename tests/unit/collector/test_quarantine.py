@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flopmeter_collector import quarantine
-from flopmeter_collector.quarantine import QuarantineTable, quarantine_name
+from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.quarantine import QuarantineTable, is_released, key_name, quarantine_name
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, key, vector
@@ -18,6 +19,11 @@ from support.ingest import RECORD, key, vector
 def keyed(sequence: int, seconds: int, **fields: Any) -> KeyedVector:
     """A vector of the test's key."""
     return KeyedVector(key(**fields), sequence, vector(seconds))
+
+
+def name_of(of: KeyedVector) -> str:
+    """The name of a vector, wherever it is kept."""
+    return quarantine_name(StoredVector(of.key, 0, of.sequence, of.vector))
 
 
 def hold(table: QuarantineTable, vector_: KeyedVector, node: str = "n", at_ns: int = 1) -> bool:
@@ -69,7 +75,7 @@ def test_a_release_makes_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quarantine, "MAXIMUM_HELD_PER_NODE", 1)
     table = QuarantineTable()
     hold(table, keyed(1, 1))
-    assert table.release(quarantine_name(key()), 1, declaration=4) is not None
+    assert table.release(name_of(keyed(1, 1)), 1, declaration=4) is not None
     assert table.held_count() == 0
     assert hold(table, keyed(1, 1, phase=1))
     assert not hold(table, keyed(2, 1))
@@ -77,15 +83,18 @@ def test_a_release_makes_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_release_names_one_vector() -> None:
-    """Another sequence or another name releases nothing, and nothing is released twice."""
+    """Another vector or another name releases nothing, and nothing is released twice."""
     table = QuarantineTable()
     hold(table, keyed(3, 1))
-    name = quarantine_name(key())
+    name = name_of(keyed(3, 1))
     assert table.release(name, 2, 1) is None
-    assert table.release(quarantine_name(key(phase=1)), 3, 1) is None
+    assert table.release(name_of(keyed(3, 1, phase=1)), 3, 1) is None
+    assert table.release(name_of(keyed(3, 0)), 3, 1) is None
+    assert not table.knows(1)
     assert not table.was_released(keyed(3, 1))
     assert table.release(name, 3, 1) is not None
     assert table.release(name, 3, 2) is None
+    assert table.knows(1) and not table.knows(2)
     assert table.was_released(keyed(3, 1))
     assert not table.was_released(keyed(3, 2))
     assert not table.was_released(keyed(3, 1, phase=1))
@@ -102,7 +111,7 @@ def test_released_work_counts() -> None:
     restarted = RegisterTable()
     restarted.restore(changes.records, (), table.quarantine.take_uncommitted())
     assert not restarted.release("0" * 12, 5, 1)
-    assert restarted.release(quarantine_name(bad.key), 5, 1)
+    assert restarted.release(name_of(bad), 5, 1)
     (stored,) = restarted.branches(bad.key)
     assert (stored.sequence, stored.vector) == (5, vector(9))
     (row,) = restarted.quarantine.take_uncommitted()
@@ -110,9 +119,21 @@ def test_released_work_counts() -> None:
 
 
 def test_names_differ() -> None:
-    """Every part of a key is in its name."""
+    """Every part of a key is in its name, and in a vector's its content too."""
     keys = [key(), key(phase=1), key(allocation="none"), key(device="GPU-9"), key(record="0" * 16)]
-    assert len({quarantine_name(each) for each in keys}) == len(keys)
+    assert len({key_name(each) for each in keys}) == len(keys)
+    vectors = [KeyedVector(each, 3, vector(1)) for each in keys] + [keyed(4, 1), keyed(3, 2)]
+    assert len({name_of(each) for each in vectors}) == len(vectors)
+
+
+def test_a_release_of_an_earlier_version_stands() -> None:
+    """It named the key and the sequence."""
+    table = QuarantineTable()
+    hold(table, keyed(3, 1))
+    (row,) = table.held()
+    assert is_released(row, {(key_name(row.key), 3)})
+    assert not is_released(row, {(key_name(row.key), 2), (key_name(key(phase=1)), 3)})
+    assert table.release(key_name(row.key), 3, 1) is not None
 
 
 def test_what_another_collector_committed_is_taken() -> None:
@@ -127,7 +148,7 @@ def test_what_another_collector_committed_is_taken() -> None:
     changes = here.change_count
     here.absorb(rows)
     assert here.change_count == changes, "a second time nothing is new"
-    assert there.release(quarantine_name(key()), 1, declaration=4) is not None
+    assert there.release(name_of(keyed(1, 9)), 1, declaration=4) is not None
     hold(there, keyed(3, 1))
     here.absorb([(row, "n") for row in there.held()])
     assert {(row.key.phase, row.sequence) for row in here.held()} == {(0, 3), (1, 1)}

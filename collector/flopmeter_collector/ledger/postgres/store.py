@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -23,6 +23,7 @@ from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import (
     EMPTY,
     Batch,
+    DeclaredSinceError,
     Foreign,
     LedgerBusyError,
     LedgerWentBackError,
@@ -103,6 +104,7 @@ class PostgresLedger(SqlTables):
             LedgerBusyError: try the same batch again; where the connection broke during the
                 commit, nobody knows whether it happened, and the same again does no harm.
             LedgerWentBackError: try again with everything that is known.
+            DeclaredSinceError: nothing was stored, because more was declared than it knows of.
             NotLeadingError: it holds transitions or history, and another collector leads.
             StorageError: it was not stored and will not be.
         """
@@ -120,6 +122,7 @@ class PostgresLedger(SqlTables):
             if (batch.transitions or batch.history) and not self._leading:
                 raise NotLeadingError("another collector leads; nothing was recorded")
             position = self._advance(connection)
+            self._check_declared(connection, batch)
             records = self._write_records(connection, batch.records)
             keys, alone = self._merge(connection, batch, records, position.commit_number)
             for declaration in batch.declarations:
@@ -250,7 +253,7 @@ class PostgresLedger(SqlTables):
                 yield connection
         except LedgerBusyError as error:
             # A server that takes no writes any more is left too: another one does by now.
-            if not isinstance(error, NotLeadingError | LedgerWentBackError):
+            if not isinstance(error, NotLeadingError | LedgerWentBackError | DeclaredSinceError):
                 self.close()
             raise
 
@@ -385,6 +388,11 @@ class PostgresLedger(SqlTables):
 
     def _record_row_of(self, connection: Connection, record_id: str, added: dict[str, int]) -> int:
         return added.get(record_id) or self._record_row(connection, record_id)
+
+    def numbered(self) -> Mapping[str, int]:
+        """Of each kind of row that is only added, by its table, the last number that was given."""
+        with self._guard("read") as connection:
+            return dict(connection.execute("SELECT name, value FROM flopmeter_counter").fetchall())
 
     def _next_audit_sequence(self, connection: Connection) -> int:
         connection.execute("SELECT 1 FROM meta FOR UPDATE")

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,6 @@ from flopmeter_collector.ledger.sqlite.check import damage
 from flopmeter_collector.ledger.sqlite.file import (
     Access,
     connect,
-    create_private,
     lock_for_collecting,
     storage,
     sync,
@@ -203,9 +203,9 @@ def _check_sum(source: Path) -> bool:
 @contextlib.contextmanager
 def _placed(target: Path) -> Iterator[Path]:
     """A file that gets its name when the block ends well, and only if nobody has the name."""
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial = None
     try:
-        create_private(partial)
+        partial = _nameless(target)
         yield partial
         os.link(partial, target)
         sync(target.parent)
@@ -216,8 +216,19 @@ def _placed(target: Path) -> Iterator[Path]:
             f"{target} cannot be written: {error.strerror}; check its folder and its disk"
         ) from error
     finally:
-        for left in (partial, Path(f"{partial}-wal"), Path(f"{partial}-shm")):
-            left.unlink(missing_ok=True)
+        if partial is not None:
+            for left in (partial, Path(f"{partial}-wal"), Path(f"{partial}-shm")):
+                left.unlink(missing_ok=True)
+
+
+def _nameless(target: Path) -> Path:
+    """A new file beside a target, its owner's alone.
+
+    Under a name that nobody else has: what a killed process left is in nobody's way.
+    """
+    opened, name = tempfile.mkstemp(prefix=f"{target.name}.partial-", dir=target.parent)
+    os.close(opened)
+    return Path(name)
 
 
 def _sha256(path: Path) -> str:

@@ -71,6 +71,7 @@ class SqliteLedger(SqlTables):
 
         Raises:
             LedgerBusyError: another process holds the file; nothing was stored, try again.
+            DeclaredSinceError: nothing was stored, because more was declared than it knows of.
             StorageError: nothing was stored, and this ledger takes no further commit: after a
                 failed sync nobody knows what the disk holds, so only a new start may tell.
         """
@@ -85,6 +86,7 @@ class SqliteLedger(SqlTables):
         try:
             with self._transaction("store a commit") as connection:
                 position = self._advance(connection)
+                self._check_declared(connection, batch)
                 records = self._write_records(connection, batch.records)
                 vectors = packed_vectors(batch.vectors)
                 forked_keys = [each.key for each in vectors.forked]
@@ -265,6 +267,11 @@ class SqliteLedger(SqlTables):
             "DELETE FROM hour_vector WHERE key = ? AND hour = ?",
             [(self._key_ids[key], hour) for key, hour in dropped if key in self._key_ids],
         )
+
+    def numbered(self) -> Mapping[str, int]:
+        """Of each kind of row that is only added, by its table, the last number that was given."""
+        with self._guard("read") as connection:
+            return dict(connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
 
     def _next_audit_sequence(self, connection: Connection) -> int:
         # Not the highest row's: a row that somebody removed has to leave its gap.

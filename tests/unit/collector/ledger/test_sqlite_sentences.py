@@ -6,7 +6,6 @@ Each statement can fail by itself: the sentence names the ledger and what could 
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -312,10 +311,18 @@ def refusing(where: Path, refused: str) -> Callable[[Path, Access], sqlite3.Conn
     return connecting
 
 
+def nameless(target: Path) -> Path:
+    """A partial file of a name that can be foretold."""
+    partial = target.with_name(f"{target.name}.partial-x")
+    partial.touch()
+    return partial
+
+
 def test_a_backup_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the ledger, by the copy, by the check of the copy: each is said, and nothing is left."""
     target = path.with_name("copy.db")
-    partial = path.with_name(f"copy.db.partial-{os.getpid()}")
+    partial = path.with_name("copy.db.partial-x")
+    monkeypatch.setattr(copies, "_nameless", nameless)
     cases = [
         ("PRAGMA user_version", path, path, "be copied"),
         ("backup", path, path, "be copied"),
@@ -333,7 +340,8 @@ def test_a_restore_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the backup or by the new file: each is said, and there is no ledger after it."""
     source, back = path.with_name("copy.db"), path.with_name("back.db")
     sqlite.back_up(path, source)
-    partial = path.with_name(f"back.db.partial-{os.getpid()}")
+    partial = path.with_name("back.db.partial-x")
+    monkeypatch.setattr(copies, "_nameless", nameless)
     cases = [
         ("PRAGMA user_version", source, source, "be read"),
         ("backup", source, source, "be copied"),

@@ -56,7 +56,7 @@ def test_hours_wait_until_they_are_acknowledged(tmp_path: Path) -> None:
         ledger.commit(Batch(relay=RelayChanges(forwarded_hours=HOURS)))
         assert ledger.hours_to_forward(9).hours == (newer,)
         dropped = ((key(), 1), (key(phase=5), 1))
-        ledger.commit(Batch(dropped_hours=dropped, relay=RelayChanges()))
+        ledger.commit(Batch(dropped_hours=dropped, declared_to=0, relay=RelayChanges()))
         assert ledger.hours_to_forward(9).hours == ()
 
 
