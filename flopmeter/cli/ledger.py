@@ -1,4 +1,4 @@
-"""`flopmeter ledger`: check, copy, put back, hold, and what is in quarantine.
+"""`flopmeter ledger`: check, copy, put back, hold, and what was done or is in quarantine.
 
 Owns: the commands' arguments and what they print.
 May touch: one ledger (through the lab); the clock and the user's name; a copy's file.
@@ -31,7 +31,7 @@ def acting(command_: Callable[..., Any]) -> Callable[..., Any]:
 def command() -> None:
     """Check, copy and put back a ledger.
 
-    Also: what is in quarantine, what was forked, and legal holds.
+    Also: what was done to it, what is in quarantine, what was forked, and legal holds.
     """
 
 
@@ -174,6 +174,24 @@ def rebuild_ledger(ledger: str, folder: Path, as_json: bool) -> int:
     else:
         _say_findings(findings, "totals and states come out the same")
     return int(bool(findings))
+
+
+@command.command("audit")
+@ledger_option
+@json_option
+def list_audit(ledger: str, as_json: bool) -> None:
+    """List what was done to the ledger's past: what, by whom, when and why.
+
+    `flopmeter ledger verify` checks that no row was changed or removed.
+    """
+    from flopmeter.lab.ledger_acts import audit_rows
+
+    rows = audit_rows(ledger)
+    if as_json:
+        print_json({"schema": 1, "audit": rows})
+    else:
+        shown = ("number", "recorded_at", "action", "subject", "author", "reason")
+        _table(({each: row[each] or "-" for each in shown} for row in rows), shown)
 
 
 @command.command("backup")

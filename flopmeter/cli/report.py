@@ -178,7 +178,7 @@ def filed(model: str | None, form: str | None, ledger: str, as_json: bool) -> No
         print_json({"schema": 1, "filed": rows})
         return
     if not rows:
-        click.echo("no version was filed of that")
+        click.echo("no such report was filed")
         return
     from flopmeter.lab.listing import Column, Listing
 

@@ -1,6 +1,6 @@
 """What an operator does to a ledger: quarantine released, hours held, copies made and put back.
 
-Owns: the declarations and audit rows of those acts, and what is said of each.
+Owns: the declarations and audit rows of those acts, what is said of each, and the audit log's list.
 May touch: one ledger (through the collector's backends); the clock it is given.
 Called by `flopmeter ledger`. Every act names its author and its reason; docs/ledger.md.
 """
@@ -179,6 +179,36 @@ def forks(url: str) -> list[Json]:
         for row in stored
         if row.key in forked
     ]
+
+
+def audit_rows(url: str) -> list[Json]:
+    """The audit log, oldest first, with what each row rests on as it was written.
+
+    Raises:
+        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
+    """
+    with contextlib.closing(backends.read(url)) as ledger:
+        return [_audit_json(row) for row in ledger.audit()]
+
+
+def _audit_json(row: AuditRow) -> Json:
+    try:
+        content = json.loads(row.content)
+    except ValueError as error:
+        raise DataError(
+            f"audit row {row.sequence} cannot be read; `flopmeter ledger verify` says what is whole"
+        ) from error
+    subject = content.get("subject") if isinstance(content, dict) else None
+    return {
+        "number": row.sequence,
+        "recorded_at": time_text(row.recorded_at_ns),
+        "action": row.action,
+        "subject": subject,
+        "author": row.author,
+        "reason": row.reason,
+        "content": content,
+        "link": row.link,
+    }
 
 
 def back_up(url: str, target: Path) -> Json:

@@ -277,7 +277,7 @@ def test_one_sentence(
     assert sentence in said
     assert said.count("\n") == 1
     assert main(["report", "filed", "--ledger", ledger]) == 0
-    assert "no version was filed" in capsys.readouterr().out
+    assert "no such report was filed" in capsys.readouterr().out
 
 
 def test_hints(ask: Ask) -> None:

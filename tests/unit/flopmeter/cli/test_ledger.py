@@ -71,6 +71,22 @@ def test_the_author_is_the_user_by_default(say: Spoken, monkeypatch: pytest.Monk
     assert row["author"] == "grace"
 
 
+def test_audit(url: str, say: Spoken) -> None:
+    """Every act is listed with what it was about, by whom and why; one that is no JSON is named."""
+    assert say("ledger", "audit") == "there is none\n"
+    say("ledger", "hold", "add", "run:a", *WHY)
+    (row,) = say.document("ledger", "audit")["audit"]
+    assert (row["number"], row["action"], row["subject"]) == (1, "hold", "run:a")
+    assert (row["author"], row["reason"]) == ("ada", "asked by counsel")
+    assert row["content"]["state"] == "held" and len(row["link"]) == 64
+    told = say("ledger", "audit")
+    assert all(word in told for word in ("hold", "run:a", "ada", "asked by counsel", "recorded_at"))
+    with contextlib.closing(sqlite3.connect(url)) as connection, connection:
+        connection.execute("DROP TRIGGER audit_is_not_rewritten")
+        connection.execute("UPDATE audit SET content = 'torn'")
+    assert "audit row 1 cannot be read" in say.refused("ledger", "audit", code=65)
+
+
 def test_verify(url: str, say: Spoken) -> None:
     """A whole ledger is said to be; one that is not gives a line a finding and exit code 1."""
     assert say("ledger", "verify") == "the ledger is whole\n"
