@@ -2,7 +2,7 @@
 
 Owns: the listening socket and its file, the connections, and how much each may send.
 May touch: that socket file; /proc/<pid>/stat for a peer's start; a thread of its own.
-Called by app; hands messages to the claim book. Explained in docs/sdk.md.
+Called by claim_report; hands messages to the claim book. Explained in docs/sdk.md.
 
 Who a peer is, is what the kernel says (SO_PEERCRED at the moment it connected), never what the
 peer writes. A peer that sends too much is not read for a while: its own sends then fail, and

@@ -2,7 +2,7 @@
 
 Owns: the key's file, how it is made, and the hash.
 May touch: one file: the setting's, or one in the state folder that is made once.
-Called by app, which hands the key to the allocation sources; docs/security.md.
+Called by allocating, which hands the key to the allocation sources; docs/security.md.
 
 With a key of the site's own, the same name has the same hash on all of its nodes; with the key an
 agent makes for itself it is told apart on one node only.

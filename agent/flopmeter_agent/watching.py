@@ -2,7 +2,7 @@
 
 Owns: one thread that sleeps until a watched folder or a watched process changes.
 May touch: inotify and epoll of the kernel; no file's content.
-Called by app; it only says "now", what changed the sources find out. docs/allocations.md.
+Called by allocating; it only says "now", what changed the sources find out. docs/allocations.md.
 
 Where inotify or pidfds cannot be had, changes are noticed at the next sample: nothing is lost but
 that the period of the change is longer.

@@ -2,8 +2,8 @@
 
 Owns: the bounds a vector must keep (boot time, maximum clock, power) and their sentences.
 May touch: nothing; pure functions, so that a vector refused today is refused in a year.
-Called by the collector's service before the merge, because a merge keeps the greatest value:
-one flipped bit that came in would stay for ever.
+Called by intake and held_rows before the merge, because a merge keeps the greatest value: one
+flipped bit that came in would stay for ever.
 Explained in docs/adr/0005-delivery-and-durability.md.
 """
 

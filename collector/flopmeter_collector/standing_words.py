@@ -88,21 +88,14 @@ def used_json(used: Used) -> Json:
     }
 
 
-def condition_sentence(each: Condition) -> str:
-    """A declared condition, for a list."""
-    return (
-        f"{each.threshold}: {each.condition} {'met' if each.met else 'not met'}, declared by "
-        f"{each.author} on {each.on.isoformat()} (declaration {each.sequence}): "
-        f"{each.reason}{_evidence(each)}{_people(each)}"
-    )
-
-
 def used_sentence(used: Used) -> str:
     """A decision, for a list."""
+    evidence = f" (evidence: {used.evidence})" if used.evidence else ""
+    names = ", ".join(name for name, _ in used.people)
     return (
         f"{used.profile}: {used.said} left out, decided by {used.author} on "
         f"{used.on.isoformat()} (declaration {used.sequence}): "
-        f"{used.reason}{_evidence(used)}{_people(used)}"
+        f"{used.reason}{evidence}{f'; behind it: {names}' if names else ''}"
     )
 
 
@@ -121,12 +114,3 @@ def _said(ruling: Condition | Used) -> Json:
         "declaration": ruling.sequence,
         "approved_by": [{"person": name, "reason": reason} for name, reason in ruling.people],
     }
-
-
-def _evidence(ruling: Condition | Used) -> str:
-    return f" (evidence: {ruling.evidence})" if ruling.evidence else ""
-
-
-def _people(ruling: Condition | Used) -> str:
-    names = ", ".join(name for name, _ in ruling.people)
-    return f"; behind it: {names}" if names else ""

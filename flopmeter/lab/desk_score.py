@@ -3,7 +3,7 @@
 Owns: the leave-one-developer-out loop, the acceptance figures and their text.
 May touch: one CSV file (reading) and standard output, when it is called as a program:
 `python -m flopmeter.lab.desk_score tests/data/published-runs/runs.csv`.
-Called by tests, which hold docs/estimate.md to its output.
+Called by lab.scoreboard, and by tests, which hold docs/estimate.md to its output.
 
 The truth is 6ND: it does not use hours. No run of a developer takes part in the constants that
 its own runs are estimated with, so a developer's habits cannot confirm themselves.

@@ -198,12 +198,12 @@ def _audit_json(row: AuditRow) -> Json:
         raise DataError(
             f"audit row {row.sequence} cannot be read; `flopmeter ledger verify` says what is whole"
         ) from error
-    subject = content.get("subject") if isinstance(content, dict) else None
+    told = content if isinstance(content, dict) else {}
     return {
         "number": row.sequence,
         "recorded_at": time_text(row.recorded_at_ns),
         "action": row.action,
-        "subject": subject,
+        "subject": told.get("subject") or told.get("model"),
         "author": row.author,
         "reason": row.reason,
         "content": content,

@@ -2,8 +2,8 @@
 
 Owns: nothing but the order of the calls: read all keys and declarations, add up, present.
 May touch: a ledger opened for reading; the clock it is given.
-Called by `flopmeter totals --ledger`. The ledger is the truth, so the figures are those a
-collector on this ledger would show.
+Called by every command with `--ledger` that shows totals, by recompute, reports and checks. The
+ledger is the truth, so the figures are those a collector on this ledger would show.
 """
 
 from __future__ import annotations

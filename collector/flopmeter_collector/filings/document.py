@@ -2,7 +2,7 @@
 
 Owns: the order of a report, its title, its three times and the words that it is a draft.
 May touch: nothing; pure functions of the facts and the form.
-Called by the lab's reporting; rendered by filings.markdown and filings.html.
+Called by lab.filing_acts; rendered by filings.markdown and filings.html.
 Explained in docs/filings.md.
 """
 

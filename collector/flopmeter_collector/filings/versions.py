@@ -2,7 +2,7 @@
 
 Owns: the declaration that keeps a filed version for good, its number, and the difference of two.
 May touch: nothing; pure functions of ledger rows.
-Called by the lab's reporting; docs/filings.md.
+Called by lab.filing_acts; docs/filings.md.
 
 A filed version is a declaration, so nobody can change it afterwards; a correction is a further
 version. It keeps the document as the recipient got it, and the exact figures behind it.

@@ -2,7 +2,8 @@
 
 Owns: the Ledger protocol, its row types, and the rule that only a commit makes a thing true.
 May touch: nothing; definitions only.
-Called by the collector's committer, totals and alerts; implemented by ledger.sqlite.
+Called by the collector's committer, totals and alerts; implemented by ledger.sqlite and
+ledger.postgres, which share ledger.tables.
 One contract suite (tests/contract/test_ledger.py) runs on every implementation.
 Explained in docs/adr/0005-delivery-and-durability.md.
 """

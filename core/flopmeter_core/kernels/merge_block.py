@@ -2,7 +2,7 @@
 
 Owns: whether a row that came wins whole, is held already or is late; every other row is marked.
 May touch: the buffers it is handed; plain integers, so that it runs compiled or as it stands.
-Called by the collector's register table for batches.
+Called by the collector's ledger.postgres, for a commit held against the rows that are there.
 Explained in docs/adr/0031-kernels-compiled-by-the-block.md.
 
 A buffer is a contiguous run of int64 (`array('q')` or a memoryview of format q); a row is `width`
