@@ -27,7 +27,7 @@ from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import AuditRow, Declaration, QuarantinedVector
 from flopmeter_collector.quarantine import is_released, key_name, quarantine_name
 from flopmeter_collector.spans import time_text
-from flopmeter_core.errors import UsageError
+from flopmeter_core.errors import DataError, UsageError
 from flopmeter_core.registers import Component
 from flopmeter_proto.daemon.clock import Clock
 
