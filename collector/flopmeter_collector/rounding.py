@@ -1,7 +1,7 @@
 """Figures for people: two significant digits, and one more where two would mislead.
 
-Owns: rounding of exact integers in FLOP to text, and the rule that rounding never moves a figure
-on or across a threshold.
+Owns: rounding of exact integers in FLOP to text, the rule that rounding never moves a figure on or
+across a threshold, and the text of a threshold's own value.
 May touch: nothing; pure functions of integers and of the built-in catalogue.
 Called by presentation, the page and the alerts; machines get exact integers instead.
 """
@@ -18,6 +18,8 @@ from flopmeter_core.lawbook import builtin_files, parse_lawbook
 
 SIGNIFICANT_DIGITS = 2
 """As much as the figures carry; the EU's notification asks for two (C(2025) 7719, 2.3.2)."""
+
+_LINE_DIGITS = 6
 
 _PERCENT_DECIMALS = 30
 _PERCENT_SCALE = 100 * 10**_PERCENT_DECIMALS
@@ -64,6 +66,19 @@ def round_flop(
     # A figure that is a line's own value is on no wrong side of it, however it is rounded.
     known = known_lines()
     return _rounded(flop, (*(() if flop in known else known), *thresholds), rounding)
+
+
+def exact_flop(value_flop: int) -> Rounded:
+    """A line's own value, exact: ``1e25``, ``1.254e23``; a law's number is no measurement.
+
+    Args:
+        value_flop: above 0; one that does not end after six digits, such as a third, is rounded.
+    """
+    digits = str(value_flop).rstrip("0")
+    if len(digits) > _LINE_DIGITS:
+        return round_flop(value_flop)
+    mantissa = digits if len(digits) == 1 else f"{digits[0]}.{digits[1:]}"
+    return Rounded(mantissa, len(str(value_flop)) - 1)
 
 
 @functools.cache

@@ -24,6 +24,7 @@ from flopmeter_collector.catalogue_view import (
 )
 from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.law_days import check_law_day
+from flopmeter_collector.rounding import exact_flop
 from flopmeter_collector.site import stale_sentence, thresholds_in_force
 from flopmeter_core.catalogue import Threshold, Unit
 from flopmeter_core.errors import UsageError
@@ -129,7 +130,7 @@ def _amount(row: Threshold) -> str:
     if row.unit is Unit.USD:
         number = f"{int(row.exact):,}"
     elif row.exact.denominator == 1 and row.exact >= 10**6:
-        number = f"{int(row.exact):.0e}".replace("e+", "e")
+        number = str(exact_flop(int(row.exact)))
     return f"{row.operator.replace('_', ' ')} {number} {row.unit}"
 
 
@@ -159,18 +160,18 @@ def _declared_text(each: dict[str, Any]) -> str:
 def _print_row(
     row: Threshold, date: datetime.date, declared: list[dict[str, Any]] | None = None
 ) -> None:
-    from rich.table import Table
+    from rich.text import Text
+
+    from flopmeter.lab.listing import Column, Listing
 
     status = row.status_on(date)
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table = Listing("", Column("", wraps=True))
     lines = [
         ("law", f"{row.jurisdiction}: {row.instrument}"),
         ("number", f"{_amount(row)} ({row.value_text}), of {row.quantity}"),
         ("counts", row.counts),
         ("profile", row.counting_profile),
-        (f"on {date.isoformat()}", "no status yet" if status is None else status.value),
+        (f"on {date.isoformat()}", "no status yet" if status is None else status.replace("_", " ")),
         ("verified", f"{row.verification}, checked on {row.checked_on.isoformat()}"),
         ("source", row.source),
     ]
@@ -188,5 +189,5 @@ def _print_row(
         by = f", known by {event.known_by.isoformat()}" if event.known_by else ""
         lines.append((event.kind.replace("_", " "), f"{when}{by}: {event.citation}"))
     for name, text in lines:
-        table.add_row(name, text)
+        table.add(Text(name, style="dim"), text)
     console().print(table)

@@ -29,7 +29,7 @@ from flopmeter.lab.figure_text import (
 from flopmeter.lab.legal_view_text import dated, forecast_text
 from flopmeter.lab.listing import Column, Listing
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.rounding import Rounding, exact_flop, percent_text, round_flop
 from flopmeter_core.catalogue import State
 
 SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
@@ -244,7 +244,7 @@ def _standing(model: Document, rows: list[Document]) -> list[Text | str]:
     counted = counted_of(model, row)
     return [
         name_of([row["id"] for row in rows]),
-        f"{value_flop:.1e}".replace("e+", "e").replace(".0e", "e"),
+        str(exact_flop(value_flop)),
         Text(percent_text(counted["best"], value_flop), style="bold"),
         percent_range_text(counted, value_flop),
         Text(standing_text(row), style=style),

@@ -20,7 +20,7 @@ from flopmeter_collector.filings.precision import (
 from flopmeter_collector.filings.requirements import modifications_json, requirement
 from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.presentation import utc_text
-from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter_collector.rounding import Rounding, exact_flop, percent_text
 from flopmeter_collector.standing_words import (
     condition_state,
     conditions_json,
@@ -306,7 +306,7 @@ def _standing(facts: StandingFacts) -> Json:
         "threshold": threshold.id,
         "instrument": threshold.instrument,
         "status": facts.status,
-        "value": str(round_flop(threshold.value_flop)),
+        "value": str(exact_flop(threshold.value_flop)),
         "value_flop_str": str(threshold.value_flop),
         "state": held.state.value,
         **conditions_of(facts),

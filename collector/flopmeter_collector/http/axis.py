@@ -1,6 +1,6 @@
 """One model on a logarithmic line of FLOP, with every threshold on it; figures as HTML.
 
-Owns: the line's extent, where a figure lies on it, and the mark-up of a rounded figure.
+Owns: the line's extent, where a figure lies on it, and the mark-up of a figure.
 May touch: nothing; pure functions. Positions are floats for drawing and enter no comparison.
 Called by http.page.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.rounding import Rounded, Rounding, round_flop, round_range
+from flopmeter_collector.rounding import Rounded, Rounding, exact_flop, round_flop, round_range
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.interval import Figures, Interval
 
@@ -25,6 +25,12 @@ MAXIMUM_TICKS = 14
 def figure_html(flop: int, thresholds: Sequence[int], rounding: Rounding = Rounding.NEAREST) -> str:
     """A rounded figure: ``1.2 x 10^25`` as people print it."""
     return _html(round_flop(flop, thresholds=thresholds, rounding=rounding))
+
+
+def line_html(value_flop: int) -> str:
+    """A line's own value, exact: ``10^25`` as a law prints it."""
+    exact = exact_flop(value_flop)
+    return f"10<sup>{exact.exponent}</sup>" if exact.mantissa == "1" else _html(exact)
 
 
 def range_html(interval: Interval, thresholds: Sequence[int]) -> str:

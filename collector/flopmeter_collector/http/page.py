@@ -21,7 +21,7 @@ from flopmeter_collector.evaluate import (
     rules_of,
 )
 from flopmeter_collector.held import held_at, local_date
-from flopmeter_collector.http.axis import axis, figure_html, range_html
+from flopmeter_collector.http.axis import axis, figure_html, line_html, range_html
 from flopmeter_collector.http.page_legal import could_add, forecast_cell, legal_sections
 from flopmeter_collector.http.page_runs import NO_READING, is_undeclared, mark, runs_section
 from flopmeter_collector.http.page_style import STYLE
@@ -241,7 +241,7 @@ def _standing(
     cells = (
         f'<span class="id">{escape(name_of([each.threshold.id for each, _ in rows]))}</span>',
         escape(name_of([each.threshold.jurisdiction for each, _ in rows])),
-        figure_html(value, ()),
+        line_html(value),
         f"<b>{percent_text(total.best, value)}</b>",
         ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}",
         f"{_state(model, standing)}{_notes(model, standing)}",
@@ -299,7 +299,7 @@ def _thresholds(thresholds: Sequence[Threshold]) -> str:
             (
                 f'<span class="id">{escape(t.id)}</span>',
                 f'{escape(t.instrument)}<br><span class="soft">{escape(t.jurisdiction)}</span>',
-                f"{t.operator.value.replace('_', ' ')} {figure_html(t.value_flop, ())}",
+                f"{t.operator.value.replace('_', ' ')} {line_html(t.value_flop)}",
                 escape(t.counts),
                 f'{escape(t.source)}<br><span class="soft">checked {t.checked_on.isoformat()}, '
                 f"{escape(t.verification)}</span>",

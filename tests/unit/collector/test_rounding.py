@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector.rounding import (
     Rounding,
+    exact_flop,
     known_lines,
     percent_range,
     percent_text,
@@ -57,6 +60,16 @@ def test_a_line_of_a_third_is_printed_short() -> None:
     """A line's own value is no figure on the wrong side of it."""
     third = next(value for value in known_lines() if value % 10 == 3)
     assert len(str(round_flop(third))) == len("3.3e24")
+    assert str(exact_flop(third)) == "3.3e22"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(10**25, "1e25"), (1254 * 10**20, "1.254e23"), (15 * 10**23, "1.5e24")]
+)
+def test_a_line_is_printed_as_it_is(value: int, text: str) -> None:
+    """A law's own number is never rounded into another one."""
+    assert str(exact_flop(value)) == text
+    assert int(Decimal(text)) == value
 
 
 @given(

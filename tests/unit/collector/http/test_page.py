@@ -9,7 +9,7 @@ import pytest
 
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.http import page, page_runs
-from flopmeter_collector.http.axis import axis, range_html
+from flopmeter_collector.http.axis import axis, line_html, range_html
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.page_runs import _share_text
 from flopmeter_collector.rounding import Rounding, round_flop
@@ -193,6 +193,12 @@ def test_axis_places() -> None:
     huge = axis(Figures(Interval(0, 1, 10**26, 10**28, 10**40)), laws)
     assert "-" not in "".join(part.split("%")[0] for part in huge.split("left:")[1:])
     assert "width:100.00%" in huge
+
+
+def test_a_line_stands_as_its_law_prints_it() -> None:
+    """A power of ten has no mantissa that looks measured; any other number has all its digits."""
+    assert line_html(10**25) == "10<sup>25</sup>"
+    assert line_html(1254 * 10**20) == "1.254&nbsp;&times;&nbsp;10<sup>23</sup>"
 
 
 def test_range_shares_its_power() -> None:

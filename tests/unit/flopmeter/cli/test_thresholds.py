@@ -52,11 +52,21 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and "own" in out
 
 
+def test_a_number_is_told_with_all_its_digits(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A site's line of 1.254e23 is not listed as one of 1e23."""
+    (folder / "own.toml").write_text(OWN.replace('"10^26"', '"1254*10^20"'))
+    _, out, _ = said(capsys, "list", "--thresholds-dir", str(folder))
+    assert "above 1.254e23 FLOP" in out and "above 1e26 FLOP" in out
+
+
 def test_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row is shown with its history; an unknown one is named."""
     where = ("--thresholds-dir", str(folder))
     code, out, _ = said(capsys, "show", "kr-ai-basic-act", "--as-of", "2026-11-30", *where)
     assert code == 0 and "state-of-the-art" in out and "unknown (at least one year" in out
+    assert all(line == line.rstrip() for line in out.splitlines()), "grep sees no padding"
     code, out, _ = said(capsys, "show", "eu-ai-act-51-2", "--json", *where)
     assert json.loads(out)["notice"]["weeks"] == 2
     code, _, err = said(capsys, "show", "eu", *where)
