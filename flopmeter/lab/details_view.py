@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from flopmeter.lab.figure_text import best_text, counted_of, range_text, standing_text
-from flopmeter_collector.rounding import Rounding, percent_text, round_flop
+from flopmeter.lab.figure_text import best_text, counted_of, range_text, reached_text, standing_text
+from flopmeter_collector.rounding import Rounding, round_flop
 
 Row = Mapping[str, Any]
 
@@ -96,8 +96,10 @@ def _mark(row: Row) -> Iterator[str]:
 def _standings(model: Row) -> Iterator[str]:
     """How it stands to each line, with what else the law asks for, and the exclusions in use."""
     for row in model["thresholds"]:
-        share = percent_text(int(counted_of(model, row)["best"]), int(row["value_flop_str"]))
-        yield escape(f"{row['id']}: {share}, {standing_text(row)}")
+        best = counted_of(model, row)["best"]
+        reached = reached_text(row["state"], best, int(row["value_flop_str"]))
+        known = "" if reached == "-" else f"{reached}, "
+        yield escape(f"{row['id']}: {known}{standing_text(row)}")
         yield from _conditions(row, "  ")
     for used in model.get("decisions", ()):
         yield escape(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flopmeter_collector.rounding import percent_range, round_flop, round_range
+from flopmeter_collector.rounding import percent_range, percent_text, round_flop, round_range
 from flopmeter_core.catalogue import State
 from flopmeter_core.units import NS_PER_S
 
@@ -47,6 +47,17 @@ def counted_of(model: Document, row: Document) -> dict[str, int]:
 def has_readings(account: Document) -> bool:
     """Whether any device reported for it: without one there is no figure, not even 0."""
     return bool(account["devices"])
+
+
+def reached_text(state: str, best_flop: int, value_flop: int) -> str:
+    """How much of a line a model reached: ``12 %``; no figure, not even 0, without a reading.
+
+    Args:
+        state: of the model against the line.
+        best_flop: what the line counts of it, exactly.
+        value_flop: the line's own value.
+    """
+    return "-" if state == State.UNKNOWN else percent_text(best_flop, value_flop)
 
 
 def percent_range_text(compute_flop: Document, value_flop: int) -> str:

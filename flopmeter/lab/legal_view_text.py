@@ -13,11 +13,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from flopmeter.lab.figure_text import Document, counted_of, standing_text
+from flopmeter.lab.figure_text import Document, counted_of, reached_text, standing_text
 from flopmeter.lab.listing import Column, Listing
 from flopmeter_collector.forecast_words import NO_PACE, basis_words, never_words
 from flopmeter_collector.reviews import Review
-from flopmeter_collector.rounding import Rounding, percent_text, round_flop, round_range
+from flopmeter_collector.rounding import Rounding, round_flop, round_range
 from flopmeter_core.catalogue import State
 
 _SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
@@ -58,7 +58,8 @@ def forecast_view(document: Document, models: Sequence[Document]) -> RenderableT
         name, said = Text(model["model"], style="bold"), ""
         for row in model["thresholds"]:
             *dates, rests = _dates(row)
-            reached = percent_text(counted_of(model, row)["best"], row["value_flop"])
+            best = counted_of(model, row)["best"]
+            reached = reached_text(row["state"], best, row["value_flop"])
             # What every line of a model rests on is said at the first one.
             table.add(name, row["id"], reached, *dates, "" if rests == said else rests)
             name, said = Text(), rests

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flopmeter.lab.figure_text import best_text, range_text
+from flopmeter.lab.figure_text import best_text, range_text, reached_text
 from flopmeter.lab.listing import Column, Listing
-from flopmeter_collector.rounding import percent_text
 from flopmeter_core.errors import UsageError
 from flopmeter_core.patterns import check_pattern, fits
 
@@ -209,7 +208,7 @@ def _of_line(row: Row) -> str:
     """The most likely figure against the line's value."""
     if row["line"] is None:
         return "-"
-    return str(percent_text(int(row["counted_flop_str"]), int(row["value_flop_str"])))
+    return reached_text(row["state"], int(row["counted_flop_str"]), int(row["value_flop_str"]))
 
 
 def _figures(row: Row) -> tuple[str, str]:

@@ -19,11 +19,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from flopmeter.lab.figure_text import best_text, counted_of, range_text, standing_text
+from flopmeter.lab.figure_text import best_text, counted_of, range_text, reached_text, standing_text
 from flopmeter.lab.legal_view_text import dated, forecast_text
 from flopmeter.lab.listing import Column, Listing
 from flopmeter.lab.totals_view import SIMULATED, state_style
-from flopmeter_collector.rounding import percent_text, round_flop
+from flopmeter_collector.rounding import round_flop
 from flopmeter_core.catalogue import State
 
 Row = dict[str, Any]
@@ -138,7 +138,7 @@ def plain_line(moment: Moment) -> str:
         *(["SIMULATED"] if now["simulated"] else []),
         f"runs {len(runs)}",
         f"working {working if moment.span_s else '-'}",
-        f"rate {_rate(document(moment)['flop_per_s'])}",
+        f"rate {_rate(document(moment)['flop_per_s'])} FLOP/s",
         f"alerts {_firing(now)}",
         f"reviews {_open(now)}",
     ]
@@ -159,7 +159,7 @@ def live_view(moment: Moment, *, rows: int, note: str = "") -> RenderableType:
     head = Text.assemble(SIMULATED, "  ") if now["simulated"] else Text()
     head.append("flopmeter top", style="bold")
     head.append(f"  as of {now['as_of']}, method {now['method_version']}  ")
-    head.append(f"{_firing(now)} alerts fire, {_open(now)} reviews are open", style="dim")
+    head.append(f"alerts firing {_firing(now)}, reviews open {_open(now)}", style="dim")
     models, runs = models_at(moment), runs_at(moment)
     for_models = min(len(models), max(3, rows // 3))
     for_runs = max(3, rows - for_models)
@@ -186,7 +186,7 @@ def _models_table(rows: Sequence[Row]) -> Listing:
         table.add(
             Text(row["model"]["model"], style="bold"),
             line["id"],
-            percent_text(row["counted_flop"], line["value_flop"]),
+            reached_text(line["state"], row["counted_flop"], line["value_flop"]),
             forecast_text(line) if dated(line) else "-",
             Text(standing_text(line), style="yellow" if line.get("conditions") else style),
             Text(", ".join(row["above"]) or "-", style="bold red" if row["above"] else ""),
@@ -210,8 +210,8 @@ def _runs_table(rows: Sequence[Row]) -> Listing:
             Text(name, style="bold" if row["flop_per_s"] else ""),
             row["model"],
             _rate(row["flop_per_s"]),
-            best_text(exact),
-            range_text(exact),
+            best_text(exact) if row["devices"] else "-",
+            range_text(exact) if row["devices"] else Text("no reading yet", style="dim"),
             f"{row['devices']} on {row['nodes']}" if row["devices"] else "-",
         )
     return table
@@ -224,13 +224,14 @@ def _more(rows: Sequence[Row], shown: int, what: str) -> list[RenderableType]:
 
 def _nearest(row: Row) -> str:
     line = row["line"]
-    share = percent_text(row["counted_flop"], line["value_flop"])
+    reached = reached_text(line["state"], row["counted_flop"], line["value_flop"])
+    share = "" if reached == "-" else f"{reached} of {line['id']}, "
     above = f", above {', '.join(row['above'])}" if row["above"] else ""
-    return f"{row['model']['model']} {share} of {line['id']}, {standing_text(line)}{above}"
+    return f"{row['model']['model']} {share}{standing_text(line)}{above}"
 
 
 def _rate(flop_per_s: int | None) -> str:
-    return "-" if flop_per_s is None else f"{round_flop(flop_per_s)}/s"
+    return "-" if flop_per_s is None else str(round_flop(flop_per_s))
 
 
 def _firing(now: Row) -> int:

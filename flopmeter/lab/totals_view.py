@@ -24,12 +24,13 @@ from flopmeter.lab.figure_text import (
     observed_text,
     percent_range_text,
     range_text,
+    reached_text,
     standing_text,
 )
 from flopmeter.lab.legal_view_text import dated, forecast_text
 from flopmeter.lab.listing import Column, Listing
 from flopmeter_collector.alike import name_of, put_together
-from flopmeter_collector.rounding import Rounding, exact_flop, percent_text, round_flop
+from flopmeter_collector.rounding import Rounding, exact_flop, round_flop
 from flopmeter_core.catalogue import State
 
 SIMULATED = Text(" SIMULATED ", style="bold black on yellow")
@@ -245,7 +246,7 @@ def _standing(model: Document, rows: list[Document]) -> list[Text | str]:
     return [
         name_of([row["id"] for row in rows]),
         str(exact_flop(value_flop)),
-        Text(percent_text(counted["best"], value_flop), style="bold"),
-        percent_range_text(counted, value_flop),
+        Text(reached_text(row["state"], counted["best"], value_flop), style="bold"),
+        "-" if row["state"] == State.UNKNOWN else percent_range_text(counted, value_flop),
         Text(standing_text(row), style=style),
     ]

@@ -237,12 +237,13 @@ def _standing(
     standing, figures = rows[0]
     threshold, total = standing.threshold, figures.total
     value = threshold.value_flop
-    ends = percent_range(total.lower, total.upper, value)
+    known = standing.state is not State.UNKNOWN
+    ends = percent_range(total.lower, total.upper, value) if known else ("-", "-")
     cells = (
         f'<span class="id">{escape(name_of([each.threshold.id for each, _ in rows]))}</span>',
         escape(name_of([each.threshold.jurisdiction for each, _ in rows])),
         line_html(value),
-        f"<b>{percent_text(total.best, value)}</b>",
+        f"<b>{percent_text(total.best, value)}</b>" if known else "-",
         ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}",
         f"{_state(model, standing)}{_notes(model, standing)}",
         forecast_cell(legal, (model.model, threshold.id)),

@@ -129,7 +129,7 @@ def test_run_without_readings_has_no_figure() -> None:
     assert "awaited" in rows[0] and "Unattributed" in rows[1]
     assert rows[0].endswith("0 nodesnone")
     card = read(html[html.index("<h2>Models") : html.index("<h2>Runs")]).text
-    assert "no reading yet" in card and "0 FLOP" not in card
+    assert "no reading yet" in card and "0 FLOP" not in card and "0 %" not in card
 
 
 def test_position_and_figures() -> None:

@@ -131,6 +131,7 @@ def test_rulings_plan_and_parties() -> None:
     }  # fmt: skip
     line = {
         "id": "kr", "state_words": "declared not met by Ada", "counting_profile": "kr-own",
+        "state": "conditions_not_met",
         "value_flop_str": "4",
         "declared_conditions": [said, {**said, "evidence": None, "approved_by": []}],
         "counted_flop_str": bounds(1), "everything_flop_str": bounds(3),
@@ -141,7 +142,7 @@ def test_rulings_plan_and_parties() -> None:
         "declaration": 4, "reason": "Annex", "approved_by": [],
     }  # fmt: skip
     plain = {
-        "id": "plain", "state_words": "above", "counting_profile": "other",
+        "id": "plain", "state": "above", "state_words": "above", "counting_profile": "other",
         "value_flop_str": "50", "counted_flop_str": bounds(100),
     }  # fmt: skip
     told = of_model(

@@ -65,7 +65,7 @@ def test_a_rate_is_what_was_added_over_the_time_between() -> None:
         ("b", 900), ("a", 100), ("down", None), ("new", None),
     ]  # fmt: skip
     assert document(moment)["flop_per_s"] == 1000
-    assert "rate 1.0e3/s" in plain_line(moment) and "working 2" in plain_line(moment)
+    assert "rate 1.0e3 FLOP/s" in plain_line(moment) and "working 2" in plain_line(moment)
 
 
 def test_no_rate_without_a_look_before() -> None:
@@ -121,6 +121,17 @@ def test_what_a_terminal_has_room_for() -> None:
     assert "8 on 1" in shown
 
 
+def test_nothing_measured_is_no_figure() -> None:
+    """A declared run nobody reported for has no 0, neither by itself nor against a line."""
+    unknown = model("planned", 0)
+    for line in unknown["thresholds"]:
+        line.update(state="unknown")
+    moment = Moment(look(0, run("planned", 0, devices=0), models=[unknown]))
+    told = text(moment)
+    assert "no reading yet" in told and "0..0" not in told and " 0 %" not in told
+    assert plain_line(moment).endswith("nearest planned unknown")
+
+
 def test_made_up_figures_say_so() -> None:
     """In each form."""
     moment = Moment(look(0, run("a", 1), simulated=True))
@@ -136,7 +147,7 @@ def test_alerts_and_reviews_are_counted() -> None:
     }
     moment = Moment(look(0, run("a", 1), **legal))
     assert "alerts 1  reviews 1" in plain_line(moment)
-    assert "1 alerts fire, 1 reviews are open" in text(moment)
+    assert "alerts firing 1, reviews open 1" in text(moment)
 
 
 class Looks:
@@ -169,7 +180,7 @@ def test_a_pipe_gets_a_line_a_look(looked: Any, capsys: pytest.CaptureFixture[st
     assert [line.split("  ")[0] for line in out.splitlines()] == [
         "2026-11-30T10:00:00Z", "2026-11-30T10:00:10Z",
     ]  # fmt: skip
-    assert "rate 1.0e2/s" in out and err == "flopmeter: nobody is there\n"
+    assert "rate 1.0e2 FLOP/s" in out and err == "flopmeter: nobody is there\n"
 
 
 def test_json_is_an_object_a_line(looked: Any, capsys: pytest.CaptureFixture[str]) -> None:
