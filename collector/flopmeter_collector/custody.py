@@ -1,7 +1,7 @@
 """Declarations about the ledger itself: what is released, what is held, and what is over.
 
 Owns: the three kinds, their fields, and what stands after all of them.
-May touch: nothing; pure functions of ledger rows.
+May touch: nothing; pure functions of ledger rows, and of a ledger opened for reading.
 Called by publish and retention (what stands), and by the lab's ledger commands (what is written).
 Explained in docs/adr/0013-operating-a-ledger.md.
 
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from flopmeter_collector.attribution import Attribution
 from flopmeter_collector.declarations import RUN_KIND
-from flopmeter_collector.ledger.base import Declaration
-from flopmeter_core.allocations import NONE, check_name
+from flopmeter_collector.ledger.base import Declaration, Ledger
+from flopmeter_core.allocations import NONE, check_name, named_run
 from flopmeter_core.errors import DataError
 
 QUARANTINE_KIND = "quarantine"
@@ -86,6 +86,14 @@ def released_by(declarations: Iterable[Declaration]) -> frozenset[tuple[str, int
                 release = parse_release(declaration)
                 found.add((release.name, release.sequence))
     return frozenset(found)
+
+
+def names_in(ledger: Ledger) -> frozenset[str]:
+    """Every name that a run or a model ever had: by a device's report or by a declaration."""
+    names = {named_run(allocation) for allocation in ledger.allocations()}
+    for row in ledger.declarations():
+        names |= {row.subject, row.body.get("model"), row.body.get("into")}
+    return frozenset(name for name in names if name is not None)
 
 
 def check_reason(reason: str) -> None:

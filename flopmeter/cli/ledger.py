@@ -258,6 +258,12 @@ def _hold(
     else:
         what = "held" if stands else "no longer held"
         click.echo(f"declaration {written['declaration']}: {subject} is {what}")
+    if stands and not written["known"]:
+        click.echo(
+            f"flopmeter: nothing of {subject} is in the ledger yet, so nothing is held until it "
+            "is; check the name",
+            err=True,
+        )
 
 
 def _author(author: str | None) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from flopmeter_collector import backends
 from flopmeter_collector.custody import (
+    ALL,
     HELD,
     HOLD_KIND,
     QUARANTINE_KIND,
@@ -21,6 +22,7 @@ from flopmeter_collector.custody import (
     check_reason,
     check_subject,
     custody_of,
+    names_in,
     released_by,
 )
 from flopmeter_collector.label_presentation import Json
@@ -122,8 +124,9 @@ def hold(url: str, subject: str, *, stands: bool, author: str, reason: str, cloc
     """
     check_subject(subject)
     check_reason(reason)
-    with contextlib.closing(backends.read(url)) as ledger:
+    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
         held = custody_of(ledger.declarations()).holds
+        known = subject == ALL or subject.partition(":")[2] in names_in(ledger)
     if stands == (subject in held):
         raise UsageError(
             f"{subject} is held already; see `flopmeter ledger hold list`"
@@ -133,7 +136,13 @@ def hold(url: str, subject: str, *, stands: bool, author: str, reason: str, cloc
     body = {"state": HELD if stands else RELEASED, "reason": reason}
     action = "hold" if stands else "hold release"
     written = _declare(url, HOLD_KIND, subject, body, action, author, reason, clock)
-    return {"schema": 1, "declaration": written.sequence, "subject": subject, "held": stands}
+    return {
+        "schema": 1,
+        "declaration": written.sequence,
+        "subject": subject,
+        "held": stands,
+        "known": known,
+    }
 
 
 def holds(url: str) -> list[Json]:

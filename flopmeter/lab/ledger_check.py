@@ -20,13 +20,13 @@ from typing import Any
 from flopmeter.lab.ledger_totals import load_totals
 from flopmeter_collector import backends
 from flopmeter_collector.admit import refusal
-from flopmeter_collector.custody import QUARANTINE_KIND, released_by
+from flopmeter_collector.custody import QUARANTINE_KIND, names_in, released_by
 from flopmeter_collector.evaluate import evaluate, previous_states
 from flopmeter_collector.ledger.base import Ledger, StoredVector, audit_link
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.quarantine import is_released
 from flopmeter_collector.snapshot import TotalsSnapshot
-from flopmeter_core.allocations import boundary_parties, named_run
+from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.catalogue import State, Threshold
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.merge import ABOVE, APART, EQUAL, compare
@@ -208,20 +208,12 @@ def rebuild(
             totals_document(each, rows, law_as_of_ns=law_as_of_ns) for each in (snapshot, backwards)
         )
         recorded = previous_states(ledger.transitions())
-        named = _named(ledger)
+        named = names_in(ledger)
     findings = []
     if json.dumps(document) != json.dumps(other):
         findings.append("totals depend on the order they are added up in; report this")
     findings += _state_findings(snapshot, rows, recorded, named, law_as_of_ns)
     return findings, document
-
-
-def _named(ledger: Ledger) -> frozenset[str]:
-    """Every name that a run or a model ever had: by a device's report or by a declaration."""
-    names = {named_run(allocation) for allocation in ledger.allocations()}
-    for row in ledger.declarations():
-        names |= {row.subject, row.body.get("model"), row.body.get("into")}
-    return frozenset(name for name in names if name is not None)
 
 
 def _state_findings(

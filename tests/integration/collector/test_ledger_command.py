@@ -217,6 +217,18 @@ def test_holds(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert [action for _, action, _ in audit_actions(ledger)] == ["hold", "hold release"]
 
 
+def test_a_hold_on_a_name_nobody_knows_is_said(
+    ledger: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands, for a run may come later; whoever mistyped a name hears of it."""
+    place = ["--ledger", ledger, "--reason", "case 7"]
+    for subject, known in (("run:a", True), ("run:typo", False), ("all", True), ("model:m", False)):
+        assert main(["ledger", "hold", "add", subject, *place]) == 0
+        assert ("check the name" in capsys.readouterr().err) != known
+        assert main(["ledger", "hold", "release", subject, *place]) == 0
+        assert capsys.readouterr().err == ""
+
+
 def test_forks_are_listed(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both histories of a forked key are listed, and no other key."""
     branches = document(capsys, "fork", "list", "--ledger", ledger)["branches"]
@@ -489,7 +501,7 @@ def test_words_and_json_say_the_same(
     assert (released["name"], released["sequence"]) == (row["name"], 5)
     assert "there is none" in said(capsys, "hold", "list", "--ledger", ledger)
     held = document(capsys, "hold", "add", "run:a", *who)
-    assert held["declaration"] > released["declaration"]
+    assert held["declaration"] > released["declaration"] and held["known"]
     assert "run:a" in said(capsys, "hold", "list", "--ledger", ledger)
     copy = document(capsys, "backup", str(tmp_path / "copy.db"), "--ledger", ledger)
     assert copy["sha256"] in (tmp_path / "copy.db.sha256").read_text()

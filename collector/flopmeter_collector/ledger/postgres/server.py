@@ -99,6 +99,11 @@ class Server:
         if self.parameters["application_name"] == _CLIENT["application_name"]:
             self.parameters = {**self.parameters, "application_name": name}
 
+    @property
+    def once(self) -> bool:
+        """Whether nobody tries again what fails: a command looks or declares, and ends."""
+        return self.access is not Access.COLLECT
+
     def connect(self, *, pooled: bool = False) -> psycopg.Connection[Any]:
         """Connect, each statement a transaction of its own.
 
@@ -127,7 +132,7 @@ class Server:
 
     def pools(self, connection: psycopg.Connection[Any]) -> bool:
         """Whether a pooler lends this session a server connection by the transaction."""
-        with storage(self.name, "open"):
+        with storage(self.name, "open", once=self.once):
             return pools_transactions(connection, self._open)
 
     def _open(self) -> psycopg.Connection[Any]:
@@ -138,7 +143,7 @@ class Server:
 
     def _wait_for_disks(self, connection: psycopg.Connection[Any]) -> None:
         """An acknowledgement means durable, whatever the server does by default."""
-        with storage(self.name, "open"):
+        with storage(self.name, "open", once=self.once):
             found = connection.execute("SHOW synchronous_commit").fetchone()
         if found is not None and found[0] in ("off", "local", "remote_write"):
             self.settle(connection, {"synchronous_commit": "on"})
@@ -147,7 +152,7 @@ class Server:
         """Set what the session needs; an engine that lacks a setting goes without."""
         for name, text in settings.items():
             with (
-                storage(self.name, "open"),
+                storage(self.name, "open", once=self.once),
                 contextlib.suppress(
                     psycopg.errors.UndefinedObject,
                     psycopg.errors.FeatureNotSupported,
@@ -195,19 +200,27 @@ def _own_marks(statement: str) -> Any:
     return statement.replace("?", "%s")
 
 
+AGAIN = "it is tried again"
+
+AGAIN_BY_HAND = (
+    "nobody tries it again: run the command again once the server answers, and where it was to "
+    "store something see first whether that stands"
+)
+"""A connection that breaks does not tell whether a commit on its way was made."""
+
 _AWAY = ("08", "57P")
 """SQLSTATE classes of a connection or server that is going or gone."""
 
 _RETRY = {
     "25006": "this server takes no writes (a standby, or one just demoted); the next one is tried",
-    "25P03": "the server ended a transaction that stood still; it is tried again",
-    "40001": "another collector changed the same rows; it is tried again",
-    "40P01": "another collector changed the same rows; it is tried again",
+    "25P03": f"the server ended a transaction that stood still; {AGAIN}",
+    "40001": f"another collector changed the same rows; {AGAIN}",
+    "40P01": f"another collector changed the same rows; {AGAIN}",
     "53100": "free space on the server's disk",
     "53200": "the server is short of memory; give it more, or less work",
     "53300": "raise max_connections of the server, or put PgBouncer (session pooling) before it",
     "55P03": "another session holds the ledger for long; find and stop it",
-    "57P05": "the server ended a session that stood still; it is tried again",
+    "57P05": f"the server ended a session that stood still; {AGAIN}",
 }
 """After these nothing of the statement happened, and the same again may work."""
 
@@ -220,28 +233,33 @@ _HINTS = {
 
 
 @contextlib.contextmanager
-def storage(name: str, operation: str) -> Iterator[None]:
+def storage(name: str, operation: str, *, once: bool = False) -> Iterator[None]:
     """Turn psycopg's errors into ours, once and here.
 
     Args:
         name: the ledger, without its password.
         operation: what cannot be done, for the sentence.
+        once: whether nobody tries it again: a command, and not a collector.
     """
     try:
         yield
     except psycopg.Error as error:
-        raise translated(name, operation, error) from error
+        raise translated(name, operation, error, once=once) from error
 
 
-def translated(name: str, operation: str, error: psycopg.Error) -> FlopmeterError:
-    """What an error of psycopg means here."""
+def translated(
+    name: str, operation: str, error: psycopg.Error, *, once: bool = False
+) -> FlopmeterError:
+    """What an error of psycopg means here; arguments as `storage`."""
     state = error.sqlstate or ""
     said = " ".join((error.diag.message_primary or str(error)).split())
     told = f"the ledger {name} cannot {operation}: {said}"
     if state in _RETRY:
-        return LedgerBusyError(f"{told}; {_RETRY[state]}")
+        hint = _RETRY[state].replace(AGAIN, AGAIN_BY_HAND) if once else _RETRY[state]
+        return LedgerBusyError(f"{told}; {hint}")
     if state.startswith(_AWAY) or (isinstance(error, psycopg.OperationalError) and not state):
-        return LedgerUnreachableError(f"{told}; it is tried again until the server answers")
+        hint = AGAIN_BY_HAND if once else f"{AGAIN} until the server answers"
+        return LedgerUnreachableError(f"{told}; {hint}")
     if state == "42501":
         return NotPermittedError(f"{told}; {_HINTS[state]}")
     if state.startswith("XX00"):

@@ -69,7 +69,7 @@ def examine(url: str, patroni: str = "") -> Iterator[Finding]:
     server = Server(url, Access.COLLECT)
     connection = server.connect(pooled=True)
     try:
-        with storage(server.name, "be looked at"):
+        with storage(server.name, "be looked at", once=True):
             yield from _server(connection)
             yield from _replication(connection)
             yield from _session(connection, pooled=server.pools(connection))

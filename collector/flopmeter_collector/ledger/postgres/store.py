@@ -33,6 +33,8 @@ from flopmeter_collector.ledger.base import (
 from flopmeter_collector.ledger.postgres import merge
 from flopmeter_collector.ledger.postgres.merge import JoinBranches
 from flopmeter_collector.ledger.postgres.server import (
+    AGAIN,
+    AGAIN_BY_HAND,
     FROZEN_S,
     Access,
     Server,
@@ -249,7 +251,7 @@ class PostgresLedger(SqlTables):
         connection = self._connection
         assert connection is not None
         try:
-            with storage(self._name, operation):
+            with storage(self._name, operation, once=self._server.once):
                 yield connection
         except LedgerBusyError as error:
             # A server that takes no writes any more is left too: another one does by now.
@@ -279,8 +281,8 @@ class PostgresLedger(SqlTables):
                 # is on this server's disk alone, and must not be acknowledged.
                 self.close()
                 raise LedgerBusyError(
-                    f"the ledger {self._name} cannot {operation} safely: {warnings[0]}; it is "
-                    "tried again"
+                    f"the ledger {self._name} cannot {operation} safely: {warnings[0]}; "
+                    f"{AGAIN_BY_HAND if self._server.once else AGAIN}"
                 )
             self._uncertain = False
 
@@ -288,7 +290,7 @@ class PostgresLedger(SqlTables):
         raw = self._server.connect()
         try:
             connection = Statements(raw)
-            with storage(self._name, "open"):
+            with storage(self._name, "open", once=self._server.once):
                 self._check(raw)
                 if self._server.access is Access.COLLECT:
                     self._server.settle(raw, {"idle_session_timeout": f"{FROZEN_S}s"})
@@ -306,7 +308,7 @@ class PostgresLedger(SqlTables):
 
     def _come_back(self, connection: Statements) -> None:
         """After a lost connection: is it the same ledger, and did it lose anything?"""
-        with storage(self._name, "open"):
+        with storage(self._name, "open", once=self._server.once):
             # Another history may have given the same numbers to other keys.
             self._key_ids.clear()
             self._record_ids.clear()

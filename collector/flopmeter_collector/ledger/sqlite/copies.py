@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from flopmeter_collector.ledger.sqlite.file import (
     Access,
     connect,
     lock_for_collecting,
+    new_file,
     storage,
     sync,
 )
@@ -38,7 +38,7 @@ from flopmeter_collector.ledger.sqlite.schema import (
     transaction,
 )
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
-from flopmeter_core.errors import DataError, StorageError, UsageError, unreadable
+from flopmeter_core.errors import DataError, UsageError, unreadable
 from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.units import REGISTER_LIMIT
 
@@ -88,7 +88,7 @@ def back_up(path: Path, target: Path) -> Copy:
         with storage(path, "be copied"):
             check_not_newer(schema_version(source, path), migrations.load()[-1].version, path)
         with _placed(target) as partial:
-            _copy(source, path, partial)
+            _copy(source, path, partial, target)
             schema, position = _checked(partial)
             digest = _sha256(partial)
             size_bytes = partial.stat().st_size
@@ -138,7 +138,7 @@ def restore(
                 raise DataError(f"{source} is an empty file and no backup of a ledger")
             check_not_newer(version, migrations.load()[-1].version, source)
             with _placed(path) as partial:
-                _copy(opened, source, partial)
+                _copy(opened, source, partial, path)
                 _checked(partial)
                 _enter(partial, version, new_generation, audit)
                 schema, position = _checked(partial)
@@ -166,8 +166,11 @@ def _enter(partial: Path, version: int, new_generation: Callable[[], str], audit
     sync(partial)
 
 
-def _copy(source: sqlite3.Connection, path: Path, partial: Path) -> None:
-    with storage(path, "be copied"), contextlib.closing(sqlite3.connect(partial)) as copy:
+def _copy(source: sqlite3.Connection, path: Path, partial: Path, target: Path) -> None:
+    with (
+        storage(path, "be copied", full=target),
+        contextlib.closing(sqlite3.connect(partial)) as copy,
+    ):
         source.backup(copy)
         # The copy of a ledger in WAL mode has the mode; a single file needs no journal beside it.
         copy.execute("PRAGMA journal_mode = DELETE")
@@ -203,32 +206,15 @@ def _check_sum(source: Path) -> bool:
 @contextlib.contextmanager
 def _placed(target: Path) -> Iterator[Path]:
     """A file that gets its name when the block ends well, and only if nobody has the name."""
-    partial = None
-    try:
-        partial = _nameless(target)
+    with new_file(target) as partial:
         yield partial
-        os.link(partial, target)
+        try:
+            os.link(partial, target)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{target} exists and is not written over; name another file"
+            ) from error
         sync(target.parent)
-    except FileExistsError as error:
-        raise UsageError(f"{target} exists and is not written over; name another file") from error
-    except OSError as error:
-        raise StorageError(
-            f"{target} cannot be written: {error.strerror}; check its folder and its disk"
-        ) from error
-    finally:
-        if partial is not None:
-            for left in (partial, Path(f"{partial}-wal"), Path(f"{partial}-shm")):
-                left.unlink(missing_ok=True)
-
-
-def _nameless(target: Path) -> Path:
-    """A new file beside a target, its owner's alone.
-
-    Under a name that nobody else has: what a killed process left is in nobody's way.
-    """
-    opened, name = tempfile.mkstemp(prefix=f"{target.name}.partial-", dir=target.parent)
-    os.close(opened)
-    return Path(name)
 
 
 def _sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ import enum
 import fcntl
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,31 @@ def create_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
+@contextlib.contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A new file beside a target, its owner's alone; the block gives it the name, or it goes.
+
+    Until then it has a name that nobody else has: what a killed process left is in nobody's way.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    partial = None
+    try:
+        opened, name = tempfile.mkstemp(prefix=f"{target.name}.partial-", dir=target.parent)
+        os.close(opened)
+        partial = Path(name)
+        yield partial
+    except OSError as error:
+        raise StorageError(
+            f"{target} cannot be written: {error.strerror}; check its folder and its disk"
+        ) from error
+    finally:
+        if partial is not None:
+            for left in (partial, Path(f"{partial}-wal"), Path(f"{partial}-shm")):
+                left.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Make a file or a folder durable.
 
@@ -102,8 +128,14 @@ _HINTS = {
 
 
 @contextlib.contextmanager
-def storage(path: Path, operation: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours, once and here."""
+def storage(path: Path, operation: str, *, full: Path | None = None) -> Iterator[None]:
+    """Turn SQLite's errors into ours, once and here.
+
+    Args:
+        path: the file.
+        operation: what cannot be done with it, for the sentence.
+        full: the file whose disk is full where one is; `path` where None.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -115,5 +147,7 @@ def storage(path: Path, operation: str) -> Iterator[None]:
         if kind == "SQLITE_CORRUPT":
             raise DataError(f"the ledger {path} is damaged; restore it from a backup") from error
         hint = _HINTS.get(kind, "check its disk and start again")
+        if kind == "SQLITE_FULL" and full is not None:
+            hint = f"free space on the disk of {full} and start again"
         family = LedgerBusyError if kind == "SQLITE_BUSY" else StorageError
         raise family(f"the ledger {path} cannot {operation}: {error}; {hint}") from error

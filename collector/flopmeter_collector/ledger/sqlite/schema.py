@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.ledger.sqlite.check import damage
-from flopmeter_collector.ledger.sqlite.file import create_private, sync
+from flopmeter_collector.ledger.sqlite.file import new_file, storage, sync
 from flopmeter_core.errors import DataError, UsageError
 
 APPLICATION_ID = 0x464C4F50
@@ -90,6 +90,7 @@ def bring_up(
 
     Raises:
         DataError: the file belongs to another program, or the copy turned out damaged.
+        StorageError: the copy cannot be written.
     """
     version = schema_version(connection, path)
     if version == 0:
@@ -102,7 +103,7 @@ def bring_up(
             )
         return
     if version < migrations[-1].version:
-        _back_up(connection, path.with_name(f"{path.name}.schema-{version}.bak"))
+        _back_up(connection, path, path.with_name(f"{path.name}.schema-{version}.bak"))
         step_forward(connection, version, migrations)
 
 
@@ -147,15 +148,19 @@ def _statements(sql: str) -> Iterator[str]:
             statement = ""
 
 
-def _back_up(connection: sqlite3.Connection, target: Path) -> None:
-    """Copy the whole ledger beside itself and check the copy; one of an earlier attempt goes."""
-    target.unlink(missing_ok=True)
-    create_private(target)
-    with contextlib.closing(sqlite3.connect(target)) as copy:
-        connection.backup(copy)
-        found = damage(copy)
+def _back_up(connection: sqlite3.Connection, path: Path, target: Path) -> None:
+    """Copy the whole ledger beside itself; a copy that is whole takes the place of an earlier."""
+    with new_file(target) as partial:
+        with (
+            storage(path, "be copied before its upgrade", full=target),
+            contextlib.closing(sqlite3.connect(partial)) as copy,
+        ):
+            connection.backup(copy)
+            found = damage(copy)
         if found:
             raise DataError(
                 f"the ledger was not upgraded, because its copy {target} is damaged: {found[0]}"
             )
-    sync(target)
+        sync(partial)
+        partial.replace(target)
+        sync(target.parent)

@@ -45,6 +45,14 @@ def test_an_error_of_a_statement(state: str | None, kind: type[Exception], hint:
     assert hint in str(found)
 
 
+@pytest.mark.parametrize("state", ["40001", "25P03", "57P05", "57P01", "08006", None])
+def test_a_command_does_not_try_again(state: str | None) -> None:
+    """What only a collector does is not promised by a command, which ends."""
+    assert "it is tried again" in str(translated("postgresql://db/x", "commit", error(state)))
+    found = str(translated("postgresql://db/x", "commit", error(state), once=True))
+    assert "it is tried again" not in found and "run the command again" in found
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "hint"),
     [

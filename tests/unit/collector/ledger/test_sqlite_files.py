@@ -326,7 +326,7 @@ def test_a_copy_that_is_damaged(
     assert said(sqlite.back_up, ledger, target, error=DataError) == "the copy is damaged: page 3"
     assert not target.exists()
     with contextlib.closing(sqlite3.connect(ledger)) as other:
-        assert said(schema._back_up, other, target, error=DataError) == (
+        assert said(schema._back_up, other, ledger, target, error=DataError) == (
             f"the ledger was not upgraded, because its copy {target} is damaged: page 3"
         )
 

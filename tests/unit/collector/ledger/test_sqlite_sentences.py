@@ -6,8 +6,10 @@ Each statement can fail by itself: the sentence names the ledger and what could 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 from flopmeter_collector.ledger import migrations, sqlite
 from flopmeter_collector.ledger.base import AuditRow, Batch, RelayChanges, StoredVector, Upstream
 from flopmeter_collector.ledger.migrations import Migration
-from flopmeter_collector.ledger.sqlite import copies, settings
+from flopmeter_collector.ledger.sqlite import copies, schema, settings
 from flopmeter_collector.ledger.sqlite.file import BUSY_TIMEOUT_S, Access, connect
 from flopmeter_collector.ledger.sqlite.schema import APPLICATION_ID
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
@@ -311,18 +313,17 @@ def refusing(where: Path, refused: str) -> Callable[[Path, Access], sqlite3.Conn
     return connecting
 
 
-def nameless(target: Path) -> Path:
+def foretold(prefix: str, dir: Path) -> tuple[int, str]:
     """A partial file of a name that can be foretold."""
-    partial = target.with_name(f"{target.name}.partial-x")
-    partial.touch()
-    return partial
+    name = str(dir / f"{prefix}x")
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), name
 
 
 def test_a_backup_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the ledger, by the copy, by the check of the copy: each is said, and nothing is left."""
     target = path.with_name("copy.db")
     partial = path.with_name("copy.db.partial-x")
-    monkeypatch.setattr(copies, "_nameless", nameless)
+    monkeypatch.setattr(tempfile, "mkstemp", foretold)
     cases = [
         ("PRAGMA user_version", path, path, "be copied"),
         ("backup", path, path, "be copied"),
@@ -341,7 +342,7 @@ def test_a_restore_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, back = path.with_name("copy.db"), path.with_name("back.db")
     sqlite.back_up(path, source)
     partial = path.with_name("back.db.partial-x")
-    monkeypatch.setattr(copies, "_nameless", nameless)
+    monkeypatch.setattr(tempfile, "mkstemp", foretold)
     cases = [
         ("PRAGMA user_version", source, source, "be read"),
         ("backup", source, source, "be copied"),
@@ -382,6 +383,41 @@ def test_an_older_backup_is_brought_up(path: Path) -> None:
         assert [row.author for row in ledger.audit()] == ["ada"]
         assert not ledger.simulated
     assert not list(path.parent.glob("*.bak"))
+
+
+@pytest.mark.parametrize("how", ["damaged", "full", "refused"])
+def test_an_upgrade_without_its_copy(path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Nothing is stepped forward; the copy of an earlier upgrade stays, and no piece beside it."""
+    older = path.with_name("older.db")
+    opened(older, steps=migrations.load()[:-1]).close()
+    backup = path.with_name(f"older.db.schema-{NEWEST - 1}.bak")
+    backup.write_bytes(b"of an earlier upgrade")
+
+    def damaged(_: sqlite3.Connection) -> list[str]:
+        if how == "damaged":
+            return ["page 7"]
+        if how == "refused":
+            raise OSError(5, "Input/output error")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise error
+
+    monkeypatch.setattr(schema, "damage", damaged)
+    family = DataError if how == "damaged" else StorageError
+    assert (
+        said(opened, older, error=family)
+        == {
+            "damaged": f"the ledger was not upgraded, because its copy {backup} is damaged: page 7",
+            "full": f"the ledger {older} cannot be copied before its upgrade: database or disk is "
+            f"full; free space on the disk of {backup} and start again",
+            "refused": f"{backup} cannot be written: Input/output error; check its folder and its "
+            "disk",
+        }[how]
+    )
+    assert backup.read_bytes() == b"of an earlier upgrade"
+    assert not list(path.parent.glob("*.partial-*"))
+    with contextlib.closing(sqlite3.connect(older)) as kept:
+        assert kept.execute("PRAGMA user_version").fetchone() == (NEWEST - 1,)
 
 
 def test_an_upgrade_keeps_its_copy_private(path: Path) -> None:
