@@ -244,7 +244,7 @@ class _Rule:
         elif part.evidence is Evidence.BUSY_SAMPLED and part.busy_ppm is not None:
             kernels.share_of(elapsed, part.busy_ppm, PPM, busy)
         self._add_time(part, elapsed, busy, doubts, amount)
-        self._add_work(part, elapsed, busy, doubts, amount)
+        self._add_work(part, elapsed, busy, amount)
         return self._decide(part, doubts, amount, stillness)
 
     def _doubt(
@@ -330,7 +330,6 @@ class _Rule:
         part: Columns,
         elapsed: array[int],
         busy: array[int],
-        doubts: bytearray,
         amount: list[int],
     ) -> None:
         """Cycles of the usual periods: what `active_cycles` adds up."""

@@ -75,9 +75,7 @@ def _attach(
     body = given(allocation=allocation, match=match, from_=since, until=until, reason=reason)
     by, clock = who(author), SystemClock()
     if dry_run:
-        found = attributing.preview(
-            ledger, run, body, stands=stands, author=by, clock=clock, profiles=rules
-        )
+        found = attributing.preview(ledger, run, body, stands=stands, clock=clock, profiles=rules)
         if as_json:
             print_json(found)
         else:

@@ -77,7 +77,6 @@ def preview(
     body: Mapping[str, str],
     *,
     stands: bool,
-    author: str,
     clock: Clock,
     profiles: Profiles | None = None,
 ) -> Json:
