@@ -132,7 +132,7 @@ class LazyGroup(click.Group):
         from flopmeter.cli.marks import marked
 
         loaded: click.Command = module.command
-        return marked(loaded)
+        return _listed_whole(marked(loaded))
 
     def invoke(self, ctx: click.Context) -> object:
         """Serve the command; click itself would report a closed pipe as exit code 1."""
@@ -147,6 +147,16 @@ class LazyGroup(click.Group):
         """Write the table without loading a single command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+def _listed_whole(command: click.Command) -> click.Command:
+    """Let a group list its commands by whole sentences; click would cut them where a line ends."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            paragraph = " ".join((each.help or "").partition("\n\n")[0].split())
+            each.short_help = paragraph.partition(". ")[0].rstrip(".") + "."
+            _listed_whole(each)
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -49,7 +49,7 @@ def attach(run: str, dry_run: bool, **options: Any) -> None:
 @_DRY_RUN
 @declaring()
 def detach(run: str, dry_run: bool, **options: Any) -> None:
-    """Declare that they do not belong to RUN: takes back what attach said of the same."""
+    """Take back what attach said of RUN and the same allocation or pattern."""
     _attach(run, stands=False, dry_run=dry_run, **options)
 
 
