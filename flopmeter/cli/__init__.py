@@ -134,6 +134,17 @@ class LazyGroup(click.Group):
         loaded: click.Command = module.command
         return _listed_whole(marked(loaded))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; of a name that is none, say which is like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            # Click compares with commands that are loaded.
+            name = error.command_name
+            raise click.exceptions.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Serve the command; click itself would report a closed pipe as exit code 1."""
         try:
@@ -229,7 +240,8 @@ def _say(sentence: str, code: int) -> int:
 def _usage_sentence(error: click.UsageError) -> str:
     """Say what is wrong with the command line, and where help is."""
     place = error.ctx.command_path if error.ctx is not None else "flopmeter"
-    return f"{error.format_message().rstrip('.')}; see `{place} --help`"
+    told = error.format_message().rstrip(".")
+    return f"{told} See `{place} --help`" if told.endswith("?") else f"{told}; see `{place} --help`"
 
 
 def _command_of(arguments: Sequence[str] | None) -> str:

@@ -77,7 +77,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["agnt"], "flopmeter: No such command 'agnt'"),
+        (
+            ["agnt"],
+            "flopmeter: No such command 'agnt'. Did you mean 'agent'? See `flopmeter --help`",
+        ),
+        (["xyzzy"], "flopmeter: No such command 'xyzzy'; see `flopmeter --help`"),
         (["totals", "--nonsense"], "flopmeter: No such option '--nonsense'"),
         (["run", "declare", "x"], "flopmeter: Missing option '--ledger'; see"),
         (["config", "print", "nobody"], "flopmeter: Invalid value for"),
