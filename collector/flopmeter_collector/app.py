@@ -440,6 +440,7 @@ class CollectorApp:
             judge=judge,
             teller=self._alerts,
             give_way=self._turns.give_way,
+            pauses=self._turns.pauses,
         )
         self._teardown.push_async_callback(self._publisher.finish)
 

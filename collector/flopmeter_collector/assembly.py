@@ -19,6 +19,7 @@ from flopmeter_collector.presence import NO_CHARGE, Charge
 from flopmeter_collector.residual import Residual
 from flopmeter_collector.snapshot import RunTotals, SplitFigures, TotalsSnapshot
 from flopmeter_collector.sums import Sums, account_of
+from flopmeter_collector.turns import Pause, between
 from flopmeter_collector.weighed import STRADDLE, Part
 from flopmeter_core.claims import Agreement, ClaimQuantity, ClaimTotals, reconcile
 from flopmeter_core.devices import DeviceTable
@@ -63,6 +64,7 @@ class Assembly:
         overflow: Sums,
         claims: Mapping[str, tuple[ClaimTotals, ...]],
         shown: tuple[str, ...],
+        pause: Pause,
     ) -> TotalsSnapshot:
         """Copy everything.
 
@@ -74,6 +76,7 @@ class Assembly:
             overflow: the view of what agents had no room to tell apart.
             claims: by the run that training processes name.
             shown: the runs that have a total of their own, in the order of their names.
+            pause: called between two runs, and between two models.
         """
         by_home: dict[str, list[tuple[ClaimTotals, ...]]] = {}
         for run, claimed in sorted(claims.items()):
@@ -85,7 +88,7 @@ class Assembly:
                 charges.get(run, NO_CHARGE),
                 lambda run, charge: self._run(run, charge, _joined(by_home.get(run, []))),
             )
-            for run in shown
+            for run in between(shown, pause)
         )
         unattributed = account_of(
             self.sums[None], simulated=self.simulated, charge=charges.get(None, NO_CHARGE)
@@ -97,7 +100,7 @@ class Assembly:
             table_version=self.parts.version,
             simulated=unattributed.simulated or any(run.account.simulated for run in runs),
             runs=runs,
-            models=self.models.models(runs),
+            models=self.models.models(runs, pause),
             unattributed=unattributed,
             overflow=account_of(overflow, simulated=self.simulated),
             residual=residual,

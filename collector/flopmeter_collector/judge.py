@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from flopmeter_collector.alerts.acts import (
     ALERT_KIND,
@@ -54,6 +55,7 @@ from flopmeter_collector.outlook import (
 from flopmeter_collector.reviews import Reviews
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
 from flopmeter_collector.trails import PACES_A_ROUND, Trails
+from flopmeter_collector.turns import Pause, between, go_on
 from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.forecast import Basis, Outlook
 from flopmeter_core.interval import Figures
@@ -206,7 +208,14 @@ class Judge:
             number = act.alert if isinstance(act, Act) else act.review
             logger.debug("nothing is recorded under a number", extra=fields(number=number))
 
-    def judge(self, snapshot: TotalsSnapshot, *, declared_to: int, corrected: bool) -> Judgement:
+    def judge(
+        self,
+        snapshot: TotalsSnapshot,
+        *,
+        declared_to: int,
+        corrected: bool,
+        pause: Pause = go_on,
+    ) -> Judgement:
         """Hold totals against everything; nothing of it is recorded yet.
 
         Only models whose totals are another object than in the last round are held against the
@@ -216,6 +225,7 @@ class Judge:
             snapshot: the totals.
             declared_to: sequence of the last declaration that is in them.
             corrected: whether one was read in this round.
+            pause: called between two models.
         """
         now_ns = snapshot.as_of_ns
         present = {model.model for model in snapshot.models}
@@ -223,12 +233,12 @@ class Judge:
         self._take_law_of(now_ns)
         moved = [
             model
-            for model in snapshot.models
+            for model in between(snapshot.models, pause)
             if model.model in self._unrecorded or self._last(model) is not model
         ]
         rows = list(departures(snapshot, present, self._by_id, self._states, self._outlooks))
         rows += self._lapses(snapshot, present)
-        for model in moved:
+        for model in between(moved, pause):
             held = model_standings(model, self._in_force)
             self._held[model.model] = (model, held)
             (self._planned.add if model.planned else self._planned.discard)(model.model)
@@ -237,7 +247,7 @@ class Judge:
                 for row in changes(snapshot, model, held, self._states)
             )
         history = self._trails.note(
-            {model.model: self._profiles(model) for model in moved},
+            {model.model: self._profiles(model) for model in between(moved, pause)},
             now_ns=now_ns,
             lowest_flop=self._lowest_flop(snapshot),
             basis=f"{snapshot.method_version}/{snapshot.table_version}{self._law_basis}",
@@ -280,7 +290,9 @@ class Judge:
 
     def _forget_all_but(self, present: Set[str]) -> None:
         """Keep nothing of models that have left the totals: what is kept of them is shown."""
-        for name in {*self._held, *self._planned, *self._forecast_ns} - present:
+        # Not as a difference of sets: of 100,000 that is one piece in which no thread computes.
+        kept = chain(self._held, self._planned, self._forecast_ns)
+        for name in [name for name in kept if name not in present]:
             self._held.pop(name, None)
             self._planned.discard(name)
             self._forecast_ns.pop(name, None)

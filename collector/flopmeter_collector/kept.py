@@ -8,7 +8,9 @@ making all of them anew each time would take the interpreter from the reports.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from heapq import merge
+from itertools import chain
 
 from flopmeter_collector.presence import Charge
 from flopmeter_collector.snapshot import ModelTotals, RunTotals
@@ -21,6 +23,26 @@ class KeptTotals:
         """Start with nothing kept."""
         self._runs: dict[str, tuple[Charge, RunTotals]] = {}
         self._models: dict[str, tuple[tuple[RunTotals, ...], ModelTotals]] = {}
+        self._order: list[str] = []
+        self._ordered: set[str] = set()
+
+    def in_order(self, own: Mapping[str, object], more: Set[str]) -> Sequence[str]:
+        """The names of models in their order, most of which had theirs in the last snapshot.
+
+        To sort 100,000 names takes 30 ms, in which no thread of the interpreter computes.
+
+        Args:
+            own: the models that have runs.
+            more: what else is a model.
+        """
+        gone = [name for name in self._order if name not in own and name not in more]
+        new = sorted({name for name in chain(own, more) if name not in self._ordered})
+        if gone or new:
+            self._ordered.difference_update(gone)
+            left = [name for name in self._order if name in self._ordered]
+            self._ordered.update(new)
+            self._order = list(merge(left, new))
+        return self._order
 
     def forget(self, runs: Iterable[str]) -> None:
         """Note that the sums, the declaration or the claims of these runs changed."""

@@ -20,6 +20,7 @@ from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.presence import NO_CHARGE, Charge
 from flopmeter_collector.snapshot import ModelTotals, Modification, RunTotals
 from flopmeter_collector.sums import NO_BOUNDARY
+from flopmeter_collector.turns import Pause, between, go_on
 from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.counting import OWN, Origin, WorkPart
 from flopmeter_core.interval import NO_FIGURES, Figures, sum_figures
@@ -42,7 +43,7 @@ class ModelAssembly:
     boundaries: Boundaries
     kept: KeptTotals
 
-    def models(self, runs: Sequence[RunTotals]) -> tuple[ModelTotals, ...]:
+    def models(self, runs: Sequence[RunTotals], pause: Pause = go_on) -> tuple[ModelTotals, ...]:
         """All models of which something is known, in the order of their names.
 
         A planned one has figures of 0, because nothing was done; of one that is named as a parent
@@ -50,13 +51,14 @@ class ModelAssembly:
 
         Args:
             runs: all runs.
+            pause: called between two models.
         """
         by_run = {run.run: run for run in runs}
         declared = {run.run: run.model for run in runs if run.model != run.run}
         own = runs_by_model(by_run, declared)
         lineage = self.book.models.lineage
         found: list[ModelTotals] = []
-        for model in sorted({*own, *self.book.models.models}):
+        for model in between(self.kept.in_order(own, self.book.models.models), pause):
             reached = lineage.ways(model) if lineage.has_parents(model) else _alone(model)
             names = [run for name in reached for run in sorted(own.get(name, ()))]
             members = tuple(by_run[run] for run in names)
@@ -64,6 +66,9 @@ class ModelAssembly:
                 continue
             make = functools.partial(self._made, reached=reached, own=own)
             found.append(self.kept.model(model, members, make))
+        # Freed in one piece, 100,000 models would stop every thread for 7 ms.
+        while own:
+            own.popitem()
         return tuple(found)
 
     def _made(

@@ -41,6 +41,17 @@ class Charge:
 
 NO_CHARGE = Charge()
 
+Charges = Mapping[str | None, Charge]
+
+
+def gathered(charges: Charges, of: Callable[[str | None], str | None]) -> Charges:
+    """Charges added up by what `of` makes of each name."""
+    found: dict[str | None, Charge] = {}
+    for name, charge in charges.items():
+        found[of(name)] = found.get(of(name), NO_CHARGE) + charge
+    return found
+
+
 NEVER = 1 << 63
 """Until a report or a declaration changes it."""
 

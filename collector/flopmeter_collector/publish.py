@@ -54,7 +54,7 @@ from flopmeter_collector.sightings import Sightings
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
-from flopmeter_collector.turns import LONGEST_WAIT_S
+from flopmeter_collector.turns import LONGEST_WAIT_S, Pause, go_on
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -157,6 +157,7 @@ class Publisher:
         judge: Judge,
         teller: Teller,
         give_way: Callable[[], Awaitable[None]],
+        pauses: Callable[[], Pause] = lambda: go_on,
     ) -> None:
         """Prepare; nothing is published before the first round.
 
@@ -168,6 +169,7 @@ class Publisher:
             judge: holds each snapshot against the law.
             teller: tells receivers of alerts.
             give_way: lets agents that can be answered at once go first.
+            pauses: gives what lets them go first that is called in a thread.
         """
         self._table = table
         self._totals = totals
@@ -176,6 +178,7 @@ class Publisher:
         self._judge = judge
         self._teller = teller
         self._give_way = give_way
+        self._pauses = pauses
         self._last_declaration = 0
         self._last_transition = 0
         self._law: tuple[Threshold, ...] | None = None
@@ -395,16 +398,19 @@ class Publisher:
     async def _evaluate(self, position: LedgerPosition) -> tuple[TotalsSnapshot, Judgement]:
         """Take a snapshot and hold it against the law."""
 
-        def evaluated() -> tuple[TotalsSnapshot, Judgement]:
-            snapshot = self._totals.snapshot(self._clock.wall_ns(), position)
+        def evaluated(pause: Pause) -> tuple[TotalsSnapshot, Judgement]:
+            snapshot = self._totals.snapshot(self._clock.wall_ns(), position, pause)
             return snapshot, self._judge.judge(
-                snapshot, declared_to=self._last_declaration, corrected=self.corrected
+                snapshot,
+                declared_to=self._last_declaration,
+                corrected=self.corrected,
+                pause=pause,
             )
 
         if self._totals.run_count + self._totals.residuals.moved_count <= MANY_RUNS:
-            return evaluated()
+            return evaluated(go_on)
         # Nobody else touches the totals during a round, and reports go on meanwhile.
-        return await asyncio.to_thread(evaluated)
+        return await asyncio.to_thread(evaluated, self._pauses())
 
     async def _look_around(self) -> LedgerPosition | None:
         """Ask who leads, and take in what other collectors of a shared ledger committed.

@@ -13,7 +13,6 @@ a sender sends beyond that waits in HTTP/2's flow control, so no queue can grow.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ import grpc
 import grpc.aio
 
 from flopmeter_collector.answers import Answers
+from flopmeter_collector.calls import Context, abort, checked_version, host_of
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.known import KnownKeys
@@ -34,7 +34,7 @@ from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
 from flopmeter_collector.turns import Turns
-from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
+from flopmeter_core.errors import FlopmeterError, StorageError, WireError
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
     Durability,
@@ -53,7 +53,6 @@ from flopmeter_proto.wire import (
     KnownReport,
     StreamReader,
     answer_submitted,
-    check_version,
     known_answer,
     parse_batches,
     parse_reports,
@@ -82,8 +81,6 @@ BYTES_PER_WORK = 100
 STREAM_WORK = 20
 """To open a stream costs as much as so many vectors."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
@@ -94,10 +91,6 @@ class _Sender:
     watch: Watch
     holder: Holder
     known: KnownKeys = field(default_factory=KnownKeys)
-
-
-class VersionError(WireError):
-    """The sender speaks another protocol version; it must be upgraded, or this side."""
 
 
 class IngestService:
@@ -211,7 +204,7 @@ class IngestService:
         self, context: Context, speak: Callable[[bytes, Context, Watch], Awaitable[None]]
     ) -> None:
         # Counted before hello: who connects and says nothing takes a place too.
-        address = _host(context.peer())
+        address = host_of(context.peer())
         reason = self._refusal(address) or self._places.take(address)
         if reason:
             self._note_refusal(context, reason)
@@ -236,7 +229,7 @@ class IngestService:
                 self._note_refusal(context, str(error))
             # Where an answer lies unread the status waits behind it until the sender goes away:
             # what gRPC holds of the stream until then counts against its address alone.
-            await _abort(context, error)
+            await abort(context, error)
         finally:
             self._places.forget(address)
 
@@ -244,17 +237,17 @@ class IngestService:
         """Take one batch of a relay."""
         try:
             batch = parse_submitted(raw)
-            _check_version(batch.protocol_version)
+            checked_version(batch.protocol_version)
             self._identities.holder(context.auth_context()).check_relay(batch.relay)
             return await self._take_batch(batch)
         except FlopmeterError as error:
-            await _abort(context, error)
+            await abort(context, error)
             return pb.SubmitBatchResponse()
 
     def _note_refusal(self, context: Context, reason: str) -> None:
         """Count a refused stream, and log it where it is the first of its kind."""
         self._intake.counts.refused_streams += 1
-        self._refused.stream(_host(context.peer()), reason)
+        self._refused.stream(host_of(context.peer()), reason)
 
     def _refusal(self, address: str) -> str:
         """Why no stream of an address is taken just now, in one sentence; empty where one is."""
@@ -309,7 +302,7 @@ class IngestService:
             raise WireError(f"no hello came within {HELLO_DEADLINE_S} s") from None
 
     async def _serve_agent(self, raw: bytes, context: Context, watch: Watch) -> None:
-        address = _host(context.peer())
+        address = host_of(context.peer())
         rest_ns = self._charge(address, len(raw) // BYTES_PER_WORK)
         reader = StreamReader()
         message = parse_reports(raw)
@@ -338,7 +331,7 @@ class IngestService:
         reader, seen = BatchReader(), Seen(self._intake.rows)
         message = parse_batches(raw)
         if message.HasField("hello"):
-            _check_version(message.hello.protocol_version)
+            checked_version(message.hello.protocol_version)
         hello = reader.hello(message)
         self._identities.holder(context.auth_context()).check_relay(hello.relay)
         self._intake.check_sender(simulated=hello.simulated, sender=f"relay {hello.relay}")
@@ -457,7 +450,9 @@ class IngestService:
         intake = self._intake
         large = _work(message) > LARGE_REPORT
         report = (
-            await asyncio.to_thread(reader.report, message) if large else reader.report(message)
+            await asyncio.to_thread(reader.report, message, self._turns.pauses())
+            if large
+            else reader.report(message)
         )
         intake.check_records(report.records.values())
         await intake.know(report.records, report.vectors, report.hours)
@@ -554,45 +549,11 @@ def _spelled(answer: pb.StreamReportsResponse | bytes) -> bytes:
 
 def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello:
     if message.HasField("hello"):
-        _check_version(message.hello.protocol_version)
+        checked_version(message.hello.protocol_version)
     return reader.hello(message)
-
-
-def _check_version(version: int) -> None:
-    try:
-        check_version(version)
-    except WireError as error:
-        raise VersionError(str(error)) from error
 
 
 def _work(message: pb.StreamReportsRequest) -> int:
     """How much is to do for a message, in vectors that are known already."""
     rows = len(message.vectors) + len(message.hourly_vectors) + len(message.claims)
     return rows + NEW_KEY_WORK * len(message.keys)
-
-
-def _host(peer: str) -> str:
-    """A gRPC peer without its port, which is another with every connection."""
-    kind, _, rest = peer.partition(":")
-    return peer.rpartition(":")[0] if kind in ("ipv4", "ipv6") and rest else peer
-
-
-def _status(error: FlopmeterError) -> grpc.StatusCode:
-    match error:
-        case VersionError():
-            return grpc.StatusCode.FAILED_PRECONDITION
-        case WireError():
-            return grpc.StatusCode.INVALID_ARGUMENT
-        case NotPermittedError():
-            return grpc.StatusCode.PERMISSION_DENIED
-        case StorageError():
-            # A retry at another collector, or at this one once it works again, helps.
-            return grpc.StatusCode.UNAVAILABLE
-    return grpc.StatusCode.INTERNAL
-
-
-async def _abort(context: Context, error: FlopmeterError) -> None:
-    """End a call with a status; returns only where its sender went away before it took it."""
-    # A traceback of that would tell nobody anything.
-    with contextlib.suppress(grpc.aio.InternalError):
-        await context.abort(_status(error), str(error))

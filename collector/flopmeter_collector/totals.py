@@ -35,12 +35,13 @@ from flopmeter_collector.kept import KeptTotals
 from flopmeter_collector.ledger.base import Declaration, QuarantinedVector, StoredVector
 from flopmeter_collector.model_assembly import ModelAssembly
 from flopmeter_collector.pieces import Change
-from flopmeter_collector.presence import NO_CHARGE, Charge
+from flopmeter_collector.presence import gathered
 from flopmeter_collector.residual import DEFAULT_SILENCE_NS, ResidualAccounts
 from flopmeter_collector.shares import Entry, once, quarantined_best, share_out, slot_of
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.split import Fold
 from flopmeter_collector.sums import Sums
+from flopmeter_collector.turns import Pause, go_on
 from flopmeter_collector.weighed import NOTHING, Amounts, Slot
 from flopmeter_collector.weighing import Weigher
 from flopmeter_collector.worth import Profiles
@@ -386,27 +387,27 @@ class Totals:
             for amounts in self._entries[key].added().values()
         )
 
-    def snapshot(self, as_of_ns: int, position: LedgerPosition | None) -> TotalsSnapshot:
+    def snapshot(
+        self, as_of_ns: int, position: LedgerPosition | None, pause: Pause = go_on
+    ) -> TotalsSnapshot:
         """Copy the sums into an immutable snapshot.
 
         Args:
             as_of_ns: Unix time in ns the totals hold at.
             position: the ledger position that holds everything applied so far.
+            pause: called between two runs.
         """
         self._take_doubled()
         residual = self.residuals.at(as_of_ns)
-        charges: dict[str | None, Charge] = {}
-        for allocation, charge in residual.charges.items():
-            run = self._charged(allocation)
-            charges[run] = charges.get(run, NO_CHARGE) + charge
         return self._assembly.snapshot(
             as_of_ns,
             position,
             residual=residual,
-            charges=charges,
+            charges=gathered(residual.charges, self._charged),
             overflow=self._overflow,
             claims=self._claims,
             shown=tuple(run for run in self._names if self._is_shown(run)),
+            pause=pause,
         )
 
     def _is_shown(self, run: str) -> bool:

@@ -8,7 +8,7 @@ Explained in docs/wire.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from flopmeter_core.claims import Claim, ClaimKey
@@ -125,24 +125,33 @@ class StreamReader:
             raise WireError("the first message of a stream must carry hello")
         return hello_in(message.hello)
 
-    def report(self, message: pb.StreamReportsRequest) -> Report:
+    def report(
+        self, message: pb.StreamReportsRequest, pause: Callable[[], None] | None = None
+    ) -> Report:
         """Read one report.
+
+        Args:
+            message: it.
+            pause: called after each vector of one that is long; None where none is needed.
 
         Raises:
             WireError: a key or record that was never stated, a number out of range, a value
                 outside 0 .. 2^62 - 1, too many keys, or a text that is too long.
         """
         self._stated.take(message.device_records, message.keys)
-        vectors = tuple(
-            KeyedVector(
-                key=self._stated.key(vector.key_number),
-                sequence=check_sequence(vector.sequence),
-                vector=check_values(tuple(vector.component_values)),
-                boot_ns=check_number(vector.boot_duration_ns, "boot_duration_ns") or None,
-                follows=tuple(vector.follows_fingerprints[:MAXIMUM_FOLLOWED]),
+        vectors: list[KeyedVector] = []
+        for vector in message.vectors:
+            vectors.append(
+                KeyedVector(
+                    key=self._stated.key(vector.key_number),
+                    sequence=check_sequence(vector.sequence),
+                    vector=check_values(tuple(vector.component_values)),
+                    boot_ns=check_number(vector.boot_duration_ns, "boot_duration_ns") or None,
+                    follows=tuple(vector.follows_fingerprints[:MAXIMUM_FOLLOWED]),
+                )
             )
-            for vector in message.vectors
-        )
+            if pause is not None:
+                pause()
         boot_ns = message.boot_duration.ToNanoseconds()
         if boot_ns < 0:
             raise WireError("boot_duration is negative")
@@ -151,7 +160,7 @@ class StreamReader:
         used = {vector.key.record for vector in vectors} | {hour.key.record for hour in hours}
         return Report(
             records=self._stated.records(used),
-            vectors=vectors,
+            vectors=tuple(vectors),
             boot_ns=boot_ns,
             wall_ns=message.observe_time.seconds * NS_PER_S + message.observe_time.nanos,
             display_flop=displays_in(message.display_estimates),

@@ -284,7 +284,7 @@ def test_one_that_never_began() -> None:
 
 def test_a_crowd_shares_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a commit that many waited for the next one waits for more; after few it does not."""
-    monkeypatch.setattr(commit, "GATHER_S", 0.5)
+    monkeypatch.setattr(commit, "gather_s", lambda _: 0.5)
 
     async def scenario() -> None:
         ledger, table, committer = started()
@@ -300,3 +300,10 @@ def test_a_crowd_shares_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None
         assert (await late).commit_number == 3
 
     asyncio.run(scenario())
+
+
+def test_a_crowd_waits_no_longer_than_its_commits_are_dear() -> None:
+    """Three times as long as the last one took, until the next begins 15 ms after it began."""
+    assert commit.gather_s(0.001) == pytest.approx(0.003)
+    assert commit.gather_s(0.004) == pytest.approx(0.011)
+    assert commit.gather_s(0.1) == 0.0
