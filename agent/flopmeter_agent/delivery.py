@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from flopmeter_agent.closed import ClosedRegisters
 from flopmeter_agent.own import OwnStates
@@ -108,16 +109,8 @@ class Delivery:
 
     def unacknowledged(self, registers: Registers) -> list[KeyedVector]:
         """The newest vectors nobody has acknowledged, closed ones first, at most one reportful."""
-        waiting = (
-            keyed
-            for keyed in itertools.chain(self._closed.unacknowledged(), self._open(registers))
-            if keyed.key not in self.contested
-            and keyed.sequence
-            > max(self.refused.get(keyed.key, 0), self._at_relay.get(keyed.key, 0))
-        )
-        return [
-            self._naming(keyed) for keyed in itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT)
-        ]
+        waiting = itertools.chain(self._ended(), self._open(registers))
+        return list(itertools.islice(waiting, MAXIMUM_VECTORS_PER_REPORT))
 
     def mark_contested(self, registers: Registers, renew: Callable[[], bool]) -> bool:
         """End an incarnation under which another process writes.
@@ -189,17 +182,29 @@ class Delivery:
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _ended(self) -> Iterator[KeyedVector]:
+        for keyed in self._closed.unacknowledged():
+            if self._is_wanted(keyed.key, keyed.sequence):
+                follows = self._follows(keyed.key, keyed.sequence)
+                yield replace(keyed, follows=follows) if follows else keyed
+
     def _open(self, registers: Registers) -> Iterator[KeyedVector]:
         for key, register in registers.items():
-            if register.sequence > self._at_root.get(key, 0):
+            sequence = register.sequence
+            if sequence > self._at_root.get(key, 0) and self._is_wanted(key, sequence):
+                follows = self._follows(key, sequence)
                 boot_ns = register.boot_ns or None
-                yield KeyedVector(key, register.sequence, register.vector, boot_ns)
+                yield KeyedVector(key, sequence, register.vector, boot_ns, follows)
 
-    def _naming(self, keyed: KeyedVector) -> KeyedVector:
-        follows = self.own.follows(keyed.key) if not mark_of(keyed.sequence) else ()
-        if not follows:
-            return keyed
-        return KeyedVector(keyed.key, keyed.sequence, keyed.vector, keyed.boot_ns, follows)
+    def _is_wanted(self, key: Key, sequence: int) -> bool:
+        """Whether the collector that is asked now neither has nor refuses it."""
+        return key not in self.contested and sequence > max(
+            self.refused.get(key, 0), self._at_relay.get(key, 0)
+        )
+
+    def _follows(self, key: Key, sequence: int) -> tuple[int, ...]:
+        """What a vector names; nothing where a mark sets it apart already."""
+        return () if mark_of(sequence) else self.own.follows(key)
 
     def _judge(self, ack: Acknowledgement, held: Held, registers: Registers) -> None:
         """Look whether what a ledger holds of a register is another process'."""

@@ -208,7 +208,8 @@ class Hours:
             if row.key not in told:
                 self._rows[place] = replace(row, first_hour=0)
                 told.add(row.key)
-        self._owed.update(dict.fromkeys(set(keys) - told, 0))
+        # In their order: what is written may depend on no set, or no simulation could be repeated.
+        self._owed.update((key, 0) for key in keys if key not in told)
         self._write()
 
     def forget(self, keys: Iterable[Key]) -> None:

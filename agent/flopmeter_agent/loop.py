@@ -570,7 +570,7 @@ class AgentLoop:
             return {}
         registers = self._accumulator.registers.items()
         return self._display.best_by_allocation(
-            ((key, register.vector) for key, register in registers), self._records
+            ((key, register.units) for key, register in registers), self._records
         )
 
     def _device_records(self) -> dict[str, DeviceRecord]:

@@ -62,8 +62,12 @@ class OwnStates:
     def shown(self, keyed: KeyedVector) -> None:
         """Note that a vector leaves."""
         trail = self._of(keyed.key)
-        own = fingerprint(keyed.sequence, keyed.vector)
-        if trail is not None and own not in trail.shown:
+        if trail is None:
+            return
+        own = trail.states.get(keyed.sequence)
+        if own is None:
+            own = fingerprint(keyed.sequence, keyed.vector)
+        if own not in trail.shown:
             trail.shown.append(own)
             del trail.shown[:-NAMED]
 

@@ -37,17 +37,21 @@ class Names:
         """Begin with those of an earlier table, whose numbers go on to hold."""
         self.texts: list[str] = list(texts)
         self._numbers = {text: number for number, text in enumerate(texts)}
+        self._keys: dict[Key, bytes] = {}
 
     def key(self, key: Key) -> bytes:
         """The bytes of a key."""
-        return _KEY.pack(
-            self._number(key.device),
-            self._number(key.incarnation),
-            self._number(key.allocation),
-            self._number(key.record),
-            key.phase,
-            key.evidence,
-        )
+        told = self._keys.get(key)
+        if told is None:
+            told = self._keys[key] = _KEY.pack(
+                self._number(key.device),
+                self._number(key.incarnation),
+                self._number(key.allocation),
+                self._number(key.record),
+                key.phase,
+                key.evidence,
+            )
+        return told
 
     def _number(self, text: str) -> int:
         number = self._numbers.get(text)

@@ -129,19 +129,26 @@ class StateWriter:
 
     def _row(self, stored: StoredRegister) -> bytes:
         register = stored.register
-        stamp = (register.sequence, stored.acknowledged, stored.sent)
         known = self._rows.get(stored.key)
-        if known is not None and known[:3] == stamp:
-            return known[3]
+        if known is not None:
+            sequence, acknowledged, sent, row = known
+            if (
+                sequence == register.sequence
+                and acknowledged == stored.acknowledged
+                and sent == stored.sent
+            ):
+                return row
         row = b"".join(
             (
                 self._names.key(stored.key),
-                packing.numbers_out(*stamp, register.boot_ns),
+                packing.numbers_out(
+                    register.sequence, stored.acknowledged, stored.sent, register.boot_ns
+                ),
                 packing.vector_out(register.units),
                 packing.vector_out(register.carry),
             )
         )
-        self._rows[stored.key] = (*stamp, row)
+        self._rows[stored.key] = (register.sequence, stored.acknowledged, stored.sent, row)
         return row
 
 
@@ -232,8 +239,8 @@ def _reading_out(reading: Reading) -> dict[str, Any]:
         "cycles": {int(component): count for component, count in reading.cycles.items()},
     }
     for name in ("counter_unit", "energy_mj", "clock_khz", "power_mw"):
-        if getattr(reading, name) is not None:
-            fields[name] = getattr(reading, name)
+        if (said := getattr(reading, name)) is not None:
+            fields[name] = said
     return fields
 
 

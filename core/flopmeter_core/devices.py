@@ -31,6 +31,9 @@ RECORD_ID_DIGITS = 16
 """Hexadecimal digits of a record's identity: 64 bits are ample for the records of one ledger."""
 
 
+_spell = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 class EnergyScope(enum.StrEnum):
     """What a device's energy reading covers."""
 
@@ -89,8 +92,7 @@ class DeviceRecord:
             for name, default, _ in _fields(type(self))
             if (said := getattr(self, name)) != default or name in _FIRST_FIELDS
         }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:RECORD_ID_DIGITS]
+        return hashlib.sha256(_spell(content).encode()).hexdigest()[:RECORD_ID_DIGITS]
 
     def to_json(self) -> dict[str, str | int | bool]:
         """The record as plain JSON values, for the ledger and for its identity."""

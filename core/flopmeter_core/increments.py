@@ -28,6 +28,9 @@ JITTER_PPM = 50_000
 
 _SUBUNITS_PER_CYCLE = 10**12
 
+_CYCLES = slice(0, len(SM_CYCLE_COMPONENTS))
+_ACTIVE_CYCLES = slice(Component.SM_ELAPSED_MEGACYCLES + 1, len(SM_CYCLE_COMPONENTS))
+
 
 class NoDifferenceError(Exception):
     """Two readings have no difference: a counter went back, or one of them lacks the quantity."""
@@ -124,12 +127,7 @@ def _add_counted_cycles(
         if delta < 0:
             raise NoDifferenceError
         subunits[component] = delta * _SUBUNITS_PER_CYCLE
-    active = any(
-        subunits[component]
-        for component in SM_CYCLE_COMPONENTS
-        if component != Component.SM_ELAPSED_MEGACYCLES
-    )
-    return elapsed_ns if active else 0
+    return elapsed_ns if any(subunits[_ACTIVE_CYCLES]) else 0
 
 
 def _add_interval_activity(
@@ -163,7 +161,7 @@ def _impossible(subunits: list[int], record: DeviceRecord, elapsed_ns: int) -> b
     if record.sm_count == 0 or record.max_sm_clock_mhz == 0:
         return False
     limit = record.sm_count * record.max_sm_clock_mhz * 1_000 * elapsed_ns * (PPM + JITTER_PPM)
-    return any(subunits[component] > limit for component in SM_CYCLE_COMPONENTS)
+    return max(subunits[_CYCLES]) > limit
 
 
 def _all_suspect(elapsed_ns: int) -> list[int]:

@@ -16,7 +16,7 @@ device work.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
@@ -150,16 +150,17 @@ def inspect(
     if blanks := _blanks(after):
         return (Suspicion(after.device, Check.SENTINEL, f"blank: {', '.join(blanks)}"),)
     # Numbers that cannot be true are no evidence for or against anything else.
-    impossible = _impossible(before, after, record)
+    counted = _counted(before, after)
+    impossible = _impossible(before, after, record, counted)
     if impossible:
         return (Suspicion(after.device, Check.IMPOSSIBLE, impossible),)
-    backwards = _backwards(before, after)
+    backwards = _backwards(before, after, counted)
     if backwards:
         return (Suspicion(after.device, Check.BACKWARDS, backwards),)
     found = [
-        (Check.NO_CLOCK, _no_clock(before, after)),
+        (Check.NO_CLOCK, _no_clock(after, counted)),
         (Check.FROZEN, _frozen(after, stillness)),
-        (Check.SILENT, _silent(before, after, record, rated_power_w)),
+        (Check.SILENT, _silent(before, after, record, rated_power_w, counted)),
     ]
     return tuple(Suspicion(after.device, check, detail) for check, detail in found if detail)
 
@@ -210,13 +211,23 @@ pass 2^63 after a year of uptime, and a blank among them is an impossible jump."
 
 def _blanks(reading: Reading) -> list[str]:
     """The names of the numbers that a reading lacks and states all the same."""
+    shares = reading.activity_ppm
+    stated = (
+        reading.energy_mj,
+        reading.power_mw,
+        reading.clock_khz,
+        reading.busy_ppm,
+        reading.engine_ppm,
+    )
+    # No number is nearly as large as a blank, mostly: then none need be looked at by itself.
+    if max(filter(None, (*stated, *shares.values())), default=0) < _FP64_BLANK:
+        return []
     blanks = [
         name
-        for name in _STATED
-        if (stated := getattr(reading, name)) is not None and is_blank(stated)
+        for name, number in zip(_STATED, stated, strict=True)
+        if number is not None and is_blank(number)
     ]
-    shares = reading.activity_ppm.items()
-    return blanks + [each.name.lower() for each, share_ppm in shares if is_blank(share_ppm)]
+    return blanks + [each.name.lower() for each, ppm in shares.items() if is_blank(ppm)]
 
 
 def _said(reading: Reading) -> object:
@@ -232,7 +243,20 @@ def _said(reading: Reading) -> object:
     )
 
 
-def _impossible(before: Reading, after: Reading, record: DeviceRecord) -> str:
+Counted = dict[Component, int]
+"""How far each cycle counter went in a period; those that one of its ends lacks are left out."""
+
+
+def _counted(before: Reading, after: Reading) -> Counted:
+    earlier = before.cycles
+    return {
+        component: count - earlier[component]
+        for component, count in after.cycles.items()
+        if component in earlier
+    }
+
+
+def _impossible(before: Reading, after: Reading, record: DeviceRecord, counted: Counted) -> str:
     """Numbers that no device can have."""
     for component, share_ppm in after.activity_ppm.items():
         if not 0 <= share_ppm <= GREATEST_SHARE_PPM:
@@ -246,30 +270,30 @@ def _impossible(before: Reading, after: Reading, record: DeviceRecord) -> str:
         # mW x ns = 10^-9 mJ.
         if (after.energy_mj - before.energy_mj) * NS_PER_S > _greatest_mw(record) * allowed_ns:
             return f"{after.energy_mj - before.energy_mj} mJ in one period"
-    elapsed = max(0, _delta(before, after, Component.SM_ELAPSED_MEGACYCLES) or 0)
-    active = _active_delta(before, after)
-    if elapsed and (active - _ROUNDING_CYCLES) * PPM > elapsed * GREATEST_SHARE_PPM:
+    elapsed = counted.get(Component.SM_ELAPSED_MEGACYCLES, 0)
+    active = _most_active(after, counted)
+    if elapsed > 0 and (active - _ROUNDING_CYCLES) * PPM > elapsed * GREATEST_SHARE_PPM:
         return f"{active} active of {elapsed} elapsed cycles"
     return ""
 
 
-def _backwards(before: Reading, after: Reading) -> str:
+def _backwards(before: Reading, after: Reading, counted: Counted) -> str:
     """A counter since boot that reads less than before: it began anew, or it is broken."""
     earlier_mj, later_mj = before.energy_mj, after.energy_mj
     if earlier_mj is not None and later_mj is not None and later_mj < earlier_mj:
         return f"the energy counter went back from {earlier_mj} to {later_mj} mJ"
     if after.evidence is Evidence.CYCLES:
-        for component in after.cycles:
-            if (_delta(before, after, component) or 0) < 0:
+        for component, cycles in counted.items():
+            if cycles < 0:
                 return f"counter {component.name.lower()} went back"
     return ""
 
 
-def _no_clock(before: Reading, after: Reading) -> str:
+def _no_clock(after: Reading, counted: Counted) -> str:
     """Activity that the missing clock would make zero cycles."""
     if after.evidence is Evidence.CYCLES:
-        stands = _delta(before, after, Component.SM_ELAPSED_MEGACYCLES) == 0
-        if stands and _active_delta(before, after):
+        stands = counted.get(Component.SM_ELAPSED_MEGACYCLES) == 0
+        if stands and _most_active(after, counted):
             return "active cycles went on while elapsed cycles stood still"
         return ""
     if after.evidence not in (Evidence.GPM, Evidence.DCGM_SAMPLED) or after.clock_khz:
@@ -290,7 +314,13 @@ def _frozen(after: Reading, stillness: Stillness) -> str:
     return f"the same values for {still_ns // NS_PER_S} s"
 
 
-def _silent(before: Reading, after: Reading, record: DeviceRecord, rated_power_w: int) -> str:
+def _silent(
+    before: Reading,
+    after: Reading,
+    record: DeviceRecord,
+    rated_power_w: int,
+    counted: Counted,
+) -> str:
     """Every activity counter at zero, against power or utilisation.
 
     Zero tensor activity alone is no reason: a memory-bound kernel has none at full power. So SMs,
@@ -299,7 +329,7 @@ def _silent(before: Reading, after: Reading, record: DeviceRecord, rated_power_w
     """
     if after.evidence not in (Evidence.CYCLES, Evidence.GPM, Evidence.DCGM_SAMPLED):
         return ""
-    shares = _shares_ppm(before, after)
+    shares = _shares_ppm(after, counted)
     if Component.TENSOR_MEGACYCLES not in shares:
         return ""
     others = [*shares.values(), *([] if after.engine_ppm is None else [after.engine_ppm])]
@@ -318,37 +348,30 @@ def _silent(before: Reading, after: Reading, record: DeviceRecord, rated_power_w
     return ""
 
 
-def _shares_ppm(before: Reading, after: Reading) -> dict[Component, int]:
+def _shares_ppm(after: Reading, counted: Counted) -> Mapping[Component, int]:
     """Activity of the period by component, whether it was given or counted."""
     if after.evidence is not Evidence.CYCLES:
-        return dict(after.activity_ppm)
-    elapsed = _delta(before, after, Component.SM_ELAPSED_MEGACYCLES)
-    if not elapsed or elapsed < 0:
+        return after.activity_ppm
+    elapsed = counted.get(Component.SM_ELAPSED_MEGACYCLES, 0)
+    if elapsed <= 0:
         return {}
     return {
-        component: (count - before.cycles[component]) * PPM // elapsed
-        for component, count in after.cycles.items()
-        if component in before.cycles and component != Component.SM_ELAPSED_MEGACYCLES
+        component: cycles * PPM // elapsed
+        for component, cycles in counted.items()
+        if component != Component.SM_ELAPSED_MEGACYCLES
     }
 
 
-def _delta(before: Reading, after: Reading, component: Component) -> int | None:
-    """The difference of a cycle counter; None where one of the readings lacks it."""
-    if component not in after.cycles or component not in before.cycles:
-        return None
-    return after.cycles[component] - before.cycles[component]
-
-
-def _active_delta(before: Reading, after: Reading) -> int:
+def _most_active(after: Reading, counted: Counted) -> int:
     """The largest difference of a counter that can only count within elapsed cycles."""
     if after.evidence is not Evidence.CYCLES:
         return 0
-    deltas = (
-        _delta(before, after, component)
-        for component in after.cycles
+    active = [
+        cycles
+        for component, cycles in counted.items()
         if component != Component.SM_ELAPSED_MEGACYCLES
-    )
-    return max((delta for delta in deltas if delta is not None), default=0)
+    ]
+    return max(active, default=0)
 
 
 def _mean_power_w(before: Reading, after: Reading) -> int | None:

@@ -214,8 +214,7 @@ class DiskFile:
             raise Killed
         self._disk.fault()
         self._disk.room()
-        fresh = bytearray()
-        _put(fresh, offset, content)
+        fresh = bytearray(offset) + content
         held = self._content
         held.reserved = length
         held.durable, held.written = fresh, bytearray(fresh)

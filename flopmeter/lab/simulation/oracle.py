@@ -466,14 +466,13 @@ class Oracle:
             known = watched.opened.get(key)
             if known and known.units == register.units and known.carry == register.carry:
                 continue
-            units, carry = register.units, register.carry
-            now = [u * each + c for u, each, c in zip(units, SUBUNITS, carry, strict=True)]
-            watched.opened[key] = Held(list(units), list(carry), now)
+            units, carry = list(register.units), list(register.carry)
+            now = list(map(operator.add, map(operator.mul, units, SUBUNITS), carry))
+            watched.opened[key] = Held(units, carry, now)
             held = watched.sums.get(key.device, nothing)
             before = nothing if known is None else known.amounts
-            watched.sums[key.device] = [
-                h + n - b for h, n, b in zip(held, now, before, strict=True)
-            ]
+            more = map(operator.sub, now, before)
+            watched.sums[key.device] = list(map(operator.add, held, more))
         sums = dict(watched.sums)
         if watched.carries != loop.accumulator.carries:
             watched.carries, watched.carried = dict(loop.accumulator.carries), {}

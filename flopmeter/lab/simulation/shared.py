@@ -26,6 +26,7 @@ from flopmeter_collector.ledger.base import (
     EMPTY,
     Batch,
     Coverage,
+    Declaration,
     Foreign,
     Ledger,
     LedgerBusyError,
@@ -95,6 +96,7 @@ class SharedServer:
         self.records = dict(self.ledger.records())
         self.coverage = {(each.incarnation, each.device): each for each in self.ledger.coverage()}
         self.position = self.ledger.position()
+        self.declarations = tuple(self.ledger.declarations())
         self.feed: list[_Commit] = []
 
     def replicate(self) -> None:
@@ -127,6 +129,8 @@ class SharedServer:
         alone = tuple(merged.vectors) == tuple(batch.vectors)
         position = self.position = self.ledger.commit(merged)
         self.records |= merged.records
+        if merged.declarations:
+            self.declarations = tuple(self.ledger.declarations())
         self.feed.append(_Commit(position.commit_number, merged, by if alone else None))
         self._committed(merged.vectors)
         return position
@@ -233,6 +237,11 @@ class Session:
     def _go_on_from_here(self) -> None:
         self._newest = self._server.position
         self._read_to = self._newest.commit_number
+
+    def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
+        """Declarations with a sequence above `after`, oldest first."""
+        self._reach()
+        return [each for each in self._server.declarations if each.sequence > after]
 
     def foreign(self) -> Foreign:
         """What other collectors committed since this was last called, or since `vectors`."""

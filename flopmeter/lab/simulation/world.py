@@ -287,8 +287,9 @@ class World:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _go(self, until_ns: int, done: Callable[[], bool] = lambda: False) -> None:
-        self.loop.run_until(until_ns, lambda: bool(self.oracle.violations) or done())
+    def _go(self, until_ns: int, done: Callable[[], bool] | None = None) -> None:
+        broken = self.oracle.violations
+        self.loop.run_until(until_ns, lambda: bool(broken) or (done is not None and done()))
 
     def _settled(self) -> bool:
         # The first that waits is enough: it is asked at every instant of the drain.

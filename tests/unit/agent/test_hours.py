@@ -211,6 +211,18 @@ def test_a_ledger_that_went_back_is_told_nothing_too_exact() -> None:
         assert rows_[0].first_hour == 0
 
 
+def test_what_is_owed_is_written_in_order(tmp_path: Path) -> None:
+    """After a restored ledger the file is the same in every process: its rows stand in order."""
+    path = tmp_path / "hours"
+    agent = Agent(Hours(Journal(OsBlockFile(path))))
+    devices = tuple(range(40))
+    agent.sample(0, devices=devices)
+    agent.hours.went_back(agent.registers)
+    written = Journal(OsBlockFile(path)).payload or b""
+    places = [written.index(f'"GPU-{device}"'.encode()) for device in devices]
+    assert places == sorted(places)
+
+
 def test_a_gap_reaches_back() -> None:
     """What is read after a gap may have been done in any hour of it; a short one is no gap."""
     agent = Agent(Hours())
