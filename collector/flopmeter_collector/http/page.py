@@ -20,9 +20,15 @@ from flopmeter_collector.evaluate import (
     model_standings,
     rules_of,
 )
+from flopmeter_collector.forecast_words import NO_PACE
 from flopmeter_collector.held import held_at, local_date
 from flopmeter_collector.http.axis import axis, figure_html, line_html, range_html
-from flopmeter_collector.http.page_legal import could_add, forecast_cell, legal_sections
+from flopmeter_collector.http.page_legal import (
+    NO_DATE,
+    could_add,
+    forecast_cell,
+    legal_sections,
+)
 from flopmeter_collector.http.page_runs import NO_READING, is_undeclared, mark, runs_section
 from flopmeter_collector.http.page_style import STYLE
 from flopmeter_collector.http.page_table import Row, table
@@ -200,9 +206,12 @@ def _model(
         )
     ]
     columns: Sequence[tuple[str, str]] = _STANDING_COLUMNS
-    if not any(row.cells[-1] for row in rows):
+    dates = {row.cells[-1] for row in rows} - {""}
+    if dates <= {NO_DATE}:
+        # A column that says the same in each row takes room from all others.
         rows = [replace(row, cells=row.cells[:-1]) for row in rows]
         columns = columns[:-1]
+        beside += f'<p class="soft">Crossing: {NO_PACE}.</p>' if dates else ""
     return (
         f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
         f"{mark(model.simulated)}</h3>"

@@ -39,6 +39,9 @@ _ALERT_COLUMNS = (
     ("Now", ""),
 )
 
+NO_DATE = f'<span class="soft">{NO_PACE}</span>'
+"""The cell of a line whose crossing nothing foretells."""
+
 MAXIMUM_ROWS = 100
 """More alerts or reviews would make the page slow; the rest is complete in the JSON."""
 
@@ -50,7 +53,7 @@ def forecast_cell(legal: LegalView, subject: Subject) -> str:
         return ""
     shown = found.shown
     if shown is None:
-        return f'<span class="soft">{NO_PACE}</span>'
+        return NO_DATE
     if shown.likely_ns is None:
         kept = f"<br>{_open_end(shown)}" if shown.earliest_ns is not None else ""
         never = never_words(paced=found.by_pace is not None)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime
 import re
+from dataclasses import replace
 
 import pytest
 
 from flopmeter_collector.alerts.acts import Determination, Finding
 from flopmeter_collector.forecast_words import NO_PACE
+from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.page_legal import MAXIMUM_ROWS, forecast_cell, legal_sections
 from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
 from flopmeter_collector.outlook import Forecast
 from flopmeter_core.forecast import Basis, Crossing, Outlook
 from flopmeter_core.pace import Pace
-from support.totals import AS_OF_NS
+from support.totals import AS_OF_NS, scenario, thresholds
 
 DAY_NS = 86_400 * 10**9
 SUBJECT = ("m", "eu-ai-act-51-2")
@@ -55,6 +57,20 @@ def test_no_date() -> None:
     assert words(None, crossing(None, None, None)) == "not by its plan"
     assert words(crossing(None, None, None)) == "not at this pace"
     assert "at the most 2026-09-22" in words(crossing(1, None, None))
+
+
+def test_what_no_line_has_is_said_once() -> None:
+    """No column repeats in each row that nothing foretells a crossing; one date brings it back."""
+    totals = scenario()
+    held = [(model.model, row.id) for model in totals.models for row in thresholds()]
+    none = Forecast(PACE, None, None, None, Outlook.NOT_FORESEEN)
+    silent = render_page(totals, thresholds(), legal=LegalView(dict.fromkeys(held, none)))
+    assert silent.count(NO_PACE) == len(totals.models)
+    assert "Crossing (in 90 % of cases)" not in silent
+    dated = {**dict.fromkeys(held, none), held[0]: replace(none, by_pace=crossing(1, 2, 3))}
+    assert "Crossing (in 90 % of cases)" in render_page(
+        totals, thresholds(), legal=LegalView(dated)
+    )
 
 
 def test_what_is_foreseen_is_set_in_bold() -> None:
