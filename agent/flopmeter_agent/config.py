@@ -89,8 +89,8 @@ class AgentConfig:
         _check_collector(self.collector)
         if self.sample_period_s < SHORTEST_PERIOD_S:
             raise UsageError(
-                f"sample_period_s is {self.sample_period_s}; counters are not fresher than "
-                f"{SHORTEST_PERIOD_S} s"
+                f"sample_period_s is {self.sample_period_s}; give {SHORTEST_PERIOD_S} or more, "
+                "counters are not fresher than that"
             )
         if self.report_period_s < self.sample_period_s:
             raise UsageError("report_period_s must not be shorter than sample_period_s")

@@ -227,4 +227,6 @@ def check_listen(key: str, address: str) -> None:
         UsageError: not ``host:port`` with a port of 0 to 65535.
     """
     if not is_host_port(address, lowest_port=0):
-        raise UsageError(f"{key} {address!r} is no address; write it as 127.0.0.1:8425")
+        raise UsageError(
+            f"{key} {address!r} is no address; write it as HOST:PORT, with a port of 0 to 65535"
+        )

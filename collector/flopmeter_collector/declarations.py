@@ -229,7 +229,8 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
         )
     if not body.keys() - {"reason"}:
         raise DataError(
-            f"a declaration of run {run!r} says nothing; give at least one of {', '.join(_FIELDS)}"
+            f"a declaration of run {run!r} says nothing; give at least one of "
+            f"{', '.join(_SAYING_FIELDS)}"
         )
     for name, text in body.items():
         if not str(text).strip():
@@ -255,7 +256,8 @@ def parse_run_declaration(run: str, body: Mapping[str, str]) -> RunDeclaration:
 
 
 LABEL_FIELDS = ("activity", "disposition", "data_visibility")
-_FIELDS = ("model", "format", "workload", "recompute", *LABEL_FIELDS, *PLACE_FIELDS, "reason")
+_SAYING_FIELDS = ("model", "format", "workload", "recompute", *LABEL_FIELDS)
+_FIELDS = (*_SAYING_FIELDS, *PLACE_FIELDS, "reason")
 
 
 def _partial(run: str, body: Mapping[str, str]) -> RunDeclaration:

@@ -76,7 +76,9 @@ def parse_attachment(run: str, body: Mapping[str, str]) -> Attachment:
     _only(run, body, ("allocation", "match", "from", "until"))
     allocation, pattern = body.get("allocation"), body.get("match")
     if (allocation is None) == (pattern is None):
-        raise DataError(f"what is attached to run {run!r} is one allocation or one pattern")
+        raise DataError(
+            f"what is attached to run {run!r} is one allocation or one pattern; give one of the two"
+        )
     if allocation is not None:
         if not 0 < len(allocation) <= MAXIMUM_LENGTH or not allocation.isprintable():
             raise DataError(

@@ -40,7 +40,8 @@ def bar(what: str, *, shown: bool = True) -> Iterator[Callable[[Progress], None]
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console(stderr=True), disable=not shown) as drawn:
+    out = console(stderr=True)
+    with Bar(*columns, console=out, disable=not (shown and out.is_terminal)) as drawn:
         task = drawn.add_task(what, total=None, rate="")
 
         def tell(progress: Progress) -> None:

@@ -211,7 +211,7 @@ def _model(
         # A column that says the same in each row takes room from all others.
         rows = [replace(row, cells=row.cells[:-1]) for row in rows]
         columns = columns[:-1]
-        beside += f'<p class="soft">Crossing: {NO_PACE}.</p>' if dates else ""
+        beside += f'<p class="soft">No date of a crossing ({NO_PACE}).</p>' if dates else ""
     return (
         f'<section class="card"><div class="top"><div><h3>{escape(model.model)}'
         f"{mark(model.simulated)}</h3>"
