@@ -250,7 +250,9 @@ class Publisher:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
                 for run, claimed in (await asyncio.to_thread(totals_of, claims)).items():
                     self._totals.claim(run, claimed)
-            coverage = self._totals.residuals.sighted(sightings, self._clock.wall_ns())
+            coverage = self._totals.residuals.sighted(
+                sightings, self._clock.wall_ns(), steady_ns=self._clock.monotonic_ns()
+            )
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable(coverage=coverage)
             await self._read_hours()

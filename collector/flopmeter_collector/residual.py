@@ -14,6 +14,7 @@ from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flopmeter_collector.back_clock import EARLY_NS, BackClock, Boot
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import Coverage
 from flopmeter_collector.presence import Charge, Presence, Standing
@@ -143,6 +144,7 @@ class ResidualAccounts:
         self._by_incarnation: dict[str, list[tuple[_Device, _Writer]]] = {}
         """The devices of each, by name, and what it classified of them."""
         self._anchors: dict[tuple[str, str], int] = {}
+        self._back_clock = BackClock()
         self._by_boot: dict[tuple[str, str], set[str]] = {}
         self._downs: list[Down] = []
         self._dirty: set[str] = set()
@@ -248,12 +250,13 @@ class ResidualAccounts:
             held = self._device(row.device).rows.get(row.incarnation)
             self._put(row if held is None else _least(held, row))
 
-    def sighted(self, sightings: Sightings, now_ns: int) -> list[Coverage]:
+    def sighted(self, sightings: Sightings, now_ns: int, *, steady_ns: int) -> list[Coverage]:
         """Take what reports say of when.
 
         Args:
             sightings: of registers that were given to `grow` already.
             now_ns: Unix time in ns by the collector's clock.
+            steady_ns: monotonic time in ns, which no step of that clock moves.
 
         Returns:
             The rows that are new or changed, to be committed.
@@ -274,7 +277,10 @@ class ResidualAccounts:
             covered_ns = device.writers[incarnation].covered_ns
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             changed[incarnation, name] = self._put(row)
+        doubted = self._back_clock.doubted(self._early(sightings.live), steady_ns)
         for incarnation, sighting in sightings.live.items():
+            if doubted and _boot_of(incarnation, sighting) in doubted:
+                continue
             for device, writer in self._by_incarnation.get(incarnation, ()):
                 better = _placed(writer, incarnation, sighting)
                 if better is not None:
@@ -394,6 +400,17 @@ class ResidualAccounts:
             device.simulated,
         )
 
+    def _early(self, live: Mapping[str, Sighting]) -> dict[Boot, int]:
+        """Boots that would begin much earlier by these reports than is known, by how many ns."""
+        early_ns = {}
+        for incarnation, sighting in live.items():
+            boot = _boot_of(incarnation, sighting)
+            known_ns = self._anchors.get(boot)
+            back_ns = (known_ns or 0) - sighting.received_ns + sighting.boot_ns
+            if known_ns is not None and back_ns > EARLY_NS:
+                early_ns[boot] = back_ns
+        return early_ns
+
     def _put(self, row: Coverage) -> Coverage:
         """Take a row in the place of an older one."""
         device = self._device(row.device)
@@ -477,7 +494,7 @@ def _placed(writer: _Writer, incarnation: str, sighting: Sighting) -> Coverage |
     return dataclasses.replace(
         row,
         node=sighting.node,
-        boot_id=sighting.boot_id or incarnation,
+        boot_id=_boot_of(incarnation, sighting)[1],
         since_ns=since_ns,
         anchor_ns=anchor_ns,
     )
@@ -500,5 +517,9 @@ def _least(one: Coverage, other: Coverage) -> Coverage:
     )
 
 
-def _boot(row: Coverage) -> tuple[str, str]:
+def _boot(row: Coverage) -> Boot:
     return row.node, row.boot_id
+
+
+def _boot_of(incarnation: str, sighting: Sighting) -> Boot:
+    return sighting.node, sighting.boot_id or incarnation

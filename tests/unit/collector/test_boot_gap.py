@@ -68,7 +68,7 @@ def told(history: History) -> tuple[list[Coverage], Residual]:
             sighting = Sighting("n0", f"boot-{number}", (now - boot) * NS_PER_S, now_ns)
             sightings = Sightings(reported={(key.incarnation, "GPU-0"): 0})
             sightings.note_live(key.incarnation, sighting)
-            accounts.sighted(sightings, now_ns)
+            accounts.sighted(sightings, now_ns, steady_ns=now_ns)
             accounts.take_doubled()
     accounts.take_doubled()
     return accounts.rows(), accounts.at(EPOCH_NS + history.end * NS_PER_S)

@@ -83,7 +83,7 @@ class Sides:
                 row = place if totals is self.fast else -1
                 totals.update(key, record, rows.branches_at(place), row)
         found = [
-            totals.residuals.sighted(notes, self.sequence)
+            totals.residuals.sighted(notes, self.sequence, steady_ns=0)
             for totals, notes in ((self.fast, untold), (self.slow, told))
         ]
         assert found[0] == found[1]

@@ -90,7 +90,7 @@ class House:
         if boot_hours is not None:
             boot_ns = round(boot_hours * NS_PER_HOUR)
             sightings.note_live(named.incarnation, Sighting(node, boot, boot_ns, at(now)))
-        self.accounts.sighted(sightings, at(now))
+        self.accounts.sighted(sightings, at(now), steady_ns=at(now))
         # As a round does: what follows goes on from the division made here.
         self.accounts.take_doubled()
 
@@ -430,7 +430,7 @@ def metered(totals: Totals, writer: int, hours: int, *, boot: str, now: float) -
     sightings = Sightings(reported={(named.incarnation, DEVICE): 0})
     boot_ns = hours * NS_PER_HOUR
     sightings.note_live(named.incarnation, Sighting("n0", boot, boot_ns, at(now)))
-    totals.residuals.sighted(sightings, at(now))
+    totals.residuals.sighted(sightings, at(now), steady_ns=at(now))
 
 
 def test_silence_of_a_node_is_that_of_its_devices() -> None:
@@ -514,7 +514,7 @@ def test_who_was_met_before_the_round_is_enrolled_from_then_on() -> None:
         key(1), house.record, covered_ns=NS_PER_HOUR, lower_flop=0, ceiling_flop_per_ns=CEILING
     )
     sightings = Sightings(reported={(key(1).incarnation, DEVICE): 0}, enrolled=(met,))
-    assert house.accounts.sighted(sightings, at(3)) == []
+    assert house.accounts.sighted(sightings, at(3), steady_ns=at(3)) == []
     assert house.accounts.rows() == [met]
     assert house.residual(3) == {None: 2}
 
@@ -528,10 +528,10 @@ def test_a_report_that_tells_nothing_new_is_told_apart_at_once() -> None:
     )
     later = Sightings(reported={(key(1).incarnation, DEVICE): 0})
     later.note_live(key(1).incarnation, Sighting("n0", "b0", 2 * NS_PER_HOUR, at(2)))
-    assert house.accounts.sighted(later, at(2)) == []
+    assert house.accounts.sighted(later, at(2), steady_ns=at(2)) == []
     assert house.accounts.moved_count == 0
     earlier = Sightings()
     earlier.note_live(key(1).incarnation, Sighting("n0", "b0", 2 * NS_PER_HOUR, at(1.5)))
-    (better,) = house.accounts.sighted(earlier, at(2))
+    (better,) = house.accounts.sighted(earlier, at(2), steady_ns=at(2))
     assert better.anchor_ns == at(1.5) - 2 * NS_PER_HOUR
     assert house.accounts.moved_count == 1
