@@ -75,7 +75,7 @@ class AgentMetrics(Collector):
             value=counters.read_duration_ns / NS_PER_S,
         )
         yield CounterMetricFamily(
-            "flopmeter_reports", "Reports handed to the link.", value=counters.reports
+            "flopmeter_reports_sent", "Reports handed to the link.", value=counters.reports
         )
         yield CounterMetricFamily(
             "flopmeter_refused_vectors",

@@ -106,6 +106,12 @@ def test_metrics_agent() -> None:
     assert metric_findings(document("metrics.md"), agent_families(), section="Agent") == []
 
 
+def test_one_name_is_one_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No family of the agent is one of the collector: a sum over all jobs would add two things."""
+    families = collector_families(monkeypatch)
+    assert sorted(families.keys() & agent_families().keys()) == []
+
+
 # --- settings ------------------------------------------------------------------------------------
 
 

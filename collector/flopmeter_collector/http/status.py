@@ -170,7 +170,7 @@ def _counters(status: ServiceStatus) -> dict[str, tuple[str, int | None]]:
             "Attempts to deliver alerts that failed.",
             status.failed_alert_count,
         ),
-        "claims_refused_total": (
+        "collector_claims_refused_total": (
             "Claims of training processes this collector would not take.",
             status.refused_claim_count,
         ),
