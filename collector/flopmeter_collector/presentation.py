@@ -2,7 +2,7 @@
 
 Owns: the names and units of the JSON documents; a field is only ever added.
 May touch: nothing; pure functions of a snapshot and the catalogue.
-Called by http, the command line and the lab; docs/cli.md describes the documents.
+Called by http, the command line and the lab; docs/api.md describes the documents.
 FLOP are exact integers with a decimal string beside them, because many JSON readers hold numbers
 as doubles; a ratio, a share and an energy are floats, made here and nowhere before.
 """
