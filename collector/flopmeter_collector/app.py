@@ -133,6 +133,7 @@ class CollectorApp:
             reading: how the ledger is read.
         """
         self._reading = reading
+        self._version = importlib.metadata.version("flopmeter")
         self._begun = self._early = False
         self._rest = asyncio.Lock()
         self._config = config
@@ -477,10 +478,8 @@ class CollectorApp:
         """What the collector knows of itself now; called on the event loop."""
         counts = self.intake.counts
         return ServiceStatus(
-            version=importlib.metadata.version("flopmeter"),
-            last_report_ns={
-                node: status.last_report_ns for node, status in self.intake.nodes.items()
-            },
+            version=self._version,
+            nodes=self.intake.nodes,
             report_count=counts.reports + counts.batches,
             acknowledged_vector_count=counts.acknowledged_vectors,
             refused_vector_count=counts.refused_vectors,

@@ -8,10 +8,12 @@ Called by the command line. Explained in docs/architecture.md.
 from __future__ import annotations
 
 import asyncio
+import functools
 
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.config import CollectorConfig
-from flopmeter_collector.interpreter import prefer_answers
+from flopmeter_collector.interpreter import Cycles, prefer_answers
+from flopmeter_collector.server import GrpcServer
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import SystemClock
 
@@ -27,12 +29,15 @@ def run(config: CollectorConfig) -> int:
     """
     logs.configure(config.log_level)
     prefer_answers()
-    asyncio.run(_serve(CollectorApp(config, SystemClock())))
+    cycles = Cycles()
+    listen = functools.partial(GrpcServer, opened=cycles.made)
+    asyncio.run(_serve(CollectorApp(config, SystemClock(), listen=listen), cycles))
     return 0
 
 
-async def _serve(app: CollectorApp) -> None:
+async def _serve(app: CollectorApp, cycles: Cycles) -> None:
     with signals.async_stop_event() as stop, signals.on_hangup(app.law.ask):
+        watching = asyncio.create_task(cycles.watch(), name="cycles")
         await app.start()
         stopped = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(app.wait_failed())
@@ -41,6 +46,7 @@ async def _serve(app: CollectorApp) -> None:
         finally:
             stopped.cancel()
             await app.stop()
+            watching.cancel()
     if failed.done():
         raise failed.result()
     failed.cancel()

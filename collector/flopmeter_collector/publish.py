@@ -38,6 +38,7 @@ from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.law_memory import LawMemory, law_row, newest_memory
 from flopmeter_collector.ledger.base import (
     Batch,
+    Coverage,
     Declaration,
     Delivery,
     Foreign,
@@ -81,6 +82,10 @@ in its own pauses (the ledger) for another one."""
 
 NEW_KEY_COUNT = 10
 """A register that is counted for the first time costs as much as so many that grew."""
+
+SIGHTED_SLICE = 60
+"""Incarnations that reported, each of 8 devices, looked at before reports have their turn: about
+0.5 ms. Those of 10,000 nodes took 8 ms in one piece."""
 
 HOURS_SLICE = 500
 """Hours looked at before reports have their turn: about 0.5 ms, as most are of no split run."""
@@ -250,9 +255,7 @@ class Publisher:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
                 for run, claimed in (await asyncio.to_thread(totals_of, claims)).items():
                     self._totals.claim(run, claimed)
-            coverage = self._totals.residuals.sighted(
-                sightings, self._clock.wall_ns(), steady_ns=self._clock.monotonic_ns()
-            )
+            coverage = await self._place(sightings)
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable(coverage=coverage)
             await self._read_hours()
@@ -345,6 +348,17 @@ class Publisher:
                 new = self._totals.update(key, self._table.record(key.record), branches, place)
                 done += NEW_KEY_COUNT if new else 1
             await self._give_way()
+
+    async def _place(self, sightings: Sightings) -> list[Coverage]:
+        """Tell the residual when incarnations reported, in slices; gives the rows that changed."""
+        residuals, now_ns = self._totals.residuals, self._clock.wall_ns()
+        doubted = residuals.doubted(sightings, self._clock.monotonic_ns())
+        rows: dict[tuple[str, str], Coverage] = {}
+        for part in sightings.parts(SIGHTED_SLICE):
+            for row in residuals.place(part, now_ns, doubted):
+                rows[row.incarnation, row.device] = row
+            await self._give_way()
+        return list(rows.values())
 
     async def _pressed(self) -> bool:
         """Give way; whether others took all the time they may have."""

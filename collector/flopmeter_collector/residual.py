@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from flopmeter_collector.back_clock import EARLY_NS, BackClock, Boot
@@ -251,12 +251,25 @@ class ResidualAccounts:
             self._put(row if held is None else _least(held, row))
 
     def sighted(self, sightings: Sightings, now_ns: int, *, steady_ns: int) -> list[Coverage]:
+        """Take what reports say of when, in one piece; see `doubted` and `place`."""
+        return self.place(sightings, now_ns, self.doubted(sightings, steady_ns))
+
+    def doubted(self, sightings: Sightings, steady_ns: int) -> Set[Boot]:
+        """The boots that a round does not place.
+
+        Args:
+            sightings: all of the round: whether the clock went back shows in several boots.
+            steady_ns: monotonic time in ns, which no step of that clock moves.
+        """
+        return self._back_clock.doubted(self._early(sightings.live), steady_ns)
+
+    def place(self, sightings: Sightings, now_ns: int, doubted: Set[Boot]) -> list[Coverage]:
         """Take what reports say of when.
 
         Args:
-            sightings: of registers that were given to `grow` already.
+            sightings: a part of a round's, of registers that were given to `grow` already.
             now_ns: Unix time in ns by the collector's clock.
-            steady_ns: monotonic time in ns, which no step of that clock moves.
+            doubted: the boots that the round does not place.
 
         Returns:
             The rows that are new or changed, to be committed.
@@ -277,7 +290,6 @@ class ResidualAccounts:
             covered_ns = device.writers[incarnation].covered_ns
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             changed[incarnation, name] = self._put(row)
-        doubted = self._back_clock.doubted(self._early(sightings.live), steady_ns)
         for incarnation, sighting in sightings.live.items():
             if doubted and _boot_of(incarnation, sighting) in doubted:
                 continue

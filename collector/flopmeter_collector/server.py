@@ -7,6 +7,9 @@ Called by the collector's app.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -42,11 +45,33 @@ REFUSED_AT_ONCE = 100
 wait at the sender."""
 
 
+class _Openings(grpc.aio.ServerInterceptor):
+    """Changes no call and hears of each."""
+
+    def __init__(self, opened: Callable[[], None]) -> None:
+        """Prepare."""
+        self._opened = opened
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Hear of a call."""
+        self._opened()
+        return await continuation(handler_call_details)
+
+
 class GrpcServer:
     """A bound and then serving gRPC server."""
 
     def __init__(
-        self, service: IngestService, address: str, credentials: grpc.ServerCredentials | None
+        self,
+        service: IngestService,
+        address: str,
+        credentials: grpc.ServerCredentials | None,
+        *,
+        opened: Callable[[], None] = lambda: None,
     ) -> None:
         """Bind; `start` serves.
 
@@ -54,6 +79,7 @@ class GrpcServer:
             service: takes the calls.
             address: ``host:port``; port 0 takes a free one.
             credentials: for TLS; None speaks plaintext.
+            opened: told of every call that is opened, health checks and unknown ones included.
 
         Raises:
             UnreachableError: the address is taken, or is not this host's.
@@ -61,12 +87,13 @@ class GrpcServer:
         self._service = service
         streams = service.streams_per_address + REFUSED_AT_ONCE
         self._server = grpc.aio.server(
+            interceptors=(_Openings(opened),),
             options=(
                 *_OPTIONS,
                 ("grpc.max_concurrent_streams", streams),
                 # Never in silence: two collectors by mistake would each have some of the agents.
                 ("grpc.so_reuseport", int(service.share_port)),
-            )
+            ),
         )
         self._server.add_generic_rpc_handlers((service.handlers(),))
         self._health = health_aio.HealthServicer()

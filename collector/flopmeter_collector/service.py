@@ -22,7 +22,7 @@ import grpc
 import grpc.aio
 
 from flopmeter_collector.answers import Answers
-from flopmeter_collector.calls import Context, abort, checked_version, host_of
+from flopmeter_collector.calls import Context, abort, checked_version, host_of, status_of
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.known import KnownKeys
@@ -208,7 +208,8 @@ class IngestService:
         reason = self._refusal(address) or self._places.take(address)
         if reason:
             self._note_refusal(context, reason)
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+            await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+            return
         watch = self._forwarder.outbox.open_watch() if self._forwarder is not None else Watch()
         own = asyncio.current_task()
         assert own is not None, "a call is a task"
@@ -229,7 +230,7 @@ class IngestService:
                 self._note_refusal(context, str(error))
             # Where an answer lies unread the status waits behind it until the sender goes away:
             # what gRPC holds of the stream until then counts against its address alone.
-            await abort(context, error)
+            await abort(context, status_of(error), str(error))
         finally:
             self._places.forget(address)
 
@@ -241,7 +242,7 @@ class IngestService:
             self._identities.holder(context.auth_context()).check_relay(batch.relay)
             return await self._take_batch(batch)
         except FlopmeterError as error:
-            await abort(context, error)
+            await abort(context, status_of(error), str(error))
             return pb.SubmitBatchResponse()
 
     def _note_refusal(self, context: Context, reason: str) -> None:

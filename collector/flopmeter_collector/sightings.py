@@ -9,7 +9,9 @@ Explained in docs/adr/0017-residual-time.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from flopmeter_collector.ledger.base import Coverage
@@ -69,3 +71,18 @@ class Sightings:
         taken = Sightings(self.live, self.reported, self.enrolled)
         self.live, self.reported, self.enrolled = {}, {}, ()
         return taken
+
+    def parts(self, size: int) -> Iterator[Sightings]:
+        """The same notes in parts that are taken one after the other.
+
+        Whatever is said of an incarnation's vectors comes before its report, as in one piece.
+
+        Args:
+            size: the most vectors, or running incarnations, in one part.
+        """
+        yield Sightings(enrolled=self.enrolled)
+        reported, live = iter(self.reported.items()), iter(self.live.items())
+        while noted := dict(islice(reported, size)):
+            yield Sightings(reported=noted)
+        while running := dict(islice(live, size)):
+            yield Sightings(live=running)

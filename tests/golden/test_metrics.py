@@ -13,6 +13,7 @@ from pathlib import Path
 from flopmeter_collector.http.metrics import exposition
 from flopmeter_collector.http.relay import RelayStatus
 from flopmeter_collector.http.status import ServiceStatus
+from flopmeter_collector.intake import NodeStatus
 from support.requirements import require
 from support.totals import AS_OF_NS, scenario, thresholds
 
@@ -20,7 +21,10 @@ GOLDEN = Path(__file__).parent / "metrics.txt"
 
 STATUS = ServiceStatus(
     version="0.1.0",
-    last_report_ns={"n0": AS_OF_NS, "n1": AS_OF_NS - 1_500_000_000},
+    nodes={
+        "n0": NodeStatus(last_report_ns=AS_OF_NS),
+        "n1": NodeStatus(last_report_ns=AS_OF_NS - 1_500_000_000),
+    },
     report_count=12,
     acknowledged_vector_count=60,
     refused_vector_count=1,

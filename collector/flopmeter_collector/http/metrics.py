@@ -27,6 +27,7 @@ from flopmeter_collector.http.figures import (
 )
 from flopmeter_collector.http.kept import KeptBlocks, joined
 from flopmeter_collector.http.legal import legal_families
+from flopmeter_collector.http.nodes import KeptLines, node_families
 from flopmeter_collector.http.relay import relay_families
 from flopmeter_collector.http.starts import (
     UNDECLARED,
@@ -37,7 +38,7 @@ from flopmeter_collector.http.starts import (
     threshold_name,
 )
 from flopmeter_collector.http.status import ServiceStatus as ServiceStatus
-from flopmeter_collector.http.status import node_families, service_families
+from flopmeter_collector.http.status import service_families
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
@@ -72,6 +73,7 @@ class Kept:
         self.runs: KeptBlocks[RunTotals] = KeptBlocks()
         self.models: KeptBlocks[ModelTotals] = KeptBlocks()
         self.run_starts, self.model_starts = KeptStarts(), KeptStarts()
+        self.nodes = KeptLines()
 
 
 def exposition(
@@ -110,7 +112,9 @@ def exposition(
     return render(
         [
             *families,
-            *node_families(status, snapshot.residual.down if snapshot else frozenset()),
+            *node_families(
+                status.nodes, snapshot.residual.down if snapshot else frozenset(), kept.nodes
+            ),
             *service_families(status),
             *relay_families(status.relay),
         ]

@@ -1,6 +1,6 @@
-"""The collector's Prometheus families about itself: nodes, what came in, alerts.
+"""The collector's Prometheus families about itself: what came in, alerts.
 
-Owns: the metric names of the collector and its nodes, and the cap on node series.
+Owns: the metric names of the collector.
 May touch: nothing; pure functions of an immutable status.
 Called by http.metrics; the collector's app makes the status. docs/metrics.md lists the families.
 """
@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from flopmeter_collector.http.nodes import Reported
 from flopmeter_collector.http.relay import RelayStatus
-from flopmeter_core.kernels.render import Family, decimal, labels
-
-MAXIMUM_NODE_SERIES = 50_000
-"""Nodes shown one by one, the longest silent first: more than one collector serves."""
+from flopmeter_core.kernels.render import Family, decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class ServiceStatus:
 
     Attributes:
         version: the program's version.
-        last_report_ns: node -> Unix time in ns of its last report.
+        nodes: by name, and with them when each last reported; the collector's own, which grow.
         report_count: reports taken.
         acknowledged_vector_count, refused_vector_count: register vectors answered so.
         refused_register_count: vectors refused because their node has too many registers.
@@ -50,7 +48,7 @@ class ServiceStatus:
     """
 
     version: str = ""
-    last_report_ns: Mapping[str, int] = field(default_factory=dict)
+    nodes: Mapping[str, Reported] = field(default_factory=dict)
     report_count: int = 0
     acknowledged_vector_count: int = 0
     refused_vector_count: int = 0
@@ -76,37 +74,6 @@ class ServiceStatus:
     law_read_ns: int = 0
     law_refused: bool = False
     relay: RelayStatus | None = None
-
-
-def node_families(status: ServiceStatus, down: frozenset[str] = frozenset()) -> Iterator[Family]:
-    """When each node last reported, the longest silent first.
-
-    Args:
-        status: the collector itself.
-        down: nodes (and devices) that are declared down now.
-    """
-    silent_first = sorted(status.last_report_ns.items(), key=lambda entry: (entry[1], entry[0]))
-    yield Family(
-        "flopmeter_nodes",
-        "gauge",
-        "Nodes that ever reported since the collector started.",
-        [("", str(len(silent_first)))],
-    )
-    yield Family(
-        "flopmeter_node_last_report_timestamp_seconds",
-        "gauge",
-        "Unix time of a node's last report, by the collector's clock.",
-        [
-            (labels(node=node), decimal(at_ns, digits=9))
-            for node, at_ns in silent_first[:MAXIMUM_NODE_SERIES]
-        ],
-    )
-    yield Family(
-        "flopmeter_node_declared_down",
-        "gauge",
-        "1 for a node that reported and is declared down now; its silence is expected.",
-        [(labels(node=node), "1") for node in sorted(down & status.last_report_ns.keys())],
-    )
 
 
 def service_families(status: ServiceStatus) -> Iterator[Family]:

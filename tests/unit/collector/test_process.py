@@ -11,6 +11,7 @@ import pytest
 
 from flopmeter_collector import process
 from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.interpreter import Cycles
 from flopmeter_core.errors import FlopmeterError, StorageError
 
 
@@ -40,9 +41,10 @@ class App:
 
 def served(app: App, monkeypatch: pytest.MonkeyPatch) -> int:
     """Be that collector; neither the log nor the interpreter is changed."""
-    monkeypatch.setattr(process, "CollectorApp", lambda *_: app)
+    monkeypatch.setattr(process, "CollectorApp", lambda *_, **__: app)
     monkeypatch.setattr(process, "logs", SimpleNamespace(configure=lambda level: None))
     monkeypatch.setattr(process, "prefer_answers", lambda: None)
+    monkeypatch.setattr(Cycles, "settle", lambda _: None)
     return process.run(CollectorConfig())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import AsyncMock, MagicMock
 
@@ -23,8 +24,10 @@ from flopmeter_collector.publish import (
     Publisher,
 )
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.totals import Totals
 from flopmeter_core.reports import KeyedVector, LedgerPosition
+from flopmeter_core.units import NS_PER_HOUR
 from support.totals import AS_OF_NS, busy_vector, h100, key_of, table, thresholds
 
 KEYS = 500
@@ -89,7 +92,7 @@ def play(folder: Path, scenario: Scenario) -> list[str]:
             table=registers,
             totals=Totals(table(), simulated=True),
             committer=committer,
-            clock=MagicMock(wall_ns=lambda: AS_OF_NS),
+            clock=MagicMock(wall_ns=lambda: AS_OF_NS, monotonic_ns=lambda: NS_PER_HOUR),
             judge=Judge(thresholds(), horizon_ns=1),
             teller=MagicMock(),
             give_way=gives_way,
@@ -174,3 +177,56 @@ def test_a_round_that_is_cancelled_records_once(
 
     states = play(tmp_path, scenario)
     assert states.count("a above") == 1
+
+
+def test_a_round_places_reports_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reported when is looked at a few incarnations at a time, and all of it is committed."""
+    monkeypatch.setattr(publish, "SIGHTED_SLICE", 1)
+    rows: list[str] = []
+
+    async def scenario(
+        publisher: Publisher, registers: RegisterTable, gives_way: AsyncMock
+    ) -> None:
+        for run in ("a", "b", "c"):
+            work(registers, run, 1, 10)
+            key = registers.rows.keys[-1]
+            registers.sightings.note(key, 0)
+            registers.sightings.note_live(key.incarnation, Sighting("n0", "b", 10**12, AS_OF_NS))
+        await publisher._count(registers.take_uncounted(), Sightings())
+        gives_way.reset_mock()
+        placed = await publisher._place(registers.sightings.take())
+        rows.extend(row.device for row in placed if row.since_ns is not None)
+        # Three vectors that were taken, and the one incarnation of all of them.
+        assert gives_way.await_count >= 4
+
+    play(tmp_path, scenario)
+    assert sorted(rows) == ["GPU-a", "GPU-b", "GPU-c"]
+
+
+def test_a_clock_that_goes_back_is_seen_over_all_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several boots decide, in whichever slices their reports are looked at."""
+    monkeypatch.setattr(publish, "SIGHTED_SLICE", 1)
+    placed: list[int] = []
+
+    async def scenario(publisher: Publisher, registers: RegisterTable, _: AsyncMock) -> None:
+        for received_ns in (AS_OF_NS, AS_OF_NS - 12 * NS_PER_HOUR):
+            for number in range(3):
+                record = h100(f"GPU-{number}", node=f"n{number}", simulated=True)
+                key = replace(key_of(record, "run:a"), incarnation=f"{number:032x}")
+                registers.merge(KeyedVector(key, 1, busy_vector(10)), record)
+                registers.sightings.note(key, 0)
+                registers.sightings.note_live(
+                    key.incarnation, Sighting(record.node, f"b{number}", 10**14, received_ns)
+                )
+            await publisher._count(registers.take_uncounted(), Sightings())
+            placed.append(
+                sum(
+                    row.since_ns is not None
+                    for row in await publisher._place(registers.sightings.take())
+                )
+            )
+
+    play(tmp_path, scenario)
+    assert placed == [3, 0]

@@ -10,10 +10,9 @@ import pytest
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.http import metrics
 from flopmeter_collector.http.metrics import exposition
-from flopmeter_collector.http.status import ServiceStatus, node_families
+from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.kernels.render import render
 from support.totals import (
     AS_OF_NS,
     IDS,
@@ -153,13 +152,3 @@ def test_before_the_first_totals() -> None:
     text = exposition(None, thresholds(), ServiceStatus(report_count=3))
     assert series(text, "flopmeter_reports_total") == {"": "3"}
     assert "compute" not in text
-
-
-def test_longest_silent_nodes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the cap the nodes a person has to look at are shown, and all are counted."""
-    monkeypatch.setattr("flopmeter_collector.http.status.MAXIMUM_NODE_SERIES", 1)
-    text = render(node_families(ServiceStatus(last_report_ns={"a": 2_000_000_000, "b": 1})))
-    assert series(text, "flopmeter_node_last_report_timestamp_seconds") == {
-        '{node="b"}': "0.000000001"
-    }
-    assert series(text, "flopmeter_nodes") == {"": "2"}
