@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 
 from flopmeter_agent.claim_report import claiming, socket_path
 from flopmeter_agent.claims import ClaimBook
-from flopmeter_agent.closed import open_closed
+from flopmeter_agent.closed import ClosedRegisters, open_closed
 from flopmeter_agent.config import SHORTEST_PERIOD_S, AgentConfig
 from flopmeter_agent.display import DisplayEstimate
-from flopmeter_agent.hours import open_hours
+from flopmeter_agent.faults import naming
+from flopmeter_agent.hours import Hours, open_hours
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.locks import FolderLock, HostLock
 from flopmeter_agent.loop import AgentLoop, Identity
@@ -155,33 +156,34 @@ class AgentApp:
         if not chosen.sensor.simulated:
             host_lock = HostLock()
             self._teardown.callback(host_lock.release)
-        files = self._open_files(config.state)
+        journal, closed, hours = self._open_memory(config.state)
         parts = builtin_parts()
         phases = PhaseBook(self._sample_now.set)
         users = self._allocating(config, clock, simulated=chosen.sensor.simulated)
-        self.loop = AgentLoop(
-            chosen.sensor,
-            Journal(files[JOURNAL_NAME]),
-            chosen.clock,
-            Identity(
-                node=config.node_name,
-                cluster=config.cluster,
-                agent_version=version(),
-                allocation=for_run(config.run) if config.run else NONE,
-            ),
-            incarnation=secrets.token_hex(16),
-            new_incarnation=lambda: secrets.token_hex(16),
-            period_ns=chosen.period_ns,
-            sensor_reason=chosen.reason,
-            rated_power_w=lambda record: parts.recognise(record).power_w,
-            contradiction=parts.contradiction,
-            display=DisplayEstimate(parts),
-            closed=open_closed(files[CLOSED_NAME]),
-            hours=open_hours(files[HOURS_NAME]),
-            phases=phases,
-            users=users,
-            witness=_witness(config.state, chosen),
-        )
+        with naming(config.state / JOURNAL_NAME):
+            self.loop = AgentLoop(
+                chosen.sensor,
+                journal,
+                chosen.clock,
+                Identity(
+                    node=config.node_name,
+                    cluster=config.cluster,
+                    agent_version=version(),
+                    allocation=for_run(config.run) if config.run else NONE,
+                ),
+                incarnation=secrets.token_hex(16),
+                new_incarnation=lambda: secrets.token_hex(16),
+                period_ns=chosen.period_ns,
+                sensor_reason=chosen.reason,
+                rated_power_w=lambda record: parts.recognise(record).power_w,
+                contradiction=parts.contradiction,
+                display=DisplayEstimate(parts),
+                closed=closed,
+                hours=hours,
+                phases=phases,
+                users=users,
+                witness=_witness(config.state, chosen),
+            )
         source, claims = self._claiming(config, clock, phases, simulated=chosen.sensor.simulated)
         _connect(users, claims)
         self._link = Link(
@@ -196,15 +198,21 @@ class AgentApp:
             self._serve_metrics(config.metrics_listen, claims, users)
         _announce(config, chosen)
 
-    def _open_files(self, folder: Path) -> dict[str, OsBlockFile]:
-        """The files of the agent's memory; a folder that may not last is said so."""
+    def _open_memory(self, folder: Path) -> tuple[Journal, ClosedRegisters, Hours]:
+        """The journals of the agent's memory; a folder that may not last is said so."""
         self.volatility = volatility(folder)
         if self.volatility:
             logger.warning("the state folder may not last", extra=fields(reason=self.volatility))
         files = {name: open_file(folder, name) for name in STATE_NAMES}
         for file in files.values():
             self._teardown.callback(file.close)
-        return files
+        with naming(folder / JOURNAL_NAME):
+            journal = Journal(files[JOURNAL_NAME])
+        with naming(folder / CLOSED_NAME):
+            closed = open_closed(files[CLOSED_NAME])
+        with naming(folder / HOURS_NAME):
+            hours = open_hours(files[HOURS_NAME])
+        return journal, closed, hours
 
     def _serve_metrics(
         self, listen: str, claims: ClaimBook | None, users: AllocationTable | None

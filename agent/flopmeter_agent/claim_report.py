@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flopmeter_agent.claim_socket import ClaimSocket
 from flopmeter_agent.claims import ClaimBook
+from flopmeter_agent.faults import naming
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.phases import PhaseBook
 from flopmeter_core.errors import FlopmeterError
@@ -77,7 +78,8 @@ def claiming(
             try:
                 file = OsBlockFile(state / JOURNAL_NAME)
                 stack.callback(file.close)
-                book = ClaimBook(Journal(file), run=run, phases=phases)
+                with naming(state / JOURNAL_NAME):
+                    book = ClaimBook(Journal(file), run=run, phases=phases)
                 stack.enter_context(ClaimSocket(path, book, clock, node=node))
                 logger.info("claims are taken", extra=fields(socket=path))
             except (FlopmeterError, OSError) as error:

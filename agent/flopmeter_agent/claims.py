@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from flopmeter_agent.faults import START_AGAIN
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.phases import PhaseBook
 from flopmeter_core.claims import (
@@ -309,7 +310,9 @@ class ClaimBook:
                 self._acknowledged[key] = acknowledged
                 self._per_writer[key.writer] = self._per_writer.get(key.writer, 0) + 1
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"the journal of claims cannot be read: {error}") from error
+            raise DataError(
+                f"the journal of claims cannot be read: {error}; {START_AGAIN}"
+            ) from error
 
 
 class GarbledError(DataError):

@@ -16,6 +16,7 @@ from typing import Any
 
 from flopmeter_agent import packing
 from flopmeter_agent.accumulate import CarryOwner, carry_owner
+from flopmeter_agent.faults import START_AGAIN
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, invariant
 from flopmeter_core.registers import COMPONENT_COUNT, Key
@@ -298,4 +299,6 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except packing.MALFORMED as error:
-        raise DataError(f"the journal of closed registers cannot be read: {error}") from error
+        raise DataError(
+            f"the journal of closed registers cannot be read: {error}; {START_AGAIN}"
+        ) from error

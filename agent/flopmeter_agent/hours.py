@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from flopmeter_agent import packing
+from flopmeter_agent.faults import START_AGAIN
 from flopmeter_agent.journal import BlockFile, Journal
 from flopmeter_core.errors import DataError, StorageError
 from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key, Register
@@ -368,7 +369,9 @@ class Hours:
             self._reach = dict(tree["reach"])
             self.incarnation, self._closings = tree["incarnation"], tree["closings"]
         except packing.MALFORMED as error:
-            raise DataError(f"the journal of hours cannot be read: {error}") from error
+            raise DataError(
+                f"the journal of hours cannot be read: {error}; {START_AGAIN}"
+            ) from error
         for row in rows:
             self._recorded[row.key] = max(row.sequence, self._recorded.get(row.key, 0))
 

@@ -7,8 +7,10 @@ Called by the keepers of an agent's memory (loop, closed, hours, claims): `write
 A slot that is torn or garbled fails its checksum and the newest whole one is used. The slot that
 was synced last is never written over before another one is: whatever a power cut does to the
 others, what was reported stays. A new process knows of no slot that it was synced: until something
-is durable for certain, it writes to new files where it can, and spares what it found. All slots are
-reserved when the file is made, so that a disk that fills up later takes nothing from them.
+is durable for certain, it writes to new files where it can, and spares the newest state it found,
+which may have been synced, and the one that was synced before, which a mark behind each state says.
+All slots are reserved when the file is made, so that a disk that fills up later takes nothing from
+them.
 Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
 """
 
@@ -22,11 +24,19 @@ import struct
 from pathlib import Path
 from typing import Protocol
 
+from flopmeter_agent.faults import START_AGAIN
 from flopmeter_core.errors import StorageError
 
 MAGIC = b"FLOPJRN1"
 _HEADER = struct.Struct("<8sQQ16s")
 """Magic, write number, payload length, first 16 bytes of the SHA-256 of number and payload."""
+
+_MARK = struct.Struct("<8sQQ16s")
+"""Behind a state: magic, the numbers of two states that a successor has to spare, first 16 bytes of
+a SHA-256 of all three numbers. An earlier version does not look there; a state that leaves no room
+for it goes without."""
+
+MARK = b"FLOPSPR1"
 
 SLOTS = 3
 """Two written in turn and the one synced last; two are enough where each write is synced."""
@@ -148,7 +158,9 @@ class Journal:
         self._newest_slot: int | None = None
         self._synced_slot: int | None = None
         # Where nothing is known to be synced: what a predecessor left may be all there is.
-        self._found_slot: int | None = None
+        self._found_slots: tuple[int, ...] = ()
+        self._found_numbers = (0, 0)
+        self._durable_number = 0
         # A sync of this file has failed: another one on it would prove nothing.
         self._sync_spent = False
         self.damaged_slots: int
@@ -180,12 +192,18 @@ class Journal:
             StorageError: the disk is full or failing; the older state is still there.
         """
         number = self._write_number + 1
-        slot = self._free_slot()
+        free = self._free_slot()
+        slot = free or 0  # of a new file any will do
         length = _HEADER.size + len(payload)
         try:
             if length > self._slot_bytes or self._file.size() == 0:
                 self._rewrite(slot, number, payload)
             elif not self._in_a_new_file(slot, number, payload):
+                if free is None:
+                    raise StorageError(
+                        "the journal cannot be written: no new file can be made, and what the old "
+                        "one holds may be all that is durable; mend the disk of the state folder"
+                    )
                 self._write_slot(slot, number, payload)
         except OSError as error:
             raise StorageError(
@@ -215,7 +233,7 @@ class Journal:
                     f"the journal cannot be made durable ({error.strerror}); "
                     "replace the disk of the state folder"
                 ) from error
-        self._synced_slot = self._newest_slot
+        self._synced_slot, self._durable_number = self._newest_slot, self._write_number
 
     def close(self) -> None:
         """Release the file."""
@@ -226,13 +244,13 @@ class Journal:
         self.damaged_slots = found.count(_DAMAGED)
         whole = [(*read, slot) for slot, read in enumerate(found) if read not in (None, _DAMAGED)]
         if whole:
-            self._write_number, self._payload, self._newest_slot = max(whole)
-            self._found_slot = self._newest_slot
+            self._write_number, self._payload, newest = max(whole)
+            self._newest_slot = newest
+            self._found_numbers = self._read_mark(newest)
+            spared = tuple(slot for number, _, slot in whole if number in self._found_numbers)
+            self._found_slots = spared or (newest,)
         elif self.damaged_slots:
-            raise StorageError(
-                "every slot of the journal is damaged; move the state folder away and start "
-                "again: closed work that was acknowledged is safe in the collector's ledger"
-            )
+            raise StorageError(f"every slot of the journal is damaged; {START_AGAIN}")
 
     def _secure(self) -> None:
         """Make what was read durable, as far as that is possible now.
@@ -246,7 +264,7 @@ class Journal:
         try:
             self._rewrite(self._newest_slot, self._write_number, self._payload or b"")
         except OSError as error:
-            self._sync_spent = error.errno != errno.ENOSPC
+            self._sync_spent = error.errno not in (errno.ENOSPC, errno.EDQUOT)
             if not self._sync_spent:
                 with contextlib.suppress(StorageError):  # tried again before a report
                     self.sync()
@@ -265,20 +283,34 @@ class Journal:
                     return number, payload
         return _DAMAGED
 
-    def _free_slot(self) -> int:
-        """A slot that holds neither the newest state nor the one synced last.
+    def _read_mark(self, slot: int) -> tuple[int, int]:
+        """Which states the newest one says are to be spared: itself, where it says nothing."""
+        offset, number = slot * self._slot_bytes, self._write_number
+        length = _HEADER.unpack(self._file.read(offset, _HEADER.size))[2]
+        if _HEADER.size + length + _MARK.size <= self._slot_bytes:
+            content = self._file.read(offset + _HEADER.size + length, _MARK.size)
+            if len(content) == _MARK.size:
+                _, older, newer, _ = _MARK.unpack(content)
+                if content == _mark(number, (older, newer)):
+                    return older, newer
+        return number, number
 
-        Of two slots that differ the one synced last is spared: what is only written may be lost
-        to a power cut anyway.
+    def _free_slot(self) -> int | None:
+        """A slot that is not spared, and not the newest where there is another; None of none.
+
+        What is only written gives way: a power cut may take it anyway.
         """
-        slots = range(self._slots)
-        spared = self._found_slot if self._synced_slot is None else self._synced_slot
-        free = [slot for slot in slots if slot not in (self._newest_slot, spared)]
-        return free[0] if free else next(slot for slot in slots if slot != spared)
+        spared = self._found_slots if self._synced_slot is None else (self._synced_slot,)
+        free = [slot for slot in range(self._slots) if slot not in spared]
+        return next((slot for slot in free if slot != self._newest_slot), free[0] if free else None)
 
     def _write_slot(self, slot: int, number: int, payload: bytes) -> None:
         try:
-            self._file.write(slot * self._slot_bytes, _slot(number, payload))
+            # What is written before anything is durable cannot be synced in place: it goes first.
+            found = self._synced_slot is None
+            spared = self._found_numbers if found else (self._durable_number, number)
+            content = _slot(number, payload, spared, self._slot_bytes)
+            self._file.write(slot * self._slot_bytes, content)
         except OSError:
             self._rewrite(slot, number, payload)
 
@@ -325,14 +357,14 @@ class Journal:
         slot_bytes = self._slot_bytes << times.bit_length()
         if slot_bytes > LARGEST_SLOT_BYTES:
             raise StorageError("the journal would pass 64 MiB a slot: too many devices at once")
-        content = _slot(number, payload)
+        content = _slot(number, payload, (number, number), slot_bytes)
         try:
             self._file.rewrite(self._slots * slot_bytes, slot * slot_bytes, content)
         except OSError:
             self._look_again(slot, slot_bytes, number)
             raise
         self._slot_bytes = slot_bytes
-        self._synced_slot = slot
+        self._synced_slot, self._durable_number = slot, number
         self._sync_spent = False
 
     def _look_again(self, slot: int, slot_bytes: int, number: int) -> None:
@@ -346,13 +378,21 @@ class Journal:
             read = self._read_slot(slot, slot_bytes)
             if read is not None and read[0] == number:
                 self._slot_bytes, self._newest_slot, self._synced_slot = slot_bytes, slot, None
-                self._found_slot = slot
+                self._found_slots, self._found_numbers = (slot,), (number, number)
                 self._write_number, self._payload = read
                 self._sync_spent = True
 
 
-def _slot(number: int, payload: bytes) -> bytes:
-    return _HEADER.pack(MAGIC, number, len(payload), _digest(number, payload)) + payload
+def _slot(number: int, payload: bytes, spared: tuple[int, int], slot_bytes: int) -> bytes:
+    """A state as it lies in a slot of so many bytes, with the mark behind it where it fits."""
+    state = _HEADER.pack(MAGIC, number, len(payload), _digest(number, payload)) + payload
+    fits = len(state) + _MARK.size <= slot_bytes
+    return state + _mark(number, spared) if fits else state
+
+
+def _mark(number: int, spared: tuple[int, int]) -> bytes:
+    digest = _digest(number, struct.pack("<8sQQ", MARK, *spared))
+    return _MARK.pack(MARK, *spared, digest)
 
 
 def _digest(number: int, payload: bytes) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 
 from flopmeter_agent import packing
 from flopmeter_agent.accumulate import DeviceState
+from flopmeter_agent.faults import START_AGAIN
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError
 from flopmeter_core.readings import Reading
@@ -203,7 +204,7 @@ def decode(payload: bytes) -> AgentState:
             shown=tree.get("shown", 0),
         )
     except packing.MALFORMED as error:
-        raise DataError(f"the journal's state cannot be read: {error}") from error
+        raise DataError(f"the journal's state cannot be read: {error}; {START_AGAIN}") from error
 
 
 def _instant_in(row: Any) -> tuple[int, int, int] | None:

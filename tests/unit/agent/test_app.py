@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.app import AgentApp, LoopSource, choose_sensor, open_file
+from flopmeter_agent import closed, journal
+from flopmeter_agent.app import STATE_NAMES, AgentApp, LoopSource, choose_sensor, open_file
 from flopmeter_agent.config import SHORTEST_PERIOD_S, AgentConfig
 from flopmeter_agent.journal import Journal
 from flopmeter_core.errors import (
@@ -291,3 +292,25 @@ def test_the_agents_own_metrics(tmp_path: Path) -> None:
     app.close()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")
+
+
+@pytest.mark.parametrize("content", [b"garbled!" * 40_000, None])
+@pytest.mark.parametrize("name", STATE_NAMES)
+def test_a_damaged_record_is_named_with_what_to_do(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    """Slots that are garbled, and a whole one that holds what nobody can read: which file it is."""
+    an_app(tmp_path).close()
+    path = tmp_path / name
+    if content is None:
+        path.unlink()
+        file = open_file(tmp_path, name)
+        slots = {"closed": closed.SLOTS}.get(name, journal.SLOTS)
+        Journal(file, slots=slots).write(b"{}")
+        file.close()
+    else:
+        path.write_bytes(content)
+    with pytest.raises((StorageError, DataError)) as told:
+        an_app(tmp_path)
+    assert str(told.value).startswith(f"{path}: ")
+    assert "move the state folder away and start again: closed work" in str(told.value)
