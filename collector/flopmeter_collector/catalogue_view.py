@@ -10,12 +10,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable
 
+from flopmeter_collector.documents import Json
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.legal_status import Event
 
 SCHEMA = 1
-
-Json = dict[str, object]
 
 DayOf = Callable[[Threshold], datetime.date]
 """The day to look at a row on, on the calendar of its jurisdiction."""

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from flopmeter_collector.approvals import Lowering
 from flopmeter_collector.attribution import Rule
+from flopmeter_collector.documents import Json
 from flopmeter_collector.model_statements import External, Planned
 from flopmeter_collector.modifications import lines_of
 from flopmeter_collector.snapshot import ModelTotals, Modification
@@ -22,8 +23,6 @@ from flopmeter_core.catalogue import Threshold
 from flopmeter_core.counting import WorkPart
 from flopmeter_core.interval import Interval
 from flopmeter_core.ratio import Ratio
-
-Json = dict[str, object]
 
 BOUNDS = ("floor", "lower", "best", "upper", "ceiling")
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flopmeter_collector.catalogue_view import DayOf, Json, full_document
+from flopmeter_collector.catalogue_view import DayOf, full_document
+from flopmeter_collector.documents import Json
 from flopmeter_core.activities import Edge, every_label
 from flopmeter_core.calendars import Calendar
 from flopmeter_core.catalogue import Threshold

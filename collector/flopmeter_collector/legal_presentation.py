@@ -7,14 +7,13 @@ Called by presentation and the commands; docs/cli.md and docs/api.md describe th
 
 from __future__ import annotations
 
+from flopmeter_collector.documents import Json
 from flopmeter_collector.evaluate import Subject
 from flopmeter_collector.legal_view import AlertView, LegalView, ReviewView
 from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.outlook import Forecast
 from flopmeter_collector.spans import time_text
 from flopmeter_core.forecast import FORECAST_COVERAGE, Basis, Crossing, Plan
-
-Json = dict[str, object]
 
 
 def forecast_document(legal: LegalView, subject: Subject) -> Json | None:

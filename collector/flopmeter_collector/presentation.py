@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from flopmeter_collector.approvals import Lowering
+from flopmeter_collector.documents import Json
 from flopmeter_collector.evaluate import applicable, counts_of, model_standings
 from flopmeter_collector.held import held_at
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.label_presentation import (
     BOUNDS,
-    Json,
     bounds_text,
     lowering_json,
     model_json,

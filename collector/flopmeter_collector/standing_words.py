@@ -10,10 +10,9 @@ Where a law asks for more than a number, meeting the number is never called "abo
 
 from __future__ import annotations
 
+from flopmeter_collector.documents import Json
 from flopmeter_collector.rulings import Condition, Rulings, Used
 from flopmeter_core.catalogue import Standing, State, Threshold
-
-Json = dict[str, object]
 
 NONE = "none"
 MET = "met"

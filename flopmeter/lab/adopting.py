@@ -17,7 +17,7 @@ from flopmeter.lab.declaring import declare_run
 from flopmeter.lab.stating import Site, look
 from flopmeter_collector import backends
 from flopmeter_collector.declarations import RunDeclaration
-from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.documents import Json
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.worth import Profiles
 from flopmeter_core.claims import Claim

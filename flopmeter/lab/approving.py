@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from flopmeter.lab.stating import look, state
 from flopmeter_collector.approvals import APPROVAL_KIND, GIVEN, GRANTED, REFUSED, REVOKED, ROLE_KIND
-from flopmeter_collector.label_presentation import Json, lowering_json
+from flopmeter_collector.documents import Json
+from flopmeter_collector.label_presentation import lowering_json
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.lowerings import rules_of
 from flopmeter_collector.worth import Profiles

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from flopmeter.lab.ledger_totals import load_totals, read_unread
 from flopmeter.lab.stating import Site, look, state
 from flopmeter_collector import backends
-from flopmeter_collector.label_presentation import Json, bounds_text
+from flopmeter_collector.documents import Json
+from flopmeter_collector.label_presentation import bounds_text
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.statements import (

@@ -18,7 +18,7 @@ from flopmeter_collector.device_declarations import (
     DeviceState,
     parse_device_declaration,
 )
-from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.documents import Json
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.residual import Enrolled
 from flopmeter_collector.spans import time_text

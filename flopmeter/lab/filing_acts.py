@@ -18,6 +18,7 @@ from flopmeter.lab.reporting import facts_of, standings
 from flopmeter.lab.stating import check_author
 from flopmeter_collector import backends
 from flopmeter_collector.custody import check_reason
+from flopmeter_collector.documents import Json
 from flopmeter_collector.filings.board import Board, BoardRow, upcoming_dates
 from flopmeter_collector.filings.board import document as board_document
 from flopmeter_collector.filings.document import SignOff, build
@@ -30,7 +31,6 @@ from flopmeter_collector.filings.versions import (
     statement,
 )
 from flopmeter_collector.held import held_at, local_date
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.law_days import check_law_day, day_not_ahead
 from flopmeter_collector.ledger.base import AuditRow, Declaration
 from flopmeter_collector.presentation import utc_text

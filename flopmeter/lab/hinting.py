@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flopmeter.lab.report_reading import Reading, Times, opened, read
+from flopmeter_collector.documents import Json
 from flopmeter_collector.hints import RunTraits, hints
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.rounding import round_flop
 from flopmeter_core.interval import sum_figures
 from flopmeter_core.units import NS_PER_S

@@ -25,7 +25,7 @@ from flopmeter_collector.custody import (
     names_in,
     released_by,
 )
-from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.documents import Json
 from flopmeter_collector.ledger.base import AuditRow, Declaration, QuarantinedVector
 from flopmeter_collector.quarantine import is_released, key_name, quarantine_name
 from flopmeter_collector.spans import time_text

@@ -18,8 +18,8 @@ from flopmeter.lab.stating import site_profiles
 from flopmeter_collector import backends
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.custody import released_by
+from flopmeter_collector.documents import Json
 from flopmeter_collector.evaluate import profiles_in
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.ledger.base import (
     Declaration,
     Ledger,

@@ -18,7 +18,7 @@ from typing import Any
 from flopmeter.lab.ledger_totals import load_totals
 from flopmeter.lab.registers_digest import Digest
 from flopmeter_collector import backends
-from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.documents import Json
 from flopmeter_collector.ledger.base import AuditRow, Ledger
 from flopmeter_collector.presentation import totals_document
 from flopmeter_core.errors import UsageError

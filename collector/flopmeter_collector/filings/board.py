@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from flopmeter_collector.documents import Json
 from flopmeter_collector.filings.blocks import (
     DRAFT,
     Block,
@@ -25,7 +26,6 @@ from flopmeter_collector.filings.blocks import (
 from flopmeter_collector.filings.document import SCHEMA
 from flopmeter_collector.filings.facts import StandingFacts
 from flopmeter_collector.filings.sections import conditions_of, review_json
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.rounding import Rounding, percent_text, round_flop
 from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.standing_words import used_sentence

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopmeter_collector.documents import Json
 from flopmeter_collector.filings.blocks import DRAFT
 from flopmeter_collector.filings.facts import ModelFacts
 from flopmeter_collector.filings.sections import SECTIONS
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.presentation import utc_text
 from flopmeter_core.filings import FieldId, Form, Precision
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.documents import Json
 from flopmeter_collector.rounding import Rounding, round_flop
 from flopmeter_core.filings import Precision
 from flopmeter_core.interval import Interval

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from flopmeter_collector.documents import Json
 from flopmeter_collector.filings.facts import ModelFacts, ModificationFacts
 from flopmeter_collector.filings.precision import interval_json
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.standing_words import condition_state, conditions_json
 from flopmeter_core.catalogue import State
 from flopmeter_core.filings import Precision

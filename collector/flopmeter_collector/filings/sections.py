@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from flopmeter_collector.documents import Json
 from flopmeter_collector.filings.facts import ModelFacts, StandingFacts
 from flopmeter_collector.filings.precision import (
     days,
@@ -18,7 +19,6 @@ from flopmeter_collector.filings.precision import (
     time_range,
 )
 from flopmeter_collector.filings.requirements import modifications_json, requirement
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.rounding import Rounding, exact_flop, percent_text
 from flopmeter_collector.standing_words import (

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flopmeter_collector.alerts.acts import MAXIMUM_PERSON_LENGTH
-from flopmeter_collector.label_presentation import Json
+from flopmeter_collector.documents import Json
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.rounding import round_flop
 from flopmeter_core.errors import DataError

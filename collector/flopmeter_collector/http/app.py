@@ -21,12 +21,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from flopmeter_collector.catalogue_view import thresholds_document
+from flopmeter_collector.documents import Json
 from flopmeter_collector.held import local_date
 from flopmeter_collector.http.metrics import Kept, exposition
 from flopmeter_collector.http.page import render_page
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.intake import NodeStatus
-from flopmeter_collector.label_presentation import Json
 from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.presentation import nodes_document, totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
