@@ -8,6 +8,7 @@ Called by the open functions of this package; docs/adr/0005-delivery-and-durabil
 from __future__ import annotations
 
 import contextlib
+import glob
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -150,6 +151,10 @@ def _statements(sql: str) -> Iterator[str]:
 
 def _back_up(connection: sqlite3.Connection, path: Path, target: Path) -> None:
     """Copy the whole ledger beside itself; a copy that is whole takes the place of an earlier."""
+    # The ledger is locked, so nobody writes to these: a start that is killed again and again must
+    # not fill the disk with pieces.
+    for left in target.parent.glob(f"{glob.escape(target.name)}.partial-*"):
+        left.unlink(missing_ok=True)
     with new_file(target) as partial:
         with (
             storage(path, "be copied before its upgrade", full=target),

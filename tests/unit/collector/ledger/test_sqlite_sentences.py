@@ -426,7 +426,10 @@ def test_an_upgrade_keeps_its_copy_private(path: Path) -> None:
     opened(older, steps=migrations.load()[:-1]).close()
     backup = path.with_name(f"older.db.schema-{NEWEST - 1}.bak")
     backup.write_bytes(b"of an earlier try")
+    for left in ("", "-journal"):
+        backup.with_name(f"{backup.name}.partial-abc{left}").write_bytes(b"of one that was killed")
     opened(older).close()
+    assert not list(path.parent.glob("*.partial-*"))
     assert backup.stat().st_mode & 0o777 == 0o600
     with contextlib.closing(sqlite3.connect(backup)) as copy:
         assert copy.execute("PRAGMA user_version").fetchone() == (NEWEST - 1,)
