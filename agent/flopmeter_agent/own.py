@@ -55,7 +55,7 @@ class OwnStates:
             if trail is None:
                 trail = self._trails[key] = _Trail()
             if register.sequence not in trail.states:
-                trail.states[register.sequence] = fingerprint(register.sequence, register.vector)
+                trail.states[register.sequence] = fingerprint(register.sequence, register.units)
                 if len(trail.states) > REMEMBERED_STATES:
                     del trail.states[next(iter(trail.states))]
 

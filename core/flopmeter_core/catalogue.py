@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ class State(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Threshold:
     """One row of the catalogue.
 
@@ -174,7 +175,7 @@ class Threshold:
         """Whether no law stands behind this row; it is tested on simulated models only."""
         return self.kind is Kind.DEMONSTRATION
 
-    @property
+    @functools.cached_property
     def value_flop_or_none(self) -> int | None:
         """The whole number of FLOP that decides as the exact one does; None for other units.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
+from collections.abc import Sequence
 
 from flopmeter_core.registers import COMPONENT_COUNT, Vector
 
@@ -31,7 +32,7 @@ _pack = struct.Struct(f"<{COMPONENT_COUNT}q").pack
 _LOW = 0xFFFF_FFFF
 
 
-def fingerprint(sequence: int, vector: Vector) -> int:
+def fingerprint(sequence: int, vector: Sequence[int]) -> int:
     """A name for one vector of a key, 64 bits: the low half of its sequence and a CRC-32.
 
     It is no secret and no proof against a liar: it tells what two honest processes wrote apart,

@@ -71,9 +71,11 @@ class History:
 
     def anybody(self, key: Key, sequence: int, vector: Vector) -> bool:
         """Whether somebody wrote exactly this."""
-        writers = self.shared.get(key, [""])
-        found = (self.by(node, key, sequence) for node in writers)
-        return any(written is not None and written.vector == vector for written in found)
+        for node in self.shared.get(key, ("",)):
+            written = self.by(node, key, sequence)
+            if written is not None and written.vector == vector:
+                return True
+        return False
 
     def newest(self, key: Key) -> Iterator[tuple[str, int, Vector]]:
         """The newest vector of each writer of a shared key, with its sequence."""

@@ -352,6 +352,12 @@ class Oracle:
             beyond += sum(max(0, a - b) for a, b in zip(vector, truth, strict=True))
         return missing, beyond
 
+    def forget(self) -> None:
+        """Let go of everything: what goes by itself no search for garbage has to look at."""
+        self.nodes.clear()
+        self.history = History()
+        self.ledgers = Ledgers(self.history, self.violation)
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _cut(self, node: str, watched: Watched) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import add
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.readings import Reading
@@ -108,45 +109,41 @@ class Truth:
             record, reading.monotonic_ns, reading.boottime_ns, reading
         )
 
-    def _add(self, device: str, amounts: dict[Component, int]) -> None:
-        held = list(self.amounts.get(device, (0,) * COMPONENT_COUNT))
-        for component, amount in amounts.items():
-            held[component] += amount
-        self.amounts[device] = tuple(held)
+    def _add(self, device: str, amounts: list[int]) -> None:
+        held = self.amounts.get(device)
+        self.amounts[device] = tuple(map(add, held, amounts) if held else amounts)
 
 
-def _untold(device: Seen, monotonic_ns: int, boottime_ns: int) -> dict[Component, int]:
+def _untold(device: Seen, monotonic_ns: int, boottime_ns: int) -> list[int]:
     """Time since a device was told of, in which it was not read."""
     awake_ns = monotonic_ns - device.monotonic_ns
-    slept_ns = boottime_ns - device.boottime_ns - awake_ns
-    return {Component.UNOBSERVED_NS: awake_ns, Component.SUSPENDED_NS: slept_ns}
+    amounts = [0] * COMPONENT_COUNT
+    amounts[Component.UNOBSERVED_NS] = awake_ns
+    amounts[Component.SUSPENDED_NS] = boottime_ns - device.boottime_ns - awake_ns
+    return amounts
 
 
-def _difference(
-    before: Reading, after: Reading, told_ns: int, slept_ns: int
-) -> dict[Component, int]:
+def _difference(before: Reading, after: Reading, told_ns: int, slept_ns: int) -> list[int]:
     """What happened between two readings.
 
     Of the time between them `told_ns` ns were told as silence and `slept_ns` ns as sleep before.
     """
     boot_ns = after.boottime_ns - before.boottime_ns
     awake_ns = min(after.monotonic_ns - before.monotonic_ns, boot_ns)
-    amounts = {Component.SUSPENDED_NS: boot_ns - awake_ns - slept_ns}
-    work = {
-        component: after.cycles[component] - before.cycles[component] for component in before.cycles
-    }
+    amounts = [0] * COMPONENT_COUNT
+    amounts[Component.SUSPENDED_NS] = boot_ns - awake_ns - slept_ns
+    cycles = after.cycles
+    work = {component: cycles[component] - earlier for component, earlier in before.cycles.items()}
     energy_mj = (after.energy_mj or 0) - (before.energy_mj or 0)
     if min(energy_mj, *work.values()) < 0:
         amounts[Component.UNOBSERVED_NS] = max(0, awake_ns - told_ns)
         return amounts
-    active = any(
-        cycles for component, cycles in work.items() if component != Component.SM_ELAPSED_MEGACYCLES
-    )
+    for component, done in work.items():
+        amounts[component] = done * CYCLE_SUBUNITS
+    active = any(amounts[Component.SM_ELAPSED_MEGACYCLES + 1 : Component.BUSY_MEGACYCLES])
     time = Component.BUSY_NS if active else Component.IDLE_NS
     amounts[time] = max(0, awake_ns - told_ns)
     amounts[Component.ENERGY_MJ] = energy_mj * SUBUNITS_PER_MJ
-    for component, cycles in work.items():
-        amounts[component] = cycles * CYCLE_SUBUNITS
     return amounts
 
 
@@ -157,14 +154,15 @@ def _sampled(
     slept_ns: int,
     sm_count: int,
     longest_ns: int,
-) -> dict[Component, int]:
+) -> list[int]:
     """What happened between two readings that say how active a device was, and count nothing.
 
     Over a hole they say nothing: more than `longest_ns` ns are unobserved, and their work is lost.
     """
     boot_ns = after.boottime_ns - before.boottime_ns
     awake_ns = min(after.monotonic_ns - before.monotonic_ns, boot_ns)
-    amounts = {Component.SUSPENDED_NS: boot_ns - awake_ns - slept_ns}
+    amounts = [0] * COMPONENT_COUNT
+    amounts[Component.SUSPENDED_NS] = boot_ns - awake_ns - slept_ns
     if awake_ns > longest_ns:
         amounts[Component.UNOBSERVED_NS] = max(0, awake_ns - told_ns)
         return amounts

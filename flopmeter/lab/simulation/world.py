@@ -276,6 +276,7 @@ class World:
             self.server.close()
         self.loop.run_until(self.loop.now_ns)
         self.loop.close()
+        self.oracle.forget()
 
     def _tensor_cycles(self) -> dict[str, int]:
         work: dict[str, int] = {}
