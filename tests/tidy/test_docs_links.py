@@ -123,7 +123,8 @@ def test_planted_index() -> None:
 WORDS = """
 run job model allocation activity unattributed unassigned unlabelled unobserved coverage lower best
 upper floor ceiling incarnation standing as-of key register vector carry reading increment boundary
-fork gap baseline threshold transition part suspect simulated node device
+fork gap baseline threshold line state transition part suspect quarantine enrolled relay simulated
+node device
 """
 """Words that code and documents use in a sense of their own."""
 
