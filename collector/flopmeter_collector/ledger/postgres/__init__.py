@@ -55,12 +55,16 @@ def open_for_collecting(
     connection = server.connect()
     try:
         with storage(server.name, "open"):
-            bring_up(connection, server.name, known, ledger_id=new_ledger_id(), simulated=simulated)
+            stepped = bring_up(
+                connection, server.name, known, ledger_id=new_ledger_id(), simulated=simulated
+            )
     finally:
         connection.close()
     ledger = _open(server, known[-1].version, join_branches, new_ledger_id)
     try:
         _check_kind(ledger, server.name, simulated=simulated)
+        if stepped:
+            ledger.end_older_sessions()
         ledger.start_generation()
     except BaseException:
         ledger.close()

@@ -107,10 +107,13 @@ def bring_up(
     *,
     ledger_id: str,
     simulated: bool,
-) -> None:
+) -> bool:
     """Create the schema, or step it forward after a copy of every table; all of it or nothing.
 
     Collectors that start together do it one after another.
+
+    Returns:
+        Whether there was an older one.
 
     Raises:
         UsageError: a newer flopmeter stepped it forward.
@@ -124,6 +127,9 @@ def bring_up(
             connection.execute(_REFUSE)
             connection.execute(_STEPS)
         elif version < migrations[-1].version:
+            # Collectors of the version before may go on: their commits wait here, so that the copy
+            # is of one commit.
+            connection.execute("SELECT 1 FROM meta FOR UPDATE")
             _back_up(connection, version)
         for migration in migrations:
             if migration.version > version:
@@ -135,6 +141,7 @@ def bring_up(
                 " VALUES (1, %s, 1, 0, %s)",
                 (ledger_id, int(simulated)),
             )
+    return 0 < version < migrations[-1].version
 
 
 def _back_up(connection: psycopg.Connection[Any], version: int) -> None:

@@ -42,7 +42,7 @@ from flopmeter_collector.ledger.postgres.server import (
     storage,
 )
 from flopmeter_collector.ledger.tables import Connection, SqlTables
-from flopmeter_core.errors import DataError, invariant
+from flopmeter_core.errors import DataError, NotPermittedError, invariant
 from flopmeter_core.reports import HourlyVector, LedgerPosition
 from flopmeter_core.units import REGISTER_LIMIT
 
@@ -211,6 +211,20 @@ class PostgresLedger(SqlTables):
             connection.execute("SELECT pg_advisory_lock_shared(?, ?)", space_number)
             if found and found[0]:
                 connection.execute("SELECT pg_advisory_unlock(?, ?)", space_number)
+
+    def end_older_sessions(self) -> None:
+        """End the sessions of collectors that knew an older schema, after it was stepped forward.
+
+        They connect again, and are then told to be upgraded; what they had not stored their agents
+        still have.
+        """
+        with self._guard("open") as connection, contextlib.suppress(NotPermittedError):
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                " AND classid::bigint = ? AND objid::bigint = ? AND pid <> pg_backend_pid()",
+                self._lock(_COLLECTS),
+            )
 
     def close(self) -> None:
         """End the session and its locks; closing twice does no harm."""
