@@ -19,7 +19,7 @@ from fractions import Fraction
 
 from flopmeter_collector.evaluate import rules_of
 from flopmeter_collector.law_effects import verdicts_text
-from flopmeter_collector.ledger.base import AuditRow
+from flopmeter_collector.ledger.base import AuditRow, Ledger
 from flopmeter_core.catalogue import Threshold
 
 ACTION = "law in force"
@@ -40,13 +40,15 @@ def law_row(memory: LawMemory, at_ns: int) -> AuditRow:
     return AuditRow(0, at_ns, AUTHOR, "", ACTION, content)
 
 
-def newest_memory(audit: Iterable[AuditRow]) -> dict[str, str] | None:
-    """What the newest such row of an audit log remembers; None where there is none."""
-    found = None
-    for row in audit:
-        if row.action == ACTION and row.author == AUTHOR:
-            found = row.content
-    return None if found is None else {str(k): str(v) for k, v in json.loads(found).items()}
+def newest_memory(ledger: Ledger) -> dict[str, str] | None:
+    """What the newest such row of a ledger remembers; None where there is none."""
+    found = ledger.newest_audit(AUTHOR, ACTION)
+    return None if found is None else memory_in(found)
+
+
+def memory_in(row: AuditRow) -> dict[str, str]:
+    """What one such row remembers."""
+    return {str(name): str(told) for name, told in json.loads(row.content).items()}
 
 
 def replaced_rows(

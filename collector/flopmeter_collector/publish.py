@@ -470,7 +470,7 @@ class Publisher:
             tuple(ledger.transitions()),
             tuple(ledger.history(since_ns=since_ns)),
             tuple(ledger.deliveries()),
-            newest_memory(ledger.audit()),
+            newest_memory(ledger),
         )
 
     async def _read_hours(self) -> None:

@@ -7,115 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from flopmeter_collector import backends
 from flopmeter_collector.ledger.base import (
-    AuditRow,
     Batch,
     Coverage,
-    Declaration,
-    Delivery,
-    HistoryRow,
-    Ledger,
     QuarantinedVector,
     StoredVector,
-    Transition,
-    audit_link,
 )
 from flopmeter_collector.ledger.packed import PackedVectors
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.errors import InvariantError, NotPermittedError
-from flopmeter_core.registers import ZERO_VECTOR, Evidence, Key, Vector
+from flopmeter_core.registers import ZERO_VECTOR, Evidence, Vector
 from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
-from support.ledgers import KINDS, new_ledger
-
-
-class Place(Protocol):
-    """Where one implementation keeps ledgers."""
-
-    def open(self, *, simulated: bool = False) -> Ledger:
-        """Open the test's ledger as its collector; create it at first."""
-
-    def read(self) -> Ledger:
-        """Open it for reading."""
-
-    def declare(self, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
-        """Add a declaration from outside."""
-
-    def audit(self, row: AuditRow) -> AuditRow:
-        """Add an audit row from outside."""
-
-
-class UrlPlace:
-    """A ledger named by a URL."""
-
-    def __init__(self, url: str) -> None:
-        """Name it; it is closed at the test's end."""
-        self._url = url
-        self._open: list[Ledger] = []
-
-    def open(self, *, simulated: bool = False) -> Ledger:
-        """Open as the collector, and lead where nobody does."""
-        ledger = self._kept(backends.collect(self._url, simulated=simulated))
-        ledger.lead()
-        return ledger
-
-    def read(self) -> Ledger:
-        """Open for reading."""
-        return self._kept(backends.read(self._url))
-
-    def declare(self, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
-        """Declare from outside."""
-        return backends.declare(self._url, declaration, audit=audit)
-
-    def audit(self, row: AuditRow) -> AuditRow:
-        """Audit from outside."""
-        return backends.audit(self._url, row)
-
-    def close(self) -> None:
-        """Close whatever the test left open."""
-        for ledger in self._open:
-            ledger.close()
-
-    def _kept(self, ledger: Ledger) -> Ledger:
-        self._open.append(ledger)
-        return ledger
-
-
-@pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UrlPlace]:
-    """An empty place for one ledger of each implementation."""
-    kept = UrlPlace(new_ledger(request.param, tmp_path))
-    yield kept
-    kept.close()
-
-
-def stored(sequence: int, values: Vector, key_: Key | None = None, branch: int = 0) -> StoredVector:
-    """One branch of the test's key."""
-    return StoredVector(key_ or key(), branch, sequence, values)
-
-
-def batch(*vectors: StoredVector) -> Batch:
-    """A batch of these vectors with the test's record."""
-    return Batch(records={RECORD.record_id: RECORD}, vectors=vectors)
-
-
-def declaration(subject: str, **body: str) -> Declaration:
-    """A declaration of a run."""
-    return Declaration(0, 1_800_000_000, "person", "cli", "run", subject, body)
-
-
-def transition(model: str = "m", **fields: object) -> Transition:
-    """A change of a model's state."""
-    row = Transition(0, model, "line", "unknown", "above", True, 1_800_000_000, 0, {"best": "9"})
-    return dataclasses.replace(row, **fields)  # type: ignore[arg-type]
+from support.ledger_places import Place, batch, declaration, stored, transition
 
 
 def test_new(place: Place) -> None:
@@ -271,50 +180,6 @@ def test_all_or_nothing(place: Place) -> None:
     assert ledger.position().commit_number == 1
 
 
-def test_declaration_from_outside(place: Place) -> None:
-    """Another process declares while a collector holds the ledger; the collector sees it."""
-    ledger = place.open()
-    assert place.declare(declaration("a", model="m")).sequence == 1
-    ledger.commit(Batch(declarations=(declaration("b", model="m"),)))
-    assert place.declare(declaration("c", model="m")).sequence == 3
-    assert [row.subject for row in ledger.declarations()] == ["a", "b", "c"]
-    assert [row.subject for row in ledger.declarations(after=2)] == ["c"]
-
-
-def test_transitions_are_delivered_once(place: Place) -> None:
-    """Delivery is noted for the named transitions only, and is kept."""
-    first = place.open()
-    first.commit(Batch(transitions=(transition("a"), transition("b"))))
-    first.commit(Batch(delivered_transitions=(2,)))
-    first.close()
-    ledger = place.open()
-    assert [(t.model, t.delivered) for t in ledger.transitions()] == [("a", False), ("b", True)]
-    assert [t.model for t in ledger.transitions(after=1)] == ["b"]
-
-
-def test_history_is_added(place: Place) -> None:
-    """Published totals are kept as they were written, oldest first, and read from a time on."""
-    first = place.open()
-    late = HistoryRow("m", 7_200, {"": 10**27, "eu": 3}, revalued=True, basis="3/t")
-    early = HistoryRow("m", 3_600, {"": 10**26})
-    first.commit(Batch(history=(late,)))
-    first.commit(Batch(history=(early,)))
-    first.close()
-    ledger = place.open()
-    assert list(ledger.history()) == [early, late]
-    assert list(ledger.history(since_ns=3_601)) == [late]
-
-
-def test_deliveries_are_noted_once(place: Place) -> None:
-    """What a receiver accepted is kept; accepting it again changes nothing."""
-    first = place.open()
-    first.commit(Batch(deliveries=(Delivery("1/1/fires", "aa", 5), Delivery("1/1/fires", "bb", 6))))
-    first.commit(Batch(deliveries=(Delivery("1/1/fires", "aa", 9),)))
-    first.close()
-    found = sorted(place.open().deliveries(), key=lambda row: row.receiver)
-    assert found == [Delivery("1/1/fires", "aa", 5), Delivery("1/1/fires", "bb", 6)]
-
-
 def test_claims(place: Place) -> None:
     """Claims of a batch take the place of older counts of the same stretch, and are kept."""
     key_ = ClaimKey("a", "0", ClaimScope.RANK, 7, "cd" * 16, 1, 5, "m", "bf16=1", "pretraining")
@@ -444,36 +309,6 @@ def test_one_row_of_an_hour(place: Place) -> None:
         ends.add((len(order), dataclasses.replace(kept, key=key())))
     assert (3, rows[2]) in ends
     assert len(ends) == 2
-
-
-def test_audit_rows_stay(place: Place) -> None:
-    """An audit row gets the next sequence, stays for good, and moves no position."""
-    ledger = place.open()
-    before = ledger.position()
-    rows = [AuditRow(0, 7, "ada", "why", "recompute", text) for text in ('{"a": 1}', "{}")]
-    written = [place.audit(row) for row in rows]
-    assert [row.sequence for row in written] == [1, 2]
-    assert list(ledger.audit()) == written
-    assert ledger.position() == before
-    assert list(place.read().audit()) == written
-    links = [row.link for row in written]
-    assert links[0] == audit_link("", written[0])
-    assert links[1] == audit_link(links[0], written[1])
-
-
-def test_audited_declaration(place: Place) -> None:
-    """Rows are written together with a declaration or a commit, and the chain goes on."""
-    ledger = place.open()
-    place.audit(AuditRow(0, 7, "ada", "why", "recompute", "{}"))
-    audit = AuditRow(0, 8, "bob", "seen", "hold", '{"subject": "a"}')
-    assert place.declare(declaration("a", model="m"), audit=audit).sequence == 1
-    first, second = ledger.audit()
-    assert (second.author, second.action) == ("bob", "hold")
-    assert second.link == audit_link(first.link, second)
-    row = AuditRow(0, 9, "collector", "", "law in force", "{}")
-    ledger.commit(Batch(audit=(row,)))
-    *_, third = place.read().audit()
-    assert (third.sequence, third.link) == (3, audit_link(second.link, third))
 
 
 def quarantined(sequence: int, values: Vector, **fields: Any) -> QuarantinedVector:

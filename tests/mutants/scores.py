@@ -107,6 +107,7 @@ HELD = (
         ("flopmeter_collector/ledger/sqlite/*.py",),
         (
             "tests/contract/test_ledger.py",
+            "tests/contract/test_ledger_log.py",
             "tests/integration/collector/test_sqlite_file.py",
             "tests/integration/collector/test_ledger_rights.py",
             "tests/unit/collector/ledger/test_sqlite_files.py",

@@ -4,7 +4,7 @@ Owns: the Ledger protocol, its row types, and the rule that only a commit makes 
 May touch: nothing; definitions only.
 Called by the collector's committer, totals and alerts; implemented by ledger.sqlite and
 ledger.postgres, which share ledger.tables.
-One contract suite (tests/contract/test_ledger.py) runs on every implementation.
+One contract suite (tests/contract/) runs on every implementation.
 Explained in docs/adr/0005-delivery-and-durability.md.
 """
 
@@ -505,6 +505,9 @@ class Ledger(Protocol):
 
     def audit(self) -> Iterable[AuditRow]:
         """The audit log, oldest first."""
+
+    def newest_audit(self, author: str, action: str) -> AuditRow | None:
+        """The newest row of the audit log that an author wrote of an action; None of none."""
 
     def numbered(self) -> Mapping[str, int]:
         """Of each kind of row that is only added, by its table, the last number that was given."""

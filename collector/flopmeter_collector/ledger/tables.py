@@ -270,6 +270,16 @@ class SqlTables(abc.ABC):
         with self._guard("read") as connection:
             return self._read_audit(connection)
 
+    def newest_audit(self, author: str, action: str) -> AuditRow | None:
+        """The newest row of the audit log that an author wrote of an action; None of none."""
+        with self._guard("read") as connection:
+            found = connection.execute(
+                f"SELECT {rows.AUDIT_COLUMNS} FROM audit WHERE author = ? AND action = ?"
+                " ORDER BY sequence DESC LIMIT 1",
+                (author, action),
+            ).fetchone()
+        return None if found is None else AuditRow(*found)
+
     def transitions(self, *, after: int = 0) -> Iterable[Transition]:
         """Recorded transitions with a sequence above `after`, oldest first."""
         with self._guard("read") as connection:

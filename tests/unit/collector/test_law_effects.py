@@ -12,7 +12,7 @@ import pytest
 from flopmeter_collector.alerts.transitions import words_of
 from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.law_effects import law_basis
-from flopmeter_collector.law_memory import law_row, newest_memory
+from flopmeter_collector.law_memory import law_row, memory_in
 from flopmeter_collector.ledger.base import AuditRow, HistoryRow, Transition
 from flopmeter_collector.metric_ids import MetricIds
 from flopmeter_collector.snapshot import ModelTotals
@@ -51,7 +51,8 @@ class Ledger:
     def restart(self, rows: Iterable[Threshold]) -> None:
         """Another process leads from here, by these rows; it knows what is recorded."""
         self.judge = Judge(tuple(rows), horizon_ns=NS_PER_HOUR)
-        self.judge.restore(self.transitions, self.history, newest_memory(self.audit))
+        law = memory_in(self.audit[-1]) if self.audit else None
+        self.judge.restore(self.transitions, self.history, law)
 
     def round(self, *models: ModelTotals, fails: bool = False) -> list[tuple[str, str, str]]:
         """One round an hour later: what is new, as (before, after, cause)."""
