@@ -70,6 +70,7 @@ CALLS = {
     "approve refuse": "1" + WHY,
     "ledger verify": "",
     "ledger rebuild": "",
+    "ledger audit": "",
     "ledger backup": "{copy}",
     "ledger quarantine list": "",
     "ledger quarantine release": "nothing" + WHY,
