@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Set
 
 from bench.result import Result
 from flopmeter_collector import backends
@@ -67,9 +68,9 @@ class Bench:
         """As the relay's app does."""
         return await self.committer.durable(relay=changes)
 
-    async def hours(self, limit: int) -> HourPage:
+    async def hours(self, limit: int, kept: Set[tuple[Key, int]]) -> HourPage:
         """As the relay's app does."""
-        return await self.committer.read(lambda _: self.forwarded.hours_to_forward(limit))
+        return await self.committer.read(lambda _: self.forwarded.hours_to_forward(limit, kept))
 
     async def measure(self) -> None:
         """Forward every key some times."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -535,8 +535,8 @@ class RelayLedger(Ledger, Protocol):
     def relay_rows(self) -> RelayRows:
         """What it remembers of forwarding."""
 
-    def hours_to_forward(self, limit: int) -> HourPage:
-        """The next hours to forward, at most `limit`."""
+    def hours_to_forward(self, limit: int, kept: Set[tuple[Key, int]] = frozenset()) -> HourPage:
+        """The next hours to forward, at most `limit`, without those (key, hour) that are kept."""
 
     def forget_upstream(self) -> None:
         """Nobody forwards this ledger any more: what it remembers of that is removed."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flopmeter_collector.intake import NodeStatus
@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 HOURS_PER_BATCH = 500
 """Hourly vectors in one batch: about 0.1 MB."""
+
+MAXIMUM_KEPT_HOURS = 1_000
+"""Refused hours that the ledger goes on noting, one a key: each is read again with every batch."""
 
 NODES_PER_BATCH = 200
 """Nodes told of in one batch."""
@@ -79,7 +82,7 @@ class Forwarder:
         known: RelayRows,
         record: Callable[[str], DeviceRecord],
         commit: Callable[[RelayChanges | None], Awaitable[LedgerPosition]],
-        hours: Callable[[int], Awaitable[HourPage]],
+        hours: Callable[[int, Set[tuple[Key, int]]], Awaitable[HourPage]],
         nodes: Callable[[], Mapping[str, NodeStatus]],
         clock: Clock,
     ) -> None:
@@ -92,7 +95,8 @@ class Forwarder:
             known: what it remembers of the upstream ledger.
             record: the device record of a key's `record`.
             commit: makes everything merged so far, and what is given, durable.
-            hours: reads the next hours to forward, at most as many as asked for.
+            hours: reads the next hours to forward, at most as many as asked for, and none of
+                those named (key, hour).
             nodes: what is known of each node.
             clock: monotonic time for periods, wall time for how long a node is silent.
         """
@@ -111,6 +115,9 @@ class Forwarder:
         self._page = HourPage((), None)
         self._sent_hours: tuple[HourlyVector, ...] = ()
         self._owed: dict[Key, int] = {}
+        # Of each key that owes an hour the one that the ledger still notes, so that it is offered,
+        # refused and owed again after a restart.
+        self._kept: dict[Key, HourlyVector] = {}
         self._told_nodes: dict[str, int] = {}
         self._node_queue: deque[str] = deque()
         self._nodes_listed_ns: int | None = None
@@ -123,6 +130,7 @@ class Forwarder:
     def hello(self) -> RelayHello:
         """The first message of a stream; everything that is behind is offered on it."""
         self.outbox.rewind()
+        self._kept.clear()
         self._page = HourPage((), None)
         self._ids_told = self.ledger_ids
         return replace(self._hello, ledger_ids=self._ids_told)
@@ -135,7 +143,8 @@ class Forwarder:
         """
         # Nothing leaves that this ledger could still lose.
         await self._commit(None)
-        self._page = await self._hours(HOURS_PER_BATCH)
+        kept = {(hourly.key, hourly.hour) for hourly in self._kept.values()}
+        self._page = await self._hours(HOURS_PER_BATCH, kept)
         hours = self._page.hours
         lacking = [h.key for h in hours if not self.outbox.holds_upstream(h.key, h.sequence)]
         vectors = self.outbox.take(
@@ -244,6 +253,7 @@ class Forwarder:
         self._upstream = Upstream(position, losses)
         self._generation = self._told_generation()
         self.outbox.reset(self._clock.monotonic_ns())
+        self._kept.clear()
         self._page, self._sent_hours = HourPage((), None), ()
         self._told_nodes.clear()
         await self._commit(RelayChanges(upstream=self._upstream, lost=True))
@@ -264,12 +274,10 @@ class Forwarder:
         answered = {(ack.key, ack.hour): ack.durability for ack in answer.hours}
         forwarded = [h for h in self._sent_hours if (h.key, h.hour) in answered]
         refused = [h for h in forwarded if answered[h.key, h.hour] is Durability.REFUSED]
-        for key in {h.key for h in forwarded}.difference(h.key for h in refused):
-            self._owed.pop(key, None)
+        settled = [*forwarded, *self._paid({h.key for h in forwarded} - {h.key for h in refused})]
         for hourly in refused:
-            # The key's next hour has to stand for this one too.
-            owed = self._owed.get(hourly.key, hourly.first_hour)
-            self._owed[hourly.key] = min(owed, hourly.first_hour)
+            if self._owe(hourly):
+                settled.remove(hourly)
         whole = len(forwarded) == len(self._page.hours)
         resent = self._page.resent if whole else None
         self._page, self._sent_hours = HourPage((), None), ()
@@ -282,9 +290,26 @@ class Forwarder:
         return RelayChanges(
             upstream=upstream,
             at_root=at_root,
-            forwarded_hours=tuple(forwarded),
+            forwarded_hours=tuple(settled),
             resent=resent,
         )
+
+    def _paid(self, keys: Set[Key]) -> list[HourlyVector]:
+        """These keys owe nothing any more; returns the hours that were noted of them."""
+        for key in keys:
+            self._owed.pop(key, None)
+        return [self._kept.pop(key) for key in keys if key in self._kept]
+
+    def _owe(self, refused: HourlyVector) -> bool:
+        """The key's next hour has to stand for this one too; whether it stays noted for that."""
+        owed = self._owed.get(refused.key, refused.first_hour)
+        self._owed[refused.key] = min(owed, refused.first_hour)
+        # An old hour that is sent again is noted nowhere.
+        fresh = self._page.resent is None
+        if not fresh or refused.key in self._kept or len(self._kept) >= MAXIMUM_KEPT_HOURS:
+            return False
+        self._kept[refused.key] = refused
+        return True
 
     def _reaching(self, hourly: HourlyVector) -> HourlyVector:
         """The hour, and with it those of its key that were refused before it."""

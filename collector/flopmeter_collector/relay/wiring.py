@@ -13,7 +13,7 @@ import importlib.metadata
 import logging
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 import grpc
 
@@ -158,8 +158,8 @@ async def build(
     async def commit(changes: RelayChanges | None) -> LedgerPosition:
         return await committer.durable(relay=changes)
 
-    async def hours(limit: int) -> HourPage:
-        return await committer.read(lambda _: forwarded.hours_to_forward(limit))
+    async def hours(limit: int, kept: Set[tuple[Key, int]]) -> HourPage:
+        return await committer.read(lambda _: forwarded.hours_to_forward(limit, kept))
 
     forwarder = Forwarder(
         outbox,

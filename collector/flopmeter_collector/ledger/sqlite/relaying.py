@@ -8,7 +8,7 @@ Called by store, inside its transactions. A help over a restart: without it all 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import Batch, HourPage, RelayRows, Upstream
@@ -94,15 +94,18 @@ def read_relay(connection: sqlite3.Connection, keys: Mapping[int, Key]) -> Relay
     )
 
 
-def read_page(connection: sqlite3.Connection, limit: int, name: str) -> HourPage:
+def read_page(
+    connection: sqlite3.Connection, limit: int, kept: Set[tuple[Key, int]], name: str
+) -> HourPage:
     """The next hours to forward: new ones, and where there are none, old ones to send again."""
     found = connection.execute(
         f"{_HOUR} FROM hour_to_forward AS f JOIN hour_vector AS h"
         f" ON h.key = f.key AND h.hour = f.hour{_HOUR_KEY} ORDER BY f.key, f.hour LIMIT ?",
-        (limit,),
+        (limit + len(kept),),
     ).fetchall()
-    if found:
-        return HourPage(_hours(found, name), None)
+    fresh = [hourly for hourly in _hours(found, name) if (hourly.key, hourly.hour) not in kept]
+    if fresh:
+        return HourPage(tuple(fresh[:limit]), None)
     cursor = connection.execute("SELECT resent_key, resent_hour FROM upstream").fetchone()
     if cursor is None or None in cursor:
         return HourPage((), None)

@@ -13,7 +13,7 @@ import itertools
 import os
 import sqlite3
 from collections import ChainMap
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from flopmeter_collector.ledger import rows
@@ -149,10 +149,10 @@ class SqliteLedger(SqlTables):
             with self._guard("read") as connection:
                 return relaying.read_relay(connection, keys)
 
-    def hours_to_forward(self, limit: int) -> HourPage:
+    def hours_to_forward(self, limit: int, kept: Set[tuple[Key, int]] = frozenset()) -> HourPage:
         """The next hours to forward."""
         with self._guard("read") as connection:
-            return relaying.read_page(connection, limit, self._name)
+            return relaying.read_page(connection, limit, kept, self._name)
 
     def forget_upstream(self) -> None:
         """Nobody forwards this ledger any more."""

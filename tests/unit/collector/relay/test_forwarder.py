@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Set
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flopmeter_collector import backends
 from flopmeter_collector.intake import NodeStatus
-from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayRows
+from flopmeter_collector.ledger.base import (
+    Batch,
+    HourPage,
+    RelayChanges,
+    RelayLedger,
+    RelayRows,
+    StoredVector,
+)
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay import forwarder as module
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
+from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
@@ -34,8 +46,14 @@ UPSTREAM = LedgerPosition("root", 1, 5)
 class Relay:
     """A relay that has been greeted, with the hours and nodes a test gives it."""
 
-    def __init__(self, *hours: HourlyVector, nodes: dict[str, NodeStatus] | None = None) -> None:
+    def __init__(
+        self,
+        *hours: HourlyVector,
+        nodes: dict[str, NodeStatus] | None = None,
+        ledger: RelayLedger | None = None,
+    ) -> None:
         self.hours = list(hours)
+        self.ledger = ledger
         self.changes: list[RelayChanges] = []
         self.table = RegisterTable()
         self.outbox = Outbox(self.table)
@@ -57,9 +75,14 @@ class Relay:
     async def _commit(self, changes: RelayChanges | None) -> LedgerPosition:
         if changes is not None:
             self.changes.append(changes)
+            # The answer to its greeting says that the upstream ledger is another one.
+            if self.ledger is not None and not changes.lost:
+                self.ledger.commit(Batch(relay=changes))
         return LedgerPosition("here", 1, 1)
 
-    async def _next_hours(self, limit: int) -> HourPage:
+    async def _next_hours(self, limit: int, kept: Set[tuple[Key, int]]) -> HourPage:
+        if self.ledger is not None:
+            return self.ledger.hours_to_forward(limit, kept)
         taken, self.hours = self.hours[:1], self.hours[1:]
         return HourPage(tuple(taken), None)
 
@@ -121,7 +144,53 @@ def test_an_hour_that_is_refused_is_told_with_the_next_one() -> None:
         relay.answer(Acknowledgement(key(), 9, Durability.AT_ROOT), hours=acks)
     assert reached == [(0, 0), (1, 0), (2, 2)]
     forwarded = [hour.hour for change in relay.changes for hour in change.forwarded_hours]
-    assert forwarded == [0, 1, 2], "a refused one is settled too"
+    assert forwarded == [1, 0, 2], "a refused one is settled with the one that stands for it"
+
+
+def test_a_debt_outlives_a_restart(tmp_path: Path) -> None:
+    """The first hour of a key that is refused stays noted until a later one stands for it."""
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(4)]
+    other = hourly(0, 1, vector(1), phase=1)
+    url = str(tmp_path / "ledger.db")
+    reached = []
+    with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
+        assert isinstance(ledger, RelayLedger)
+        stored = tuple(StoredVector(key(phase=phase), 0, 9, vector(9)) for phase in range(2))
+        ledger.commit(
+            Batch({RECORD.record_id: RECORD}, stored, hours=(rows[0],), relay=RelayChanges())
+        )
+        for hours, starts, durability in (
+            ((), True, Durability.REFUSED),
+            ((rows[1],), False, Durability.REFUSED),
+            ((other,), True, Durability.REFUSED),
+            ((rows[2],), False, Durability.AT_ROOT),
+            ((rows[3],), False, Durability.AT_ROOT),
+        ):
+            ledger.commit(Batch(hours=hours, relay=RelayChanges()))
+            if starts:
+                relay = Relay(ledger=ledger)
+            sent = relay.batch().hours
+            reached.append([(each.hour, each.first_hour) for each in sent])
+            acks = [
+                HourlyAcknowledgement(each.key, each.hour, each.sequence, durability)
+                for each in sent
+            ]
+            relay.answer(hours=acks)
+        assert reached == [[(0, 0)], [(1, 0)], [(0, 0), (0, 0)], [(2, 0)], [(3, 3)]]
+        assert ledger.hours_to_forward(9).hours == (other,)
+
+
+def test_no_more_debts_are_noted_than_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those beyond are remembered until the relay ends."""
+    monkeypatch.setattr(module, "MAXIMUM_KEPT_HOURS", 1)
+    relay = Relay(*(hourly(0, 1, vector(1), phase=phase) for phase in range(2)))
+    for _ in range(2):
+        (hour,) = relay.batch().hours
+        refused = Durability.REFUSED
+        acks = (HourlyAcknowledgement(hour.key, hour.hour, hour.sequence, refused),)
+        relay.answer(hours=acks)
+    forwarded = [hour.key.phase for change in relay.changes for hour in change.forwarded_hours]
+    assert forwarded == [1]
 
 
 def test_a_stream_is_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

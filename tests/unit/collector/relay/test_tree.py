@@ -7,7 +7,7 @@ calls in the place of streams. Time stands still; nothing sleeps.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -130,7 +130,7 @@ class Site:
             self.marks |= changes.at_root
         return self.own()
 
-    async def hours(self, _limit: int) -> HourPage:
+    async def hours(self, _limit: int, _kept: Set[tuple[Key, int]]) -> HourPage:
         """None here."""
         return HourPage((), None)
 
