@@ -108,6 +108,7 @@ HELD = (
         (
             "tests/contract/test_ledger.py",
             "tests/contract/test_ledger_log.py",
+            "tests/contract/test_ledger_words.py",
             "tests/integration/collector/test_sqlite_file.py",
             "tests/integration/collector/test_ledger_rights.py",
             "tests/unit/collector/ledger/test_sqlite_files.py",

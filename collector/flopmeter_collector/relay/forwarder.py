@@ -141,9 +141,9 @@ class Forwarder:
         Raises:
             StorageError: this ledger does not commit; nothing may be sent.
         """
+        kept = {(hourly.key, hourly.hour) for hourly in self._kept.values()}
         # Nothing leaves that this ledger could still lose.
         await self._commit(None)
-        kept = {(hourly.key, hourly.hour) for hourly in self._kept.values()}
         self._page = await self._hours(HOURS_PER_BATCH, kept)
         hours = self._page.hours
         lacking = [h.key for h in hours if not self.outbox.holds_upstream(h.key, h.sequence)]
