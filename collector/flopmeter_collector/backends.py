@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -107,13 +107,22 @@ def read(url: str) -> Ledger:
     return sqlite.open_for_reading(ledger_path(url))
 
 
-def declare(url: str, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
+def declare(
+    url: str,
+    declaration: Declaration,
+    *,
+    audit: AuditRow | None = None,
+    since: int = 0,
+    check: Callable[[Iterable[Declaration]], None] | None = None,
+) -> Declaration:
     """Add one declaration to an existing ledger, while a collector may be running.
 
     Args:
         url: the ledger.
         declaration: its sequence is given by the ledger.
         audit: a row for the audit log, written in the same transaction.
+        since: sequence of the last declaration that its author knew of.
+        check: given those after it, in the same transaction; what it raises ends that.
 
     Returns:
         The declaration with the sequence it got.
@@ -123,7 +132,7 @@ def declare(url: str, declaration: Declaration, *, audit: AuditRow | None = None
             does not have it any more.
     """
     with contextlib.closing(_for_declaring(url)) as ledger:
-        written = ledger.append_declaration(declaration, audit=audit)
+        written = ledger.append_declaration(declaration, audit=audit, since=since, check=check)
     check_kept(_for_declaring, url, written)
     return written
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flopmeter_collector import backends
@@ -200,6 +200,7 @@ def state(
 
     Raises:
         DataError: it contradicts what stands; nothing is written.
+        NotPermittedError: a run of it was ended since; nothing is written.
         UsageError, StorageError: the ledger does not exist or cannot be written.
     """
     check_author(author)
@@ -210,7 +211,13 @@ def state(
     if action:
         content = json.dumps({"subject": subject, **body}, sort_keys=True)
         audit = AuditRow(0, now_ns, author, body.get("reason", ""), action, content)
-    return backends.declare(url, row, audit=audit)
+
+    def still_open(later: Iterable[Declaration]) -> None:
+        # Somebody may have ended a run while this was looked at.
+        since = replace(site, custody=custody_of(later))
+        since.check_open(sorted({subject, *body.values()}))
+
+    return backends.declare(url, row, audit=audit, since=site.newest, check=still_open)
 
 
 def check_author(author: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flopmeter_collector.ledger import parts, rows
@@ -258,12 +258,7 @@ class SqlTables(abc.ABC):
     def declarations(self, *, after: int = 0) -> Iterable[Declaration]:
         """Declarations with a sequence above `after`, oldest first."""
         with self._guard("read") as connection:
-            found = connection.execute(
-                f"SELECT sequence, {rows.DECLARATION_COLUMNS} FROM declaration"
-                " WHERE sequence > ? ORDER BY sequence",
-                (after,),
-            ).fetchall()
-        return [rows.declaration_of(row, self._name) for row in found]
+            return self._read_declarations(connection, after)
 
     def audit(self) -> Iterable[AuditRow]:
         """The audit log, oldest first."""
@@ -311,19 +306,29 @@ class SqlTables(abc.ABC):
     # --- adding ----------------------------------------------------------------------------------
 
     def append_declaration(
-        self, declaration: Declaration, *, audit: AuditRow | None = None
+        self,
+        declaration: Declaration,
+        *,
+        audit: AuditRow | None = None,
+        since: int = 0,
+        check: Callable[[Iterable[Declaration]], None] | None = None,
     ) -> Declaration:
         """Add one declaration; any process may, while a collector runs.
 
         Args:
             declaration: its sequence is given here.
             audit: a row for the audit log that stands or falls with it.
+            since: sequence of the last declaration that its author knew of.
+            check: given those after it, while nobody can add another one; what it raises leaves
+                the ledger as it was.
 
         Returns:
             The declaration with the sequence it got.
         """
         with self._transaction("store a declaration") as connection:
             self._advance(connection)
+            if check is not None:
+                check(self._read_declarations(connection, since))
             sequence = self._write_declaration(connection, declaration)
             if audit is not None:
                 self._write_audit(connection, audit)
@@ -399,6 +404,14 @@ class SqlTables(abc.ABC):
             dataclasses.astuple(row),
         )
         return row
+
+    def _read_declarations(self, connection: Connection, after: int) -> list[Declaration]:
+        found = connection.execute(
+            f"SELECT sequence, {rows.DECLARATION_COLUMNS} FROM declaration"
+            " WHERE sequence > ? ORDER BY sequence",
+            (after,),
+        ).fetchall()
+        return [rows.declaration_of(row, self._name) for row in found]
 
     def _read_audit(self, connection: Connection) -> list[AuditRow]:
         found = connection.execute(f"SELECT {rows.AUDIT_COLUMNS} FROM audit ORDER BY sequence")

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from flopmeter.cli import main
+from flopmeter.lab.stating import look, state
 from flopmeter_collector import backends, retention
 from flopmeter_collector.ledger.base import DeclaredSinceError
 from flopmeter_collector.publish import Publisher
+from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.reports import KeyedVector
+from flopmeter_proto.daemon.clock import SystemClock
 from support.collector import running
 from support.ingest import hourly, key, report, stream, vector
+from support.ledgers import KINDS, new_ledger
 
 HOURS = range(0, 60, 2)
 
@@ -203,3 +207,21 @@ def test_a_run_nobody_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
         out, err = capsys.readouterr()
         assert json.loads(out)["run"] == name
         assert ("no device has reported" in err) == said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_is_ended_meanwhile_takes_no_declaration(kind: str, tmp_path: Path) -> None:
+    """Also of somebody who looked before it was ended and writes after; other runs take theirs."""
+    url = new_ledger(kind, tmp_path)
+    backends.collect(url, simulated=False).close()
+    clock = SystemClock()
+    state(url, "run", "a", {"model": "a"}, site=look(url), author="ada", clock=clock)
+    site = look(url)
+    assert main(["run", "end", "a", "--ledger", url, "--reason", "done"]) == 0
+    with pytest.raises(NotPermittedError, match="run 'a' was ended by"):
+        state(url, "run", "a", {"model": "m"}, site=site, author="ada", clock=clock)
+    written = state(url, "run", "b", {"model": "m"}, site=site, author="ada", clock=clock)
+    assert written.sequence == 3
+    assert main(["run", "reopen", "a", "--ledger", url, "--reason", "late label"]) == 0
+    written = state(url, "run", "a", {"model": "n"}, site=site, author="ada", clock=clock)
+    assert written.sequence == 5
