@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -167,3 +168,27 @@ def test_the_usual_row_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
     again.update(key_of(record), record, registers.branches(key_of(record)))
     assert seen(totals).runs == seen(again).runs
     assert totals.residuals._devices == again.residuals._devices
+
+
+@pytest.mark.skipif(not counted.COMPILED, reason="rows are counted one by one where interpreted")
+def test_a_slice_costs_by_its_rows_not_by_all_runs() -> None:
+    """Of many runs only those are looked at whose rows grew; a look at all held answers up."""
+    registers, totals, record = RegisterTable(), Totals(table()), h100()
+    keys = [key_of(record, f"run:r{number}") for number in range(50)]
+    for sequence in (1, 2):
+        for key in keys:
+            registers.merge(KeyedVector(key, sequence, busy_vector(sequence)), record)
+        for place, key in enumerate(registers.rows.keys):
+            totals.update(key, record, registers.rows.branches(key), place)
+    registers.merge(KeyedVector(keys[7], 3, busy_vector(3)), record)
+    looked: list[Any] = []
+
+    class Groups(list[Any]):
+        def __getitem__(self, at: Any) -> Any:
+            looked.append(at)
+            return super().__getitem__(at)
+
+    totals._counted._growths = Groups(totals._counted._growths)
+    assert totals.count_rows(registers.rows, array("q", [7]), UNTOLD, nobody) == []
+    assert len(looked) == 1
+    assert totals.count_rows(registers.rows, array("q", [7]), UNTOLD, nobody) == []
