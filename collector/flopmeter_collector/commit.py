@@ -202,9 +202,16 @@ class Committer:
                 _resolve(waiters, position)
                 if len(waiters) >= CROWD and not self._closed:
                     took_s = asyncio.get_running_loop().time() - began_s
-                    await asyncio.sleep(gather_s(took_s))
+                    await self._rest(gather_s(took_s))
             if self._closed and not self._waiters:
                 return
+
+    async def _rest(self, rest_s: float) -> None:
+        """Let a crowd gather; what its answers need not wait for is done meanwhile."""
+        gathering = asyncio.create_task(asyncio.sleep(rest_s))
+        if self._ledger.unsettled:
+            await self.read(lambda ledger: ledger.settle())
+        await gathering
 
     def _take(self) -> Batch:
         changes = self._table.take_uncommitted()

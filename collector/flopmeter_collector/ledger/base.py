@@ -440,6 +440,13 @@ class Ledger(Protocol):
         where something was declared after its `declared_to` (DeclaredSinceError).
         """
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a commit will soon take longer, unless `settle` is called before."""
+
+    def settle(self) -> None:
+        """Do between two commits what the next ones would do while their answers wait."""
+
     def lead(self) -> bool:
         """Whether this collector evaluates and exports for all; tries to become it when not.
 

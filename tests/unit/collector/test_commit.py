@@ -29,6 +29,13 @@ class Recording:
         self.let = threading.Event()
         self.let.set()
         self.error: Exception | None = None
+        self.unsettled = False
+        self.settled_after: list[int] = []
+
+    def settle(self) -> None:
+        """Note after which commit it was asked to."""
+        self.unsettled = False
+        self.settled_after.append(len(self.batches))
 
     def commit(self, batch: Batch) -> LedgerPosition:
         """Take a batch once it may."""
@@ -298,6 +305,30 @@ def test_a_crowd_shares_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None
         assert [sequences(batch) for batch in ledger.batches] == [[1], [2]]
         await committer.stop()
         assert (await late).commit_number == 3
+
+    asyncio.run(scenario())
+
+
+def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The ledger settles after the answers of a crowd and before its next commit, where it asks."""
+    monkeypatch.setattr(commit, "gather_s", lambda _: 0.05)
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        for sequence, unsettled in ((1, False), (2, True)):
+            ledger.unsettled = unsettled
+            merge(table, sequence)
+            await asyncio.gather(*(committer.durable() for _ in range(commit.CROWD)))
+            assert ledger.settled_after == []
+        merge(table, 3)
+        late = committer.durable()
+        await asyncio.sleep(0.02)
+        assert (ledger.settled_after, late.done()) == ([2], False)
+        assert (await late).commit_number == 3
+        await committer.stop()
+        assert ledger.settled_after == [2]
 
     asyncio.run(scenario())
 

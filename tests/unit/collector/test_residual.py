@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import Coverage, StoredVector
 from flopmeter_collector.presence import Charge
-from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
+from flopmeter_collector.residual import ENROLMENT_NS, SMALLEST_STEP_NS, ResidualAccounts, _placed
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import Classes
 from flopmeter_collector.totals import Totals
@@ -535,3 +535,30 @@ def test_a_report_that_tells_nothing_new_is_told_apart_at_once() -> None:
     (better,) = house.accounts.sighted(earlier, at(2), steady_ns=at(2))
     assert better.anchor_ns == at(1.5) - 2 * NS_PER_HOUR
     assert house.accounts.moved_count == 1
+
+
+HALF_HOURS_NS = [number * NS_PER_HOUR // 2 for number in range(12)]
+
+
+@given(
+    covered_ns=st.sampled_from(HALF_HOURS_NS[:4]),
+    read_ns=st.sampled_from(HALF_HOURS_NS),
+    boot_ns=st.sampled_from(HALF_HOURS_NS),
+    late_ns=st.sampled_from([-NS_PER_HOUR, -SMALLEST_STEP_NS, 1 - SMALLEST_STEP_NS, 0, NS_PER_S]),
+)
+def test_what_is_passed_over_would_be_placed_no_better(
+    covered_ns: int, read_ns: int, boot_ns: int, late_ns: int
+) -> None:
+    """Whatever a report says, its device is placed as the rule says, and else not at all."""
+    house = House()
+    house.report(1, 1, now=3, boot_hours=3)
+    accounts, incarnation = house.accounts, key(1).incarnation
+    accounts.grow(
+        key(1), house.record, covered_ns=covered_ns, lower_flop=0, ceiling_flop_per_ns=CEILING
+    )
+    accounts.place(Sightings(reported={(incarnation, DEVICE): read_ns}), at(5), frozenset())
+    sighting = Sighting("n0", "b0", boot_ns, at(0) + boot_ns + late_ns)
+    ((_, writer),) = accounts._by_incarnation[incarnation]
+    better = _placed(writer, incarnation, sighting)
+    placed = accounts.place(Sightings(live={incarnation: sighting}), at(5), frozenset())
+    assert placed == ([] if better is None else [better])

@@ -97,6 +97,14 @@ class PostgresLedger(SqlTables):
         """Several collectors may hold it at a time."""
         return True
 
+    @property
+    def unsettled(self) -> bool:
+        """A server settles by itself."""
+        return False
+
+    def settle(self) -> None:
+        """Nothing is left to do."""
+
     # --- collecting ------------------------------------------------------------------------------
 
     def commit(self, batch: Batch) -> LedgerPosition:

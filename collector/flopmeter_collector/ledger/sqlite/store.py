@@ -40,6 +40,10 @@ from flopmeter_core.reports import HourlyVector, LedgerPosition
 VECTORS_A_STATEMENT = 100
 """Newest vectors that one statement writes: a statement a row costs twice as much."""
 
+UNSETTLED_VECTORS = 2_500
+"""Vectors after which the log is moved into the file: about 500 pages. SQLite does that by itself
+in the commit after which the log has 1,000 pages, and its answers wait for it."""
+
 _IN_ITS_PLACE = (
     "ON CONFLICT (key, branch)"
     " DO UPDATE SET sequence = excluded.sequence, components = excluded.components"
@@ -59,6 +63,7 @@ class SqliteLedger(SqlTables):
         self._connection = connection
         self._lock = lock
         self._failed = False
+        self._unsettled_count = 0
         self._forked: set[int] = set()
         self._identify()
 
@@ -115,7 +120,22 @@ class SqliteLedger(SqlTables):
         self._record_ids.update(records)
         self._key_ids.update(keys)
         self._forked = forked
+        self._unsettled_count += len(batch.vectors)
         return position
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the log is about half as long as SQLite lets it become."""
+        return self._unsettled_count >= UNSETTLED_VECTORS
+
+    def settle(self) -> None:
+        """Move the log into the file, as far as nobody reads in it.
+
+        What cannot be moved now stays in the log, which is synced: SQLite tries again by itself.
+        """
+        self._unsettled_count = 0
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def vectors(self) -> Sequence[StoredVector]:
         """All branches of all keys, in key order; a collector reads them before it commits."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flopmeter_collector.ledger import migrations, sqlite
-from flopmeter_collector.ledger.base import AuditRow, Finding, LedgerBusyError
-from flopmeter_collector.ledger.sqlite import copies, schema, settings
+from flopmeter_collector.ledger.base import AuditRow, Batch, Finding, LedgerBusyError, StoredVector
+from flopmeter_collector.ledger.sqlite import copies, schema, settings, store
 from flopmeter_collector.ledger.sqlite.check import MAXIMUM_FINDINGS, damage
 from flopmeter_collector.ledger.sqlite.copies import checksum_path
 from flopmeter_collector.ledger.sqlite.file import (
@@ -31,6 +31,7 @@ from flopmeter_core.errors import (
     UsageError,
 )
 from flopmeter_core.units import REGISTER_LIMIT
+from support.ingest import RECORD, key, vector
 from support.refusals import said
 
 NEWEST = migrations.load()[-1].version
@@ -355,3 +356,30 @@ def test_where_a_ledger_can_be(tmp_path: Path) -> None:
         new_ledger_id=lambda: "1" * 32,
         error=UsageError,
     ) == (f"the folder {path.parent} of the ledger does not exist; create it, or name another file")
+
+
+def test_the_log_is_moved_into_the_file_between_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After many vectors the ledger asks for it; a reader in the way costs nobody anything."""
+    monkeypatch.setattr(store, "UNSETTLED_VECTORS", 2)
+    path = tmp_path / "ledger.db"
+    opened = sqlite.open_for_collecting(path, simulated=False, new_ledger_id=lambda: "1" * 32)
+    records = {RECORD.record_id: RECORD}
+    with contextlib.closing(opened):
+
+        def commit(sequence: int) -> bool:
+            stored = StoredVector(key(), 0, sequence, vector(sequence))
+            opened.commit(Batch(records=records, vectors=[stored]))
+            return opened.unsettled
+
+        assert [commit(1), commit(2)] == [False, True]
+        before = path.read_bytes()
+        opened.settle()
+        assert path.read_bytes() != before and not opened.unsettled
+        with contextlib.closing(sqlite.open_for_reading(path)) as reader, reader.consistent():
+            assert reader.position().commit_number == 2
+            assert [commit(3), commit(4)] == [False, True]
+            opened.settle()
+            assert reader.position().commit_number == 2
+        assert opened.position().commit_number == 4
