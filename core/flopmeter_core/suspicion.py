@@ -162,7 +162,7 @@ def inspect(
         (Check.FROZEN, _frozen(after, stillness)),
         (Check.SILENT, _silent(before, after, record, rated_power_w, counted)),
     ]
-    return tuple(Suspicion(after.device, check, detail) for check, detail in found if detail)
+    return tuple([Suspicion(after.device, check, detail) for check, detail in found if detail])
 
 
 _KEEPS_WORK = frozenset({Check.SILENT, Check.NO_CLOCK})
@@ -334,7 +334,7 @@ def _silent(
         return ""
     others = [*shares.values(), *([] if after.engine_ppm is None else [after.engine_ppm])]
     alone = len(others) == 1
-    if any(share_ppm > (0 if alone else SILENCE_PPM) for share_ppm in others):
+    if max(others) > (0 if alone else SILENCE_PPM):
         return ""
     power_w = _mean_power_w(before, after) if record.energy_scope is EnergyScope.GPU else None
     if rated_power_w and power_w is not None and power_w * PPM >= rated_power_w * LOUD_POWER_PPM:
