@@ -288,11 +288,11 @@ class Journal:
         offset, number = slot * self._slot_bytes, self._write_number
         length = _HEADER.unpack(self._file.read(offset, _HEADER.size))[2]
         if _HEADER.size + length + _MARK.size <= self._slot_bytes:
+            # The slot was read whole, so the file has all of it.
             content = self._file.read(offset + _HEADER.size + length, _MARK.size)
-            if len(content) == _MARK.size:
-                _, older, newer, _ = _MARK.unpack(content)
-                if content == _mark(number, (older, newer)):
-                    return older, newer
+            _, older, newer, _ = _MARK.unpack(content)
+            if content == _mark(number, (older, newer)):
+                return older, newer
         return number, number
 
     def _free_slot(self) -> int | None:

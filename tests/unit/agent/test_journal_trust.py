@@ -123,7 +123,7 @@ def test_what_may_be_the_only_durable_state_is_not_written_over(
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("slots", [2, 3])
 @given(steps=st.lists(st.sampled_from(["write", "write", "sync"]), max_size=9))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_the_state_synced_last_is_spared_by_whoever_comes_after(
     slots: int, processes: int, steps: list[str]
 ) -> None:
@@ -155,6 +155,56 @@ def test_the_state_synced_last_is_spared_by_whoever_comes_after(
         left = path.read_bytes()
         assert durable in left
         assert newest in left
+
+
+def spared(path: Path, garble: int | None = None) -> bool:
+    """Whether a successor on a bad disk spares what was synced before the newest write.
+
+    The file at `path` has three slots of 4,096 bytes, of which the last one written is the third.
+    """
+    if garble is not None:
+        content = bytearray(path.read_bytes())
+        content[garble] ^= 1
+        path.write_bytes(content)
+    successor = Journal(OldFileOnly(path, failures=99), slots=3, slot_bytes=4_096)
+    for number in range(3):
+        successor.write(b"later %d" % number)
+    successor.close()
+    return b"synced" in path.read_bytes()
+
+
+def synced_and_written(path: Path, last: bytes) -> int:
+    """A process that synced one state and wrote two more; gives where the last slot begins."""
+    first = Journal(OsBlockFile(path), slots=3, slot_bytes=4_096)
+    first.write(b"synced")
+    first.sync()
+    first.write(b"another")
+    first.write(last)
+    first.close()
+    return path.read_bytes().index(last) - 40
+
+
+def test_a_mark_that_is_garbled_says_nothing(tmp_path: Path) -> None:
+    """Every byte of it counts; without a mark the newest state alone is spared, as before marks."""
+    path = tmp_path / "journal"
+    synced_and_written(path, b"newest")
+    assert spared(path)
+    for each in range(40):
+        path.unlink()
+        begin = synced_and_written(path, b"newest")
+        assert not spared(path, garble=begin + 40 + len(b"newest") + each), each
+
+
+@pytest.mark.parametrize("room", [0, 39, 40])
+def test_a_state_that_leaves_no_room_for_a_mark(tmp_path: Path, room: int) -> None:
+    """It is kept whole, and the mark is there as soon as its 40 bytes fit."""
+    path = tmp_path / "journal"
+    newest = b"n" * (4_096 - 40 - room)
+    synced_and_written(path, newest)
+    assert Journal(OsBlockFile(path), slots=3, slot_bytes=4_096).payload == newest
+    path.unlink()
+    synced_and_written(path, newest)
+    assert spared(path) == (room == 40)
 
 
 def test_the_next_write_makes_durable_what_a_new_process_could_not(tmp_path: Path) -> None:
