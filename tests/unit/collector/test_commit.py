@@ -313,18 +313,20 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The ledger settles after the answers of a crowd and before its next commit, where it asks."""
-    monkeypatch.setattr(commit, "gather_s", lambda _: 0.05)
+    monkeypatch.setattr(commit, "gather_s", lambda _: 0.5)
 
     async def scenario() -> None:
         ledger, table, committer = started()
         for sequence, unsettled in ((1, False), (2, True)):
+            assert ledger.settled_after == []
             ledger.unsettled = unsettled
             merge(table, sequence)
             await asyncio.gather(*(committer.durable() for _ in range(commit.CROWD)))
-            assert ledger.settled_after == []
         merge(table, 3)
         late = committer.durable()
-        await asyncio.sleep(0.02)
+        async with asyncio.timeout(10):
+            while not ledger.settled_after:
+                await asyncio.sleep(0.005)
         assert (ledger.settled_after, late.done()) == ([2], False)
         assert (await late).commit_number == 3
         await committer.stop()
