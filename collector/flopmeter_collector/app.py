@@ -466,6 +466,7 @@ class CollectorApp:
             legal=lambda: self.published.legal if self.published else NO_LEGAL_VIEW,
             nodes=lambda: self.intake.nodes,
             names_in_metrics=self._config.names_in_metrics,
+            pauses=self._turns.pauses,
             site=(
                 "Site view: these totals are of what reports here; the collector "
                 f"{self._config.upstream} has those of the fleet."

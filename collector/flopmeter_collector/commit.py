@@ -44,15 +44,15 @@ RETRY_S = 1.0
 """Pause before a commit that the ledger could not take just now is tried again."""
 
 CROWD = 8
-"""Where so many waited for a commit, more come, and share the next one."""
+"""Where so many waited for a commit, more come, and share the next one, if they come so fast:"""
+
+CROWD_PER_S = 2_000
+"""A collector at half of what a core can do. Fewer share few commits however long they wait, and a
+few that send without end must not make all others wait with them."""
 
 GATHER_S = 0.015
-"""From one commit of a crowd to the next, at most. A commit costs as much as six reports in it do,
-and one lasts about 4 ms: 45 of 3,000 reports a second share one so, in place of 12."""
-
-GATHER_TIMES = 3
-"""So many times as long as its commit took does a crowd wait for the next one, at most: the commits
-of a few that send without end take 1 ms, and nobody waits 15 beside them."""
+"""From one commit of a crowd to the next. A commit costs as much as six reports in it do, and one
+lasts about 4 ms: 45 of 3,000 reports a second share one so, in place of 12."""
 
 
 class Committer:
@@ -80,6 +80,7 @@ class Committer:
         self.waiting: LedgerBusyError | None = None
         """Why the commit under way is tried again and again; None while none is."""
         self._begun_s: float | None = None
+        self._taken_s = 0.0
         self.failed: asyncio.Future[FlopmeterError] | None = None
         self.commit_count = 0
 
@@ -193,6 +194,8 @@ class Committer:
             batch = self._take()
             if waiters or batch != EMPTY:
                 began_s = asyncio.get_running_loop().time()
+                crowd = is_crowd(len(waiters), began_s - self._taken_s)
+                self._taken_s = began_s
                 try:
                     position = await self._commit(batch)
                 except Exception as error:
@@ -200,14 +203,14 @@ class Committer:
                     self._fail(_as_failure(error), waiters)
                     return
                 _resolve(waiters, position)
-                if len(waiters) >= CROWD and not self._closed:
-                    took_s = asyncio.get_running_loop().time() - began_s
-                    await self._rest(gather_s(took_s))
+                if crowd and not self._closed:
+                    await self._rest(began_s + GATHER_S)
             if self._closed and not self._waiters:
                 return
 
-    async def _rest(self, rest_s: float) -> None:
+    async def _rest(self, until_s: float) -> None:
         """Let a crowd gather; what its answers need not wait for is done meanwhile."""
+        rest_s = until_s - asyncio.get_running_loop().time()
         gathering = asyncio.create_task(asyncio.sleep(rest_s))
         if self._ledger.unsettled:
             await self.read(lambda ledger: ledger.settle())
@@ -259,13 +262,9 @@ class Committer:
             self.failed.set_result(error)
 
 
-def gather_s(took_s: float) -> float:
-    """How long a crowd gathers for its next commit, in s.
-
-    Args:
-        took_s: how long the last one took; after one that took `GATHER_S` the next begins at once.
-    """
-    return max(0.0, min(GATHER_S - took_s, GATHER_TIMES * took_s))
+def is_crowd(waiter_count: int, gathered_s: float) -> bool:
+    """Whether so many that came within so many s are a crowd, whose commits are shared."""
+    return waiter_count >= max(CROWD, CROWD_PER_S * gathered_s)
 
 
 def _as_failure(error: Exception) -> FlopmeterError:

@@ -303,7 +303,7 @@ class ResidualAccounts:
                     and 0 < until_ns < boot_ns
                     and held.since_ns - until_ns + writer.covered_ns < SMALLEST_STEP_NS
                 ):
-                    continue  # nearly always; narhelder than `_placed`, whose call costs as much
+                    continue  # nearly always, and told without a call
                 better = _placed(writer, incarnation, sighting)
                 if better is not None:
                     changed[incarnation, device.name] = self._put(better)

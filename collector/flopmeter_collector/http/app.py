@@ -30,6 +30,7 @@ from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.presentation import nodes_document, totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
+from flopmeter_collector.turns import Pause, go_on
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.kernels.render import CONTENT_TYPE
 
@@ -60,6 +61,7 @@ class Sources:
         law_failure: why newer files of the law are not used, in one sentence; empty where they are.
         nodes: what each node's agent said of itself.
         names_in_metrics: whether anybody who may scrape is told the names of runs and models.
+        pauses: gives what lets answers go first that is called in a thread.
     """
 
     snapshot: Callable[[], TotalsSnapshot | None]
@@ -70,6 +72,7 @@ class Sources:
     following: Callable[[], str] = str
     legal: Callable[[], LegalView] = LegalView
     names_in_metrics: bool = False
+    pauses: Callable[[], Pause] = lambda: go_on
     law_failure: Callable[[], str] = str
     site: str = ""
 
@@ -120,10 +123,12 @@ class _Handlers:
         """Prometheus text; before the first totals only the collector itself."""
         sources = self._sources
         now = sources.snapshot(), sources.thresholds(), sources.status(), sources.legal()
+        pause = sources.pauses()
 
         def rendered() -> bytes:
             """Bytes, because to make them of a large text would hold up the event loop."""
-            return exposition(*now, self._kept, named=sources.names_in_metrics).encode()
+            named = sources.names_in_metrics
+            return exposition(*now, self._kept, named=named, pause=pause).encode()
 
         text = await asyncio.to_thread(rendered)
         return Response(text, headers=_HEADERS, media_type=CONTENT_TYPE)

@@ -43,6 +43,7 @@ from flopmeter_collector.legal_view import NO_LEGAL_VIEW, LegalView
 from flopmeter_collector.metric_ids import MetricIds, ids_of
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
+from flopmeter_collector.turns import Pause, go_on
 from flopmeter_core.catalogue import Standing, Threshold
 from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.kernels.render import (
@@ -84,6 +85,7 @@ def exposition(
     kept: Kept | None = None,
     *,
     named: bool = False,
+    pause: Pause = go_on,
 ) -> str:
     """The whole text.
 
@@ -94,6 +96,7 @@ def exposition(
         legal: forecasts, alerts and reviews.
         kept: what the last scrape left, which spares what did not change.
         named: whether the names of runs and models stand beside their ids.
+        pause: lets answers go first, in a thread.
     """
     families: list[Family] = []
     kept = kept or Kept()
@@ -113,7 +116,10 @@ def exposition(
         [
             *families,
             *node_families(
-                status.nodes, snapshot.residual.down if snapshot else frozenset(), kept.nodes
+                status.nodes,
+                snapshot.residual.down if snapshot else frozenset(),
+                kept.nodes,
+                pause,
             ),
             *service_families(status),
             *relay_families(status.relay),

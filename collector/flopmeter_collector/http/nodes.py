@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from flopmeter_collector.turns import Pause, between, go_on
 from flopmeter_core.kernels.render import Family, decimal, escape, labels
 
 MAXIMUM_NODE_SERIES = 50_000
@@ -43,12 +44,13 @@ class KeptLines:
         """Start with none."""
         self._kept: tuple[list[str], list[tuple[int, str]]] = [], []
 
-    def lines(self, nodes: Mapping[str, Reported]) -> list[str]:
+    def lines(self, nodes: Mapping[str, Reported], pause: Pause = go_on) -> list[str]:
         """The lines of all nodes.
 
         Args:
             nodes: by name; at each call the same and perhaps further ones behind them. Each of
                 the two copies is made in one step, since reports go on meanwhile.
+            pause: lets answers go first, in a thread.
         """
         names, known = list(nodes), list(nodes.values())
         starts, last = self._kept
@@ -56,7 +58,7 @@ class KeptLines:
         last = [*last, *[_NONE] * (len(names) - len(last))]
         now = [
             line if line[0] == (at_ns := node.last_report_ns) else (at_ns, _line(start, at_ns))
-            for line, start, node in zip(last, starts, known, strict=False)
+            for line, start, node in between(zip(last, starts, known, strict=False), pause)
         ]
         # In one step: another thread may be at it too.
         self._kept = starts, now
@@ -67,6 +69,7 @@ def node_families(
     nodes: Mapping[str, Reported],
     down: frozenset[str] = frozenset(),
     kept: KeptLines | None = None,
+    pause: Pause = go_on,
 ) -> Iterator[Family]:
     """When each node last reported.
 
@@ -74,9 +77,10 @@ def node_families(
         nodes: by name; may grow meanwhile.
         down: nodes (and devices) that are declared down now.
         kept: what the last scrape of the same nodes left.
+        pause: lets answers go first, in a thread.
     """
     if len(nodes) <= MAXIMUM_NODE_SERIES:
-        lines = (kept or KeptLines()).lines(nodes)
+        lines = (kept or KeptLines()).lines(nodes, pause)
     else:
         lines = _longest_silent(nodes)
     yield Family(

@@ -291,7 +291,7 @@ def test_one_that_never_began() -> None:
 
 def test_a_crowd_shares_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a commit that many waited for the next one waits for more; after few it does not."""
-    monkeypatch.setattr(commit, "gather_s", lambda _: 0.5)
+    monkeypatch.setattr(commit, "GATHER_S", 0.5)
 
     async def scenario() -> None:
         ledger, table, committer = started()
@@ -313,7 +313,7 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The ledger settles after the answers of a crowd and before its next commit, where it asks."""
-    monkeypatch.setattr(commit, "gather_s", lambda _: 0.5)
+    monkeypatch.setattr(commit, "GATHER_S", 0.5)
 
     async def scenario() -> None:
         ledger, table, committer = started()
@@ -335,8 +335,28 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
     asyncio.run(scenario())
 
 
-def test_a_crowd_waits_no_longer_than_its_commits_are_dear() -> None:
-    """Three times as long as the last one took, until the next begins 15 ms after it began."""
-    assert commit.gather_s(0.001) == pytest.approx(0.003)
-    assert commit.gather_s(0.004) == pytest.approx(0.011)
-    assert commit.gather_s(0.1) == 0.0
+def test_a_crowd_is_many_that_come_fast() -> None:
+    """Eight in 4 ms are one, and so are 30 in the 15 ms that they gather; 13 in those are not."""
+    assert commit.is_crowd(8, 0.004)
+    assert not commit.is_crowd(7, 0.0)
+    assert commit.is_crowd(30, commit.GATHER_S)
+    assert not commit.is_crowd(13, commit.GATHER_S)
+    assert not commit.is_crowd(500, 1.0)
+
+
+def test_few_that_send_without_end_share_no_commit() -> None:
+    """Many waited for the last commit, but over a long time: the next one begins at once."""
+
+    async def scenario() -> None:
+        ledger, table, committer = started()
+        await committer.durable()
+        await asyncio.sleep(10 * commit.CROWD / commit.CROWD_PER_S)
+        ledger.unsettled = True
+        merge(table, 1)
+        await asyncio.gather(*(committer.durable() for _ in range(commit.CROWD)))
+        merge(table, 2)
+        await committer.durable()
+        assert ledger.settled_after == []
+        await committer.stop()
+
+    asyncio.run(scenario())
