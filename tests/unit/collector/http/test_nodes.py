@@ -66,3 +66,10 @@ def test_only_nodes_that_reported_are_shown_as_down() -> None:
     """A declaration may be about a device, or about a node that never came."""
     text = render(node_families(known({"a": 1, "b": 1}), frozenset({"b", "GPU-0", "z"})))
     assert re.findall(r"^flopmeter_node_declared_down(.*)$", text, re.MULTILINE) == ['{node="b"} 1']
+
+
+def test_answers_go_first_between_two_nodes() -> None:
+    """A text of 10,000 nodes takes 10 ms in a thread, and pauses as often as there are nodes."""
+    paused: list[None] = []
+    KeptLines().lines(known({"a": 1, "b": 2, "c": 3}), lambda: paused.append(None))
+    assert len(paused) == 3
