@@ -17,7 +17,9 @@ import psutil
 import pytest
 
 from flopmeter.lab.bulk.importing import import_series, replay_series
-from flopmeter_core.errors import UsageError
+from flopmeter_collector import backends
+from flopmeter_collector.ledger.base import Declaration
+from flopmeter_core.errors import StorageError, UsageError
 from flopmeter_proto.daemon.clock import SystemClock
 from support.collector import running
 from support.telemetry import pack_rows, rows_of
@@ -100,6 +102,44 @@ def test_a_kill_loses_nothing_and_counts_nothing_twice(
     again = imported(series, ledger)
     assert kill_after <= again["skipped"] < SERIES
     assert again["series"] + again["skipped"] == SERIES
+    assert totals(ledger) == undisturbed
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_an_end_between_a_series_and_its_device(
+    series: Path,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    declared: bool,
+) -> None:
+    """Whether an import ends before or after it retired a device, the next one leaves none awaited.
+
+    A device that is awaited widens upper with every second since.
+    """
+    ledger = tmp_path / "ledger.db"
+    sound, said = backends.declare, list[str]()
+
+    def ends(target: str, declaration: Declaration, **words: Any) -> Any:
+        said.append(declaration.subject)
+        if len(said) == 4 and not declared:
+            raise StorageError("planted")
+        done = sound(target, declaration, **words)
+        if len(said) == 4:
+            raise StorageError("planted")
+        return done
+
+    monkeypatch.setattr("flopmeter.lab.bulk.importing.backends.declare", ends)
+    with pytest.raises(StorageError, match="planted"):
+        import_series(
+            [series],
+            ledger=str(ledger),
+            author="a",
+            clock=SystemClock(),
+            done_file=ledger.with_suffix(".done"),
+        )
+    time.sleep(1.1)
+    assert imported(series, ledger)["skipped"] == 3
     assert totals(ledger) == undisturbed
 
 

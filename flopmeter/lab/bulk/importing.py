@@ -173,13 +173,14 @@ async def _collector(
 class _Retiring:
     """Declares that devices known from series alone are not awaited any more.
 
-    A collector enrols a device with its first vector and misses it from then on. Of one that a
-    running agent reports too, nothing is declared.
+    A collector enrols a device with its first vector and misses it from then on, so it is retired
+    as of its last reading, which was before: an import that goes on after a kill says the same. Of
+    one that a running agent reports too, nothing is declared.
     """
 
     def __init__(self, ledger: str, every: Sequence[Series], author: str, clock: Clock) -> None:
         self._ledger, self._author, self._clock = ledger, author, clock
-        self._at = time_text(clock.wall_ns())
+        self._began_ns = clock.wall_ns()
         self._settled: set[str] = set()
         own = {each.head.identity for each in every}
         incarnations: set[str] = set()
@@ -202,7 +203,9 @@ class _Retiring:
         self._settled.add(device)
         reason = "its telemetry was imported"
         now_ns = self._clock.wall_ns()
-        body = {"state": DeviceState.RETIRED.value, "at": self._at, "reason": reason}
+        # A clock that was ahead as it was recorded must not leave the device awaited until then.
+        last_ns = min(metered.head.epoch_ns + metered.last_ns, self._began_ns)
+        body = {"state": DeviceState.RETIRED.value, "at": time_text(last_ns), "reason": reason}
         backends.declare(
             self._ledger,
             Declaration(

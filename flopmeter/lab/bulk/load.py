@@ -175,6 +175,7 @@ async def load(
                 source.offer(metered)
                 while await stream.exchange():
                     pass
+                acknowledged(metered)
                 loaded.series += 1
                 loaded.rows += metered.rows
                 loaded.doubted += metered.doubted
@@ -182,11 +183,11 @@ async def load(
                     loaded.refused[str(series.path)] = source.refused
                 elif done is not None:
                     assert source.position is not None
+                    # Last: what is noted as done is never looked at again.
                     done.add(metered.head.identity, source.position)
                 device = metered.head.record.device
                 last_ns = metered.head.epoch_ns + metered.last_ns
                 loaded.devices[device] = max(last_ns, loaded.devices.get(device, 0))
-                acknowledged(metered)
             return loaded
     except StreamEndedError as error:
         raise StorageError(f"the collector took no more: {error.sentence}") from error
