@@ -37,6 +37,7 @@ from bench.fleet_load import Plan  # noqa: E402
 from bench.result import Result, table  # noqa: E402
 from support.certificates import Authority  # noqa: E402
 from support.collector import command  # noqa: E402
+from support.page_part import put  # noqa: E402
 
 AGENTS = int(os.environ.get("AGENTS", "10000"))
 PERIOD_S = 10.0
@@ -46,7 +47,6 @@ TLS_AGENTS = max(100, AGENTS // 10)
 PRIORITY = -15
 CORE_OF_SERVER, CORE_OF_LOAD = 0, 1
 
-BEGIN, END = "<!-- fleet begins -->\n", "<!-- fleet ends -->\n"
 
 LIMITS = (
     "--maximum-streams",
@@ -409,9 +409,7 @@ def main() -> int:
     rows = [result.to_json() for result in results]
     (build / "fleet.json").write_text(json.dumps(rows, indent=1) + "\n")
     if AGENTS == 10_000 and not sys.argv[1:]:
-        target = TESTS.parent / "docs" / "scaling.md"
-        before, _, rest = target.read_text().partition(BEGIN)
-        target.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+        put(TESTS.parent / "docs" / "scaling.md", "fleet", text)
     return 0 if all(result.ok for result in results) else 1
 
 

@@ -19,6 +19,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
 from support.beside import Beside, measure  # noqa: E402
+from support.page_part import put  # noqa: E402
 
 SECONDS = 20.0
 
@@ -36,8 +37,6 @@ CASES: tuple[tuple[str, str, float, int, tuple[str, ...]], ...] = (
     ("names 1,000,000 users", "allocations", SECONDS, 1_000_000, ()),
     ("the same, with no pace set", "allocations", 90.0, 1_000_000, NO_PACE),
 )
-
-BEGIN, END = "<!-- hostile begins -->\n", "<!-- hostile ends -->\n"
 
 
 def row(name: str, found: Beside) -> str:
@@ -103,9 +102,7 @@ def main() -> int:
     text = "\n".join(lines(_take_priority())) + "\n"
     print(text)
     if not sys.argv[1:]:
-        target = TESTS.parent / "docs" / "security.md"
-        before, _, rest = target.read_text().partition(BEGIN)
-        target.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+        put(TESTS.parent / "docs" / "security.md", "hostile", text)
     return 0
 
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(TESTS))
 from flopmeter_collector import backends  # noqa: E402
 from flopmeter_collector.ledger.base import Batch, StoredVector  # noqa: E402
 from support.ingest import RECORD, key, vector  # noqa: E402
+from support.page_part import put  # noqa: E402
 from support.postgres import serving  # noqa: E402
 
 SECONDS = 8.0
@@ -30,8 +31,6 @@ KEYS = 2_000
 """Vectors in one commit: 250 nodes of 8 devices that reported during the commit before."""
 
 COLLECTORS = (1, 2, 4)
-
-BEGIN, END = "<!-- shared-ledger begins -->\n", "<!-- shared-ledger ends -->\n"
 
 
 def commit(place: str, number: int, start: object, results: object) -> None:
@@ -97,10 +96,7 @@ def main() -> int:
     """Measure, print, write."""
     text = "\n".join(lines()) + "\n"
     print(text)
-    target = TESTS.parent / "docs" / "scaling.md"
-    page = target.read_text()
-    before, _, rest = page.partition(BEGIN)
-    target.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+    put(TESTS.parent / "docs" / "scaling.md", "shared-ledger", text)
     return 0
 
 
