@@ -10,6 +10,7 @@ import pytest
 from flopmeter.lab.simulation.node import Node
 from flopmeter.lab.simulation.plan import Plan, plan_for, replay_command
 from flopmeter.lab.simulation.world import World, simulate
+from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.errors import StorageError
 
@@ -90,3 +91,19 @@ def test_an_agent_that_fails_is_started_again(
     assert (outcome.equal, outcome.violations) == (True, ())
     assert len(failed) == 2
     assert sum(f" {told} " in f" {line} " for line in outcome.lines) == 2
+
+
+def test_a_round_that_was_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge is shown nothing of it, and the next one covers its time."""
+    sound, failed = AgentLoop.sample, set[str]()
+
+    def fails(loop: AgentLoop) -> None:
+        if loop.counters.samples == 3 and loop.incarnation not in failed:
+            failed.add(loop.incarnation)
+            raise StorageError("the disk is away")
+        sound(loop)
+
+    monkeypatch.setattr(AgentLoop, "sample", fails)
+    outcome = simulate(plan())
+    assert len(failed) == 2
+    assert (outcome.equal, outcome.violations) == (True, ())
