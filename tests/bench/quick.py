@@ -6,9 +6,9 @@ Called by ``make bench-quick`` and CI. Exit 1 when a line is above its greatest 
 
 Absolute times say more about the machine than about the code, so the budget of a line is its
 limit times the greatest ratio. A line above it is measured again, and fails when it is above it
-every time: noise comes and goes, a slowdown stays. The greatest ratio of a line is about 1.4 times
-the greatest seen in six runs on two cores that twenty other processes wanted (they differed by 5 %,
-the streamed report by 10 %), so what takes twice as long on such a machine is found.
+every time: noise comes and goes, a slowdown stays. The greatest ratio of a line is 1.4 to 1.8
+times the greatest seen in some runs on two cores that other processes wanted, so what takes twice
+as long on such a machine is found.
 """
 
 from __future__ import annotations
