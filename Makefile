@@ -123,7 +123,7 @@ bench-fleet: venv-dev ## A collector with 30,000 nodes, 10,000 of them really co
 	@$(BIN)/python tests/bench/fleet.py
 
 .PHONY: bench-bulk
-bench-bulk: $(BUILD)/bench/.venv-done ## Import of telemetry against the same pipeline in pandas (DEVICES=8 DAYS=120)
+bench-bulk: $(BUILD)/bench/.venv-done ## Import of telemetry against the same pipeline in pandas (DEVICES=8 DAYS=365)
 	@$(BUILD)/bench/venv/bin/python tests/bench/bulk.py $(if $(DEVICES),--devices $(DEVICES)) $(if $(DAYS),--days $(DAYS))
 
 .PHONY: soak

@@ -2,7 +2,7 @@
 
 Owns: the made-up telemetry, both pipelines, and the lines printed.
 May touch: a temporary folder; child processes.
-Called by ``make bench-bulk`` (DEVICES=8 DAYS=120). Exit 1 below `RATIO` times pandas.
+Called by ``make bench-bulk`` (DEVICES=8 DAYS=365). Exit 1 below `RATIO` times pandas.
 
 pandas reads the text, as one does; a second line gives it the same numbers from memory, so that
 parsing is left out. Both check the same and give the same integers; ours go on into a ledger.
@@ -185,7 +185,7 @@ def main() -> int:
     """Measure and print; 1 where the goal is missed."""
     options = argparse.ArgumentParser()
     options.add_argument("--devices", type=int, default=8)
-    options.add_argument("--days", type=int, default=120)
+    options.add_argument("--days", type=int, default=365)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
