@@ -170,7 +170,9 @@ class Hours:
         """Let go of what is durable, at a relay too, and of what was refused.
 
         An hour that a relay lost with its disk costs resolution and no work: the next one then
-        says how far it reaches back (`went_back`).
+        says how far it reaches back (`went_back`). A row that has to reach back further than it
+        said when it was offered is offered again, whatever became of it: an hour before it was
+        refused in the same message, or lost.
 
         Args:
             offered: the rows of the report that was answered.
@@ -180,8 +182,10 @@ class Hours:
         acks = tuple(answered)
         if offered and not acks:
             self._retry_boot_ns = boot_ns + RETRY_NS
+        said = {(row.key, row.hour): row.first_hour for row in offered}
         released = 0
-        for ack in acks:
+        # What is refused first: the rows behind it then know what they have to stand for.
+        for ack in sorted(acks, key=lambda ack: ack.durability is not Durability.REFUSED):
             row = self._rows.get((ack.key, ack.hour))
             if row is None or row.sequence != ack.sequence:
                 continue
@@ -191,6 +195,8 @@ class Hours:
                     extra=fields(device=ack.key.device, hour=ack.hour, reason=ack.reason),
                 )
                 self._drop(row)
+            elif row.first_hour < said.get((ack.key, ack.hour), 0):
+                continue
             else:
                 del self._rows[ack.key, ack.hour]
             released += 1

@@ -278,7 +278,11 @@ class Forwarder:
         for hourly in refused:
             if self._owe(hourly):
                 settled.remove(hourly)
-        whole = len(forwarded) == len(self._page.hours)
+        # Taken behind one that was refused beside it, and too narrow: it goes out again, reaching
+        # back, or the root would think that it did that hour's work too.
+        narrow = [hourly for hourly in forwarded if self._reaching(hourly) != hourly]
+        settled = [hourly for hourly in settled if hourly not in narrow]
+        whole = len(forwarded) == len(self._page.hours) and not narrow
         resent = self._page.resent if whole else None
         self._page, self._sent_hours = HourPage((), None), ()
         at_root: Mapping[Key, int] = {}

@@ -176,6 +176,81 @@ def test_acknowledged_goes_refused_is_owed() -> None:
     assert [(row.first_hour, row.hour) for row in agent.rows()] == [(1, 3)]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_hour_behind_a_refused_one_is_told_again(order: int) -> None:
+    """Taken in the same message it did not reach back yet: who holds it would think it exact."""
+    agent = Agent(Hours())
+    for hour in range(5):
+        agent.sample(hour)
+    offered = first, second, third, fourth = agent.rows()
+    answered = [*acks([first, third, fourth]), *acks([second], Durability.REFUSED)]
+    agent.hours.acknowledge(offered, answered[::order], 0)
+    (again,) = agent.rows()
+    assert (again.hour, again.first_hour, again.vector) == (2, 1, third.vector)
+    agent.hours.acknowledge([again], acks([again]), 0)
+    assert agent.rows() == []
+    agent.sample(5)
+    assert [(row.first_hour, row.hour) for row in agent.rows()] == [(4, 4)], "nothing is owed"
+
+
+def test_an_answer_that_says_of_a_loss_lets_nothing_go() -> None:
+    """The rows it took said too little of the hours before them, which the ledger may lack."""
+    agent = Agent(Hours())
+    for hour in range(5):
+        agent.sample(hour)
+    before = agent.rows()[:2]
+    agent.hours.acknowledge(before, acks(before), 0)
+    offered = agent.rows()
+    agent.hours.went_back(agent.registers)
+    agent.hours.acknowledge(offered, acks(offered), 0)
+    assert [(row.first_hour, row.hour) for row in agent.rows()] == [(0, 2)]
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.sets(st.integers(0, 1)),
+            st.none() | st.sets(st.integers(0, 9), max_size=4),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_no_row_that_a_ledger_took_speaks_of_the_wrong_hour(
+    steps: list[tuple[int, set[int], set[int] | None]],
+) -> None:
+    """Whichever of the rows of a message are refused, once all is answered what is held is true.
+
+    What a ledger took it takes again.
+    """
+    agent, ledger, hour = Agent(Hours()), dict[tuple[Key, int], HourlyVector](), 0
+
+    def answer(refused: set[int]) -> None:
+        offered = agent.rows()
+        taken = [
+            row
+            for place, row in enumerate(offered)
+            if place not in refused or (row.key, row.hour) in ledger
+        ]
+        for row in taken:
+            held = ledger.get((row.key, row.hour), row)
+            ledger[row.key, row.hour] = min(row, held, key=lambda each: each.first_hour)
+        others = [row for row in offered if row not in taken]
+        agent.hours.acknowledge(
+            offered, [*acks(taken), *acks(others, Durability.REFUSED)], hour * NS_PER_HOUR
+        )
+
+    for step, devices, refused in steps:
+        hour += step
+        agent.sample(hour, tuple(devices))
+        if refused is not None:
+            answer(refused)
+    while agent.rows():
+        answer(set())
+    check_truth(list(ledger.values()), agent.truth)
+
+
 def test_an_older_collector_is_not_asked_again_at_once() -> None:
     """Where an answer says nothing of the hours they wait; they are not lost."""
     agent = Agent(Hours())

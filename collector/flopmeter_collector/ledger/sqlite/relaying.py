@@ -51,9 +51,9 @@ def write_relay(connection: sqlite3.Connection, batch: Batch, key_id: Mapping[Ke
         # An hour that was written again meanwhile goes out again.
         "DELETE FROM hour_to_forward WHERE key = ? AND hour = ? AND EXISTS (SELECT 1 FROM"
         " hour_vector AS h WHERE h.key = hour_to_forward.key AND h.hour = hour_to_forward.hour"
-        " AND h.sequence = ?)",
+        " AND h.sequence = ? AND h.first_hour >= ?)",
         [
-            (key_id[hourly.key], hourly.hour, hourly.sequence)
+            (key_id[hourly.key], hourly.hour, hourly.sequence, hourly.first_hour)
             for hourly in relay.forwarded_hours
             if hourly.key in key_id
         ],

@@ -147,6 +147,39 @@ def test_an_hour_that_is_refused_is_told_with_the_next_one() -> None:
     assert forwarded == [1, 0, 2], "a refused one is settled with the one that stands for it"
 
 
+def test_an_hour_behind_a_refused_one_is_told_again(tmp_path: Path) -> None:
+    """Taken in the same batch it did not reach back yet: the root would think it exact."""
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(5)]
+    url = str(tmp_path / "ledger.db")
+    refused = {(0, 2)}
+    with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
+        assert isinstance(ledger, RelayLedger)
+        stored = (StoredVector(key(), 0, 9, vector(9)),)
+        ledger.commit(
+            Batch({RECORD.record_id: RECORD}, stored, hours=tuple(rows), relay=RelayChanges())
+        )
+        relay, reached = Relay(ledger=ledger), []
+        for number in range(4):
+            sent = relay.batch().hours
+            reached.append([(each.hour, each.first_hour) for each in sent])
+            relay.answer(
+                hours=tuple(
+                    HourlyAcknowledgement(
+                        each.key,
+                        each.hour,
+                        each.sequence,
+                        Durability.REFUSED
+                        if (number, each.hour) in refused
+                        else Durability.AT_ROOT,
+                    )
+                    for each in sent
+                )
+            )
+        whole = [(hour, hour) for hour in range(5)]
+        assert reached == [whole, [(3, 2), (4, 2)], [], []]
+        assert ledger.hours_to_forward(9).hours == ()
+
+
 def test_a_debt_outlives_a_restart(tmp_path: Path) -> None:
     """The first hour of a key that is refused stays noted until a later one stands for it."""
     rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(4)]

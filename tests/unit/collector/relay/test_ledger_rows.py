@@ -55,6 +55,10 @@ def test_hours_wait_until_they_are_acknowledged(tmp_path: Path) -> None:
         ledger.commit(Batch(hours=(newer,), relay=RelayChanges()))
         ledger.commit(Batch(relay=RelayChanges(forwarded_hours=HOURS)))
         assert ledger.hours_to_forward(9).hours == (newer,)
+        wider = replace(newer, first_hour=0)
+        ledger.commit(Batch(hours=(wider,), relay=RelayChanges()))
+        ledger.commit(Batch(relay=RelayChanges(forwarded_hours=(newer,))))
+        assert ledger.hours_to_forward(9).hours == (wider,), "it reaches back further since"
         dropped = ((key(), 1), (key(phase=5), 1))
         ledger.commit(Batch(dropped_hours=dropped, declared_to=0, relay=RelayChanges()))
         assert ledger.hours_to_forward(9).hours == ()
