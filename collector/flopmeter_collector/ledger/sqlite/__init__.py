@@ -26,7 +26,6 @@ from flopmeter_collector.ledger.sqlite.schema import (
     check_library,
     check_not_newer,
     schema_version,
-    transaction,
 )
 from flopmeter_collector.ledger.sqlite.settings import examine as examine
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
@@ -81,13 +80,7 @@ def open_for_collecting(
                 )
             ledger = SqliteLedger(path, connection, lock)
             _check_kind(ledger, path, simulated=simulated)
-            with storage(path, "open"):
-                # A file put back from a copy cannot know that it went back, and its commit number
-                # soon catches up: so every start is a generation of its own, and agents send
-                # everything again. Newest vectors make that harmless.
-                generation = int(new_ledger_id(), 16) % REGISTER_LIMIT
-                with transaction(connection):
-                    connection.execute("UPDATE meta SET generation = ?", (generation,))
+            ledger.begin(int(new_ledger_id(), 16) % REGISTER_LIMIT)
         except BaseException:
             connection.close()
             raise

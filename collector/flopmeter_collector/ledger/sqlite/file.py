@@ -118,6 +118,24 @@ def lock_for_collecting(path: Path) -> int:
     return lock
 
 
+def handle(path: Path) -> int:
+    """A descriptor that tells whether a file still has a name.
+
+    Nothing can be read by it, and that is meant: whoever closes an ordinary one of a file that
+    SQLite has open takes SQLite's own locks away.
+
+    Raises:
+        StorageError: it has none by now.
+    """
+    try:
+        return os.open(path, os.O_PATH)
+    except OSError as error:
+        raise StorageError(
+            f"the ledger {path} cannot be opened: {error.strerror}; check its folder and start "
+            "again"
+        ) from error
+
+
 _HINTS = {
     "SQLITE_FULL": "free space on its disk and start again",
     "SQLITE_BUSY": "another process holds it for long; find and stop that process",

@@ -29,7 +29,7 @@ from flopmeter_collector.ledger.base import (
 from flopmeter_collector.ledger.packed import PackedVectors, packed_vectors
 from flopmeter_collector.ledger.sqlite import relaying
 from flopmeter_collector.ledger.sqlite.check import damage
-from flopmeter_collector.ledger.sqlite.file import storage
+from flopmeter_collector.ledger.sqlite.file import handle, storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
 from flopmeter_collector.ledger.tables import Connection, SqlTables
 from flopmeter_core.claims import Claim
@@ -62,10 +62,24 @@ class SqliteLedger(SqlTables):
         self._path = path
         self._connection = connection
         self._lock = lock
+        self._begun: LedgerPosition | None = None
+        self._file: int | None = None
         self._failed = False
         self._unsettled_count = 0
         self._forked: set[int] = set()
         self._identify()
+
+    def begin(self, generation: int) -> None:
+        """Begin a generation of the ledger: from now on no commit of an earlier one is taken.
+
+        A file put back from a copy cannot know that it went back, and its commit number soon
+        catches up: so every start is a generation of its own, and agents send everything again.
+        Newest vectors make that harmless.
+        """
+        with self._transaction("open") as connection:
+            connection.execute("UPDATE meta SET generation = ?", (generation,))
+        self._begun = self.position()
+        self._file = handle(self._path)
 
     def commit(self, batch: Batch) -> LedgerPosition:
         """Make a batch durable, all of it or nothing.
@@ -78,7 +92,8 @@ class SqliteLedger(SqlTables):
             LedgerBusyError: another process holds the file; nothing was stored, try again.
             DeclaredSinceError: nothing was stored, because more was declared than it knows of.
             StorageError: nothing was stored, and this ledger takes no further commit: after a
-                failed sync nobody knows what the disk holds, so only a new start may tell.
+                failed sync nobody knows what the disk holds, so only a new start may tell. So it
+                is where another collector has begun, or the file has no name any more.
         """
         invariant(self._lock is not None, "only the holder of the lock commits")
         if self._failed:
@@ -87,10 +102,13 @@ class SqliteLedger(SqlTables):
                 "works"
             )
         if batch == EMPTY:
-            return self.position()
+            position = self.position()
+            self._check_alone(position)
+            return position
         try:
             with self._transaction("store a commit") as connection:
                 position = self._advance(connection)
+                self._check_alone(position)
                 self._check_declared(connection, batch)
                 records = self._write_records(connection, batch.records)
                 vectors = packed_vectors(batch.vectors)
@@ -122,6 +140,24 @@ class SqliteLedger(SqlTables):
         self._forked = forked
         self._unsettled_count += len(batch.vectors)
         return position
+
+    def _check_alone(self, now: LedgerPosition) -> None:
+        """Refuse to go on where another collector began, or where nobody will find the file.
+
+        A lock file can be deleted under its holder, the ledger too; the generation is in the
+        ledger itself, and is looked at inside the transaction that would store something.
+        """
+        assert self._begun is not None and self._file is not None
+        if now.generation != self._begun.generation:
+            raise StorageError(
+                f"another collector has begun on the ledger {self._path}, so this one stores and "
+                f"acknowledges nothing more: let one go on, and leave {self._path}.lock where it is"
+            )
+        if not os.fstat(self._file).st_nlink:
+            raise StorageError(
+                f"the ledger {self._path} was deleted, so nothing more is stored or acknowledged: "
+                "put a backup in its place and start the collector again"
+            )
 
     @property
     def unsettled(self) -> bool:
@@ -191,9 +227,10 @@ class SqliteLedger(SqlTables):
         """Release the file and its lock; closing twice does no harm."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        for held in (self._file, self._lock):
+            if held is not None:
+                os.close(held)
+        self._file = self._lock = None
 
     @contextlib.contextmanager
     def _guard(self, operation: str) -> Iterator[sqlite3.Connection]:

@@ -12,6 +12,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from flopmeter_collector.ledger import migrations, sqlite
 from flopmeter_collector.ledger.base import AuditRow, Batch, RelayChanges, StoredVector, Upstream
 from flopmeter_collector.ledger.migrations import Migration
-from flopmeter_collector.ledger.sqlite import copies, schema, settings
+from flopmeter_collector.ledger.sqlite import copies, schema, settings, store
 from flopmeter_collector.ledger.sqlite.file import BUSY_TIMEOUT_S, Access, connect
 from flopmeter_collector.ledger.sqlite.schema import APPLICATION_ID
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
@@ -202,9 +203,12 @@ def test_an_older_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
-@pytest.mark.parametrize("step", ["schema_version", "bring_up", "transaction"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(sqlite, "schema_version"), (sqlite, "bring_up"), (store, "transaction")],
+)
 def test_a_ledger_that_cannot_be_opened(
-    path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
     """Whichever step fails, the sentence is the same and nobody holds the ledger after it."""
 
@@ -213,7 +217,7 @@ def test_a_ledger_that_cannot_be_opened(
 
     sentence = f"the ledger {path} cannot open: no; check its disk and start again"
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite, step, refuse)
+        patched.setattr(module, step, refuse)
         assert said(opened, path, error=StorageError) == sentence
         if step == "schema_version":
             assert said(sqlite.open_for_reading, path, error=StorageError) == sentence
