@@ -78,8 +78,8 @@ class AgentMetrics(Collector):
             "flopmeter_reports_sent", "Reports handed to the link.", value=counters.reports
         )
         yield CounterMetricFamily(
-            "flopmeter_refused_vectors",
-            "Registers the collector refused.",
+            "flopmeter_agent_vectors_refused",
+            "Register vectors that the collector refused or quarantined.",
             value=counters.refused_vectors,
         )
         yield CounterMetricFamily(

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 _REPORT_OPTIONS = (
     click.option("--model", help="Model to report on."),
-    click.option(
-        "--profile", "form", default="eu-ai-act", show_default=True, help="Form of which law."
-    ),
+    click.option("--form", default="eu-ai-act", show_default=True, help="Form of which law."),
     click.option("--recipient", default="internal", show_default=True, help="At whose precision."),
     click.option("--measured-to", metavar="TIME", help="Work after this instant is left out."),
     click.option("--law-as-of", metavar="DATE", help="Day at which the law is read."),
@@ -166,7 +164,7 @@ def file(
 
 @command.command("filed")
 @click.option("--model", help="Only this model.")
-@click.option("--profile", "form", help="Only this form.")
+@click.option("--form", help="Only this form.")
 @click.option("--ledger", metavar="URL", required=True, help="Ledger to read.")
 @json_option
 def filed(model: str | None, form: str | None, ledger: str, as_json: bool) -> None:

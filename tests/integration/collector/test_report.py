@@ -215,7 +215,7 @@ def test_html_is_one_file(ledger: str, capsys: pytest.CaptureFixture[str]) -> No
     ("words", "sentence"),
     [
         (["--model", "nobody"], "no model 'nobody'"),
-        (["--model", "base", "--profile", "mars"], "no form 'mars'; there are"),
+        (["--model", "base", "--form", "mars"], "no form 'mars'; there are"),
         (["--model", "base", "--recipient", "press"], "no recipient 'press'"),
         (["--model", "base", "--known-at", "99"], "none with sequence 99"),
         (["--model", "base", "--measured-to", "2999-01-01T00:00:00Z"], "lies ahead"),

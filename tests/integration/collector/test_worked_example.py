@@ -130,7 +130,7 @@ def test_by_hand_and_by_the_tool(desk: Desk) -> None:
     told: dict[str, list[int]] = {profile: [] for profile in BY_HAND}
     for model in ("base", "tuned"):
         for form, profiles in FORMS.items():
-            document = desk("report", "--model", model, "--profile", form)
+            document = desk("report", "--model", model, "--form", form)
             rows = document["sections"][0]["content"]["profiles"]
             assert [row["profile"] for row in rows] == list(profiles)
             for row in rows:
