@@ -1,6 +1,6 @@
-"""Declarations about the ledger itself: what is released, what is held, and what is over.
+"""Declarations about the ledger itself: what hours are held, and which runs are over.
 
-Owns: the three kinds, their fields, and what stands after all of them.
+Owns: the two kinds, their fields, and what stands after all of them.
 May touch: nothing; pure functions of ledger rows, and of a ledger opened for reading.
 Called by publish and retention (what stands), and by the lab's ledger commands (what is written).
 Explained in docs/adr/0013-operating-a-ledger.md.
@@ -21,9 +21,6 @@ from flopmeter_collector.ledger.base import Declaration, Ledger
 from flopmeter_core.allocations import NONE, check_name, named_run
 from flopmeter_core.errors import DataError
 
-QUARANTINE_KIND = "quarantine"
-"""Subject: the vector's name; body: ``sequence`` and ``reason``."""
-
 HOLD_KIND = "hold"
 """Subject: ``all``, ``run:NAME`` or ``model:NAME``; body: ``state`` and ``reason``."""
 
@@ -35,14 +32,6 @@ OPEN = "open"
 ALL = "all"
 HELD = "held"
 RELEASED = "released"
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One vector that a person accepted out of quarantine."""
-
-    name: str
-    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +48,6 @@ class Hold:
     declared_at_ns: int
     author: str
     reason: str
-
-
-def parse_release(declaration: Declaration) -> Release:
-    """Read a declaration of kind ``quarantine``.
-
-    Raises:
-        DataError: no sequence, or no reason.
-    """
-    text = declaration.body.get("sequence", "")
-    if not (text.isascii() and text.isdigit()):
-        raise DataError(
-            f"declaration {declaration.sequence} releases no sequence; write it with "
-            "`flopmeter ledger quarantine release`"
-        )
-    check_reason(declaration.body.get("reason", ""))
-    return Release(declaration.subject, int(text))
-
-
-def released_by(declarations: Iterable[Declaration]) -> frozenset[tuple[str, int]]:
-    """Names and sequences of the vectors that declarations accept out of quarantine."""
-    found = set()
-    for declaration in declarations:
-        if declaration.kind == QUARANTINE_KIND:
-            with contextlib.suppress(DataError):
-                release = parse_release(declaration)
-                found.add((release.name, release.sequence))
-    return frozenset(found)
 
 
 def names_in(ledger: Ledger) -> frozenset[str]:

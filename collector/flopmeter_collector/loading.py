@@ -13,7 +13,7 @@ both ways is joined, which is the merge again: it does not matter which comes fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from flopmeter_collector.commit import Committer
@@ -23,6 +23,7 @@ from flopmeter_collector.ledger.base import (
     Part,
     QuarantinedVector,
 )
+from flopmeter_collector.quarantine_acts import rejected_by
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.claims import Claim
 from flopmeter_core.reports import LedgerPosition
@@ -61,8 +62,9 @@ class Beginning:
         position: where it stands.
         key_count: its keys.
         claims: all claim registers.
-        quarantined: all quarantined vectors, released ones too.
+        quarantined: all quarantined vectors, released and rejected ones too.
         nodes: those of which something is quarantined.
+        rejected: names and sequences of the vectors that people found untrue.
     """
 
     position: LedgerPosition
@@ -70,17 +72,21 @@ class Beginning:
     claims: Sequence[Claim]
     quarantined: Sequence[QuarantinedVector]
     nodes: Sequence[str]
+    rejected: Collection[tuple[str, int]]
 
 
 def read_beginning(ledger: Ledger) -> Beginning:
     """Read what comes before the first report."""
     with ledger.consistent():
+        quarantined = list(ledger.quarantined())
         return Beginning(
             ledger.position(),
             ledger.begin_parts(),
             list(ledger.claims()),
-            list(ledger.quarantined()),
+            quarantined,
             list(ledger.quarantined_nodes()),
+            # Before all else that people declared: what was looked at must not alert meanwhile.
+            rejected_by(ledger.declarations()) if quarantined else (),
         )
 
 
@@ -127,6 +133,8 @@ class Loading:
         nodes = beginning.nodes
         for start in range(0, len(nodes), NODES_AT_ONCE):
             await self._read_nodes(nodes[start : start + NODES_AT_ONCE])
+        for name, sequence in beginning.rejected:
+            self._table.quarantine.reject(name, sequence)
         self._table.restore({}, (), beginning.quarantined)
         self._table.claims.restore(beginning.claims)
 

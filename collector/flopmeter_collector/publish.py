@@ -25,13 +25,7 @@ from typing import Protocol
 from flopmeter_collector.approvals import APPROVAL_KIND
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
-from flopmeter_collector.custody import (
-    HOLD_KIND,
-    QUARANTINE_KIND,
-    SEAL_KIND,
-    Custody,
-    parse_release,
-)
+from flopmeter_collector.custody import HOLD_KIND, SEAL_KIND, Custody
 from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.judge import Judge, Judgement
@@ -48,6 +42,8 @@ from flopmeter_collector.ledger.base import (
 )
 from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.model_statements import EXTERNAL_KIND, PARENT_KIND
+from flopmeter_collector.quarantine_acts import KINDS as QUARANTINE_KINDS
+from flopmeter_collector.quarantine_acts import QUARANTINE_KIND, take_word
 from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.retention import thinning
 from flopmeter_collector.rulings import DECISION_KIND
@@ -565,16 +561,7 @@ class Publisher:
         self.custody.apply(declaration)
         if declaration.kind in (HOLD_KIND, SEAL_KIND):
             return
-        if declaration.kind == QUARANTINE_KIND:
-            release = parse_release(declaration)
-            told = fields(name=release.name, author=declaration.author)
-            if self._table.release(release.name, release.sequence, declaration.sequence):
-                logger.warning("a quarantined vector was released", extra=told)
-            elif self.restored and not self._table.quarantine.knows(declaration.sequence):
-                logger.error(
-                    "a vector was released after a newer one of its register took its place in "
-                    "quarantine; look at that one",
-                    extra=told,
-                )
+        if declaration.kind in QUARANTINE_KINDS:
+            take_word(declaration, self._table, restored=self.restored)
         else:
             self._totals.apply(declaration)

@@ -1,13 +1,14 @@
-"""Vectors that cannot be true by their own content: kept apart until a named person releases them.
+"""Vectors that cannot be true by their own content: kept apart until a named person speaks.
 
 Owns: the newest quarantined vector of each key, how many a node may have, and the name by which a
 person calls one.
 May touch: memory only; the ledger takes the changes from here.
 Called by the register table (which also merges what is released) and the ledger's commands.
-Explained in docs/adr/0013-operating-a-ledger.md.
+Explained in docs/adr/0013-operating-a-ledger.md and docs/adr/0047-found-untrue.md.
 
 What is quarantined is in no floor, lower or best. Of one key the highest sequence stays, and of
-two contents of one sequence the greater, so that the row does not depend on who came first.
+two contents of one sequence the greater, so that the row does not depend on who came first. A
+vector that a person found untrue stays as well, and waits for nobody.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def quarantine_name(row: QuarantinedVector | StoredVector) -> str:
 
 
 def is_released(row: QuarantinedVector | StoredVector, released: Set[tuple[str, int]]) -> bool:
-    """Whether declarations (`custody.released_by`) accept a vector.
+    """Whether declarations (`quarantine_acts.released_by`) accept a vector.
 
     By its own name; those of earlier versions named its key and its sequence.
     """
@@ -71,7 +72,8 @@ class QuarantineTable:
         self._rows: dict[Key, QuarantinedVector] = {}
         self._nodes: dict[Key, str] = {}
         self._held: Counter[str] = Counter()
-        self._held_count = 0
+        self._waiting: set[Key] = set()
+        self._rejected: set[tuple[str, int]] = set()
         self._uncommitted: dict[Key, QuarantinedVector] = {}
         self.change_count = 0
         """How often any row changed: who derives something from the rows need not look in vain."""
@@ -91,16 +93,16 @@ class QuarantineTable:
                 self._put(row, node)
 
     def held(self) -> list[QuarantinedVector]:
-        """The newest quarantined vectors that nobody released."""
-        return [row for row in self._rows.values() if not row.released]
+        """The newest quarantined vectors that nobody released or rejected."""
+        return [row for key, row in self._rows.items() if key in self._waiting]
 
     def all(self) -> tuple[QuarantinedVector, ...]:
-        """The newest quarantined vector of each key, released ones too."""
+        """The newest quarantined vector of each key, released and rejected ones too."""
         return tuple(self._rows.values())
 
     def held_count(self) -> int:
-        """Keys whose newest quarantined vector nobody released."""
-        return self._held_count
+        """Keys whose newest quarantined vector nobody released or rejected."""
+        return len(self._waiting)
 
     def was_released(self, keyed: KeyedVector) -> bool:
         """Whether a person accepted exactly this vector."""
@@ -136,8 +138,8 @@ class QuarantineTable:
             if (keyed.sequence, keyed.vector) <= (row.sequence, row.vector):
                 return True
             at_ns = row.quarantined_at_ns
-        # Rows of what was released stay as a record; they take no place.
-        if (row is None or row.released) and (
+        # Rows of what was released or rejected stay as a record; they take no place.
+        if keyed.key not in self._waiting and (
             self._held[node] >= MAXIMUM_HELD_PER_NODE or self.held_count() >= MAXIMUM_HELD
         ):
             self.overflow_count += 1
@@ -167,6 +169,26 @@ class QuarantineTable:
                 return released
         return None
 
+    def reject(self, name: str, sequence: int) -> bool:
+        """Note that a person found a vector untrue: it stays, and waits for nobody.
+
+        It holds for a vector that comes later as well (of a shared ledger, from another collector),
+        and ends where that vector is released.
+
+        Args:
+            name: the vector's name (`quarantine_name`).
+            sequence: the vector's; a newer one of the key is not meant.
+
+        Returns:
+            Whether such a vector is in quarantine and not released.
+        """
+        self._rejected.add((name, sequence))
+        for key, row in self._rows.items():
+            if row.sequence == sequence and not row.released and self._is_rejected(row):
+                self._put(row, self._nodes[key])
+                return True
+        return False
+
     def knows(self, declaration: int) -> bool:
         """Whether a row was released by this declaration."""
         return any(row.released == declaration for row in self._rows.values())
@@ -177,13 +199,16 @@ class QuarantineTable:
         return taken
 
     def _put(self, row: QuarantinedVector, node: str) -> None:
-        before = self._rows.get(row.key)
-        change = (not row.released) - (before is not None and not before.released)
-        self._held[node] += change
-        self._held_count += change
+        waits = not row.released and not self._is_rejected(row)
+        self._held[node] += waits - (row.key in self._waiting)
+        (self._waiting.add if waits else self._waiting.discard)(row.key)
         self.change_count += 1
         self._rows[row.key] = row
         self._nodes[row.key] = node
+
+    def _is_rejected(self, row: QuarantinedVector) -> bool:
+        # The name costs a hash: not of each row where nothing was ever rejected.
+        return bool(self._rejected) and (quarantine_name(row), row.sequence) in self._rejected
 
 
 def _age(row: QuarantinedVector) -> tuple[int, Vector, int]:

@@ -2,7 +2,7 @@
 
 Owns: the commands' arguments and what they print.
 May touch: one ledger (through the lab); the clock and the user's name; a copy's file.
-Called by the command line; the work is lab.ledger_acts' and lab.ledger_check's. docs/ledger.md.
+Called by the command line; the work is the lab's (`lab.ledger_...`). docs/ledger.md.
 """
 
 from __future__ import annotations
@@ -42,16 +42,20 @@ def quarantine() -> None:
 
 @quarantine.command("list")
 @ledger_option
+@click.option("--all", "everything", is_flag=True, help="Also what was found untrue.")
 @json_option
-def list_quarantine(ledger: str, as_json: bool) -> None:
+def list_quarantine(ledger: str, everything: bool, as_json: bool) -> None:
     """List what is in quarantine, and what was released from it."""
-    from flopmeter.lab.ledger_acts import quarantine_rows
+    from flopmeter.lab.ledger_quarantine import REJECTED, quarantine_rows
 
-    rows = quarantine_rows(ledger)
+    found = quarantine_rows(ledger)
+    rows = [row for row in found if everything or row["state"] != REJECTED]
     if as_json:
         print_json({"schema": 1, "quarantine": rows})
-    else:
-        _table(rows, ("name", "state", "node", "device", "allocation", "sequence", "reason"))
+        return
+    _table(rows, ("name", "state", "node", "device", "allocation", "sequence", "reason"))
+    if len(rows) < len(found):
+        click.echo(f"{len(found) - len(rows)} found untrue: --all lists them too")
 
 
 @quarantine.command("release")
@@ -65,7 +69,7 @@ def release_quarantine(
     A serving collector takes it within about a second. A later vector of the same register has
     another name, and is quarantined again if it cannot be true either.
     """
-    from flopmeter.lab.ledger_acts import release
+    from flopmeter.lab.ledger_quarantine import release
     from flopmeter_proto.daemon.clock import SystemClock
 
     written = release(ledger, name, author=_author(author), reason=reason, clock=SystemClock())
@@ -75,6 +79,30 @@ def release_quarantine(
         click.echo(
             f"declaration {written['declaration']}: {written['name']} is released at sequence "
             f"{written['sequence']}"
+        )
+
+
+@quarantine.command("reject")
+@click.argument("name")
+@acting
+def reject_quarantine(
+    name: str, ledger: str, reason: str, author: str | None, as_json: bool
+) -> None:
+    """Say that the quarantined vector NAME is untrue.
+
+    It stays in the ledger and in no total, and is no longer counted, listed or alerted as waiting;
+    it may still be released. A later vector of the same register has another name and waits again.
+    """
+    from flopmeter.lab.ledger_quarantine import reject
+    from flopmeter_proto.daemon.clock import SystemClock
+
+    written = reject(ledger, name, author=_author(author), reason=reason, clock=SystemClock())
+    if as_json:
+        print_json(written)
+    else:
+        click.echo(
+            f"declaration {written['declaration']}: {written['name']} is rejected at sequence "
+            f"{written['sequence']}; it stays in the ledger and in no total"
         )
 
 

@@ -1,4 +1,4 @@
-"""What an operator does to a ledger: quarantine released, hours held, copies made and put back.
+"""What an operator does to a ledger: hours held, forks and acts listed, copies made and put back.
 
 Owns: the declarations and audit rows of those acts, what is said of each, and the audit log's list.
 May touch: one ledger (through the collector's backends); the clock it is given.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flopmeter_collector import backends
@@ -17,17 +17,15 @@ from flopmeter_collector.custody import (
     ALL,
     HELD,
     HOLD_KIND,
-    QUARANTINE_KIND,
     RELEASED,
     check_reason,
     check_subject,
     custody_of,
     names_in,
-    released_by,
 )
 from flopmeter_collector.documents import Json
-from flopmeter_collector.ledger.base import AuditRow, Declaration, QuarantinedVector
-from flopmeter_collector.quarantine import is_released, key_name, quarantine_name
+from flopmeter_collector.ledger.base import AuditRow, Declaration
+from flopmeter_collector.quarantine import key_name
 from flopmeter_collector.spans import time_text
 from flopmeter_core.errors import DataError, UsageError
 from flopmeter_core.registers import Component
@@ -39,71 +37,6 @@ HOURS_NOTE = (
     "figures of its run"
 )
 """What a ledger that was put back lacks, said wherever one is."""
-
-
-def quarantine_rows(url: str) -> list[Json]:
-    """Every quarantined vector of a ledger, held ones first.
-
-    Raises:
-        UsageError, DataError, StorageError: the ledger does not exist or cannot be read.
-    """
-    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        records = ledger.records()
-        asked = released_by(ledger.declarations())
-        rows: list[Json] = [
-            {
-                "name": quarantine_name(row),
-                "state": _state(row, asked),
-                "node": records[row.key.record].node,
-                "device": row.key.device,
-                "allocation": row.key.allocation,
-                "incarnation": row.key.incarnation,
-                "sequence": row.sequence,
-                "reason": row.reason,
-                "quarantined_at": time_text(row.quarantined_at_ns),
-                "released_by_declaration": row.released or None,
-                "vector": {each.name.lower(): row.vector[each] for each in Component},
-            }
-            for row in ledger.quarantined()
-        ]
-    return sorted(rows, key=lambda row: (row["state"] != HELD, str(row["quarantined_at"])))
-
-
-def release(url: str, name: str, *, author: str, reason: str, clock: Clock) -> Json:
-    """Declare that a quarantined vector is accepted.
-
-    Args:
-        url: the ledger.
-        name: the vector's name, or enough of its beginning to tell it; another one of the same
-            register has another name.
-        author: who accepts it.
-        reason: why.
-        clock: dates it.
-
-    Raises:
-        UsageError: no such row, several of that beginning, or one that is released already.
-        DataError: no reason.
-        StorageError: the ledger cannot be written.
-    """
-    check_reason(reason)
-    with contextlib.closing(backends.read(url)) as ledger, ledger.consistent():
-        found = [row for row in ledger.quarantined() if quarantine_name(row).startswith(name)]
-        asked = released_by(ledger.declarations())
-    if len(found) != 1 or not name:
-        many = "names several vectors" if found else "names no vector"
-        raise UsageError(
-            f"{name!r} {many} in quarantine, where a newer one takes the place of an older; see "
-            "`flopmeter ledger quarantine list`"
-        )
-    (row,) = found
-    if _state(row, asked) != HELD:
-        raise UsageError(f"{name} was released already; nothing is left to do")
-    whole = quarantine_name(row)
-    body = {"sequence": str(row.sequence), "reason": reason}
-    written = _declare(
-        url, QUARANTINE_KIND, whole, body, "quarantine release", author, reason, clock
-    )
-    return {"schema": 1, "declaration": written.sequence, "name": whole, "sequence": row.sequence}
 
 
 def hold(url: str, subject: str, *, stands: bool, author: str, reason: str, clock: Clock) -> Json:
@@ -135,7 +68,7 @@ def hold(url: str, subject: str, *, stands: bool, author: str, reason: str, cloc
         )
     body = {"state": HELD if stands else RELEASED, "reason": reason}
     action = "hold" if stands else "hold release"
-    written = _declare(url, HOLD_KIND, subject, body, action, author, reason, clock)
+    written = declare(url, HOLD_KIND, subject, body, action, author, reason, clock)
     return {
         "schema": 1,
         "declaration": written.sequence,
@@ -251,7 +184,7 @@ def _copy_json(copy: backends.Copy) -> Json:
     }
 
 
-def _declare(
+def declare(
     url: str,
     kind: str,
     subject: str,
@@ -260,21 +193,16 @@ def _declare(
     author: str,
     reason: str,
     clock: Clock,
+    since: int = 0,
+    check: Callable[[Iterable[Declaration]], None] | None = None,
 ) -> Declaration:
-    """Write a declaration and its audit row, both or neither."""
+    """Write a declaration and its audit row, both or neither; `since` and `check` as backends'."""
     now_ns = clock.wall_ns()
     content = json.dumps({"subject": subject, **body}, sort_keys=True)
     return backends.declare(
         url,
         Declaration(0, now_ns, author, "cli", kind, subject, body),
         audit=AuditRow(0, now_ns, author, reason, action, content),
+        since=since,
+        check=check,
     )
-
-
-def _state(row: QuarantinedVector, asked: Set[tuple[str, int]]) -> str:
-    """Held, released, or released by a declaration that no collector has seen yet."""
-    if row.released:
-        return RELEASED
-    if is_released(row, asked):
-        return "release declared"
-    return HELD

@@ -20,11 +20,12 @@ from typing import Any
 from flopmeter.lab.ledger_totals import load_totals
 from flopmeter_collector import backends
 from flopmeter_collector.admit import refusal
-from flopmeter_collector.custody import QUARANTINE_KIND, names_in, released_by
+from flopmeter_collector.custody import names_in
 from flopmeter_collector.evaluate import evaluate, previous_states
 from flopmeter_collector.ledger.base import Ledger, StoredVector, audit_link
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.quarantine import is_released
+from flopmeter_collector.quarantine_acts import QUARANTINE_KIND, released_by
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.catalogue import State, Threshold

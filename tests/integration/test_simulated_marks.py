@@ -74,6 +74,7 @@ CALLS = {
     "ledger backup": "{copy}",
     "ledger quarantine list": "",
     "ledger quarantine release": "nothing" + WHY,
+    "ledger quarantine reject": "nothing" + WHY,
     "ledger fork list": "",
     "ledger hold add": "run:alpha" + WHY,
     "ledger hold list": "",
@@ -98,6 +99,7 @@ REFUSED = {
     "approve give",
     "approve refuse",
     "ledger quarantine release",
+    "ledger quarantine reject",
 }
 """Have nothing to act on here: they are marked all the same, before they say so."""
 

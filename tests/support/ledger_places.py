@@ -44,34 +44,34 @@ class UrlPlace:
 
     def __init__(self, url: str) -> None:
         """Name it; it is closed at the test's end."""
-        self._url = url
-        self._open: list[Ledger] = []
+        self.url = url
+        self.opened: list[Ledger] = []
 
     def open(self, *, simulated: bool = False) -> Ledger:
         """Open as the collector, and lead where nobody does."""
-        ledger = self._kept(backends.collect(self._url, simulated=simulated))
+        ledger = self._kept(backends.collect(self.url, simulated=simulated))
         ledger.lead()
         return ledger
 
     def read(self) -> Ledger:
         """Open for reading."""
-        return self._kept(backends.read(self._url))
+        return self._kept(backends.read(self.url))
 
     def declare(self, declaration: Declaration, *, audit: AuditRow | None = None) -> Declaration:
         """Declare from outside."""
-        return backends.declare(self._url, declaration, audit=audit)
+        return backends.declare(self.url, declaration, audit=audit)
 
     def audit(self, row: AuditRow) -> AuditRow:
         """Audit from outside."""
-        return backends.audit(self._url, row)
+        return backends.audit(self.url, row)
 
     def close(self) -> None:
         """Close whatever the test left open."""
-        for ledger in self._open:
+        for ledger in self.opened:
             ledger.close()
 
     def _kept(self, ledger: Ledger) -> Ledger:
-        self._open.append(ledger)
+        self.opened.append(ledger)
         return ledger
 
 

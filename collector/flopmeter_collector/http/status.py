@@ -32,7 +32,7 @@ class ServiceStatus:
         unread_register_count: those.
         forked_register_count: keys with two histories; None until all are read.
         quarantined_vector_count: vectors quarantined, repetitions included.
-        quarantined_register_count: keys held in quarantine now.
+        quarantined_register_count: keys in quarantine that wait for a person.
         quarantined_flop: most likely FLOP of those as they were sent.
         quarantine_overflow_count: vectors refused because the quarantine was full.
         exports_totals: whether the totals of the fleet are among these families.
@@ -154,7 +154,7 @@ def _gauges(status: ServiceStatus) -> dict[str, tuple[str, int | None]]:
         ),
         "claims": ("Claim registers held.", status.claim_count),
         "collector_quarantined_registers": (
-            "Register keys in quarantine; no figure but this counts them, until one is released.",
+            "Register keys in quarantine that wait for a person; no figure but this counts them.",
             status.quarantined_register_count,
         ),
         "forked_registers": (

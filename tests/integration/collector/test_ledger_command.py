@@ -135,6 +135,56 @@ def test_a_release_reaches_a_serving_collector(
     assert (row["state"], row["released_by_declaration"]) == ("released", 1)
 
 
+def test_a_rejection_reaches_a_serving_collector(
+    ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From its next round on it counts the vector as nothing that waits, and after a restart too.
+
+    Sent again it is quarantined as before, in no total; a newer one of its register waits again.
+    """
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    word = ["--ledger", ledger, "--author", "ada", "--reason", "the driver was broken"]
+    before = best(capsys, ledger)
+
+    async def rejected() -> None:
+        async with running(tmp_path) as app:
+            await app.evaluate_now()
+            assert app._status().quarantined_flop > 0
+            assert (
+                await asyncio.to_thread(
+                    main, ["ledger", "quarantine", "reject", row["name"], *word]
+                )
+                == 0
+            )
+            await app.evaluate_now()
+            status = app._status()
+            assert (status.quarantined_register_count, status.quarantined_flop) == (0, 0)
+
+    async def restarted() -> None:
+        async with running(tmp_path) as app, stream(app.grpc_address) as sender:
+            assert app._status().quarantined_register_count == 0
+            await sender.greet()
+            answer = await sender.send(5, IMPOSSIBLE, phase=1)
+            assert answer.acknowledgements[0].durability == pb.DURABILITY_QUARANTINED
+            await app.evaluate_now()
+            assert app._status().quarantined_register_count == 0
+            await sender.send(6, vector(5, TENSOR_MEGACYCLES=2**41), phase=1)
+            await app.evaluate_now()
+            assert app._status().quarantined_register_count == 1
+
+    asyncio.run(rejected())
+    capsys.readouterr()
+    assert best(capsys, ledger) == before
+    assert audit_actions(ledger) == [("ada", "quarantine reject", "the driver was broken")]
+    assert document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"] == []
+    for check in ("verify", "rebuild"):
+        assert said(capsys, check, "--ledger", ledger)
+    asyncio.run(restarted())
+    (row,) = document(capsys, "quarantine", "list", "--ledger", ledger)["quarantine"]
+    assert (row["state"], row["sequence"]) == ("held", 6)
+    assert best(capsys, ledger) == before
+
+
 @pytest.mark.parametrize("sequence", [5, 6])
 def test_a_release_is_of_what_was_looked_at(
     ledger: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], sequence: int

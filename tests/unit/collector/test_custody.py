@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flopmeter_collector.attribution import Attribution, RunSpan
-from flopmeter_collector.custody import Custody, custody_of, parse_release
+from flopmeter_collector.custody import Custody, custody_of
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_core.errors import DataError
 
@@ -86,10 +86,3 @@ def test_unreadable(wrong: Declaration) -> None:
         custody.apply(wrong)
     assert not custody.holds and not custody.ended
     assert custody_of([wrong, seal("z")]).may_thin("run:z")
-
-
-@pytest.mark.parametrize("body", [{}, {"sequence": "-1", "reason": "x"}, {"sequence": "5"}])
-def test_unreadable_release(body: dict[str, str]) -> None:
-    """A release names one sequence and a reason."""
-    with pytest.raises(DataError):
-        parse_release(declared("quarantine", "0" * 12, **body))

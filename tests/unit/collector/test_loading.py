@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from flopmeter_collector.commit import Committer
-from flopmeter_collector.ledger.base import LedgerBusyError, Part, StoredVector
+from flopmeter_collector.ledger.base import LedgerBusyError, Part, QuarantinedVector, StoredVector
 from flopmeter_collector.loading import Beginning, Loading, Reading
+from flopmeter_collector.quarantine import quarantine_name
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.reports import LedgerPosition
 from support.ingest import RECORD, key, vector
@@ -75,8 +76,19 @@ def loading(server: Server) -> tuple[Loading, RegisterTable]:
 
     committer = cast(Committer, cast(Any, server))
     found = Loading(table, committer, give_way, lambda rows: None, Reading(0, keys_a_part=2))
-    asyncio.run(found.begin(Beginning(BEFORE, KEYS, (), (), ())))
+    asyncio.run(found.begin(Beginning(BEFORE, KEYS, (), (), (), ())))
     return found, table
+
+
+def test_what_was_found_untrue_waits_for_nobody_from_the_start() -> None:
+    """While the rest is read nothing is counted as in quarantine that a person looked at."""
+    rows = [
+        QuarantinedVector(key(phase=phase), 3, vector(9), None, "too much", 1) for phase in range(2)
+    ]
+    rejected = {(quarantine_name(rows[0]), 3): 1}
+    found, table = loading(Server())
+    asyncio.run(found.begin(Beginning(BEFORE, KEYS, (), rows, [RECORD.node], rejected)))
+    assert table.quarantine.held() == [rows[1]] and not found.done
 
 
 def test_what_it_says_is_how_far_it_is() -> None:

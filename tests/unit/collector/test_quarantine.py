@@ -7,6 +7,8 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flopmeter_collector import quarantine
 from flopmeter_collector.ledger.base import StoredVector
@@ -152,3 +154,64 @@ def test_what_another_collector_committed_is_taken() -> None:
     hold(there, keyed(3, 1))
     here.absorb([(row, "n") for row in there.held()])
     assert {(row.key.phase, row.sequence) for row in here.held()} == {(0, 3), (1, 1)}
+
+
+def test_a_rejection_is_of_one_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row stays and takes no place; sent again it stays rejected; a newer one waits again."""
+    monkeypatch.setattr(quarantine, "MAXIMUM_HELD_PER_NODE", 1)
+    table = QuarantineTable()
+    hold(table, keyed(3, 1))
+    table.take_uncommitted()
+    name = name_of(keyed(3, 1))
+    assert not table.reject(name, 2) and not table.reject(name_of(keyed(3, 0)), 3)
+    assert table.held_count() == 1
+    assert table.reject(name, 3) and table.reject(name, 3)
+    assert table.held() == [] and table.held_count() == 0
+    assert table.take_uncommitted() == (), "the ledger's row does not change"
+    assert hold(table, keyed(3, 1)) and table.held_count() == 0
+    assert not table.was_released(keyed(3, 1))
+    assert hold(table, keyed(1, 1, phase=1)), "its place is free"
+    assert not hold(table, keyed(4, 1)), "and taken now, for what waits again as well"
+    assert table.release(name_of(keyed(1, 1, phase=1)), 1, declaration=7) is not None
+    assert hold(table, keyed(4, 1))
+    assert [row.sequence for row in table.held()] == [4]
+    assert table.held_count() == 1
+
+
+def test_a_rejection_may_come_before_its_vector() -> None:
+    """Of a shared ledger another collector's row may be read later; it is rejected all the same."""
+    there, here = QuarantineTable(), QuarantineTable()
+    hold(there, keyed(3, 1))
+    assert not here.reject(name_of(keyed(3, 1)), 3)
+    here.absorb([(row, "n") for row in there.held()])
+    assert here.held_count() == 0 and len(here.all()) == 1
+    assert here.release(name_of(keyed(3, 1)), 3, declaration=2) is not None
+    assert not here.reject(name_of(keyed(3, 1)), 3), "what counts cannot be rejected"
+    assert here.was_released(keyed(3, 1))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["hold", "release", "reject"]), st.integers(1, 3), st.integers(0, 1)
+        ),
+        max_size=20,
+    )
+)
+def test_what_waits_is_counted(steps: list[tuple[str, int, int]]) -> None:
+    """However words and vectors follow each other: held is whatever nobody spoke of, counted."""
+    table, spoken = QuarantineTable(), set()
+    for what, sequence, phase in steps:
+        each = keyed(sequence, 1, phase=phase)
+        if what == "hold":
+            hold(table, each)
+        elif what == "release":
+            table.release(name_of(each), sequence, declaration=1)
+        else:
+            table.reject(name_of(each), sequence)
+            spoken.add(name_of(each))
+        waiting = [
+            row for row in table.all() if not row.released and quarantine_name(row) not in spoken
+        ]
+        assert table.held() == waiting
+        assert table.held_count() == len(waiting)

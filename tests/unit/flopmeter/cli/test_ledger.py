@@ -43,6 +43,22 @@ def test_quarantine(say: Spoken) -> None:
     assert "was released already" in again
 
 
+def test_a_rejected_vector_is_listed_on_demand(say: Spoken) -> None:
+    """It is told once, is gone from the list but not from the ledger, and may be released."""
+    listed = ("ledger", "quarantine", "list")
+    (row,) = say.document(*listed)["quarantine"]
+    told = say("ledger", "quarantine", "reject", row["name"], *WHY)
+    assert told.startswith(f"declaration 1: {row['name']} is rejected at sequence 5")
+    assert say.document(*listed)["quarantine"] == []
+    assert say(*listed).splitlines() == ["there is none", "1 found untrue: --all lists them too"]
+    (kept,) = say.document(*listed, "--all")["quarantine"]
+    assert (kept["state"], kept["rejected_by_declaration"]) == ("rejected", 1)
+    assert "rejected" in say(*listed, "--all") and "untrue" not in say(*listed, "--all")
+    assert "rejected already" in say.refused("ledger", "quarantine", "reject", row["name"], *WHY)
+    assert say.document("ledger", "quarantine", "release", row["name"], *WHY)["declaration"] == 2
+    assert "nothing back" in say.refused("ledger", "quarantine", "reject", row["name"], *WHY)
+
+
 def test_forks(say: Spoken) -> None:
     """Both branches of a forked register are listed, a line each."""
     rows = say.document("ledger", "fork", "list")["branches"]
