@@ -170,7 +170,12 @@ class Delivery:
             if self._may_have_sent(ack, registers):
                 self._note(ack, registers, up_ns)
             if ack.held is not None:
-                self._judge(ack, ack.held, registers)
+                own = self._judge(ack.key, ack.held, registers)
+                if own and ack.durability is Durability.CONTESTED:
+                    self.own.proven(ack.key, ack.held)
+        for doubt in answer.doubts:
+            # A word of what somebody sent: nothing is acknowledged by it, and nothing sent again.
+            self._judge(doubt.key, doubt.held, registers)
         if answer.fold_users and not self.fold_users:
             logger.error(
                 "the collector is near its limit of users or registers; further users of a device "
@@ -206,23 +211,28 @@ class Delivery:
         """What a vector names; nothing where a mark sets it apart already."""
         return () if mark_of(sequence) else self.own.follows(key)
 
-    def _judge(self, ack: Acknowledgement, held: Held, registers: Registers) -> None:
-        """Look whether what a ledger holds of a register is another process'."""
-        key = ack.key
+    def _judge(self, key: Key, held: Held, registers: Registers) -> bool:
+        """Look whether what a ledger holds or was sent of a register is another process'.
+
+        Returns:
+            Whether it is this process' own; False too where that need not be asked.
+        """
         register = registers.get(key)
         sequence = register.sequence if register else self._closed.final_sequence(key)
         if not sequence or mark_of(sequence) or key in self.contested:
-            return
+            return False
         if self.own.is_own(key, sequence, held):
-            if ack.durability is Durability.CONTESTED:
-                self.own.proven(key, held)
-            return
+            return True
         self.second_writers += 1
-        _warn("another process writes under this agent's incarnation", ack)
+        logger.error(
+            "another process writes under this agent's incarnation",
+            extra=fields(device=key.device),
+        )
         if register:
             self.contested.add(key)
         else:
             self._closed.mark(key, self._draw_mark())
+        return False
 
     def _may_have_sent(self, ack: Acknowledgement, registers: Registers) -> bool:
         register = registers.get(ack.key)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.doubts import Doubts, Listener
 from flopmeter_collector.held_rows import HeldRows
 from flopmeter_collector.limits import HourCounts
 from flopmeter_collector.registers import Outcome, RegisterTable
@@ -24,6 +25,7 @@ from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
+    Doubt,
     Held,
     Hello,
     HourlyVector,
@@ -31,6 +33,7 @@ from flopmeter_core.reports import (
     LedgerPosition,
     RelayedNode,
 )
+from flopmeter_core.writers import fingerprint, mark_of
 from flopmeter_proto.daemon.clock import Clock
 
 MAXIMUM_NODES = 250_000
@@ -268,6 +271,28 @@ class Intake:
     def beside(self, keyed: KeyedVector) -> Held | None:
         """What is held of a key that stands above a vector, or was not to be replaced by it."""
         return self._table.beside(keyed)
+
+    def is_forked(self, key: Key) -> bool:
+        """Whether a key has several branches."""
+        return len(self.rows.branches(key)) > 1
+
+    @property
+    def doubts(self) -> Doubts:
+        """What may be another writer's, for streams of the same node."""
+        return self._table.doubts
+
+    def doubt(self, keyed: KeyedVector, node: str, source: Listener, *, late: bool) -> None:
+        """Have others asked whether they wrote a vector.
+
+        Args:
+            keyed: the vector, of a key that is not forked: a fork is known already.
+            node: of its device record.
+            source: the stream that it came on.
+            late: as of `Doubts.note`.
+        """
+        if not mark_of(keyed.sequence):
+            held = Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector))
+            self.doubts.note(Doubt(node, keyed.key, held), source, late=late)
 
     async def know(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from flopmeter_collector.doubts import Listener
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.registers import Outcome
 from flopmeter_core.registers import Key
@@ -28,6 +29,9 @@ NEWEST = (Outcome.NEW, Outcome.ADVANCED, Outcome.DUPLICATE)
 
 BESIDE = (Outcome.CONTESTED, Outcome.LATE)
 """What becomes of vectors whose sender is told what is held instead."""
+
+OVER = (Outcome.ADVANCED, Outcome.LATE)
+"""What becomes of vectors that take another one's place, or leave it to that."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ async def merge_report(
     hello: Hello,
     strangers: Mapping[str, str],
     give_way: Callable[[], Awaitable[None]],
+    listener: Listener,
 ) -> MergedReport:
     """Admit and merge the vectors of a report; the caller commits and answers.
 
@@ -66,6 +71,7 @@ async def merge_report(
         hello: its sender.
         strangers: by record, why the sender may not report for its node; none where it may.
         give_way: lets others go first, between two slices.
+        listener: the stream it came on; others are told what may be somebody else's.
     """
     merged = MergedReport(newest=bool(report.vectors))
     done = 0
@@ -88,6 +94,10 @@ async def merge_report(
         merged.newest = merged.newest and outcome in NEWEST
         if outcome in BESIDE and (beside := intake.beside(keyed)) is not None:
             merged.held[keyed.key] = beside
+        if outcome in OVER and not keyed.follows and not intake.is_forked(keyed.key):
+            # Nobody behind it may be left who could tell what it stands beside.
+            node = report.records[keyed.key.record].node
+            intake.doubt(keyed, node, listener, late=outcome is Outcome.LATE)
         if outcome is Outcome.CONTESTED:
             merged.contested.add(keyed.key)
         elif outcome is not None:

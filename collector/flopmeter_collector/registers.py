@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, compress
 
 from flopmeter_collector.claims import ClaimTable
+from flopmeter_collector.doubts import Doubts
 from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.ledger.base import Coverage, Foreign, QuarantinedVector, StoredVector
 from flopmeter_collector.limits import KeyCounts, KeyLimits
@@ -142,6 +143,8 @@ class RegisterTable:
         """What reports say of when; the totals take it with the changes."""
         self.newcomers = Newcomers()
         """Told by intake who is met for the first time."""
+        self.doubts = Doubts()
+        """Told by the ways in what may be another writer's."""
         self.on_change: Callable[[Key, Branches, Branches], None] | None = None
         """Told the key, its branches before and its branches now; a relay forwards what changes."""
         self.on_grow: Callable[[Sequence[Key], Sequence[int]], None] | None = None

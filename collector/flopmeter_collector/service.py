@@ -23,6 +23,7 @@ import grpc.aio
 
 from flopmeter_collector.answers import Answers
 from flopmeter_collector.calls import Context, abort, checked_version, host_of, status_of
+from flopmeter_collector.doubts import Listener
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.known import KnownKeys
@@ -58,6 +59,7 @@ from flopmeter_proto.wire import (
     parse_reports,
     parse_submitted,
     read_submitted,
+    spelled_doubts,
 )
 
 SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
@@ -90,6 +92,7 @@ class _Sender:
     hello: Hello
     watch: Watch
     holder: Holder
+    listener: Listener
     known: KnownKeys = field(default_factory=KnownKeys)
 
 
@@ -310,7 +313,8 @@ class IngestService:
         hello = _read_hello(reader, message)
         holder = self._identities.holder(context.auth_context())
         holder.check_node(hello.node)
-        sender = _Sender(reader, hello, watch, holder)
+        listener = self._intake.doubts.listen((hello.node,))
+        sender = _Sender(reader, hello, watch, holder, listener)
         following: Any
         self._intake.open_stream(hello)
         try:
@@ -329,7 +333,7 @@ class IngestService:
             self._intake.close_stream(hello)
 
     async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
-        reader, seen = BatchReader(), Seen(self._intake.rows)
+        reader, seen = BatchReader(), Seen(self._intake.rows, self._intake.doubts)
         message = parse_batches(raw)
         if message.HasField("hello"):
             checked_version(message.hello.protocol_version)
@@ -374,6 +378,7 @@ class IngestService:
             at_root=self._forwarder is None,
             rooted=self._rooted(watch, merged.taken, received),
             beside={**watch.take_beside(tuple(watch.beside)), **merged.beside},
+            doubts=self._intake.doubts.tell(seen.listener),
             rows=received.rows,
             refused_claims=merged.refused_claims,
             refused_hours=merged.refused_hours,
@@ -430,8 +435,10 @@ class IngestService:
     def _known_answer(self, sender: _Sender, report: KnownReport, position: LedgerPosition) -> Any:
         """The answer to a report that was taken as rows."""
         fold = self._intake.is_nearly_full(sender.hello.node)
+        doubts = self._intake.doubts.tell(sender.listener)
         if self._forwarder is None:
-            return known_answer(report.numbers, report.sequences, position, fold_users=fold)
+            usual = known_answer(report.numbers, report.sequences, position, fold_users=fold)
+            return usual + spelled_doubts(doubts) if doubts else usual
         said, watch = sender.known.said(self._intake, report), sender.watch
         rooted = self._rooted(watch, said.vectors)
         return sender.reader.answer(
@@ -441,6 +448,7 @@ class IngestService:
             at_root=False,
             rooted=rooted,
             beside=watch.take_beside([*rooted, *(keyed.key for keyed in said.vectors)]),
+            doubts=doubts,
             fold_users=fold,
         )
 
@@ -458,9 +466,8 @@ class IngestService:
         intake.check_records(report.records.values())
         await intake.know(report.records, report.vectors, report.hours)
         strangers = sender.holder.strangers(report.records.values())
-        merged = await merge_report(
-            intake, report, hello, strangers, functools.partial(self._let_others, large=large)
-        )
+        give_way = functools.partial(self._let_others, large=large)
+        merged = await merge_report(intake, report, hello, strangers, give_way, sender.listener)
         sender.known.learn(intake, merged.taken, reader.number)
         if merged.newest:
             intake.note_live(hello, report.boot_ns)
@@ -483,6 +490,7 @@ class IngestService:
             at_root=self._forwarder is None,
             rooted=rooted,
             beside=watch.take_beside([*rooted, *(keyed.key for keyed in merged.taken)]),
+            doubts=intake.doubts.tell(sender.listener),
             contested=merged.contested,
             held=merged.held,
             refused_hours=refused_hours,

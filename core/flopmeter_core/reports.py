@@ -132,6 +132,23 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A vector that stands below another one of its key, or took its place, on ways of their own.
+
+    It may be a late one of the same writer, or another writer's: who wrote the other one can tell.
+
+    Attributes:
+        node: whose agents may know.
+        key: of both vectors.
+        held: the vector in doubt.
+    """
+
+    node: str
+    key: Key
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledgement:
     """What became of one (key, sequence).
 
@@ -198,6 +215,7 @@ class Answer:
         claims, hours: what became of its claims and hourly vectors.
         fold_users: whether further users of the node are to share `overflow`: the collector is near
             its limit of what it tells apart.
+        doubts: vectors of this sender's nodes that somebody else may have written.
     """
 
     acknowledgements: tuple[Acknowledgement, ...]
@@ -205,7 +223,11 @@ class Answer:
     claims: tuple[ClaimAcknowledgement, ...] = ()
     hours: tuple[HourlyAcknowledgement, ...] = ()
     fold_users: bool = False
+    doubts: tuple[Doubt, ...] = ()
 
+
+MAXIMUM_DOUBTS_PER_MESSAGE = 512
+"""Doubts told at a time, about 0.1 KB each; the others wait for the next message."""
 
 MAXIMUM_VECTORS_PER_BATCH = 1_600
 """Vectors in one batch: 200 nodes of 8 devices; with everything stated anew about 0.6 MB."""
@@ -255,6 +277,7 @@ class RelayBatch:
         hours: vectors at the ends of hours, none ahead of its key's newest vector.
         claims: newest claims.
         nodes: the nodes that reported since the last batch.
+        doubts: what this relay's agents brought, and may be somebody else's than what it held.
     """
 
     ledger_ids: tuple[str, ...]
@@ -263,3 +286,4 @@ class RelayBatch:
     hours: tuple[HourlyVector, ...] = ()
     claims: tuple[Claim, ...] = ()
     nodes: tuple[RelayedNode, ...] = ()
+    doubts: tuple[Doubt, ...] = ()

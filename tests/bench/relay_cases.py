@@ -62,7 +62,7 @@ class Bench:
         self.root_committer = Committer(self.root, self.root_table)
         self.spent: Counter[str] = Counter()
         self.writer, self.reader = BatchWriter(), BatchReader()
-        self.seen = Seen(self.root_table.rows)
+        self.seen = Seen(self.root_table.rows, self.root_table.doubts)
 
     async def commit(self, changes: RelayChanges | None) -> LedgerPosition:
         """As the relay's app does."""

@@ -130,6 +130,7 @@ class Forwarder:
     def hello(self) -> RelayHello:
         """The first message of a stream; everything that is behind is offered on it."""
         self.outbox.rewind()
+        self.outbox.upward.begin_again()
         self._kept.clear()
         self._page = HourPage((), None)
         self._ids_told = self.ledger_ids
@@ -165,6 +166,7 @@ class Forwarder:
             hours=self._sent_hours,
             claims=claims,
             nodes=self._nodes_to_tell(),
+            doubts=self.outbox.doubts.tell(self.outbox.upward),
         )
 
     async def acknowledge(self, answer: Answer) -> None:
@@ -178,6 +180,8 @@ class Forwarder:
             await self._start_over(answer.position, known)
             return
         self._upstream = replace(known, position=answer.position)
+        for doubt in answer.doubts:
+            self.outbox.doubts.note(doubt, self.outbox.upward, late=True)
         newly = self.outbox.acknowledge(answer.acknowledgements)
         self.counts.refused_keys += newly
         for ack in answer.acknowledgements:

@@ -25,6 +25,7 @@ from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
     Acknowledgement,
     ClaimAcknowledgement,
+    Doubt,
     Durability,
     Held,
     KeyedVector,
@@ -115,6 +116,10 @@ class Outbox:
             table: the registers; its `on_change` has to call `changed`, its `on_grow` `grown`.
         """
         self._table = table
+        self.doubts = table.doubts
+        """What may be another writer's than a table on the way held."""
+        self.upward = table.doubts.listen(everything=True)
+        """The stream to the upstream collector."""
         self._behind: dict[Key, _Note] = {}
         self._waiting: dict[Key, None] = {}
         self._flight: dict[Key, int] = {}
@@ -261,6 +266,9 @@ class Outbox:
             if ack.held is not None:
                 for each in self._watches.get(ack.key, ()):
                     each.watch.beside[ack.key] = ack.held
+                # Who waited may be gone before it is told; it comes again on another stream.
+                node = self._table.record(ack.key.record).node
+                self.doubts.note(Doubt(node, ack.key, ack.held), self.upward, late=True)
             note = self._behind.get(ack.key)
             if note is None:
                 continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from flopmeter_collector.doubts import Doubts
 from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.registers import Outcome
@@ -50,9 +51,10 @@ class Seen:
     What a relay forwards of a key follows what it forwarded before, as long as its stream lasts.
     """
 
-    def __init__(self, rows: HeldRows) -> None:
+    def __init__(self, rows: HeldRows, doubts: Doubts) -> None:
         """Begin with a new stream; each row says on which one its vector came."""
         self.number = rows.new_stream()
+        self.listener = doubts.listen()
         self.known = KnownBatches(self.number)
         self._rows = rows
         self._before: tuple[Branches, bool] = ((), False)
@@ -154,6 +156,8 @@ async def merge_batch(
                 other = seen.beside(keyed.key)
                 if other is not None:
                     beside[keyed.key] = other
+                    node = batch.records[keyed.key.record].node
+                    intake.doubt(keyed, node, seen.listener, late=outcome is Outcome.LATE)
     refused_hours: dict[tuple[Key, int], str] = {}
     for number, hourly in enumerate(batch.hours, start=1):
         if number % SLICE == 0:
@@ -161,8 +165,7 @@ async def merge_batch(
         record = batch.records[hourly.key.record]
         intake.merge_hour(hourly, record, boot_ns=None, refused=refused_hours)
     refused_claims = intake.merge_claims(batch.claims)
-    for node in batch.nodes:
-        intake.relayed(node)
+    _hear(intake, batch, seen)
     intake.counts.batches += 1
     return Merged(
         tuple(taken),
@@ -173,3 +176,12 @@ async def merge_batch(
         refused_hours,
         refused_claims,
     )
+
+
+def _hear(intake: Intake, batch: RelayBatch, seen: Seen) -> None:
+    """Take what a relay says of its nodes, and what it asks."""
+    for node in batch.nodes:
+        intake.relayed(node)
+    seen.listener.hear({node.hello.node for node in batch.nodes} & intake.nodes.keys())
+    for doubt in batch.doubts:
+        intake.doubts.note(doubt, seen.listener, late=True)

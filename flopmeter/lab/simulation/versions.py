@@ -59,6 +59,7 @@ def between(message: Any, speaker: Version, listener: Version) -> Any:
                 _clear(vector, ("follows_fingerprints",))
             for acknowledgement in getattr(changed, "acknowledgements", ()):
                 _clear(acknowledgement, ("held_sequence", "held_fingerprint"))
+            _clear(changed, ("doubts",))
     if speaker is Version.LATER:
         for part in _parts(changed):
             part.MergeFromString(_UNKNOWN)

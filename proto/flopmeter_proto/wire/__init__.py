@@ -18,6 +18,7 @@ from flopmeter_proto.wire.batch import (
 )
 from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
 from flopmeter_proto.wire.columns import KnownBatch
+from flopmeter_proto.wire.doubts import spelled_doubts
 from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
 from flopmeter_proto.wire.known import KnownReader, KnownReport, known_answer, known_report
@@ -73,4 +74,5 @@ __all__ = [
     "parse_reports",
     "parse_submitted",
     "read_submitted",
+    "spelled_doubts",
 ]

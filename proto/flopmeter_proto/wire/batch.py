@@ -21,6 +21,7 @@ from flopmeter_core.reports import (
     MAXIMUM_VECTORS_PER_BATCH,
     Acknowledgement,
     Answer,
+    Doubt,
     Durability,
     Held,
     KeyedVector,
@@ -40,6 +41,7 @@ from flopmeter_proto.wire.claims import (
     claims_out,
 )
 from flopmeter_proto.wire.columns import KnownBatch, batch_rows
+from flopmeter_proto.wire.doubts import doubts_in, doubts_out
 from flopmeter_proto.wire.held import held_in, held_out
 from flopmeter_proto.wire.hello import (
     ledgers_in,
@@ -95,6 +97,7 @@ class BatchWriter:
         self._claims = batch.claims
         claims_out(message, batch.claims)
         nodes_out(message, batch.nodes)
+        message.doubts.extend(doubts_out(batch.doubts))
         return message
 
     def answer(self, message: pb.StreamBatchesResponse) -> Answer:
@@ -134,6 +137,7 @@ class BatchWriter:
             LedgerPosition(message.ledger_id, message.ledger_generation, message.commit_number),
             claim_answers(message.claim_acknowledgements, self._claims),
             hour_answers(message.hourly_acknowledgements, self._numbers),
+            doubts=doubts_in(message),
         )
 
 
@@ -217,6 +221,7 @@ class BatchReader:
             hours=hours,
             claims=tuple(each.claim for each in self._claims if each.claim is not None),
             nodes=nodes_in(message.nodes),
+            doubts=doubts_in(message),
         )
 
     def answer(
@@ -228,6 +233,7 @@ class BatchReader:
         at_root: bool,
         rooted: Mapping[Key, int],
         beside: Mapping[Key, Held],
+        doubts: Sequence[Doubt] = (),
         rows: KnownBatch | None = None,
         refused_claims: Mapping[ClaimKey, str],
         refused_hours: Mapping[tuple[Key, int], str],
@@ -243,6 +249,7 @@ class BatchReader:
             rooted: keys of this stream that are durable at the root since, up to a sequence.
             rows: its vectors where they were taken as rows: the places are then theirs.
             beside: what was held of keys of this stream that did not come this way.
+            doubts: vectors of this relay's nodes that somebody else may have written.
             refused_claims: why claims of well-formed content were not taken.
             refused_hours: why each refused hourly vector (key, hour) was not taken.
         """
@@ -252,6 +259,7 @@ class BatchReader:
             ledger_id=position.ledger_id,
             ledger_generation=position.generation,
             commit_number=position.commit_number,
+            doubts=doubts_out(doubts),
         )
         number = self._stated.number
         numbers = rows.numbers if rows else [number(keyed.key) for keyed in batch.vectors]

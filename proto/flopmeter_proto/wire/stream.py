@@ -8,7 +8,7 @@ Explained in docs/wire.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter_core.claims import Claim, ClaimKey
@@ -17,6 +17,7 @@ from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
+    Doubt,
     Durability,
     Held,
     Hello,
@@ -35,6 +36,7 @@ from flopmeter_proto.wire.claims import (
     claims_in,
     claims_out,
 )
+from flopmeter_proto.wire.doubts import doubts_in, doubts_out
 from flopmeter_proto.wire.held import held_in, held_out
 from flopmeter_proto.wire.hello import displays_in, displays_out, hello_in, hello_out
 from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
@@ -102,7 +104,8 @@ class StreamWriter:
             message.ledger_id, message.ledger_generation, message.commit_number
         )
         claims = claim_answers(message.claim_acknowledgements, self._claims)
-        return Answer(acknowledgements, position, claims, hours, message.fold_users)
+        doubts = doubts_in(message)
+        return Answer(acknowledgements, position, claims, hours, message.fold_users, doubts)
 
 
 # --- the receiving side --------------------------------------------------------------------------
@@ -187,6 +190,7 @@ class StreamReader:
         beside: Mapping[Key, Held] | None = None,
         contested: Collection[Key] = (),
         held: Mapping[Key, Held] | None = None,
+        doubts: Sequence[Doubt] = (),
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -204,6 +208,7 @@ class StreamReader:
             beside: what the root held of keys of this stream that did not come this way.
             contested: keys whose vector was not taken, for what is held of them.
             held: what the ledger holds of a key above its vector, or would have lost to it.
+            doubts: vectors of the sender's node that somebody else may have written.
         """
         apart, others = quarantined or {}, {**(beside or {}), **(held or {})}
         response = pb.StreamReportsResponse(
@@ -211,6 +216,7 @@ class StreamReader:
             ledger_generation=position.generation,
             commit_number=position.commit_number,
             fold_users=fold_users,
+            doubts=doubts_out(doubts),
         )
         durable = Durability.AT_ROOT if at_root else Durability.HERE
         usual = DURABILITIES[durable]

@@ -20,10 +20,11 @@ from flopmeter_collector.relay import forwarder
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import UsageError
 from flopmeter_core.reports import KeyedVector, Report
+from flopmeter_core.writers import fingerprint
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.certificates import Authority
 from support.collector import running
-from support.ingest import Sender, channel, hello, hourly, key, report, stream, vector
+from support.ingest import RECORD, Sender, channel, hello, hourly, key, report, stream, vector
 from support.processes import free_port
 
 METHOD = "/flopmeter.ingest.v1.IngestService/StreamBatches"
@@ -253,6 +254,85 @@ def test_two_parents(tmp_path: Path) -> None:
                 await until(lambda: status(right).backlog_keys == 0)
                 assert status(right).losses == 1
             assert held(root) == {key(): [(4, vector(5))]}
+
+    asyncio.run(scenario())
+
+
+async def asked(sender: Sender) -> pb.Doubt:
+    """Report until the stream is asked whether a vector is its agent's; once it is, no more."""
+    doubts: list[pb.Doubt] = []
+    async with asyncio.timeout(20):
+        while not doubts:
+            await asyncio.sleep(0.02)
+            answer = await sender.exchange(sender.writer.report(Report({}, (), 1, 1)))
+            doubts = list(answer.doubts)
+    answer = await sender.exchange(sender.writer.report(Report({}, (), 1, 1)))
+    assert not answer.doubts
+    (doubt,) = doubts
+    return doubt
+
+
+@pytest.mark.parametrize("sequence", [7, 70])
+@pytest.mark.parametrize("twin_at", ["root", "right"])
+def test_the_other_writer_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twin_at: str, sequence: int
+) -> None:
+    """Of an ended clone's vector, which came through a relay, below its own or in its place."""
+    monkeypatch.setattr(forwarder, "NODE_PERIOD_NS", 10**7)
+
+    async def scenario() -> None:
+        async with (
+            chain(tmp_path, 1) as (root, left),
+            relaying(tmp_path / "right", root.grpc_address) as right,
+            stream((root if twin_at == "root" else right).grpc_address) as twin,
+            stream(left.grpc_address) as ended,
+            stream(left.grpc_address) as neighbour,
+        ):
+            await twin.greet()
+            await twin.send(57, vector(57))
+            await until(lambda: root.table.branches(key()))
+            # A stream that never stated the key: the agent is in another incarnation now.
+            await twin.close()
+            async with stream((root if twin_at == "root" else right).grpc_address) as twin:
+                await twin.greet(hello(incarnation="b" * 32))
+                await twin.send(1, vector(1), incarnation="b" * 32)
+                await neighbour.greet(hello(node="node-2"))
+                await ended.greet(hello(incarnation="a" * 32))
+                await ended.send(sequence, vector(sequence))
+                doubt = await asked(twin)
+            assert (doubt.node, doubt.device, doubt.record_id) == (
+                "node-1",
+                "GPU-1",
+                RECORD.record_id,
+            )
+            assert (doubt.held_sequence, doubt.held_fingerprint) == (
+                sequence,
+                fingerprint(sequence, vector(sequence)),
+            )
+            answer = await neighbour.exchange(neighbour.writer.report(Report({}, (), 1, 1)))
+            assert not answer.doubts
+
+    asyncio.run(scenario())
+
+
+def test_who_moved_is_asked(tmp_path: Path) -> None:
+    """A relay that kept its vector, and got the other one late, asks through its upstream."""
+
+    async def scenario() -> None:
+        async with (
+            chain(tmp_path, 1) as (root, left),
+            stream(left.grpc_address) as twin,
+            stream(left.grpc_address) as ended,
+        ):
+            await twin.greet()
+            await twin.send(57, vector(57))
+            await until(lambda: root.table.branches(key()))
+            await twin.close()
+            async with stream(root.grpc_address) as moved:
+                await moved.greet(hello(incarnation="b" * 32))
+                await ended.greet(hello(incarnation="a" * 32))
+                await ended.send(7, vector(5))
+                assert (await asked(moved)).held_sequence == 7
 
     asyncio.run(scenario())
 

@@ -6,22 +6,26 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flopmeter_agent import own
 from flopmeter_agent.loop import AgentLoop
+from flopmeter_collector.doubts import Listener
+from flopmeter_collector.receive import OVER
 from flopmeter_collector.registers import Outcome, RegisterTable
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.reports import (
     Acknowledgement,
     Answer,
+    Doubt,
     Durability,
     Held,
     LedgerPosition,
     Report,
 )
-from flopmeter_core.writers import mark_of
+from flopmeter_core.writers import fingerprint, mark_of
 from support.counting_node import CountingNode
 
 POSITION = LedgerPosition("L", 1, 1)
@@ -40,6 +44,10 @@ class Writer:
         self.node = CountingNode(folder, devices=2)
         self.node.start()
         self.loop._past._new_incarnation = lambda: next(self.names)
+        self.remembers = True
+        """Whether this is the process that was copied, or its copy."""
+        self.renewals = 0
+        self.listener: Listener | None = None
 
     def step(self) -> None:
         """A sample; no two machines take it at the same nanosecond."""
@@ -51,8 +59,14 @@ class Writer:
         assert self.node.loop is not None
         return self.node.loop
 
+    def renew(self) -> None:
+        """Another incarnation of the same process, as after a quarantine."""
+        self.renewals += 1
+        assert self.loop.renew()
+
     def restart(self) -> None:
         """SIGKILL and the next process: it draws for itself."""
+        self.remembers = False
         self.node.starts += 1_000 * ord(self.name)
         self.node.start()
         self.loop._past._new_incarnation = lambda: next(self.names)
@@ -63,8 +77,21 @@ class Writer:
         return {key: each.vector for key, each in held if key.incarnation == COMMON}
 
 
-def exchange(table: RegisterTable, loop: AgentLoop, *, answered: bool = True) -> Report | None:
-    """Report to a table as a collector does, and take its answer where it is not lost."""
+def exchange(
+    table: RegisterTable,
+    loop: AgentLoop,
+    *,
+    answered: bool = True,
+    listener: Listener | None = None,
+) -> Report | None:
+    """Report to a table as a collector does, and take its answer where it is not lost.
+
+    Args:
+        table: the collector's.
+        loop: the agent's.
+        answered: whether the answer arrives.
+        listener: the stream; without one nobody is asked about what others sent.
+    """
     report = loop.report()
     if report is None:
         return None
@@ -74,10 +101,16 @@ def exchange(table: RegisterTable, loop: AgentLoop, *, answered: bool = True) ->
         contested = outcome is Outcome.CONTESTED
         late = contested or outcome is Outcome.LATE
         held = table.beside(keyed) if late else None
+        if outcome in OVER and not keyed.follows and len(table.branches(keyed.key)) == 1:
+            doubted = Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector))
+            doubt = Doubt("node", keyed.key, doubted)
+            if not mark_of(keyed.sequence):
+                table.doubts.note(doubt, listener, late=outcome is Outcome.LATE)
         durable = Durability.CONTESTED if contested else Durability.AT_ROOT
         acks.append(Acknowledgement(keyed.key, keyed.sequence, durable, held=held))
+    doubts = table.doubts.tell(listener) if listener is not None else ()
     if answered:
-        loop.acknowledge(Answer(tuple(acks), POSITION))
+        loop.acknowledge(Answer(tuple(acks), POSITION, doubts=doubts))
     return report
 
 
@@ -103,7 +136,9 @@ def judge(table: RegisterTable, writers: list[Writer], before: dict[Key, Vector]
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 1), st.sampled_from(("step", "step", "report", "lost", "restart"))),
+    st.tuples(
+        st.integers(0, 1), st.sampled_from(("step", "step", "report", "lost", "restart", "renew"))
+    ),
     max_size=14,
 )
 
@@ -112,6 +147,7 @@ STEPS = st.lists(
 @given(st.integers(0, 3), STEPS)
 @example(0, [(0, "report"), (1, "step"), (1, "report")])
 @example(2, [(0, "report"), (1, "step"), (1, "report"), (0, "restart"), (0, "step")])
+@example(0, [(1, "step"), (1, "report"), (1, "renew"), (0, "step"), (0, "step"), (0, "restart")])
 def test_two_writers_of_one_incarnation(samples: int, steps: list[tuple[int, str]]) -> None:
     """However two processes of one incarnation take turns, both are within the bounds."""
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +156,8 @@ def test_two_writers_of_one_incarnation(samples: int, steps: list[tuple[int, str
         for writer in writers:
             for _ in range(samples):
                 writer.node.step()
-            exchange(table, writer.loop)
+            writer.listener = table.doubts.listen(("node",))
+            exchange(table, writer.loop, listener=writer.listener)
         before = writers[0].work_under_the_common_name()
         for who, act in steps:
             writer = writers[who]
@@ -128,16 +165,23 @@ def test_two_writers_of_one_incarnation(samples: int, steps: list[tuple[int, str
                 writer.step()
             elif act == "restart":
                 writer.restart()
+                writer.listener = table.doubts.listen(("node",))
+            elif act == "renew":
+                writer.renew()
             else:
-                exchange(table, writer.loop, answered=act == "report")
+                answered = act == "report"
+                exchange(table, writer.loop, answered=answered, listener=writer.listener)
+                if not answered:
+                    # A stream whose answer is lost has ended.
+                    writer.listener = table.doubts.listen(("node",))
         # Each lives on and reports some more times.
         for _ in range(4):
             for writer in writers:
                 writer.step()
-                exchange(table, writer.loop)
-        ended = all(writer.loop.incarnation != COMMON for writer in writers)
+                exchange(table, writer.loop, listener=writer.listener)
+        remembered = any(writer.remembers and writer.renewals < 2 for writer in writers)
         told = any(writer.loop.counters.second_writers for writer in writers)
-        if not ended or told:
+        if remembered or told:
             judge(table, writers, before)
 
 
@@ -177,6 +221,78 @@ def test_an_ended_clone_is_told_in_its_boot(tmp_path: Path) -> None:
     exchange(table, second.loop)
     exchange(table, second.loop)
     assert judge(table, [first, second], {}) == 2
+
+
+def ended_unheard(tmp_path: Path, steps: int) -> tuple[RegisterTable, Writer, Writer]:
+    """A clone that lost its power before it was heard, and one that has left the incarnation.
+
+    Args:
+        tmp_path: for their folders.
+        steps: of the one that ended; the other does three.
+    """
+    ended, alive = (Writer(tmp_path / name, name) for name in "ab")
+    table = RegisterTable()
+    for _ in range(steps):
+        ended.step()
+    assert ended.loop.report() is not None  # and it is lost
+    ended.node.clock.boot_id = "another boot"
+    ended.restart()
+    for _ in range(3):
+        alive.step()
+    alive.listener = table.doubts.listen(("node",))
+    exchange(table, alive.loop, listener=alive.listener)
+    alive.renew()
+    return table, ended, alive
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_who_lives_is_asked_about_what_ended(tmp_path: Path, steps: int) -> None:
+    """Below its vectors or in their place: only it can tell that they are not its own."""
+    table, ended, alive = ended_unheard(tmp_path, steps)
+    for _ in range(3):
+        exchange(table, ended.loop)
+        alive.step()
+        exchange(table, alive.loop)
+    assert table.forked_key_count() == 0, "nobody was asked"
+    exchange(table, alive.loop, listener=alive.listener)
+    alive.step()
+    exchange(table, alive.loop, listener=alive.listener)
+    alive.step()
+    exchange(table, alive.loop, listener=alive.listener)
+    assert judge(table, [ended, alive], {}) == 2
+    assert [each.loop.counters.second_writers for each in (ended, alive)] == [0, 2]
+
+
+def test_a_doubt_acknowledges_and_distrusts_nothing(tmp_path: Path) -> None:
+    """What is told of an own vector, of a stranger's key or of a marked one changes nothing."""
+    writer = Writer(tmp_path / "a", "a")
+    table = RegisterTable()
+    writer.step()
+    writer.step()
+    report = writer.loop.report()
+    assert report is not None
+    own = [
+        Doubt("node", keyed.key, Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector)))
+        for keyed in report.vectors
+    ]
+    key = own[0].key
+    strange = Key(key.device, "9" * 32, key.allocation, key.phase, key.evidence, key.record)
+    doubts = (*own, Doubt("node", strange, Held(77, 5)))
+    writer.loop.acknowledge(Answer((), POSITION, doubts=doubts))
+    again = writer.loop.report()
+    assert again is not None
+    assert again.vectors == report.vectors
+    assert [keyed.follows for keyed in again.vectors] == [
+        (fingerprint(keyed.sequence, keyed.vector),) for keyed in report.vectors
+    ]
+    assert writer.loop.counters.second_writers == 0
+    for _ in range(2):
+        foreign = Answer((), POSITION, doubts=(Doubt("node", key, Held(1, 5)),))
+        writer.loop.acknowledge(foreign)
+    assert writer.loop.counters.second_writers == 1
+    writer.step()
+    exchange(table, writer.loop)
+    assert {mark_of(row.sequence) > 0 for row in table.branches(key)} == {True}
 
 
 def test_an_image_of_a_running_node_is_no_second_writer(tmp_path: Path) -> None:

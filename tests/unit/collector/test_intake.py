@@ -43,7 +43,7 @@ def merged(intake: Intake, batch: RelayBatch) -> tuple[Merged, int]:
         nonlocal turns
         turns += 1
 
-    found = asyncio.run(merge_batch(intake, batch, give_way, Seen(intake.rows)))
+    found = asyncio.run(merge_batch(intake, batch, give_way, Seen(intake.rows, intake.doubts)))
     return found, turns
 
 

@@ -52,6 +52,7 @@ class Side:
         self.writer, self.reader = StreamWriter(), StreamReader()
         self.reader.hello(self.writer.hello(HELLO))
         self.known = KnownKeys() if known else None
+        self.listener = self.table.doubts.listen((HELLO.node,))
         self.taken_whole = 0
 
     def take(self, came: Report) -> None:
@@ -64,7 +65,7 @@ class Side:
                 self._note(self.known.said(self.intake, usual).vectors)
                 return
         read = self.reader.report(message)
-        merged = asyncio.run(merge_report(self.intake, read, HELLO, {}, never))
+        merged = asyncio.run(merge_report(self.intake, read, HELLO, {}, never, self.listener))
         if self.known is not None:
             self.known.learn(self.intake, merged.taken, self.reader.number)
         self._note(merged.taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,8 @@ from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR, Evidence, Key
 from flopmeter_core.reports import (
+    MAXIMUM_DOUBTS_PER_MESSAGE,
+    Doubt,
     Durability,
     Held,
     Hello,
@@ -30,6 +33,7 @@ from flopmeter_proto.wire import (
     StreamReader,
     StreamWriter,
     check_values,
+    spelled_doubts,
 )
 from flopmeter_proto.wire.numbering import StatedNumbers
 
@@ -163,6 +167,48 @@ def test_what_is_held_beside() -> None:
         (keys[1], 9, Durability.HERE, None),
         (keys[2], 5, Durability.AT_ROOT, Held(11, 4)),
     ]
+
+
+def test_doubts_are_spelled_out() -> None:
+    """Of keys that the stream never stated too; behind a usual answer they are as in any other."""
+    writer, reader = StreamWriter(), StreamReader()
+    received = reader.report(writer.report(report(KeyedVector(KEY, 9, VECTOR))))
+    doubts = tuple(
+        Doubt("node-1", replace(KEY, phase=phase), Held(2**61, 2**64 - 1)) for phase in (0, 7)
+    )
+    message = reader.answer(received, {}, POSITION, at_root=True, doubts=doubts)
+    assert writer.answer(message).doubts == doubts
+    plain = reader.answer(received, {}, POSITION, at_root=True)
+    assert writer.answer(plain).doubts == ()
+    joined = plain.SerializeToString() + spelled_doubts(doubts)
+    assert pb.StreamReportsResponse.FromString(joined) == message
+
+
+def test_a_doubt_that_cannot_be_read_is_left_out() -> None:
+    """A word of a later version, or of nobody: what stands beside it is read; and not too many."""
+    doubt = Doubt("node-1", KEY, Held(5, 6))
+    writer = StreamWriter()
+    plain = pb.StreamReportsResponse.FromString(spelled_doubts([doubt])).doubts[0]
+    broken: list[dict[str, Any]] = [
+        {"node": ""},
+        {"device": "x" * 300},
+        {"incarnation": b"short"},
+        {"allocation": "a\n"},
+        {"phase": -1},
+        {"evidence": 99},
+        {"record_id": ""},
+        {"held_sequence": 0},
+    ]
+    message = pb.StreamReportsResponse()
+    for fields in broken:
+        each = message.doubts.add()
+        each.CopyFrom(plain)
+        for name, said in fields.items():
+            setattr(each, name, said)
+    message.doubts.append(plain)
+    assert writer.answer(message).doubts == (doubt,)
+    many = pb.StreamReportsResponse.FromString(spelled_doubts([doubt] * 600))
+    assert len(writer.answer(many).doubts) == MAXIMUM_DOUBTS_PER_MESSAGE
 
 
 def test_answer_for_a_key_never_sent() -> None:

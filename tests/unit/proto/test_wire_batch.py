@@ -14,6 +14,7 @@ from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR
 from flopmeter_core.reports import (
     MAXIMUM_VECTORS_PER_BATCH,
+    Doubt,
     Durability,
     Held,
     HourlyVector,
@@ -92,6 +93,16 @@ def test_hello_comes_out() -> None:
         BatchReader().hello(message)
 
 
+DOUBT = Doubt("node-1", key(phase=9), Held(3, 4))
+
+
+def test_doubts_go_up() -> None:
+    """A batch asks of keys that it does not state."""
+    writer, reader = BatchWriter(), BatchReader()
+    assert reader.batch(writer.batch(batch(keyed(5)))).doubts == ()
+    assert reader.batch(writer.batch(batch(doubts=(DOUBT,)))).doubts == (DOUBT,)
+
+
 def test_answers_come_out() -> None:
     """Durable here, quarantined with its reason, and at the root since, each with its sequence."""
     writer, reader = BatchWriter(), BatchReader()
@@ -106,11 +117,13 @@ def test_answers_come_out() -> None:
             at_root=False,
             rooted={key(phase=5): 6},
             beside={key(phase=5): Held(77, 2**63)},
+            doubts=(DOUBT,),
             refused_claims={},
             refused_hours={},
         )
     )
     assert answer.position == POSITION
+    assert answer.doubts == (DOUBT,)
     told = [
         (ack.key.phase, ack.sequence, ack.durability, ack.reason) for ack in answer.acknowledgements
     ]

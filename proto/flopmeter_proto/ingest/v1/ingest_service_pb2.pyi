@@ -274,6 +274,28 @@ class Acknowledgement(_message.Message):
     held_fingerprint: int
     def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ..., held_sequence: _Optional[int] = ..., held_fingerprint: _Optional[int] = ...) -> None: ...
 
+class Doubt(_message.Message):
+    __slots__ = ("node", "device", "incarnation", "allocation", "phase", "evidence", "record_id", "held_sequence", "held_fingerprint")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    device: str
+    incarnation: bytes
+    allocation: str
+    phase: int
+    evidence: Evidence
+    record_id: str
+    held_sequence: int
+    held_fingerprint: int
+    def __init__(self, node: _Optional[str] = ..., device: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., allocation: _Optional[str] = ..., phase: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., record_id: _Optional[str] = ..., held_sequence: _Optional[int] = ..., held_fingerprint: _Optional[int] = ...) -> None: ...
+
 class HourlyAcknowledgement(_message.Message):
     __slots__ = ("key_number", "hour", "sequence", "durability", "reason")
     KEY_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -289,7 +311,7 @@ class HourlyAcknowledgement(_message.Message):
     def __init__(self, key_number: _Optional[int] = ..., hour: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StreamReportsResponse(_message.Message):
-    __slots__ = ("acknowledgements", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements", "fold_users")
+    __slots__ = ("acknowledgements", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements", "fold_users", "doubts")
     ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     LEDGER_ID_FIELD_NUMBER: _ClassVar[int]
     LEDGER_GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +319,7 @@ class StreamReportsResponse(_message.Message):
     CLAIM_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     HOURLY_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     FOLD_USERS_FIELD_NUMBER: _ClassVar[int]
+    DOUBTS_FIELD_NUMBER: _ClassVar[int]
     acknowledgements: _containers.RepeatedCompositeFieldContainer[Acknowledgement]
     ledger_id: str
     ledger_generation: int
@@ -304,7 +327,8 @@ class StreamReportsResponse(_message.Message):
     claim_acknowledgements: _containers.RepeatedCompositeFieldContainer[ClaimAcknowledgement]
     hourly_acknowledgements: _containers.RepeatedCompositeFieldContainer[HourlyAcknowledgement]
     fold_users: bool
-    def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ..., fold_users: _Optional[bool] = ...) -> None: ...
+    doubts: _containers.RepeatedCompositeFieldContainer[Doubt]
+    def __init__(self, acknowledgements: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ..., fold_users: _Optional[bool] = ..., doubts: _Optional[_Iterable[_Union[Doubt, _Mapping]]] = ...) -> None: ...
 
 class SubmitBatchRequest(_message.Message):
     __slots__ = ("protocol_version", "relay", "request_id", "simulated", "device_records", "keys", "sequences", "boot_duration_ns", "columns")
@@ -369,7 +393,7 @@ class RelayedNode(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., silent_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., display_estimates: _Optional[_Iterable[_Union[DisplayEstimate, _Mapping]]] = ...) -> None: ...
 
 class StreamBatchesRequest(_message.Message):
-    __slots__ = ("hello", "ledger_ids", "device_records", "keys", "key_numbers", "sequences", "columns", "hourly_vectors", "claims", "nodes", "boot_duration_ns")
+    __slots__ = ("hello", "ledger_ids", "device_records", "keys", "key_numbers", "sequences", "columns", "hourly_vectors", "claims", "nodes", "boot_duration_ns", "doubts")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     LEDGER_IDS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_RECORDS_FIELD_NUMBER: _ClassVar[int]
@@ -381,6 +405,7 @@ class StreamBatchesRequest(_message.Message):
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     BOOT_DURATION_NS_FIELD_NUMBER: _ClassVar[int]
+    DOUBTS_FIELD_NUMBER: _ClassVar[int]
     hello: RelayHello
     ledger_ids: _containers.RepeatedScalarFieldContainer[str]
     device_records: _containers.RepeatedCompositeFieldContainer[DeviceRecord]
@@ -392,10 +417,11 @@ class StreamBatchesRequest(_message.Message):
     claims: _containers.RepeatedCompositeFieldContainer[Claim]
     nodes: _containers.RepeatedCompositeFieldContainer[RelayedNode]
     boot_duration_ns: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, hello: _Optional[_Union[RelayHello, _Mapping]] = ..., ledger_ids: _Optional[_Iterable[str]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[RelayedNode, _Mapping]]] = ..., boot_duration_ns: _Optional[_Iterable[int]] = ...) -> None: ...
+    doubts: _containers.RepeatedCompositeFieldContainer[Doubt]
+    def __init__(self, hello: _Optional[_Union[RelayHello, _Mapping]] = ..., ledger_ids: _Optional[_Iterable[str]] = ..., device_records: _Optional[_Iterable[_Union[DeviceRecord, _Mapping]]] = ..., keys: _Optional[_Iterable[_Union[KeyDescriptor, _Mapping]]] = ..., key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., hourly_vectors: _Optional[_Iterable[_Union[HourlyVector, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[RelayedNode, _Mapping]]] = ..., boot_duration_ns: _Optional[_Iterable[int]] = ..., doubts: _Optional[_Iterable[_Union[Doubt, _Mapping]]] = ...) -> None: ...
 
 class StreamBatchesResponse(_message.Message):
-    __slots__ = ("key_numbers", "sequences", "durabilities", "refusals", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements", "beside")
+    __slots__ = ("key_numbers", "sequences", "durabilities", "refusals", "ledger_id", "ledger_generation", "commit_number", "claim_acknowledgements", "hourly_acknowledgements", "beside", "doubts")
     KEY_NUMBERS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     DURABILITIES_FIELD_NUMBER: _ClassVar[int]
@@ -406,6 +432,7 @@ class StreamBatchesResponse(_message.Message):
     CLAIM_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     HOURLY_ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     BESIDE_FIELD_NUMBER: _ClassVar[int]
+    DOUBTS_FIELD_NUMBER: _ClassVar[int]
     key_numbers: _containers.RepeatedScalarFieldContainer[int]
     sequences: _containers.RepeatedScalarFieldContainer[int]
     durabilities: _containers.RepeatedScalarFieldContainer[Durability]
@@ -416,4 +443,5 @@ class StreamBatchesResponse(_message.Message):
     claim_acknowledgements: _containers.RepeatedCompositeFieldContainer[ClaimAcknowledgement]
     hourly_acknowledgements: _containers.RepeatedCompositeFieldContainer[HourlyAcknowledgement]
     beside: _containers.RepeatedCompositeFieldContainer[Acknowledgement]
-    def __init__(self, key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., durabilities: _Optional[_Iterable[_Union[Durability, str]]] = ..., refusals: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ..., beside: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ...) -> None: ...
+    doubts: _containers.RepeatedCompositeFieldContainer[Doubt]
+    def __init__(self, key_numbers: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., durabilities: _Optional[_Iterable[_Union[Durability, str]]] = ..., refusals: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., ledger_id: _Optional[str] = ..., ledger_generation: _Optional[int] = ..., commit_number: _Optional[int] = ..., claim_acknowledgements: _Optional[_Iterable[_Union[ClaimAcknowledgement, _Mapping]]] = ..., hourly_acknowledgements: _Optional[_Iterable[_Union[HourlyAcknowledgement, _Mapping]]] = ..., beside: _Optional[_Iterable[_Union[Acknowledgement, _Mapping]]] = ..., doubts: _Optional[_Iterable[_Union[Doubt, _Mapping]]] = ...) -> None: ...

@@ -39,7 +39,10 @@ class Side:
             self.table, cast(Any, None), clock, simulated=False, ledger_id="ledger"
         )
         self._known = known
-        self._streams = [(BatchWriter(), BatchReader(), Seen(self.table.rows)) for _ in range(2)]
+        self._streams = [
+            (BatchWriter(), BatchReader(), Seen(self.table.rows, self.table.doubts))
+            for _ in range(2)
+        ]
         self.grown = 0
 
     def take(self, came: RelayBatch, stream: int = 0) -> pb.StreamBatchesResponse:

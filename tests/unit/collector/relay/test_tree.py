@@ -374,7 +374,7 @@ def test_what_the_root_held_beside_is_passed_on() -> None:
 def test_what_came_on_a_stream_is_no_surprise() -> None:
     """Of a relay's stream: what it brought is known, what another one brought is told of."""
     table = RegisterTable()
-    seen, another = Seen(table.rows), Seen(table.rows)
+    seen, another = (Seen(table.rows, table.doubts) for _ in range(2))
 
     def arrive(at: Seen, sequence: int, amounts: tuple[int, int]) -> Held | None:
         at.look(key())
