@@ -33,7 +33,7 @@ from flopmeter_core.reports import (
     LedgerPosition,
     RelayedNode,
 )
-from flopmeter_core.writers import fingerprint, mark_of
+from flopmeter_core.writers import fingerprint, key_digest, mark_of
 from flopmeter_proto.daemon.clock import Clock
 
 MAXIMUM_NODES = 250_000
@@ -292,7 +292,7 @@ class Intake:
         """
         if not mark_of(keyed.sequence):
             held = Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector))
-            self.doubts.note(Doubt(node, keyed.key, held), source, late=late)
+            self.doubts.note(Doubt(node, key_digest(keyed.key), held), source, late=late)
 
     async def know(
         self,

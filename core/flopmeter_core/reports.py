@@ -139,12 +139,12 @@ class Doubt:
 
     Attributes:
         node: whose agents may know.
-        key: of both vectors.
+        key_digest: of the key of both vectors (`writers.key_digest`).
         held: the vector in doubt.
     """
 
     node: str
-    key: Key
+    key_digest: bytes
     held: Held
 
 
@@ -227,7 +227,7 @@ class Answer:
 
 
 MAXIMUM_DOUBTS_PER_MESSAGE = 512
-"""Doubts told at a time, about 0.1 KB each; the others wait for the next message."""
+"""Doubts told at a time, about 50 bytes each; the others wait for the next message."""
 
 MAXIMUM_VECTORS_PER_BATCH = 1_600
 """Vectors in one batch: 200 nodes of 8 devices; with everything stated anew about 0.6 MB."""

@@ -12,12 +12,13 @@ different marks never follow each other, whatever they hold.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from array import array
 from collections.abc import Sequence
 
-from flopmeter_core.registers import COMPONENT_COUNT, Vector
+from flopmeter_core.registers import COMPONENT_COUNT, Key, Vector
 
 MARK_SHIFT = 40
 """Below it a sequence counts changes: one a second for 34,000 years. Above it is the mark."""
@@ -27,6 +28,8 @@ MARKS = 2**22 - 1
 
 NOTHING = 0
 """The fingerprint of no vector: sequences begin at 1."""
+
+KEY_DIGEST_BYTES = 16
 
 _pack = struct.Struct(f"<{COMPONENT_COUNT}q").pack
 _LOW = 0xFFFF_FFFF
@@ -76,3 +79,13 @@ def unmarked(sequence: int) -> int:
 def marked(sequence: int, mark: int) -> int:
     """A sequence with a mark, 1 to `MARKS`, in the place of any it had."""
     return mark << MARK_SHIFT | unmarked(sequence)
+
+
+def key_digest(key: Key) -> bytes:
+    """A name for a key that tells nothing of it: the first 128 bits of a SHA-256.
+
+    Only who knows the key's random incarnation can find what it stands for. No text of a key holds
+    a line's end, so no two keys are spelled alike.
+    """
+    parts = (key.device, key.incarnation, key.allocation, key.phase, key.evidence.value, key.record)
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).digest()[:KEY_DIGEST_BYTES]

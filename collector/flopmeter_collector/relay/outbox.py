@@ -31,6 +31,7 @@ from flopmeter_core.reports import (
     KeyedVector,
 )
 from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_core.writers import key_digest
 
 MAXIMUM_CLAIMS_PER_BATCH = 1_000
 """Claims in one batch: at most about 0.7 MB with the longest labels."""
@@ -268,7 +269,8 @@ class Outbox:
                     each.watch.beside[ack.key] = ack.held
                 # Who waited may be gone before it is told; it comes again on another stream.
                 node = self._table.record(ack.key.record).node
-                self.doubts.note(Doubt(node, ack.key, ack.held), self.upward, late=True)
+                doubt = Doubt(node, key_digest(ack.key), ack.held)
+                self.doubts.note(doubt, self.upward, late=True)
             note = self._behind.get(ack.key)
             if note is None:
                 continue

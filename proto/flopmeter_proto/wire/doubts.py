@@ -11,20 +11,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Protocol
 
-from flopmeter_core.allocations import MAXIMUM_LENGTH
 from flopmeter_core.errors import WireError
-from flopmeter_core.registers import Key
 from flopmeter_core.reports import MAXIMUM_DOUBTS_PER_MESSAGE, Doubt, Held
+from flopmeter_core.writers import KEY_DIGEST_BYTES
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire.values import (
-    check_number,
-    check_sequence,
-    check_text,
-    evidence_in,
-    incarnation_in,
-)
+from flopmeter_proto.wire.values import check_sequence, check_text
 
 
 class _Asking(Protocol):
@@ -39,12 +32,7 @@ def doubts_out(doubts: Iterable[Doubt]) -> list[pb.Doubt]:
     return [
         pb.Doubt(
             node=doubt.node,
-            device=doubt.key.device,
-            incarnation=bytes.fromhex(doubt.key.incarnation),
-            allocation=doubt.key.allocation,
-            phase=doubt.key.phase,
-            evidence=cast(pb.Evidence, doubt.key.evidence.value),
-            record_id=doubt.key.record,
+            key_digest=doubt.key_digest,
             held_sequence=doubt.held.sequence,
             held_fingerprint=doubt.held.fingerprint,
         )
@@ -72,15 +60,9 @@ def _read(message: pb.Doubt) -> Doubt:
     """Read one.
 
     Raises:
-        WireError: it names what no key or vector can be.
+        WireError: it names what no node, key or vector can be.
     """
-    key = Key(
-        device=check_text(message.device, "device"),
-        incarnation=incarnation_in(message.incarnation),
-        allocation=check_text(message.allocation, "allocation", limit=MAXIMUM_LENGTH),
-        phase=check_number(message.phase, "phase"),
-        evidence=evidence_in(message.evidence),
-        record=check_text(message.record_id, "record_id"),
-    )
+    if len(message.key_digest) != KEY_DIGEST_BYTES:
+        raise WireError(f"a key's digest has {KEY_DIGEST_BYTES} bytes")
     held = Held(check_sequence(message.held_sequence), message.held_fingerprint)
-    return Doubt(check_text(message.node, "node"), key, held)
+    return Doubt(check_text(message.node, "node"), message.key_digest, held)

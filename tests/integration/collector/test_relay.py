@@ -20,11 +20,11 @@ from flopmeter_collector.relay import forwarder
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import UsageError
 from flopmeter_core.reports import KeyedVector, Report
-from flopmeter_core.writers import fingerprint
+from flopmeter_core.writers import fingerprint, key_digest
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.certificates import Authority
 from support.collector import running
-from support.ingest import RECORD, Sender, channel, hello, hourly, key, report, stream, vector
+from support.ingest import Sender, channel, hello, hourly, key, report, stream, vector
 from support.processes import free_port
 
 METHOD = "/flopmeter.ingest.v1.IngestService/StreamBatches"
@@ -300,11 +300,7 @@ def test_the_other_writer_is_asked(
                 await ended.greet(hello(incarnation="a" * 32))
                 await ended.send(sequence, vector(sequence))
                 doubt = await asked(twin)
-            assert (doubt.node, doubt.device, doubt.record_id) == (
-                "node-1",
-                "GPU-1",
-                RECORD.record_id,
-            )
+            assert (doubt.node, doubt.key_digest) == ("node-1", key_digest(key()))
             assert (doubt.held_sequence, doubt.held_fingerprint) == (
                 sequence,
                 fingerprint(sequence, vector(sequence)),

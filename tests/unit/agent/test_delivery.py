@@ -25,7 +25,7 @@ from flopmeter_core.reports import (
     LedgerPosition,
     Report,
 )
-from flopmeter_core.writers import fingerprint, mark_of
+from flopmeter_core.writers import fingerprint, key_digest, mark_of
 from support.counting_node import CountingNode
 
 POSITION = LedgerPosition("L", 1, 1)
@@ -103,7 +103,7 @@ def exchange(
         held = table.beside(keyed) if late else None
         if outcome in OVER and not keyed.follows and len(table.branches(keyed.key)) == 1:
             doubted = Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector))
-            doubt = Doubt("node", keyed.key, doubted)
+            doubt = Doubt("node", key_digest(keyed.key), doubted)
             if not mark_of(keyed.sequence):
                 table.doubts.note(doubt, listener, late=outcome is Outcome.LATE)
         durable = Durability.CONTESTED if contested else Durability.AT_ROOT
@@ -272,12 +272,16 @@ def test_a_doubt_acknowledges_and_distrusts_nothing(tmp_path: Path) -> None:
     report = writer.loop.report()
     assert report is not None
     own = [
-        Doubt("node", keyed.key, Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector)))
+        Doubt(
+            "node",
+            key_digest(keyed.key),
+            Held(keyed.sequence, fingerprint(keyed.sequence, keyed.vector)),
+        )
         for keyed in report.vectors
     ]
-    key = own[0].key
+    key = report.vectors[0].key
     strange = Key(key.device, "9" * 32, key.allocation, key.phase, key.evidence, key.record)
-    doubts = (*own, Doubt("node", strange, Held(77, 5)))
+    doubts = (*own, Doubt("node", key_digest(strange), Held(77, 5)))
     writer.loop.acknowledge(Answer((), POSITION, doubts=doubts))
     again = writer.loop.report()
     assert again is not None
@@ -287,7 +291,7 @@ def test_a_doubt_acknowledges_and_distrusts_nothing(tmp_path: Path) -> None:
     ]
     assert writer.loop.counters.second_writers == 0
     for _ in range(2):
-        foreign = Answer((), POSITION, doubts=(Doubt("node", key, Held(1, 5)),))
+        foreign = Answer((), POSITION, doubts=(Doubt("node", own[0].key_digest, Held(1, 5)),))
         writer.loop.acknowledge(foreign)
     assert writer.loop.counters.second_writers == 1
     writer.step()

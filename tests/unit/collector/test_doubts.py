@@ -9,12 +9,13 @@ import pytest
 from flopmeter_collector import doubts as rooms
 from flopmeter_collector.doubts import Doubts
 from flopmeter_core.reports import Doubt, Held
+from flopmeter_core.writers import key_digest
 from support.ingest import key
 
 
 def doubt(number: int, node: str = "node-1") -> Doubt:
     """A vector of a node."""
-    return Doubt(node, key(), Held(number, number))
+    return Doubt(node, key_digest(key()), Held(number, number))
 
 
 def numbers(told: Iterable[Doubt]) -> list[int]:

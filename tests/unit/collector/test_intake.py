@@ -9,12 +9,22 @@ import pytest
 
 from flopmeter_collector import intake as module
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.doubts import Listener
 from flopmeter_collector.intake import MAXIMUM_DISPLAY_ESTIMATES, Intake
+from flopmeter_collector.receive import merge_report
 from flopmeter_collector.registers import Outcome, RegisterTable
 from flopmeter_collector.relay.receive import SLICE, Merged, Seen, check_path, merge_batch
 from flopmeter_core.errors import NotPermittedError
-from flopmeter_core.reports import Durability, KeyedVector, RelayBatch, RelayedNode
-from support.ingest import RECORD, hello, hourly, key, vector
+from flopmeter_core.reports import (
+    Doubt,
+    Durability,
+    Held,
+    KeyedVector,
+    RelayBatch,
+    RelayedNode,
+)
+from flopmeter_core.writers import fingerprint, key_digest, marked
+from support.ingest import RECORD, hello, hourly, key, report, vector
 from support.manual_clock import ManualClock
 
 IMPOSSIBLE = vector(5, TENSOR_MEGACYCLES=2**40)
@@ -164,3 +174,74 @@ def test_a_late_vector_is_no_refusal(intake: Intake) -> None:
             keyed(0, sequence, vector(sequence)), RECORD, boot_ns=None, refused={}, quarantined={}
         )
         assert found is outcome
+
+
+def asked(intake: Intake, listener: Listener) -> list[tuple[int, int]]:
+    """Of which phase and sequence a stream is asked now, in ascending order."""
+    phases = {key_digest(key(phase=phase)): phase for phase in range(9)}
+    told = intake.doubts.tell(listener)
+    return sorted((phases[doubt.key_digest], doubt.held.sequence) for doubt in told)
+
+
+def test_what_came_from_elsewhere_is_asked_about(intake: Intake) -> None:
+    """Below another stream's vector or in its place; not what follows on its own, nor a fork."""
+    first, second = (Seen(intake.rows, intake.doubts) for _ in range(2))
+    listener = intake.doubts.listen((RECORD.node,))
+
+    def arrive(seen: Seen, *vectors: KeyedVector) -> None:
+        asyncio.run(merge_batch(intake, batch(*vectors), never, seen))
+
+    arrive(first, *(keyed(phase, 5, vector(5)) for phase in range(4)))
+    arrive(first, keyed(0, 6, vector(6)), keyed(1, 4, vector(4)))
+    assert asked(intake, listener) == []
+    arrive(
+        second,
+        keyed(0, 3, vector(3)),
+        keyed(1, 7, vector(7)),
+        keyed(2, 5, vector(5)),
+        keyed(3, 5, vector(1)),
+        keyed(4, 1, vector(1)),
+    )
+    assert asked(intake, listener) == [(0, 3), (1, 7)]
+    doubt = intake.doubts.tell(intake.doubts.listen((RECORD.node,)))[0]
+    assert doubt.node == RECORD.node
+    assert doubt.held == Held(3, fingerprint(3, vector(3)))
+    # Of a fork, and of what has a mark, everybody knows.
+    arrive(second, keyed(3, 4, vector(1)), keyed(0, marked(6, 9), vector(6)))
+    arrive(second, keyed(5, marked(6, 9), vector(6)))
+    arrive(first, keyed(5, marked(5, 9), vector(5)))
+    assert asked(intake, listener) == []
+
+
+def test_what_a_relay_asks_is_asked_elsewhere(intake: Intake) -> None:
+    """On streams of relays that told of the node too, but not on the one that it came on."""
+    first, second = (Seen(intake.rows, intake.doubts) for _ in range(2))
+    told = (RelayedNode(hello(), 0), RelayedNode(hello(node="node-2"), 0))
+    doubt = Doubt("node-1", key_digest(key()), Held(3, 4))
+    asyncio.run(merge_batch(intake, batch(nodes=told, doubts=(doubt,)), never, first))
+    asyncio.run(merge_batch(intake, batch(nodes=told[:1]), never, second))
+    assert intake.doubts.tell(first.listener) == ()
+    assert intake.doubts.tell(second.listener) == (doubt,)
+
+
+def test_an_ended_process_is_asked_about(intake: Intake) -> None:
+    """A running one names what it wrote, and whoever else wrote is told of it as ever."""
+    sender, other = (intake.doubts.listen((RECORD.node,)) for _ in range(2))
+
+    def arrive(*vectors: KeyedVector) -> None:
+        came = report(vectors)
+        asyncio.run(merge_report(intake, came, hello(), {}, never, sender))
+
+    arrive(*(keyed(phase, 5, vector(5)) for phase in range(3)))
+    named = (fingerprint(5, vector(5)),)
+    arrive(KeyedVector(key(phase=0), 6, vector(6), follows=named))
+    assert asked(intake, other) == []
+    arrive(keyed(1, 6, vector(6)), keyed(2, 4, vector(4)), keyed(0, 6, vector(6)))
+    assert asked(intake, other) == [(1, 6), (2, 4)]
+    assert asked(intake, sender) == []
+    arrive(keyed(1, 7, vector(1)), keyed(1, 5, vector(5)))
+    assert asked(intake, other) == []
+
+
+async def never() -> None:
+    """Nobody waits."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopmeter_core.registers import COMPONENT_COUNT
+from flopmeter_core.registers import COMPONENT_COUNT, Evidence, Key
 from flopmeter_core.units import REGISTER_LIMIT
 from flopmeter_core.writers import (
     MARK_SHIFT,
@@ -16,6 +17,7 @@ from flopmeter_core.writers import (
     fingerprint,
     is_among,
     is_before,
+    key_digest,
     mark_of,
     marked,
     unmarked,
@@ -65,3 +67,19 @@ def test_marks(sequence: int, mark: int, other: int) -> None:
     assert (mark_of(sequence), mark_of(with_mark)) == (0, mark)
     assert unmarked(with_mark) == unmarked(sequence) == sequence
     assert marked(with_mark, other) == marked(sequence, other) < REGISTER_LIMIT
+
+
+def test_a_keys_digest_is_of_all_of_it() -> None:
+    """Two keys that differ anywhere have two; the same one has the same in every version."""
+    named = Key("GPU-1", "ab" * 16, "run:a", 1, Evidence.GPM, "0123")
+    others = (
+        replace(named, device="GPU-2"),
+        replace(named, incarnation="cd" * 16),
+        replace(named, allocation="run:b"),
+        replace(named, phase=11),
+        replace(named, evidence=Evidence.CYCLES),
+        replace(named, record="123"),
+        replace(named, device="GPU-1\nab"),
+    )
+    assert len({key_digest(each) for each in (named, *others)}) == 1 + len(others)
+    assert key_digest(named).hex() == "f093831bcfa8391a2e76592caba7c647"

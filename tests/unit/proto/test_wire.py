@@ -27,6 +27,7 @@ from flopmeter_core.reports import (
     Report,
 )
 from flopmeter_core.units import NS_PER_HOUR, REGISTER_LIMIT
+from flopmeter_core.writers import key_digest
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     MAXIMUM_CLAIMS_PER_MESSAGE,
@@ -170,11 +171,12 @@ def test_what_is_held_beside() -> None:
 
 
 def test_doubts_are_spelled_out() -> None:
-    """Of keys that the stream never stated too; behind a usual answer they are as in any other."""
+    """Of keys that the stream never stated; behind a usual answer they are as in any other."""
     writer, reader = StreamWriter(), StreamReader()
     received = reader.report(writer.report(report(KeyedVector(KEY, 9, VECTOR))))
     doubts = tuple(
-        Doubt("node-1", replace(KEY, phase=phase), Held(2**61, 2**64 - 1)) for phase in (0, 7)
+        Doubt("node-1", key_digest(replace(KEY, phase=phase)), Held(2**61, 2**64 - 1))
+        for phase in (0, 7)
     )
     message = reader.answer(received, {}, POSITION, at_root=True, doubts=doubts)
     assert writer.answer(message).doubts == doubts
@@ -186,17 +188,14 @@ def test_doubts_are_spelled_out() -> None:
 
 def test_a_doubt_that_cannot_be_read_is_left_out() -> None:
     """A word of a later version, or of nobody: what stands beside it is read; and not too many."""
-    doubt = Doubt("node-1", KEY, Held(5, 6))
+    doubt = Doubt("node-1", key_digest(KEY), Held(5, 6))
     writer = StreamWriter()
     plain = pb.StreamReportsResponse.FromString(spelled_doubts([doubt])).doubts[0]
     broken: list[dict[str, Any]] = [
         {"node": ""},
-        {"device": "x" * 300},
-        {"incarnation": b"short"},
-        {"allocation": "a\n"},
-        {"phase": -1},
-        {"evidence": 99},
-        {"record_id": ""},
+        {"node": "x" * 300},
+        {"node": "a\n"},
+        {"key_digest": b"short"},
         {"held_sequence": 0},
     ]
     message = pb.StreamReportsResponse()

@@ -25,6 +25,7 @@ from flopmeter_core.reports import (
     RelayHello,
 )
 from flopmeter_core.units import NS_PER_HOUR, REGISTER_LIMIT
+from flopmeter_core.writers import key_digest
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, BatchReader, BatchWriter
 from flopmeter_proto.wire.numbering import StatedNumbers
@@ -93,7 +94,7 @@ def test_hello_comes_out() -> None:
         BatchReader().hello(message)
 
 
-DOUBT = Doubt("node-1", key(phase=9), Held(3, 4))
+DOUBT = Doubt("node-1", key_digest(key(phase=9)), Held(3, 4))
 
 
 def test_doubts_go_up() -> None:

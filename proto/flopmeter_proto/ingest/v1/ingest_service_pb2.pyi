@@ -275,26 +275,16 @@ class Acknowledgement(_message.Message):
     def __init__(self, key_number: _Optional[int] = ..., sequence: _Optional[int] = ..., durability: _Optional[_Union[Durability, str]] = ..., reason: _Optional[str] = ..., held_sequence: _Optional[int] = ..., held_fingerprint: _Optional[int] = ...) -> None: ...
 
 class Doubt(_message.Message):
-    __slots__ = ("node", "device", "incarnation", "allocation", "phase", "evidence", "record_id", "held_sequence", "held_fingerprint")
+    __slots__ = ("node", "key_digest", "held_sequence", "held_fingerprint")
     NODE_FIELD_NUMBER: _ClassVar[int]
-    DEVICE_FIELD_NUMBER: _ClassVar[int]
-    INCARNATION_FIELD_NUMBER: _ClassVar[int]
-    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
-    PHASE_FIELD_NUMBER: _ClassVar[int]
-    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
-    RECORD_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     HELD_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     HELD_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     node: str
-    device: str
-    incarnation: bytes
-    allocation: str
-    phase: int
-    evidence: Evidence
-    record_id: str
+    key_digest: bytes
     held_sequence: int
     held_fingerprint: int
-    def __init__(self, node: _Optional[str] = ..., device: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., allocation: _Optional[str] = ..., phase: _Optional[int] = ..., evidence: _Optional[_Union[Evidence, str]] = ..., record_id: _Optional[str] = ..., held_sequence: _Optional[int] = ..., held_fingerprint: _Optional[int] = ...) -> None: ...
+    def __init__(self, node: _Optional[str] = ..., key_digest: _Optional[bytes] = ..., held_sequence: _Optional[int] = ..., held_fingerprint: _Optional[int] = ...) -> None: ...
 
 class HourlyAcknowledgement(_message.Message):
     __slots__ = ("key_number", "hour", "sequence", "durability", "reason")

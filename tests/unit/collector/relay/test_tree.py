@@ -25,13 +25,14 @@ from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.reports import (
     Acknowledgement,
+    Doubt,
     Durability,
     Held,
     KeyedVector,
     LedgerPosition,
     RelayHello,
 )
-from flopmeter_core.writers import fingerprint
+from flopmeter_core.writers import fingerprint, key_digest
 from flopmeter_proto.wire import BatchReader, BatchWriter
 from support.ingest import RECORD, key
 from support.manual_clock import ManualClock
@@ -369,6 +370,22 @@ def test_what_the_root_held_beside_is_passed_on() -> None:
     assert watch.take_beside([key(phase=1)]) == {}
     assert watch.take_beside(watch.ready) == {key(): Held(12, 7)}
     assert watch.beside == {}
+
+
+def test_what_the_root_held_beside_outlives_the_stream() -> None:
+    """Whoever waited is told on its next stream, and the root is not asked about its own word."""
+    table = RegisterTable()
+    outbox = Outbox(table)
+    table.on_change = lambda name, before, now: outbox.changed(name, before, now, 5)
+    table.merge(KeyedVector(key(), 10, vector((5, 0))), RECORD)
+    watch = outbox.open_watch()
+    outbox.watch(key(), 10, watch)
+    outbox.take(9, 6)
+    outbox.close_watch(watch)
+    outbox.acknowledge([Acknowledgement(key(), 10, Durability.AT_ROOT, held=Held(12, 7))])
+    doubt = Doubt(RECORD.node, key_digest(key()), Held(12, 7))
+    assert table.doubts.tell(table.doubts.listen((RECORD.node,))) == (doubt,)
+    assert table.doubts.tell(outbox.upward) == ()
 
 
 def test_what_came_on_a_stream_is_no_surprise() -> None:
