@@ -17,7 +17,7 @@ SWITCH_PERIOD_S = 0.0001
 """How long a thread of Python may compute while another one waits: a fiftieth of the default. An
 answer changes threads several times (socket, event loop, ledger), and waits so long each time."""
 
-YOUNG = (5_000, 3)
+YOUNG = (20_000, 3)
 """Allocations, and searches among the youngest objects, between two searches for cycles, where so
 much is made within `PERIOD_S`. What a report makes is gone when its answer is, 20 ms later; every
 700 allocations, as Python does, each of its objects was walked before it died."""

@@ -1,4 +1,4 @@
-"""Takes the vectors of an agent's report in, slice by slice.
+"""Takes an agent's report in, slice by slice.
 
 Owns: what is noted of a report's vectors for its answer.
 May touch: the intake it is given.
@@ -8,14 +8,21 @@ Explained in docs/adr/0005-delivery-and-durability.md.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from flopmeter_collector.doubts import Listener
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.registers import Outcome
+from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Held, Hello, KeyedVector, Report
+
+T = TypeVar("T")
+
+GiveWay = Callable[[], Awaitable[None]]
+"""Lets others go first, between two slices."""
 
 SLICE = 50
 """Work after which others have their turn, about 0.5 ms: 10 new registers, or 50 that are known. Of
@@ -23,6 +30,9 @@ a large report no more is committed at a time."""
 
 NEW_KEY_WORK = 4
 """A key that is stated costs as much as so many vectors of known ones: text, rows, a run."""
+
+LEARNT_AT_ONCE = 400
+"""Keys of which a stream notes the row before others have their turn, about 0.3 ms."""
 
 NEWEST = (Outcome.NEW, Outcome.ADVANCED, Outcome.DUPLICATE)
 """What becomes of the vectors of a report that says how things stand now."""
@@ -60,7 +70,7 @@ async def merge_report(
     report: Report,
     hello: Hello,
     strangers: Mapping[str, str],
-    give_way: Callable[[], Awaitable[None]],
+    give_way: GiveWay,
     listener: Listener,
 ) -> MergedReport:
     """Admit and merge the vectors of a report; the caller commits and answers.
@@ -103,3 +113,50 @@ async def merge_report(
         elif outcome is not None:
             merged.taken.append(keyed)
     return merged
+
+
+async def merge_hours(
+    intake: Intake,
+    report: Report,
+    hello: Hello,
+    strangers: Mapping[str, str],
+    give_way: GiveWay,
+) -> dict[tuple[Key, int], str]:
+    """Take the hours of a report, after its vectors; arguments as of `merge_report`.
+
+    Returns:
+        By key and hour, why some were not taken.
+    """
+    refused: dict[tuple[Key, int], str] = {}
+    if not report.hours:
+        return refused
+    await intake.count_hours(report.records, report.hours)
+    async for hours in in_slices(report.hours, SLICE, give_way):
+        for hourly in hours:
+            running = hourly.key.incarnation == hello.incarnation
+            intake.merge_hour(
+                hourly,
+                report.records[hourly.key.record],
+                boot_ns=report.boot_ns if running else None,
+                refused=refused,
+                stranger=strangers.get(hourly.key.record, ""),
+            )
+    return refused
+
+
+async def merge_claims(
+    intake: Intake, claims: Sequence[Claim], give_way: GiveWay
+) -> dict[ClaimKey, str]:
+    """Take what training processes claim; returns why claims were not taken."""
+    refused: dict[ClaimKey, str] = {}
+    async for some in in_slices(claims, SLICE, give_way):
+        refused |= intake.merge_claims(some)
+    return refused
+
+
+async def in_slices(items: Sequence[T], size: int, give_way: GiveWay) -> AsyncIterator[Sequence[T]]:
+    """Items, so many at a time, others going first between two slices."""
+    for start in range(0, len(items), size):
+        if start:
+            await give_way()
+        yield items[start : start + size]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,14 +27,27 @@ from flopmeter_collector.doubts import Listener
 from flopmeter_collector.identity import Holder, Identities
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.known import KnownKeys
+from flopmeter_collector.large import (
+    BYTES_PER_WORK,
+    LARGE_BYTES,
+    LARGE_REPORT,
+    LargeReports,
+)
 from flopmeter_collector.limits import Pace, Places
-from flopmeter_collector.receive import NEW_KEY_WORK, SLICE, merge_report
+from flopmeter_collector.receive import (
+    LEARNT_AT_ONCE,
+    NEW_KEY_WORK,
+    in_slices,
+    merge_claims,
+    merge_hours,
+    merge_report,
+)
 from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
-from flopmeter_collector.turns import Turns
+from flopmeter_collector.turns import Pause, Turns
 from flopmeter_core.errors import FlopmeterError, StorageError, WireError
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
@@ -43,7 +56,6 @@ from flopmeter_core.reports import (
     KeyedVector,
     LedgerPosition,
     RelayHello,
-    Report,
 )
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
@@ -56,6 +68,7 @@ from flopmeter_proto.wire import (
     answer_submitted,
     known_answer,
     parse_batches,
+    parse_long_reports,
     parse_reports,
     parse_submitted,
     read_submitted,
@@ -72,13 +85,8 @@ STOPPING = "the collector is stopping; send again later"
 LONGEST_REST_S = 30
 """Who would have to wait longer for its address' work to be paid off is refused instead."""
 
-LARGE_REPORT = 400
-"""Work above which a report is read beside the event loop, waits for other large ones, and is
-committed slice by slice: nobody's commit holds more than a slice of it. 8 devices with 50 users and
-phases each that change between two reports stay below."""
-
-BYTES_PER_WORK = 100
-"""About the size of a vector: what is read costs its address, whether or not it makes sense."""
+DISPLAYS_PER_WORK = 8
+"""Estimates for display that cost as much as a vector."""
 
 STREAM_WORK = 20
 """To open a stream costs as much as so many vectors."""
@@ -88,6 +96,7 @@ STREAM_WORK = 20
 class _Sender:
     """What is known of an agent's stream."""
 
+    address: str
     reader: StreamReader
     hello: Hello
     watch: Watch
@@ -137,7 +146,7 @@ class IngestService:
         self._identities = identities
         self._opened_forwarder = forwarder
         self._refused = RefusedOnce()
-        self._large = asyncio.Lock()
+        self._large = LargeReports(turns, address_pace, clock)
         self._open: set[asyncio.Task[Any]] = set()
         self._reading: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -307,30 +316,36 @@ class IngestService:
 
     async def _serve_agent(self, raw: bytes, context: Context, watch: Watch) -> None:
         address = host_of(context.peer())
-        rest_ns = self._charge(address, len(raw) // BYTES_PER_WORK)
         reader = StreamReader()
-        message = parse_reports(raw)
+        message = await self._parsed(raw, address)
         hello = _read_hello(reader, message)
         holder = self._identities.holder(context.auth_context())
         holder.check_node(hello.node)
         listener = self._intake.doubts.listen((hello.node,))
-        sender = _Sender(reader, hello, watch, holder, listener)
+        sender = _Sender(address, reader, hello, watch, holder, listener)
         following: Any
         self._intake.open_stream(hello)
         try:
-            await self._take_turn(context, sender, message)
-            work = _work(message)
+            await self._take_turn(context, sender, message, charged=len(raw) // BYTES_PER_WORK)
+            work = work_of(message)
             while True:
-                pause_ns = self._pace.pause_ns(hello.node, work, self._clock.monotonic_ns())
-                if pause_ns or rest_ns:
-                    await self._rest(max(pause_ns, rest_ns))
+                now_ns = self._clock.monotonic_ns()
+                pause_ns = self._pace.pause_ns(hello.node, work, now_ns)
+                await self._rest(max(pause_ns, self._address_pace.owed_ns(address, now_ns)))
                 following = await self._next(context)
                 if following is grpc.aio.EOF:
                     return
-                rest_ns = self._charge(address, len(following) // BYTES_PER_WORK)
                 work = await self._take_following(context, sender, following)
         finally:
             self._intake.close_stream(hello)
+
+    async def _parsed(self, raw: bytes, address: str) -> pb.StreamReportsRequest:
+        """The first message of a stream, whose address is charged for it."""
+        if len(raw) <= LARGE_BYTES:
+            self._charge(address, len(raw) // BYTES_PER_WORK)
+            return parse_reports(raw)
+        async with self._large.turn(address, len(raw) // BYTES_PER_WORK):
+            return await self._large.beside(functools.partial(parse_long_reports, raw))
 
     async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
         reader, seen = BatchReader(), Seen(self._intake.rows, self._intake.doubts)
@@ -398,15 +413,16 @@ class IngestService:
         return self._forwarder.rooted(watch, taken, grown)
 
     async def _take_turn(
-        self, context: Context, sender: _Sender, message: pb.StreamReportsRequest
+        self, context: Context, sender: _Sender, message: pb.StreamReportsRequest, *, charged: int
     ) -> None:
         """Answer a report: a small one before all else, large ones one at a time."""
-        if _work(message) <= LARGE_REPORT:
+        work = work_of(message)
+        if work <= LARGE_REPORT:
             with self._turns.answering():
                 answer = await self._take_report(sender, message)
         else:
-            async with self._large:
-                answer = await self._take_report(sender, message)
+            async with self._large.turn(sender.address, max(0, work - charged)):
+                answer = await self._take_report(sender, message, large=True)
         # Nothing more of it is read meanwhile.
         await self._answers.write(context, answer)
 
@@ -419,18 +435,34 @@ class IngestService:
         Raises:
             WireError: what came is none.
         """
+        size = len(raw) // BYTES_PER_WORK
         report = self._usual.read(raw)
         if report is not None and sender.known.take(self._intake, report, sender.hello):
+            self._charge(sender.address, size)
             with self._turns.answering():
                 position = await self._intake.durable(len(report.numbers))
                 answer = self._known_answer(sender, report, position)
             await self._answers.write(context, answer)
             return len(report.numbers)
+        if len(raw) > LARGE_BYTES:
+            return await self._take_large(context, sender, raw)
+        self._charge(sender.address, size)
         message = parse_reports(raw)
-        if message.HasField("hello"):
-            raise WireError("hello may stand in the first message of a stream only")
-        await self._take_turn(context, sender, message)
-        return _work(message)
+        _check_following(message)
+        await self._take_turn(context, sender, message, charged=size)
+        return work_of(message)
+
+    async def _take_large(self, context: Context, sender: _Sender, raw: bytes) -> int:
+        """Answer a further report that is long, in its turn; returns how much work it was."""
+        size = len(raw) // BYTES_PER_WORK
+        async with self._large.turn(sender.address, size):
+            message = await self._large.beside(functools.partial(parse_long_reports, raw))
+            _check_following(message)
+            work = work_of(message)
+            self._large.charge(sender.address, max(0, work - size))
+            answer = await self._take_report(sender, message, large=True)
+        await self._answers.write(context, answer)
+        return work
 
     def _known_answer(self, sender: _Sender, report: KnownReport, position: LedgerPosition) -> Any:
         """The answer to a report that was taken as rows."""
@@ -453,30 +485,30 @@ class IngestService:
         )
 
     async def _take_report(
-        self, sender: _Sender, message: pb.StreamReportsRequest
-    ) -> pb.StreamReportsResponse:
+        self, sender: _Sender, message: pb.StreamReportsRequest, *, large: bool = False
+    ) -> pb.StreamReportsResponse | bytes:
         reader, hello, watch = sender.reader, sender.hello, sender.watch
         intake = self._intake
-        large = _work(message) > LARGE_REPORT
+        give_way = functools.partial(self._let_others, large=large)
         report = (
-            await asyncio.to_thread(reader.report, message, self._turns.pauses())
+            await self._large.beside(functools.partial(reader.report, message))
             if large
             else reader.report(message)
         )
         intake.check_records(report.records.values())
         await intake.know(report.records, report.vectors, report.hours)
         strangers = sender.holder.strangers(report.records.values())
-        give_way = functools.partial(self._let_others, large=large)
         merged = await merge_report(intake, report, hello, strangers, give_way, sender.listener)
-        sender.known.learn(intake, merged.taken, reader.number)
+        async for taken in in_slices(merged.taken, LEARNT_AT_ONCE, give_way):
+            sender.known.learn(intake, taken, reader.number)
         if merged.newest:
             intake.note_live(hello, report.boot_ns)
         if merged.contested:
             # Nobody can say yet whose hours these are; they are offered again.
             left = tuple(hourly for hourly in report.hours if hourly.key not in merged.contested)
             report = replace(report, hours=left)
-        refused_hours = await self._merge_hours(report, hello, strangers, large=large)
-        refused_claims = intake.merge_claims(report.claims)
+        refused_hours = await merge_hours(intake, report, hello, strangers, give_way)
+        refused_claims = await merge_claims(intake, report.claims, give_way)
         intake.counts.reports += 1
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(merged.taken))
@@ -498,28 +530,13 @@ class IngestService:
             quarantined=merged.quarantined,
             fold_users=intake.is_nearly_full(hello.node),
         )
-        return await asyncio.to_thread(answer) if large else answer()
-
-    async def _merge_hours(
-        self, report: Report, hello: Hello, strangers: Mapping[str, str], *, large: bool
-    ) -> dict[tuple[Key, int], str]:
-        """Take the hours of a report, after its vectors; returns why some were not taken."""
-        refused: dict[tuple[Key, int], str] = {}
-        if not report.hours:
-            return refused
-        await self._intake.count_hours(report.records, report.hours)
-        for number, hourly in enumerate(report.hours, start=1):
-            if number % SLICE == 0:
-                await self._let_others(large=large)
-            running = hourly.key.incarnation == hello.incarnation
-            self._intake.merge_hour(
-                hourly,
-                report.records[hourly.key.record],
-                boot_ns=report.boot_ns if running else None,
-                refused=refused,
-                stranger=strangers.get(hourly.key.record, ""),
-            )
-        return refused
+        if not large:
+            return answer()
+        spelled = await self._large.beside(functools.partial(_spell, answer))
+        gone = list(report.vectors)
+        del report, merged, answer
+        await self._large.let_go(gone, give_way)
+        return spelled
 
     async def _let_others(self, *, large: bool) -> None:
         """Give others their turn between two slices; of a large report, in the ledger too."""
@@ -556,13 +573,24 @@ def _spelled(answer: pb.StreamReportsResponse | bytes) -> bytes:
     return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
+def _spell(answer: Callable[..., pb.StreamReportsResponse], pause: Pause) -> bytes:
+    """A large answer, in a thread."""
+    return answer(pause=pause).SerializeToString()
+
+
+def _check_following(message: pb.StreamReportsRequest) -> None:
+    if message.HasField("hello"):
+        raise WireError("hello may stand in the first message of a stream only")
+
+
 def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello:
     if message.HasField("hello"):
         checked_version(message.hello.protocol_version)
     return reader.hello(message)
 
 
-def _work(message: pb.StreamReportsRequest) -> int:
+def work_of(message: pb.StreamReportsRequest) -> int:
     """How much is to do for a message, in vectors that are known already."""
     rows = len(message.vectors) + len(message.hourly_vectors) + len(message.claims)
-    return rows + NEW_KEY_WORK * len(message.keys)
+    stated = len(message.keys) + len(message.device_records)
+    return rows + NEW_KEY_WORK * stated + len(message.display_estimates) // DISPLAYS_PER_WORK

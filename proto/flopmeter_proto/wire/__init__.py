@@ -26,6 +26,7 @@ from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECO
 from flopmeter_proto.wire.parsing import (
     MAXIMUM_PARTS_PER_MESSAGE,
     parse_batches,
+    parse_long_reports,
     parse_reports,
     parse_submitted,
 )
@@ -33,6 +34,7 @@ from flopmeter_proto.wire.stream import MAXIMUM_FOLLOWED, StreamReader, StreamWr
 from flopmeter_proto.wire.submitted import answer_submitted, read_submitted
 from flopmeter_proto.wire.values import (
     INCARNATION_BYTES,
+    MAXIMUM_COMPONENTS,
     MAXIMUM_DEVICES_PER_NODE,
     MAXIMUM_MESSAGE_BYTES,
     MAXIMUM_TEXT_LENGTH,
@@ -44,6 +46,7 @@ __all__ = [
     "DURABILITIES",
     "INCARNATION_BYTES",
     "MAXIMUM_CLAIMS_PER_MESSAGE",
+    "MAXIMUM_COMPONENTS",
     "MAXIMUM_DEVICES_PER_NODE",
     "MAXIMUM_FOLLOWED",
     "MAXIMUM_HOURS_PER_MESSAGE",
@@ -71,6 +74,7 @@ __all__ = [
     "known_answer",
     "known_report",
     "parse_batches",
+    "parse_long_reports",
     "parse_reports",
     "parse_submitted",
     "read_submitted",

@@ -8,7 +8,7 @@ breaks a rule is refused alone: whatever a process says, the meter's vectors bes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,6 +23,7 @@ from flopmeter_core.claims import (
 from flopmeter_core.errors import DataError, WireError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
+from flopmeter_proto.wire.values import paused
 
 MAXIMUM_CLAIMS_PER_MESSAGE = 4_096
 MAXIMUM_CLAIM_DIGITS = 40
@@ -74,15 +75,21 @@ def claims_out(
         )
 
 
-def claims_in(messages: Sequence[pb.Claim]) -> tuple[ReceivedClaim, ...]:
+def claims_in(
+    messages: Sequence[pb.Claim], pause: Callable[[], None] | None = None
+) -> tuple[ReceivedClaim, ...]:
     """Read the claims of a message.
+
+    Args:
+        messages: they.
+        pause: called after each, where they may be many.
 
     Raises:
         WireError: too many of them.
     """
     if len(messages) > MAXIMUM_CLAIMS_PER_MESSAGE:
         raise WireError(f"more than {MAXIMUM_CLAIMS_PER_MESSAGE} claims in one message")
-    return tuple(map(_claim_in, messages))
+    return tuple(map(_claim_in, paused(messages, pause)))
 
 
 def acknowledge_claims(

@@ -7,7 +7,7 @@ Called by wire.stream and wire.batch. Explained in docs/adr/0007-hourly-vectors-
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import WireError
@@ -17,7 +17,7 @@ from flopmeter_core.units import NS_PER_HOUR, NS_PER_S, REGISTER_LIMIT
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire.claims import DURABILITIES, DURABILITIES_BACK
 from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
-from flopmeter_proto.wire.values import check_sequence, check_values
+from flopmeter_proto.wire.values import check_sequence, components_in, paused
 
 MAXIMUM_HOURS_PER_MESSAGE = 1_000
 """Hourly vectors in one message: about 0.2 MB."""
@@ -42,9 +42,16 @@ def hours_out(
 
 
 def hours_in(
-    messages: Sequence[pb.HourlyVector], stated: StatedNumbers
+    messages: Sequence[pb.HourlyVector],
+    stated: StatedNumbers,
+    pause: Callable[[], None] | None = None,
 ) -> tuple[HourlyVector, ...]:
     """Read the hourly vectors of a message.
+
+    Args:
+        messages: they.
+        stated: the keys of the stream.
+        pause: called after each, where they may be many.
 
     Raises:
         WireError: too many, a key that was never stated, or an hour that no boot has.
@@ -57,12 +64,12 @@ def hours_in(
         HourlyVector(
             key=stated.key(hourly.key_number),
             sequence=check_sequence(hourly.sequence),
-            vector=check_values(tuple(hourly.component_values)),
+            vector=components_in(hourly.component_values),
             first_hour=_first_hour(hourly),
             boot_ns=hourly.boot_duration.ToNanoseconds(),
             wall_ns=hourly.observe_time.seconds * NS_PER_S + hourly.observe_time.nanos,
         )
-        for hourly in messages
+        for hourly in paused(messages, pause)
     )
 
 

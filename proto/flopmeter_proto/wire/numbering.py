@@ -8,7 +8,7 @@ report is then mostly numbers, and the receiver builds no text twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flopmeter_core.allocations import MAXIMUM_LENGTH
@@ -22,6 +22,7 @@ from flopmeter_proto.wire.values import (
     evidence_in,
     incarnation_in,
     key_out,
+    paused,
     record_in,
     record_out,
 )
@@ -100,15 +101,25 @@ class StatedNumbers:
     _records: dict[int, DeviceRecord] = field(default_factory=dict)
     _records_by_id: dict[str, DeviceRecord] = field(default_factory=dict)
 
-    def take(self, records: Iterable[pb.DeviceRecord], keys: Iterable[pb.KeyDescriptor]) -> None:
+    def take(
+        self,
+        records: Iterable[pb.DeviceRecord],
+        keys: Iterable[pb.KeyDescriptor],
+        pause: Callable[[], None] | None = None,
+    ) -> None:
         """Take what a message states.
+
+        Args:
+            records: the device records.
+            keys: the keys.
+            pause: called after each of them, where they may be many.
 
         Raises:
             WireError: too many, a number stated twice for different things, or a field that
                 breaks the contract.
         """
-        self._take_records(records)
-        self._take_keys(keys)
+        self._take_records(paused(records, pause))
+        self._take_keys(paused(keys, pause))
 
     def key(self, number: int) -> Key:
         """The key a number stands for on this stream.

@@ -44,7 +44,8 @@ from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
 from flopmeter_proto.wire.values import (
     check_number,
     check_sequence,
-    check_values,
+    components_in,
+    paused,
 )
 
 MAXIMUM_FOLLOWED = 32
@@ -135,31 +136,29 @@ class StreamReader:
 
         Args:
             message: it.
-            pause: called after each vector of one that is long; None where none is needed.
+            pause: called after each part of one that is long; None where none is needed.
 
         Raises:
             WireError: a key or record that was never stated, a number out of range, a value
                 outside 0 .. 2^62 - 1, too many keys, or a text that is too long.
         """
-        self._stated.take(message.device_records, message.keys)
+        self._stated.take(message.device_records, message.keys, pause)
         vectors: list[KeyedVector] = []
-        for vector in message.vectors:
+        for vector in paused(message.vectors, pause):
             vectors.append(
                 KeyedVector(
                     key=self._stated.key(vector.key_number),
                     sequence=check_sequence(vector.sequence),
-                    vector=check_values(tuple(vector.component_values)),
+                    vector=components_in(vector.component_values),
                     boot_ns=check_number(vector.boot_duration_ns, "boot_duration_ns") or None,
                     follows=tuple(vector.follows_fingerprints[:MAXIMUM_FOLLOWED]),
                 )
             )
-            if pause is not None:
-                pause()
         boot_ns = message.boot_duration.ToNanoseconds()
         if boot_ns < 0:
             raise WireError("boot_duration is negative")
-        self._claims = claims_in(message.claims)
-        hours = hours_in(message.hourly_vectors, self._stated)
+        self._claims = claims_in(message.claims, pause)
+        hours = hours_in(message.hourly_vectors, self._stated, pause)
         used = {vector.key.record for vector in vectors} | {hour.key.record for hour in hours}
         return Report(
             records=self._stated.records(used),
@@ -191,6 +190,7 @@ class StreamReader:
         contested: Collection[Key] = (),
         held: Mapping[Key, Held] | None = None,
         doubts: Sequence[Doubt] = (),
+        pause: Callable[[], None] | None = None,
     ) -> pb.StreamReportsResponse:
         """Build the answer to a report whose accepted vectors are committed.
 
@@ -209,6 +209,7 @@ class StreamReader:
             contested: keys whose vector was not taken, for what is held of them.
             held: what the ledger holds of a key above its vector, or would have lost to it.
             doubts: vectors of the sender's node that somebody else may have written.
+            pause: called after each acknowledgement of a long one; None where none is needed.
         """
         apart, others = quarantined or {}, {**(beside or {}), **(held or {})}
         response = pb.StreamReportsResponse(
@@ -220,7 +221,7 @@ class StreamReader:
         )
         durable = Durability.AT_ROOT if at_root else Durability.HERE
         usual = DURABILITIES[durable]
-        for keyed in report.vectors:
+        for keyed in paused(report.vectors, pause):
             acknowledgement = response.acknowledgements.add(
                 key_number=self._stated.number(keyed.key),
                 sequence=keyed.sequence,
@@ -245,6 +246,7 @@ class StreamReader:
             if key in others:
                 held_out(acknowledgement, others.pop(key))
         if refused_claims is not None:
-            acknowledge_claims(response, self._claims, refused_claims, durable)
-        acknowledge_hours(response, report.hours, self._stated, refused_hours or {}, durable)
+            acknowledge_claims(response, paused(self._claims, pause), refused_claims, durable)
+        hours = paused(report.hours, pause)
+        acknowledge_hours(response, hours, self._stated, refused_hours or {}, durable)
         return response

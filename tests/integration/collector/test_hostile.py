@@ -17,6 +17,7 @@ import pytest
 
 from flopmeter_collector import answers
 from flopmeter_collector.http.metrics import MAXIMUM_RUN_SERIES
+from flopmeter_collector.large import LARGE_BYTES
 from flopmeter_core.registers import Component
 from flopmeter_core.reports import KeyedVector
 from flopmeter_core.units import NS_PER_HOUR
@@ -287,13 +288,14 @@ async def who_floods_waits(tmp_path: Path) -> None:
         await sender.greet()
         await other.greet(hello(node="n2", incarnation="ab" * 16))
         began, sequence = time.monotonic(), 0
-        # 10 of hello, 15 with the key, 11 of each other: the share of ten seconds is 200, which the
-        # 17th passes where they came within 50 ms. Each more takes half a second.
+        # 10 of hello, 19 with key and record, 11 of each other: the share of ten seconds is 200,
+        # which the 17th passes where they came within 200 ms. Each more takes half a second.
         while app._pace.held_count == 0:
             sequence += 1
             await sender.send(sequence, vector(sequence))
         assert sequence >= 17
-        await sender.send(sequence + 1, vector(sequence + 1))
+        for more in (1, 2):
+            await sender.send(sequence + more, vector(sequence + more))
         assert time.monotonic() - began > 0.4
         for turn in (1, 2):  # a report is charged once it is answered: the first one by the second
             keyed = KeyedVector(key(incarnation="ab" * 16), turn, vector(turn))
@@ -315,6 +317,36 @@ async def a_message_of_many_parts_is_refused_at_once(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError, match="more than 16384 parts") as refused:
             await call.read()
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_large_report_says_no_hello_again(tmp_path: Path) -> None:
+    """A long message is taken first or later on a stream, and held to what a short one is."""
+    asyncio.run(a_large_report_says_no_hello_again(tmp_path))
+
+
+async def a_large_report_says_no_hello_again(tmp_path: Path) -> None:
+    """As `test_a_large_report_says_no_hello_again` says."""
+    keys = [key(allocation=f"run:r{number}") for number in range(600)]
+    async with running(tmp_path) as app, channel(app.grpc_address) as opened:
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = opened.stream_stream(METHOD)()
+        writer = StreamWriter()
+        for sequence in (1, 2):
+            said = writer.report(report([KeyedVector(each, sequence, vector(1)) for each in keys]))
+            if sequence == 1:
+                said.MergeFrom(writer.hello(hello()))
+            assert said.ByteSize() > LARGE_BYTES
+            await call.write(said.SerializeToString())
+            answered = await call.read()
+            assert isinstance(answered, bytes)
+            answer = pb.StreamReportsResponse.FromString(answered)
+            told = {(ack.key_number, ack.sequence) for ack in answer.acknowledgements}
+            assert told == {(number, sequence) for number in range(600)}
+            assert {ack.durability for ack in answer.acknowledgements} == {pb.DURABILITY_AT_ROOT}
+        assert app.intake.counts.acknowledged_vectors == 1_200
+        said.MergeFrom(writer.hello(hello()))
+        await call.write(said.SerializeToString())
+        with pytest.raises(grpc.aio.AioRpcError, match="hello may stand in the first message"):
+            await call.read()
 
 
 def test_names_do_not_multiply_an_address(tmp_path: Path) -> None:

@@ -237,6 +237,7 @@ BAD_REPORTS: list[tuple[Break, str]] = [
     (lambda m: setattr(m.vectors[0], "sequence", 0), "sequence 0 lies outside"),
     (lambda m: setattr(m.vectors[0], "sequence", 2**62), "lies outside"),
     (lambda m: m.vectors[0].component_values.append(1), "1 to 18 components, not 19"),
+    (lambda m: m.vectors[0].component_values.extend([0] * 240), "1 to 18 components, not 258"),
     (lambda m: m.vectors[0].ClearField("component_values"), "not 0"),
     (lambda m: m.vectors[0].component_values.__setitem__(3, -1), "outside 0"),
     (lambda m: m.vectors[0].component_values.__setitem__(3, 2**62), "outside 0"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,9 +13,11 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     MAXIMUM_PARTS_PER_MESSAGE,
     parse_batches,
+    parse_long_reports,
     parse_reports,
     parse_submitted,
 )
+from flopmeter_proto.wire.parsing import PARTS_AT_ONCE
 
 CLAIM = bytes([pb.StreamReportsRequest.CLAIMS_FIELD_NUMBER << 3 | 2, 0])
 """An empty claim takes two bytes, and far more once it is built."""
@@ -42,6 +46,37 @@ def test_groups_hide_nothing() -> None:
     group = bytes([15 << 3 | 3, 15 << 3 | 4])
     with pytest.raises(WireError, match="no StreamReportsRequest"):
         parse_reports(group + CLAIM * 10_000)
+
+
+def test_a_long_message_is_built_in_pieces() -> None:
+    """Between two pieces others have their turn; one of too many parts is never begun."""
+    paused: list[int] = []
+    message = parse_long_reports(CLAIM * 1_000, lambda: paused.append(1))
+    assert len(message.claims) == 1_000
+    assert len(paused) == 2 * (1_000 // PARTS_AT_ONCE + 1)
+    with pytest.raises(WireError, match=f"more than {MAXIMUM_PARTS_PER_MESSAGE} parts"):
+        parse_long_reports(CLAIM * (MAXIMUM_PARTS_PER_MESSAGE + 1), lambda: None)
+
+
+sent_messages = st.builds(
+    pb.StreamReportsRequest,
+    hello=st.none() | st.builds(pb.Hello, node=st.text(max_size=3)),
+    keys=st.lists(st.builds(pb.KeyDescriptor, key_number=st.integers(0, 9)), max_size=100),
+    vectors=st.lists(st.builds(pb.Vector, sequence=st.integers(0, 300)), max_size=200),
+    claims=st.lists(st.builds(pb.Claim, run=st.text(max_size=3)), max_size=80),
+)
+
+
+@given(sent_messages.map(pb.StreamReportsRequest.SerializeToString) | st.binary(max_size=3_000))
+def test_pieces_make_the_whole(raw: bytes) -> None:
+    """A message built piece by piece is the one built at once, or neither is one."""
+    try:
+        whole = parse_reports(raw)
+    except WireError as error:
+        with pytest.raises(WireError, match=re.escape(str(error))):
+            parse_long_reports(raw, lambda: None)
+    else:
+        assert parse_long_reports(raw, lambda: None) == whole
 
 
 @given(st.binary(max_size=6_000))
