@@ -1,6 +1,6 @@
 """The agent's heart: sample, journal, report, take acknowledgements.
 
-Owns: the order of those steps, what is open and acknowledged, and when an incarnation ends.
+Owns: the order of those steps, the lock they share, and whose a device's time is when nobody says.
 May touch: the sensor, the journal and the clock it is given; no socket, no thread.
 Called by app (from one sampling thread and one sender) and by lab.replay, one step at a time.
 Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-memory.md.
@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from flopmeter_agent import state
 from flopmeter_agent.accumulate import Accumulator
 from flopmeter_agent.allocations.base import Users
 from flopmeter_agent.closed import ClosedRegisters
@@ -22,30 +21,23 @@ from flopmeter_agent.delivery import Delivery
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
+from flopmeter_agent.keeping import Keeping
 from flopmeter_agent.listing import DeviceListing
 from flopmeter_agent.past import Past
 from flopmeter_agent.phases import PhaseBook, phase_of
-from flopmeter_agent.sensors.base import Baseline, Failure, Readout, ResumingSensor, Sensor
-from flopmeter_agent.state import AgentState, StateWriter, StoredRegister
+from flopmeter_agent.sensors.base import Failure, Readout, Sensor
+from flopmeter_agent.succession import MAXIMUM_OPEN, Succession
 from flopmeter_agent.witness import Witness
 from flopmeter_core.allocations import NONE
 from flopmeter_core.devices import DeviceRecord
-from flopmeter_core.errors import DataError, NotPermittedError, SensorError, StorageError
+from flopmeter_core.errors import SensorError, StorageError
 from flopmeter_core.increments import LONGEST_SAMPLED_PERIODS
-from flopmeter_core.registers import COMPONENT_COUNT, Key, Register
+from flopmeter_core.registers import Key, Register
 from flopmeter_core.reports import Answer, Durability, Hello, HourlyVector, Report
-from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
-
-MAXIMUM_OPEN = 128
-"""Registers of an incarnation, that its state stays small; eight a device where that is more."""
-
-QUARANTINE_RENEWAL_NS = NS_PER_HOUR
-"""Shortest life of an incarnation that quarantine or a second writer ends: neither may fill journal
-and ledger with closed keys."""
 
 
 class Identity(NamedTuple):
@@ -129,22 +121,36 @@ class AgentLoop:
         self._phases = phases if phases is not None else PhaseBook()
         self._offered: tuple[HourlyVector, ...] = ()
         self._accumulator = Accumulator(incarnation, period_ns, rated_power_w, MAXIMUM_OPEN)
-        self._writer = StateWriter()
-        self._records: dict[str, DeviceRecord] = {}
         self._listing = DeviceListing(sensor, self.counters, contradiction)
         self._closed = closed
-        # What an earlier process left open, until it is among the closed ones.
-        self._left: AgentState | None = None
         self._past = Past(closed, clock, incarnation, new_incarnation, witness)
         self._delivery = Delivery(closed, self._past.draw_mark)
-        self._renewal_ns = 0
-        self._ended_totals: dict[str, list[int]] = {}
-        self._synced_samples = 0
+        self._keeping = Keeping(
+            journal,
+            clock,
+            simulated=sensor.simulated,
+            counters=self.counters,
+            accumulator=self._accumulator,
+            hours=self._hours,
+            phases=self._phases,
+            closed=closed,
+            past=self._past,
+            delivery=self._delivery,
+        )
+        self._succession = Succession(
+            sensor,
+            clock,
+            accumulator=self._accumulator,
+            hours=self._hours,
+            phases=self._phases,
+            listing=self._listing,
+            closed=closed,
+            past=self._past,
+            delivery=self._delivery,
+            keeping=self._keeping,
+        )
         self._lock = threading.Lock()
-        # Registers hold more than the journal: nothing of it may leave, or the next incarnation
-        # would count the same period again from the journal's older baseline.
-        self._ahead_of_journal = False
-        self._resume()
+        self._succession.resume(journal.payload)
 
     @property
     def incarnation(self) -> str:
@@ -179,7 +185,7 @@ class AgentLoop:
             StorageError: the journal could not be written; the registers in memory are intact.
         """
         with self._lock:
-            if not self._begun():
+            if not self._succession.begun():
                 return
         self._list_devices(self._clock.monotonic_ns())
         started_ns, started_boot_ns = self._clock.monotonic_ns(), self._clock.boottime_ns()
@@ -199,8 +205,8 @@ class AgentLoop:
         self.counters.read_duration_ns += self._clock.monotonic_ns() - started_ns
         suspicions = list(readout.suspicions)
         with self._lock:
-            self._renew_when_due()
-            self._ahead_of_journal = True
+            self._succession.renew_when_due()
+            self._keeping.ahead = True
             self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for reading in readout.readings:
                 record = self._listing.current.get(reading.device)
@@ -218,7 +224,7 @@ class AgentLoop:
             self._phases.hold({d.allocation for d in self._accumulator.devices.values()})
             self.counters.samples += 1
             self._note_instant()
-            self._write_journal()
+            self._keeping.write()
         self.counters.suspects.note({r.device for r in readout.readings}, suspicions)
 
     def start_device(
@@ -230,7 +236,7 @@ class AgentLoop:
         allocation: str | None = None,
     ) -> None:
         """Begin to account for a device's time before its first reading."""
-        self._records[record.record_id] = record
+        self._keeping.records[record.record_id] = record
         user = allocation or self._identity.allocation
         self._accumulator.start_device(
             record,
@@ -243,7 +249,7 @@ class AgentLoop:
     def end_devices(self, allocation: str) -> None:
         """Account for every device's time up to now, observed or not, and write the journal."""
         with self._lock:
-            self._ahead_of_journal = True
+            self._keeping.ahead = True
             self._hours.turn(self._clock.boottime_ns(), self._accumulator.registers)
             for device in list(self._accumulator.devices):
                 self._accumulator.unobserved_until(
@@ -254,7 +260,7 @@ class AgentLoop:
                     phase=phase_of(self._phases.in_force(), allocation),
                 )
             self._note_instant()
-            self._write_journal()
+            self._keeping.write()
 
     def sync(self) -> None:
         """Make the journal durable although nothing is reported: an outage may be long.
@@ -263,12 +269,12 @@ class AgentLoop:
             StorageError: the journal could not be made durable.
         """
         with self._lock:
-            self._sync()
+            self._keeping.sync()
 
     @property
     def unsynced_samples(self) -> int:
         """Samples since the newest sync."""
-        return self.counters.samples - self._synced_samples
+        return self._keeping.unsynced_samples
 
     def close_hour(self) -> None:
         """Close the running hour too, so that its vectors can be reported: the agent stops."""
@@ -286,24 +292,24 @@ class AgentLoop:
             StorageError: the journal could not be written or made durable; nothing may be sent.
         """
         with self._lock:
-            if self._ahead_of_journal:
+            if self._keeping.ahead:
                 raise StorageError(
                     "the journal does not hold the newest readings, so nothing is sent; "
                     "free space on the disk of the state folder"
                 )
-            self._part()
+            self._succession.part()
             registers = self._accumulator.registers
             vectors = self._delivery.unacknowledged(registers)
             self._offered = self._hours.unsent(self._clock.boottime_ns())
             if not vectors and not self._offered and not self._delivery.waits_for_root:
                 return None
-            self._note_sent({keyed.key for keyed in vectors})
-            self._sync()
+            self._keeping.note_sent({keyed.key for keyed in vectors})
+            self._keeping.sync()
             self._past.show()
             self._delivery.leaves(vectors)
             self.counters.reports += 1
             return Report(
-                records=self._records,
+                records=self._keeping.records,
                 vectors=tuple(vectors),
                 boot_ns=self._clock.boottime_ns(),
                 wall_ns=self._clock.wall_ns(),
@@ -335,9 +341,7 @@ class AgentLoop:
     def held(self) -> dict[Key, Register]:
         """A copy of every register held, open and closed; what is acknowledged may be gone."""
         with self._lock:
-            left = self._left.registers if self._left is not None else []
-            opened = {stored.key: stored.register for stored in left}
-            opened |= self._accumulator.registers
+            opened = self._succession.left() | self._accumulator.registers
             return self._closed.held() | {
                 key: Register(list(each.units), list(each.carry), each.sequence, each.boot_ns)
                 for key, each in opened.items()
@@ -351,168 +355,18 @@ class AgentLoop:
     def device_totals(self) -> dict[str, list[int]]:
         """Registers of this process summed by device, for display."""
         with self._lock:
-            return self._totals()
-
-    # --- inside -----------------------------------------------------------------------------------
-
-    def _resume(self) -> None:
-        """Take over what the journal holds of earlier incarnations."""
-        if self._journal.payload is None:
-            self._past.begin(None)
-            return
-        old = state.decode(self._journal.payload)
-        if old.simulated != self._sensor.simulated:
-            kind = "simulated" if old.simulated else "real"
-            raise NotPermittedError(
-                f"the state folder holds {kind} readings and sensor {self._sensor.name} makes the "
-                "other kind; use another state folder"
-            )
-        self._records.update(self._closed.records)
-        self._records.update(old.records)
-        self._delivery.resume(old)
-        self._past.resume(old)
-        self._past.begin(old)
-        self._left = old
-        self._begun()
-
-    def _begun(self) -> bool:
-        """Whether this incarnation may register: the one before has to be among the closed ones.
-
-        Where there is no room for it, or the disk fails, nothing is registered and the journal
-        keeps its baselines: what counters have counted meanwhile is found when there is room.
-        """
-        old = self._left
-        if old is None:
-            return True
-        if not self._past.worth_trying:
-            return False
-        same_boot = self._past.is_of_this_boot(old)
-        added_up = self._past.may_add_up(old)
-        if not self._absorb(old.incarnation, old.registers, in_this_boot=added_up):
-            return False
-        self._left = None
-        self._accumulator.carries = self._closed.carries()
-        left = {stored.key: stored.register for stored in old.registers}
-        self._hours.resume(old.incarnation, old.instant, left)
-        if same_boot:
-            for device in old.devices:
-                self._accumulator.resume_device(device)
-            if isinstance(self._sensor, ResumingSensor):
-                self._sensor.resume(
-                    {
-                        device.record.device: Baseline(device.record, device.baseline)
-                        for device in old.devices
-                        if device.baseline is not None
-                    }
-                )
-            try:
-                self._phases.resume(old.phases)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise DataError(f"the journal's phases cannot be read: {error!r}") from error
-        return True
+            return self._succession.totals()
 
     def renew(self) -> bool:
-        """End this incarnation and begin the next one, without a gap.
-
-        Its keys are never written again. Only between two samples: the journal has to hold what
-        the registers hold.
+        """End this incarnation and begin the next one, between two samples.
 
         Returns:
             Whether it was done; not where the closed ones have no room.
         """
-        before = self._accumulator
-        if not self._absorb(
-            before.incarnation, self._delivery.stored(before.registers), in_this_boot=True
-        ):
-            return False
-        self._hours.close(before.registers)
-        self._ended_totals = self._totals()
-        # Where users were given up, fractions of theirs are in the sum and not in a successor.
-        before.renew(self._past.next_incarnation(), self._closed.carries())
-        for device in list(before.devices.values()):
-            before.resume_device(device)
-        self._writer = StateWriter()
-        self._delivery.renew()
-        current = {record.record_id: record for record in self._listing.current.values()}
-        self._records = {**self._closed.records, **current, **self._device_records()}
-        return True
+        with self._lock:
+            return self._succession.renew()
 
-    def _part(self) -> None:
-        """Leave an incarnation to another process that writes under it."""
-        boot_ns = self._clock.boottime_ns()
-        if not self._delivery.contested or boot_ns < self._renewal_ns:
-            return
-        if self._delivery.mark_contested(self._accumulator.registers, self.renew):
-            self._renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
-            self._write_journal()
-
-    def _renew_when_due(self) -> None:
-        """Begin the next incarnation where this one has grown, or its vectors are not believed."""
-        accumulator = self._accumulator
-        devices = len(accumulator.devices)
-        limit = max(MAXIMUM_OPEN, 8 * devices)
-        accumulator.maximum_registers = limit
-        boot_ns = self._clock.boottime_ns()
-        if self._ahead_of_journal:
-            return
-        if self._delivery.quarantined and boot_ns >= self._renewal_ns:
-            # One bad vector must not hold up the work after it.
-            self._renewal_ns = boot_ns + QUARANTINE_RENEWAL_NS
-            self.renew()
-        # A sample adds a register for what each device did, and one for its silence.
-        if len(accumulator.registers) + 2 * devices <= limit:
-            return
-        if self._past.worth_trying:
-            self.renew()
-
-    def _absorb(
-        self, incarnation: str, registers: list[StoredRegister], *, in_this_boot: bool
-    ) -> bool:
-        gone = self._past.absorb(
-            incarnation,
-            registers,
-            self._records,
-            running=self.incarnation,
-            in_this_boot=in_this_boot,
-        )
-        if gone:
-            self._hours.forget(gone)
-        return gone is not None
-
-    def _totals(self) -> dict[str, list[int]]:
-        totals = {device: list(total) for device, total in self._ended_totals.items()}
-        for key, register in self._accumulator.registers.items():
-            total = totals.setdefault(key.device, [0] * COMPONENT_COUNT)
-            for place, amount in enumerate(register.units):
-                total[place] += amount
-        return totals
-
-    def _write_journal(self) -> None:
-        state = self._state()
-        # A write that fails may be there all the same.
-        self._delivery.own.journaled(self._accumulator.grown)
-        self._accumulator.grown.clear()
-        self._journal.write(self._writer.encode(state))
-        self._past.kept_up_ns = state.up_ns
-        self._ahead_of_journal = False
-
-    def _sync(self) -> None:
-        # An open state builds on the closed ones: it may not outlive them.
-        self._closed.sync()
-        self._journal.sync()
-        self._synced_samples = self.counters.samples
-        if self.counters.disk_fails:
-            self.counters.disk_fails = False
-            logger.warning("the state is kept again")
-
-    def _note_sent(self, keys: set[Key]) -> None:
-        """Keep durably what a collector may come to know."""
-        if self._delivery.mark_sent(keys & self._accumulator.registers.keys()):
-            # Where this write fails nothing leaves before another one has kept the marks.
-            self._past.shown += 1
-            self._ahead_of_journal = True
-            self._write_journal()
-        self._closed.offer(keys - self._accumulator.registers.keys())
+    # --- inside -----------------------------------------------------------------------------------
 
     def _note_gap(self, device: str, boot_ns: int) -> None:
         """Tell the hours since when the work and the time registered next may have been."""
@@ -534,7 +388,7 @@ class AgentLoop:
         if records is not None:
             with self._lock:
                 self._listing.current = {record.device: record for record in records}
-                self._records.update({record.record_id: record for record in records})
+                self._keeping.records.update({record.record_id: record for record in records})
 
     def _account_for_silence(self, now_ns: int, boot_ns: int, phases: Mapping[str, int]) -> None:
         """Register the time of devices that were not read for two periods, or not yet at all."""
@@ -570,27 +424,5 @@ class AgentLoop:
             return {}
         registers = self._accumulator.registers.items()
         return self._display.best_by_allocation(
-            ((key, register.units) for key, register in registers), self._records
-        )
-
-    def _device_records(self) -> dict[str, DeviceRecord]:
-        known = (device.record for device in self._accumulator.devices.values())
-        return {record.record_id: record for record in known}
-
-    def _state(self) -> AgentState:
-        registers = self._delivery.stored(self._accumulator.registers)
-        named = {key.record for key in self._accumulator.registers}
-        records = self._device_records() | {name: self._records[name] for name in named}
-        return AgentState(
-            incarnation=self.incarnation,
-            boot_id=self._clock.boot_id,
-            simulated=self._sensor.simulated,
-            records=records,
-            registers=registers,
-            devices=list(self._accumulator.devices.values()),
-            position=self._delivery.position,
-            instant=self._hours.instant,
-            phases=self._phases.state(),
-            up_ns=self._past.up_ns(),
-            shown=self._past.shown,
+            ((key, register.units) for key, register in registers), self._keeping.records
         )

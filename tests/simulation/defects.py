@@ -15,8 +15,8 @@ from unittest import mock
 
 from flopmeter_agent import journal, past
 from flopmeter_agent.accumulate import Accumulator, DeviceState
-from flopmeter_agent.loop import AgentLoop
 from flopmeter_agent.own import OwnStates
+from flopmeter_agent.succession import Succession
 from flopmeter_collector import commit, intake, loading, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.relay import outbox
@@ -55,25 +55,25 @@ def add_instead_of_newest() -> contextlib.AbstractContextManager[object]:
 
 def forget_a_closed_key() -> contextlib.AbstractContextManager[object]:
     """An agent drops a register of an earlier incarnation that nobody has acknowledged."""
-    whole = AgentLoop._resume
+    whole = Succession.resume
 
-    def resume(self: AgentLoop) -> None:
-        whole(self)
+    def resume(self: Succession, payload: bytes | None) -> None:
+        whole(self, payload)
         for keyed in list(self._closed.unacknowledged()):
             del self._closed._rows[keyed.key]
 
-    return mock.patch.object(AgentLoop, "_resume", resume)
+    return mock.patch.object(Succession, "resume", resume)
 
 
 def drop_the_carry() -> contextlib.AbstractContextManager[object]:
     """A restart loses the part of each register below one unit."""
-    whole = AgentLoop._resume
+    whole = Succession.resume
 
-    def resume(self: AgentLoop) -> None:
-        whole(self)
+    def resume(self: Succession, payload: bytes | None) -> None:
+        whole(self, payload)
         self._accumulator.carries.clear()
 
-    return mock.patch.object(AgentLoop, "_resume", resume)
+    return mock.patch.object(Succession, "resume", resume)
 
 
 def charge_a_gap_twice() -> contextlib.AbstractContextManager[object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter_agent.loop import MAXIMUM_OPEN
+from flopmeter_agent.succession import MAXIMUM_OPEN
 from flopmeter_core.allocations import OVERFLOW
 from flopmeter_core.registers import COMPONENT_COUNT, SM_CYCLE_COMPONENTS, SUBUNITS, Component
 from flopmeter_core.reports import Acknowledgement, Answer, Durability, LedgerPosition, Report
