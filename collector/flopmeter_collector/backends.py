@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
+from flopmeter_collector.branches import join_branches
 from flopmeter_collector.ledger import sqlite
 from flopmeter_collector.ledger.base import AuditRow, Declaration, Finding, Ledger
 from flopmeter_collector.ledger.sqlite import Copy as Copy
 from flopmeter_collector.ledger.tables import SqlTables
-from flopmeter_collector.registers import join_branches
 from flopmeter_core.errors import StorageError, UsageError
 
 _SQLITE = "sqlite:///"

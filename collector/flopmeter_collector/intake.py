@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flopmeter_collector.admit import BOOT_SLACK_NS, check_kind, refusal
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.doubts import Doubts, Listener
 from flopmeter_collector.held_rows import HeldRows
 from flopmeter_collector.limits import HourCounts
-from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.sightings import Sighting
 from flopmeter_core.allocations import boundary_parties
 from flopmeter_core.claims import Claim, ClaimKey

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.doubts import Listener
 from flopmeter_collector.intake import Intake, Refusals
-from flopmeter_collector.registers import Outcome
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import Held, Hello, KeyedVector, Report

@@ -16,6 +16,7 @@ from typing import Any
 from flopmeter.lab.ledger_legal import ledger_legal
 from flopmeter.lab.stating import site_profiles
 from flopmeter_collector import backends
+from flopmeter_collector.branches import join_branches
 from flopmeter_collector.claims import ClaimTable, totals_of
 from flopmeter_collector.documents import Json
 from flopmeter_collector.evaluate import profiles_in
@@ -28,7 +29,6 @@ from flopmeter_collector.ledger.base import (
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.quarantine import is_released
 from flopmeter_collector.quarantine_acts import released_by
-from flopmeter_collector.registers import join_branches
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.worth import Profiles
 from flopmeter_core.catalogue import Threshold

@@ -17,6 +17,7 @@ from flopmeter_agent import journal, past
 from flopmeter_agent.accumulate import Accumulator, DeviceState
 from flopmeter_agent.own import OwnStates
 from flopmeter_agent.succession import Succession
+from flopmeter_collector import branches as rule
 from flopmeter_collector import commit, intake, loading, registers
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.relay import outbox
@@ -41,16 +42,16 @@ def ack_before_commit() -> contextlib.AbstractContextManager[object]:
 
 def add_instead_of_newest() -> contextlib.AbstractContextManager[object]:
     """The collector adds what comes to what it has."""
-    whole = registers._merge_one
+    whole = rule._merge_one
 
     def merge(held: Any, keyed: KeyedVector) -> Any:
         outcome, branches = whole(held, keyed)
-        if outcome is registers.Outcome.ADVANCED:
+        if outcome is rule.Outcome.ADVANCED:
             added = tuple(map(sum, zip(held[0].vector, keyed.vector, strict=True)))
             branches = (StoredVector(keyed.key, 0, keyed.sequence, added),)
         return outcome, branches
 
-    return mock.patch.object(registers, "_merge_one", merge)
+    return mock.patch.object(rule, "_merge_one", merge)
 
 
 def forget_a_closed_key() -> contextlib.AbstractContextManager[object]:
@@ -128,18 +129,18 @@ def a_sample_covers_any_hole() -> contextlib.AbstractContextManager[object]:
 
 def a_clone_is_taken_for_the_next_report() -> contextlib.AbstractContextManager[object]:
     """A vector that does not follow what is held takes its place, as if it did."""
-    order = registers._order
+    order = rule._order
 
     def follows(keyed: KeyedVector, stored: StoredVector) -> int:
         found = order(keyed, stored)
         return ABOVE if found == APART else found
 
-    return mock.patch.object(registers, "_order", follows)
+    return mock.patch.object(rule, "_order", follows)
 
 
 def a_clone_is_not_told() -> contextlib.AbstractContextManager[object]:
     """A vector of another process of one incarnation is taken for an own one's past or next."""
-    return mock.patch.object(registers, "_is_unknown", lambda order, stored, keyed: False)
+    return mock.patch.object(rule, "_is_unknown", lambda order, stored, keyed: False)
 
 
 def an_agent_doubts_what_it_did_not_send() -> contextlib.AbstractContextManager[object]:

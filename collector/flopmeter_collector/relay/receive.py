@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.doubts import Doubts
 from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.intake import Intake, Refusals
-from flopmeter_collector.registers import Outcome
 from flopmeter_collector.relay.known import KnownBatches
 from flopmeter_core.claims import ClaimKey
 from flopmeter_core.errors import NotPermittedError

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flopmeter_collector import backends
+from flopmeter_collector.branches import join_branches
 from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger.base import (
     EMPTY,
@@ -35,7 +36,6 @@ from flopmeter_collector.ledger.base import (
     NotLeadingError,
     StoredVector,
 )
-from flopmeter_collector.registers import join_branches
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import LedgerPosition
 

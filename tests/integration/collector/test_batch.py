@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from flopmeter_collector.registers import Outcome
+from flopmeter_collector.branches import Outcome
 from flopmeter_core.registers import COMPONENT_COUNT
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb

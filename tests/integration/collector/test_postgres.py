@@ -21,6 +21,7 @@ import psycopg
 import pytest
 
 from flopmeter_collector import backends
+from flopmeter_collector.branches import join_branches
 from flopmeter_collector.ledger import migrations, postgres
 from flopmeter_collector.ledger.base import (
     AuditRow,
@@ -34,7 +35,7 @@ from flopmeter_collector.ledger.base import (
     Transition,
 )
 from flopmeter_collector.ledger.migrations import Migration
-from flopmeter_collector.registers import RegisterTable, join_branches
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.allocations import MAXIMUM_LENGTH
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError

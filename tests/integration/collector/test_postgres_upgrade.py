@@ -10,12 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from flopmeter_collector.branches import join_branches
 from flopmeter_collector.ledger import migrations, postgres
 from flopmeter_collector.ledger.base import Batch, LedgerBusyError, StoredVector
 from flopmeter_collector.ledger.migrations import Migration
 from flopmeter_collector.ledger.postgres import schema
 from flopmeter_collector.ledger.postgres.store import PostgresLedger
-from flopmeter_collector.registers import join_branches
 from flopmeter_core.errors import UsageError
 from support.ingest import RECORD, key, vector
 from support.postgres import shared_server

@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.refusals import RefusedOnce
-from flopmeter_collector.registers import Outcome
 from flopmeter_collector.service import STOPPING
 from flopmeter_collector.turns import Turns
 from flopmeter_core.reports import KeyedVector

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from flopmeter_agent import own
 from flopmeter_agent.loop import AgentLoop
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.doubts import Listener
 from flopmeter_collector.receive import OVER
-from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.reports import (
     Acknowledgement,

@@ -8,11 +8,12 @@ from typing import Any, cast
 import pytest
 
 from flopmeter_collector import intake as module
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.doubts import Listener
 from flopmeter_collector.intake import MAXIMUM_DISPLAY_ESTIMATES, Intake
 from flopmeter_collector.receive import merge_report
-from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.receive import SLICE, Merged, Seen, check_path, merge_batch
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.reports import (

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector import registers
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.known import KnownKeys
 from flopmeter_collector.receive import merge_report
-from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_core.reports import Acknowledgement, Durability, Hello, KeyedVector, Report
 from flopmeter_core.writers import NOTHING, fingerprint

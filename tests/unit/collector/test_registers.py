@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector import registers
+from flopmeter_collector.branches import MAXIMUM_BRANCHES, Outcome
 from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.registers import MAXIMUM_BRANCHES, Outcome, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.reports import Held, HourlyVector, KeyedVector
 from flopmeter_core.writers import NOTHING, fingerprint, mark_of, marked, unmarked
 from support.ingest import RECORD, hourly, key, vector

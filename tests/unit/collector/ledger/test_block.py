@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_collector.branches import join_branches
 from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.ledger import rows
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.ledger.postgres import block
-from flopmeter_collector.registers import join_branches
 from flopmeter_core.registers import COMPONENT_COUNT
 from support.forms import FORMS, kernel
 from support.ingest import RECORD, key

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector import registers
+from flopmeter_collector.branches import Outcome
 from flopmeter_collector.intake import Intake
-from flopmeter_collector.registers import Outcome, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.receive import Seen, merge_batch
 from flopmeter_core.errors import WireError
