@@ -1,6 +1,6 @@
 """The collector: builds the parts, starts them, takes them down in reverse order.
 
-Owns: the wiring, the order of start and stop, and the pace of the evaluation.
+Owns: the wiring, and the order of start and stop.
 May touch: everything a collector may: the ledger, two listening sockets, outgoing alerts.
 Called by process, by tests and by lab.replay.
 Explained in docs/architecture.md.
@@ -34,9 +34,7 @@ from flopmeter_collector.judge import Judge
 from flopmeter_collector.law_watch import LawWatch
 from flopmeter_collector.ledger.base import (
     Declaration,
-    DeclaredSinceError,
     Ledger,
-    LedgerBusyError,
 )
 from flopmeter_collector.legal_view import NO_LEGAL_VIEW
 from flopmeter_collector.limits import HourCounts, KeyLimits, Pace, Places
@@ -46,14 +44,14 @@ from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.wiring import Relay, upstream_credentials
 from flopmeter_collector.relay.wiring import build as build_relay
+from flopmeter_collector.rounds import LONGEST_SHARED_PERIOD_S, Rounds
 from flopmeter_collector.server import GrpcServer
 from flopmeter_collector.service import IngestService
-from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Turns
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.devices import builtin_parts
-from flopmeter_core.errors import FlopmeterError, StorageError, UsageError, invariant
+from flopmeter_core.errors import FlopmeterError, UsageError, invariant
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.credentials import check_plaintext, server_credentials
@@ -61,20 +59,6 @@ from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.link import Dial
 
 logger = logging.getLogger(__name__)
-
-LONGEST_COMMIT_S = 10.0
-"""A commit that takes longer is said on /readyz: senders wait for their answers."""
-
-CONFIRMED_FOR_S = 15
-"""How long a collector may show fleet totals after it last heard that it leads: the server frees a
-silent session's lock no sooner."""
-
-EVALUATION_SHARE = 4
-"""Rounds pause so many times as long as they take: at most a fifth of the time is theirs."""
-
-LONGEST_SHARED_PERIOD_S = 5.0
-"""Of a shared ledger the leader evaluates at least so often; its server ends a session that asks
-nothing for 20 s."""
 
 
 class OpenLedger(Protocol):
@@ -134,7 +118,7 @@ class CollectorApp:
         """
         self._reading = reading
         self._version = importlib.metadata.version("flopmeter")
-        self._begun = self._early = False
+        self._early = False
         self._rest = asyncio.Lock()
         self._config = config
         self._dial_upstream = dial_upstream
@@ -157,11 +141,6 @@ class CollectorApp:
         )
         self.grpc_address = ""
         self.http_address = ""
-        self._stuck = ""
-        self._thin_again_ns = 0
-        self._away = ""
-        self._leader = ""
-        self._confirmed_ns = 0
         self.law = LawWatch(config.thresholds_dir, clock)
         self._receivers = partial(
             receivers_of,
@@ -194,7 +173,7 @@ class CollectorApp:
     async def evaluate_now(self) -> Published:
         """Run one round at once: everything reported so far is in what it returns."""
         await self._read_rest()
-        await self._look_at_law()
+        await self.rounds.look_at_law()
         published = await self._publisher.round()
         invariant(published is not None, "only a collector that leads is asked for totals")
         assert published is not None
@@ -235,36 +214,6 @@ class CollectorApp:
     def loaded(self) -> bool:
         """Whether every register of the ledger is in the table."""
         return self._loading.done
-
-    def _shown(self) -> TotalsSnapshot | None:
-        """The totals this collector may show: of a shared ledger, while it surely leads."""
-        published = self.published
-        if published is None or (
-            self._ledger.shared
-            and self._clock.monotonic_ns() - self._confirmed_ns > CONFIRMED_FOR_S * NS_PER_S
-        ):
-            return None
-        return published.snapshot
-
-    def _following(self) -> str:
-        """Why no fleet totals are shown, in one sentence; empty where this collector leads."""
-        if self._shown() is not None or self._not_ready():
-            return ""
-        if not self._begun:
-            return self._loading.said
-        return (
-            "this collector takes reports but does not export fleet totals: another one of the "
-            f"same ledger does ({self._leader or 'being chosen'})"
-        )
-
-    def _not_ready(self) -> str:
-        said = self._committer.failure or self._committer.waiting or self._away or self._stuck
-        if not said and self._committer.under_way_s > LONGEST_COMMIT_S:
-            return (
-                f"a commit has been waiting for {self._committer.under_way_s:.0f} s: the ledger's "
-                "disk or its synchronous standby does not answer; see the server"
-            )
-        return str(said)
 
     async def wait_failed(self) -> FlopmeterError:
         """Wait until the collector can serve no longer, and say why."""
@@ -313,9 +262,9 @@ class CollectorApp:
             self._teardown.push_async_callback(web.stop)
         # The first round comes before the first reader, or nothing is shown until it has been.
         if not self._early:
-            await self._round()
+            await self.rounds.one()
         self._alerts.start()
-        evaluation = asyncio.create_task(self._evaluate(), name="evaluate")
+        evaluation = asyncio.create_task(self.rounds.go_on(), name="evaluate")
         self._teardown.push_async_callback(_cancel, evaluation)
         if web is not None:
             await web.start()
@@ -444,6 +393,24 @@ class CollectorApp:
             pauses=self._turns.pauses,
         )
         self._teardown.push_async_callback(self._publisher.finish)
+        self.rounds = Rounds(
+            self._publisher,
+            self._committer,
+            self._loading,
+            # A relay sees one site: it holds nothing against the law.
+            None if self._config.upstream else self.law,
+            self._alerts,
+            self._clock,
+            shared=ledger.shared,
+            evaluate_period_s=self._config.evaluate_period_s,
+            hourly_days=self._config.hourly_days,
+            read_rest=self._read_rest,
+            fail=self._fail,
+        )
+
+    def _fail(self, error: FlopmeterError) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(error)
 
     async def _read_rest(self) -> None:
         """Read what is left of the ledger, and then what people declared; twice does nothing."""
@@ -457,10 +424,10 @@ class CollectorApp:
     def _sources(self) -> Sources:
         """What the HTTP side reads."""
         return Sources(
-            snapshot=self._shown,
+            snapshot=lambda: self.rounds.shown(),
             status=self._status,
-            not_ready=self._not_ready,
-            following=self._following,
+            not_ready=lambda: self.rounds.not_ready(),
+            following=lambda: self.rounds.following(),
             thresholds=lambda: self.law.rows,
             law_failure=lambda: self.law.failure,
             legal=lambda: self.published.legal if self.published else NO_LEGAL_VIEW,
@@ -496,7 +463,7 @@ class CollectorApp:
             quarantined_flop=self._publisher.quarantined_flop,
             quarantine_overflow_count=self.table.quarantine.overflow_count,
             relay=self.relay.status() if self.relay is not None else None,
-            exports_totals=self._shown() is not None,
+            exports_totals=self.rounds.shown() is not None,
             commit_count=self._committer.commit_count,
             refused_declaration_count=self._publisher.refused_declarations,
             pending_alert_count=self._alerts.pending_count,
@@ -507,81 +474,6 @@ class CollectorApp:
             law_read_ns=self.law.read_ns,
             law_refused=bool(self.law.failure),
         )
-
-    async def _evaluate(self) -> None:
-        """Evaluate at the period's pace; a slow round delays the next one, never overlaps it."""
-        while True:
-            began_ns = self._clock.monotonic_ns()
-            if not await self._round():
-                return
-            took_s = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
-            await asyncio.sleep(pause_s(self._config.evaluate_period_s, took_s))
-
-    async def _thin_when_due(self) -> None:
-        """Thin old hours, a bounded number a round until none is left, then once a day."""
-        if not self._config.hourly_days or self._clock.monotonic_ns() < self._thin_again_ns:
-            return
-        before_ns = self._clock.wall_ns() - self._config.hourly_days * 24 * NS_PER_HOUR
-        with contextlib.suppress(DeclaredSinceError):  # the next round has heard of it
-            if not await self._publisher.thin(before_ns=before_ns):
-                self._thin_again_ns = self._clock.monotonic_ns() + 24 * NS_PER_HOUR
-
-    async def _round(self) -> bool:
-        """Run one round; returns whether another makes sense.
-
-        What cannot be derived must not stop what is recorded: after a fault in the totals
-        reports are still taken, while readiness says that figures stand still.
-        """
-        try:
-            asked_ns = self._clock.monotonic_ns()
-            led = self._publisher.leads
-            await self._read_rest()
-            await self._look_at_law()
-            await self._publisher.round()
-            self._begun = True
-            self._confirmed_ns, self._away = asked_ns, ""
-            await self._note_leader(led)
-            await self._thin_when_due()
-        except LedgerBusyError as error:
-            # The committer says when it waits too; this only reads, and tries again next time.
-            self._away = str(error)
-            if self._ledger.shared:
-                self._publisher.step_down()
-        except StorageError as error:
-            if self._failed is not None and not self._failed.done():
-                self._failed.set_result(error)
-            return False
-        except Exception as error:
-            self._stuck = f"the totals stand still ({error}); report this, then restart"
-            logger.error("evaluation stopped", exc_info=error)
-            return False
-        return True
-
-    async def _look_at_law(self) -> None:
-        """Use other rows from this round on, where files of the law changed."""
-        # A relay sees one site: it holds nothing against the law.
-        if not self._config.upstream and (rows := await self.law.look()) is not None:
-            self._alerts.take_law(rows)
-            self._publisher.take_law(rows)
-
-    async def _note_leader(self, led: bool) -> None:
-        """Note who leads a shared ledger, and log when that begins or ends to be this collector."""
-        if not self._ledger.shared:
-            return
-        leads = self._publisher.leads
-        self._leader = "" if leads else await self._committer.read(lambda ledger: ledger.leader())
-        if leads != led:
-            logger.info("fleet totals are exported here" if leads else "another collector leads")
-
-
-def pause_s(period_s: float, took_s: float) -> float:
-    """How long to wait for the next round, in s: reports go before a large evaluation.
-
-    Args:
-        period_s: what was asked for.
-        took_s: how long the last round took.
-    """
-    return max(period_s, min(EVALUATION_SHARE * took_s, LONGEST_SHARED_PERIOD_S))
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -34,7 +34,7 @@ from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.reports import LedgerPosition
 
 SHARED_EVALUATE_S = 5.0
-"""A collector of a shared ledger evaluates at least so often (app.LONGEST_SHARED_PERIOD_S)."""
+"""A collector of a shared ledger evaluates at least so often (rounds.LONGEST_SHARED_PERIOD_S)."""
 
 
 LOADING_PARTS = 16

@@ -261,7 +261,7 @@ def test_server_comes_back(caplog: pytest.LogCaptureFixture) -> None:
             server.kill()
             waiting = asyncio.create_task(sender.send(2, vector(2)))
             async with asyncio.timeout(30):
-                while "cannot be reached" not in app._not_ready():
+                while "cannot be reached" not in app.rounds.not_ready():
                     await asyncio.sleep(0.05)
             assert not waiting.done()
             await asyncio.to_thread(server.start)
@@ -269,7 +269,7 @@ def test_server_comes_back(caplog: pytest.LogCaptureFixture) -> None:
             assert [ack.sequence for ack in answer.acknowledgements] == [2]
             with contextlib.closing(backends.read(url)) as ledger:
                 assert [row.sequence for row in ledger.vectors()] == [2]
-            while app._not_ready():
+            while app.rounds.not_ready():
                 await asyncio.sleep(0.05)
 
     with serving() as server, caplog.at_level(logging.INFO):

@@ -58,7 +58,7 @@ async def serve(folder: Path, **changes: Any) -> None:
     """Let a collector make a few rounds."""
     async with running(folder, **changes) as app:
         for _ in range(3):
-            await app._round()
+            await app.rounds.one()
 
 
 def test_an_ended_run_is_thinned(

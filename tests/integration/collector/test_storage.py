@@ -116,7 +116,7 @@ def test_a_lock_that_is_held(
                 await asyncio.sleep(0.01)
             for _ in range(10):
                 await asyncio.sleep(0.03)
-                assert "database is locked" in app._not_ready()
+                assert "database is locked" in app.rounds.not_ready()
             assert not sent.done()
             holder.execute("ROLLBACK")
             holder.close()
@@ -124,8 +124,8 @@ def test_a_lock_that_is_held(
             assert answer.acknowledgements[0].sequence == 1
             assert app._committer.failure is None
             await app.evaluate_now()
-            await app._round()
-            assert app._not_ready() == ""
+            await app.rounds.one()
+            assert app.rounds.not_ready() == ""
 
     asyncio.run(scenario())
     waits = [row for row in caplog.records if row.message == "commits wait for the ledger"]
