@@ -9,6 +9,7 @@ Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-me
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from flopmeter_agent.accumulate import Accumulator
 from flopmeter_agent.closed import ClosedRegisters
@@ -26,6 +27,27 @@ from flopmeter_proto.daemon.clock import Clock
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the incarnations of one agent are made of.
+
+    Attributes:
+        accumulator: the registers of the running one.
+        hours: their vectors at the ends of hours, and the last sample.
+        phases: the phases of runs.
+        closed: the final vectors of those that ended.
+        past: knows how they follow each other, and how long the host was up.
+        delivery: what became of the registers outside.
+    """
+
+    accumulator: Accumulator
+    hours: Hours
+    phases: PhaseBook
+    closed: ClosedRegisters
+    past: Past
+    delivery: Delivery
+
+
 class Keeping:
     """What is open, in the agent's journal.
 
@@ -39,40 +61,30 @@ class Keeping:
         self,
         journal: Journal,
         clock: Clock,
+        parts: Parts,
         *,
         simulated: bool,
         counters: LoopCounters,
-        accumulator: Accumulator,
-        hours: Hours,
-        phases: PhaseBook,
-        closed: ClosedRegisters,
-        past: Past,
-        delivery: Delivery,
     ) -> None:
         """Prepare; nothing is written yet.
 
         Args:
             journal: the agent's memory of what is open.
             clock: tells the boot.
+            parts: what the state is made of.
             simulated: whether the readings are made up.
             counters: count samples, and say whether the disk fails.
-            accumulator: the registers.
-            hours: knows the last sample.
-            phases: the phases of runs.
-            closed: the final vectors of incarnations that ended.
-            past: knows how long the host was up, and what may have left.
-            delivery: what became of the registers outside.
         """
         self._journal = journal
         self._clock = clock
         self._simulated = simulated
         self._counters = counters
-        self._accumulator = accumulator
-        self._hours = hours
-        self._phases = phases
-        self._closed = closed
-        self._past = past
-        self._delivery = delivery
+        self._accumulator = parts.accumulator
+        self._hours = parts.hours
+        self._phases = parts.phases
+        self._closed = parts.closed
+        self._past = parts.past
+        self._delivery = parts.delivery
         self._writer = StateWriter()
         self._synced_samples = 0
         self.records: dict[str, DeviceRecord] = {}

@@ -21,7 +21,7 @@ from flopmeter_agent.delivery import Delivery
 from flopmeter_agent.display import DisplayEstimate
 from flopmeter_agent.hours import Hours
 from flopmeter_agent.journal import Journal
-from flopmeter_agent.keeping import Keeping
+from flopmeter_agent.keeping import Keeping, Parts
 from flopmeter_agent.listing import DeviceListing
 from flopmeter_agent.past import Past
 from flopmeter_agent.phases import PhaseBook, phase_of
@@ -125,30 +125,18 @@ class AgentLoop:
         self._closed = closed
         self._past = Past(closed, clock, incarnation, new_incarnation, witness)
         self._delivery = Delivery(closed, self._past.draw_mark)
+        parts = Parts(
+            accumulator=self._accumulator,
+            hours=self._hours,
+            phases=self._phases,
+            closed=closed,
+            past=self._past,
+            delivery=self._delivery,
+        )
         self._keeping = Keeping(
-            journal,
-            clock,
-            simulated=sensor.simulated,
-            counters=self.counters,
-            accumulator=self._accumulator,
-            hours=self._hours,
-            phases=self._phases,
-            closed=closed,
-            past=self._past,
-            delivery=self._delivery,
+            journal, clock, parts, simulated=sensor.simulated, counters=self.counters
         )
-        self._succession = Succession(
-            sensor,
-            clock,
-            accumulator=self._accumulator,
-            hours=self._hours,
-            phases=self._phases,
-            listing=self._listing,
-            closed=closed,
-            past=self._past,
-            delivery=self._delivery,
-            keeping=self._keeping,
-        )
+        self._succession = Succession(sensor, clock, parts, self._listing, self._keeping)
         self._lock = threading.Lock()
         self._succession.resume(journal.payload)
 

@@ -10,14 +10,8 @@ Explained in docs/adr/0012-agent-memory.md and docs/adr/0030-two-writers-of-one-
 from __future__ import annotations
 
 from flopmeter_agent import state
-from flopmeter_agent.accumulate import Accumulator
-from flopmeter_agent.closed import ClosedRegisters
-from flopmeter_agent.delivery import Delivery
-from flopmeter_agent.hours import Hours
-from flopmeter_agent.keeping import Keeping
+from flopmeter_agent.keeping import Keeping, Parts
 from flopmeter_agent.listing import DeviceListing
-from flopmeter_agent.past import Past
-from flopmeter_agent.phases import PhaseBook
 from flopmeter_agent.sensors.base import Baseline, ResumingSensor, Sensor
 from flopmeter_agent.state import AgentState, StoredRegister
 from flopmeter_core.errors import DataError, NotPermittedError
@@ -40,14 +34,8 @@ class Succession:
         self,
         sensor: Sensor,
         clock: Clock,
-        *,
-        accumulator: Accumulator,
-        hours: Hours,
-        phases: PhaseBook,
+        parts: Parts,
         listing: DeviceListing,
-        closed: ClosedRegisters,
-        past: Past,
-        delivery: Delivery,
         keeping: Keeping,
     ) -> None:
         """Prepare; `resume` takes over what there was.
@@ -55,24 +43,19 @@ class Succession:
         Args:
             sensor: goes on from the baselines that were left.
             clock: tells how long an incarnation has run.
-            accumulator: the registers of the running one.
-            hours: their vectors at the ends of hours.
-            phases: the phases of runs.
+            parts: what they are made of.
             listing: the devices there are now.
-            closed: takes what ended.
-            past: names the next one.
-            delivery: says what became of the registers outside, and why to end.
             keeping: the running one on disk.
         """
         self._sensor = sensor
         self._clock = clock
-        self._accumulator = accumulator
-        self._hours = hours
-        self._phases = phases
+        self._accumulator = parts.accumulator
+        self._hours = parts.hours
+        self._phases = parts.phases
         self._listing = listing
-        self._closed = closed
-        self._past = past
-        self._delivery = delivery
+        self._closed = parts.closed
+        self._past = parts.past
+        self._delivery = parts.delivery
         self._keeping = keeping
         # What an earlier process left open, until it is among the closed ones.
         self._left: AgentState | None = None
