@@ -15,16 +15,21 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from flopmeter_collector.classified import NO_ACCOUNT
 from flopmeter_collector.growth import Growth
 from flopmeter_collector.residual import Growing, ResidualAccounts
 from flopmeter_core.kernels import count_rows as kernel
 from flopmeter_core.kernels.count_rows import (
+    ACCOUNT,
+    DONE,
     FIRST,
     GREATEST_DIFFERENCE,
     GREATEST_PRODUCT,
     GROUP,
     GROUP_WIDTH,
+    LEFT,
     TOLD_WIDTH,
+    TOUCHED,
     WIDTH,
     count_rows,
 )
@@ -38,7 +43,7 @@ COMPILED = hasattr(kernel, "SOURCE_SHA256")
 """Interpreted the pass over rows costs more than to count each as one that comes alone."""
 
 NO_GROUP = -1
-_UNCOUNTED = array("q", [NO_GROUP] + [0] * (WIDTH - 1))
+_UNCOUNTED = array("q", [NO_GROUP, NO_ACCOUNT] + [0] * (WIDTH - FIRST))
 _NO_SUMS = array("q", [0] * COMPONENT_COUNT)
 
 
@@ -53,7 +58,7 @@ class CountedRows:
         self._groups = array("q")
         self._growths: list[Growth] = []
         self._numbers: dict[Growth, int] = {}
-        self._touched: set[int] = set()
+        self._touched: list[int] = []
 
     def put(self, key: Key, entry: Entry, vector: Vector) -> None:
         """Count a key's row here from now on, where it has one and only grows; else no more.
@@ -76,7 +81,8 @@ class CountedRows:
             return
         self._block[at + FIRST : at + WIDTH] = array("q", vector)
         self._block[at + GROUP] = self._group(growth)
-        self._grows[place] = self._residuals.growing(key, entry.record)
+        grows = self._grows[place] = self._residuals.growing(key, entry.record)
+        self._block[at + ACCOUNT] = NO_ACCOUNT if grows is None else grows.account
         entry.rows, entry.lower_before = self, entry.lower_flop - growth.lower_flop(vector)
 
     def vector(self, place: int) -> Vector:
@@ -107,21 +113,22 @@ class CountedRows:
                 if boot_ns:
                     note(place, boot_ns)
             return list(places)
-        usual = bytearray(len(places))
-        told = array("q", bytes(8 * TOLD_WIDTH * len(places)))
-        count_rows(held, places, self._block, self._groups, told, usual)
-        grows_at, go_on, left = self._grows, self._residuals.go_on, []
-        block, touch = self._block, self._touched.add
-        for place, taken, covered_ns, lower_flop, boot_ns in zip(
-            places, usual, told[::TOLD_WIDTH], told[1::TOLD_WIDTH], read_ns, strict=True
-        ):
-            if not taken:
+        count = len(places)
+        marks, told = bytearray(count), array("q", bytes(8 * TOLD_WIDTH * count))
+        touched = array("q", bytes(8 * (count + 1)))
+        accounts = self._residuals.classified.block
+        count_rows(held, places, read_ns, self._block, self._groups, accounts, touched, told, marks)
+        self._touched += touched[1 : touched[0] + 1]
+        left: list[int] = []
+        if marks.count(DONE) == count:
+            return left  # nearly always
+        for row in [row for row, mark in enumerate(marks) if mark != DONE]:
+            place, boot_ns, noted = places[row], read_ns[row], False
+            if marks[row] == LEFT:
                 left.append(place)
-                noted = False
-            else:
-                grows = grows_at[place]
-                touch(block[place * WIDTH + GROUP])
-                noted = grows is not None and go_on(grows, covered_ns, lower_flop, boot_ns)
+            elif (grows := self._grows[place]) is not None:
+                covered_ns, lower_flop = told[row * TOLD_WIDTH : (row + 1) * TOLD_WIDTH]
+                noted = self._residuals.go_on(grows, covered_ns, lower_flop, boot_ns)
             if boot_ns and not noted:
                 note(place, boot_ns)
         return left
@@ -131,9 +138,10 @@ class CountedRows:
 
         Only groups that rows were counted in are looked at: of 100,000 runs that is a few.
         """
-        touched, self._touched = sorted(self._touched), set()
+        touched, self._touched = sorted(self._touched), []
         for number in touched:
             at, growth = number * GROUP_WIDTH, self._growths[number]
+            self._groups[at + TOUCHED] = False
             sums = self._groups[at : at + COMPONENT_COUNT]
             if any(sums):
                 self._groups[at : at + COMPONENT_COUNT] = _NO_SUMS
@@ -150,5 +158,5 @@ class CountedRows:
                 # With a weight that is too great every difference is, and none is taken here.
                 weights[place] = weight if abs(weight) < GREATEST_PRODUCT else 0
                 limits[place] = min(limits[place], GREATEST_PRODUCT // abs(weight))
-            self._groups += array("q", [*_NO_SUMS, *weights, *limits])
+            self._groups += array("q", [*_NO_SUMS, *weights, *limits, False])
         return number

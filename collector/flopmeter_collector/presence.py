@@ -152,15 +152,22 @@ class Present:
 class Presence:
     """Adds devices up. One thread at a time."""
 
-    def __init__(self, silence_ns: int, standing: Callable[[str], Standing | None]) -> None:
+    def __init__(
+        self,
+        silence_ns: int,
+        standing: Callable[[str], Standing | None],
+        rely: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Start with none.
 
         Args:
             silence_ns: a device silent for less misses nothing yet.
             standing: what is known of a device now; None where its time was never divided.
+            rely: told each device whose silence is relied on from now on (`told_silent`).
         """
         self._silence_ns = silence_ns
         self._standing = standing
+        self._rely = rely
         self._sum = _Sum()
         self._parts: dict[str, _Part] = {}
         self._due: list[tuple[int, str]] = []
@@ -249,6 +256,7 @@ class Presence:
             down_ns, residual_ns = division.declared_down_ns, dict(division.residual_ns)
             residual_ns[None] = residual_ns.get(None, 0) - from_ns
             division.told_silent = forward_only = True
+            self._rely(device)
             due_ns, missing = NEVER, 1
         else:
             classes = classes_at(division, as_of_ns, silence_ns=self._silence_ns)

@@ -9,14 +9,14 @@ Explained in docs/adr/0017-residual-time.md.
 
 from __future__ import annotations
 
-import dataclasses
-from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from flopmeter_collector.back_clock import EARLY_NS, BackClock, Boot
+from flopmeter_collector.classified import NO_ACCOUNT, Classified, ClassifiedRows
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import Coverage
+from flopmeter_collector.placing import Agents, boot_in, boot_of, least, placed
 from flopmeter_collector.presence import Charge, Presence, Standing
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import (
@@ -31,29 +31,13 @@ from flopmeter_collector.timeline import (
 from flopmeter_core.allocations import is_single, user_of
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
-from flopmeter_core.units import NS_PER_MS, NS_PER_S
+from flopmeter_core.units import NS_PER_S
 
 DEFAULT_SILENCE_NS = 300 * NS_PER_S
 """A device that reported less long ago misses nothing yet: time on its way is not missing."""
 
 ENROLMENT_NS = 600 * NS_PER_S
 """Closed incarnations that come this soon after a device's first report ran before it."""
-
-SMALLEST_STEP_NS = 100 * NS_PER_MS
-"""A placing that gets better by less is not written again."""
-
-
-@dataclass(slots=True)
-class _Writer:
-    """What one incarnation classified of a device, until when since its boot, and for whom."""
-
-    covered_ns: int = 0
-    read_ns: int = 0
-    user: str | None = None
-    mixed: bool = False
-    keys: list[Key] = field(default_factory=list)
-    lower_flop: int = 0
-    row: Coverage | None = None
 
 
 @dataclass(slots=True)
@@ -66,12 +50,26 @@ class _Device:
     ceiling_flop_per_ns: int = 0
     declared_ceiling_flop_per_ns: int = 0
     simulated: bool = False
-    writers: dict[str, _Writer] = field(default_factory=dict)
+    writers: dict[str, Classified] = field(default_factory=dict)
     rows: dict[str, Coverage] = field(default_factory=dict)
     declared: list[DeviceDeclaration] = field(default_factory=list)
     division: Division | None = None
     newest: str = ""
+    divided_ns: int = 0
+    """What the newest incarnation had classified when the division last heard of it."""
     doubled_ns: Mapping[str, int] = field(default_factory=dict)
+
+    def catch_up(self) -> None:
+        """Let the division hear of what nobody was told."""
+        if self.division is not None and (more_ns := self.unheard_ns()):
+            self.division.go_on(more_ns)
+
+    def unheard_ns(self) -> int:
+        """What its newest incarnation classified since the division last heard of it."""
+        writer = self.writers.get(self.newest)
+        covered_ns = self.divided_ns if writer is None else writer.covered_ns
+        more_ns, self.divided_ns = covered_ns - self.divided_ns, covered_ns
+        return more_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +77,14 @@ class Growing:
     """Where the time of a key goes that is known; its `record` said nothing new."""
 
     device: _Device
-    writer: _Writer
+    writer: Classified
     incarnation: str
     node: str
+
+    @property
+    def account(self) -> int:
+        """The number of the row that a kernel may add to; `NO_ACCOUNT` where none may."""
+        return self.writer.number if self.node == self.writer.node else NO_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +144,14 @@ class ResidualAccounts:
         """
         self._silence_ns = silence_ns
         self._devices: dict[str, _Device] = {}
-        self._by_incarnation: dict[str, list[tuple[_Device, _Writer]]] = {}
-        """The devices of each, by name, and what it classified of them."""
+        self.classified = ClassifiedRows()
+        self.agents = Agents(self.classified)
         self._anchors: dict[tuple[str, str], int] = {}
         self._back_clock = BackClock()
         self._by_boot: dict[tuple[str, str], set[str]] = {}
         self._downs: list[Down] = []
         self._dirty: set[str] = set()
-        self._presence = Presence(silence_ns, self._standing)
+        self._presence = Presence(silence_ns, self._standing, self._listen)
 
     # --- what comes in ---------------------------------------------------------------------------
 
@@ -182,27 +185,15 @@ class ResidualAccounts:
             device.ceiling_flop_per_ns = max(device.ceiling_flop_per_ns, ceiling_flop_per_ns)
             device.simulated |= record.simulated
             self._presence.changed(key.device)
-        device.node = record.node
+        self._stand(device, record.node)
         writer = device.writers.get(key.incarnation)
         if writer is None:
-            writer = _Writer(user=_user(key.allocation), row=device.rows.get(key.incarnation))
-            device.writers[key.incarnation] = writer
-            named = self._by_incarnation.setdefault(key.incarnation, [])
-            insort(named, (device, writer), key=lambda each: each[0].name)
-        writer.covered_ns += covered_ns
-        writer.lower_flop += lower_flop
+            writer = self._enrol(device, key)
+        writer.grow(covered_ns, lower_flop)
         mixed = writer.user is None or user_of(key.allocation) != writer.user
-        if (
-            device.division is not None
-            and device.newest == key.incarnation
-            and mixed <= writer.mixed
-        ):
-            # The usual case: the device's newest agent went on, and nothing else moves.
-            if key.device not in self._dirty and device.division.go_on(covered_ns):
-                self._presence.changed(key.device)
-            return
+        more_mixed = mixed > writer.mixed
         writer.mixed |= mixed
-        self._dirty.add(key.device)
+        self._went_on(device, key.incarnation, usual=not more_mixed)
 
     def growing(self, key: Key, record: DeviceRecord) -> Growing | None:
         """Where a key's time goes that was given to `grow` before; None for a MIG instance."""
@@ -210,10 +201,15 @@ class ResidualAccounts:
         if device is None:
             return None
         writer = device.writers[key.incarnation]
+        if not writer.node:
+            writer.node = record.node
+            self._listen(key.device)
         return Growing(device, writer, key.incarnation, record.node)
 
     def go_on(self, growing: Growing, covered_ns: int, lower_flop: int, read_ns: int) -> bool:
         """Take the difference of a known key, as `grow` does, and up to when it was read.
+
+        Of a quiet account (`Classified.quiet`) the kernel that counts rows does it by itself.
 
         Args:
             growing: of the key.
@@ -225,17 +221,12 @@ class ResidualAccounts:
             Whether nobody has to tell `sighted` when it was read.
         """
         device, writer = growing.device, growing.writer
-        device.node = growing.node
-        writer.covered_ns += covered_ns
-        writer.lower_flop += lower_flop
-        if device.division is None or device.newest != growing.incarnation:
-            self._dirty.add(device.name)
-        elif device.name not in self._dirty and device.division.go_on(covered_ns):
-            self._presence.changed(device.name)
-        if read_ns > writer.read_ns:
-            if writer.row is None:
-                return False
-            writer.read_ns = read_ns
+        self._stand(device, growing.node)
+        writer.grow(covered_ns, lower_flop)
+        self._went_on(device, growing.incarnation)
+        if writer.row is None:
+            return read_ns <= writer.read_ns
+        writer.read(read_ns)
         return True
 
     def enrol_key(self, key: Key) -> None:
@@ -248,66 +239,69 @@ class ResidualAccounts:
         """Take what a ledger holds, or another collector of it wrote; of each number the least."""
         for row in rows:
             held = self._device(row.device).rows.get(row.incarnation)
-            self._put(row if held is None else _least(held, row))
+            self._put(row if held is None else least(held, row))
 
     def sighted(self, sightings: Sightings, now_ns: int, *, steady_ns: int) -> list[Coverage]:
-        """Take what reports say of when, in one piece; see `doubted` and `place`."""
-        return self.place(sightings, now_ns, self.doubted(sightings, steady_ns))
+        """Take what reports say of when, in one piece."""
+        rows = self.note(sightings, now_ns)
+        news = self.agents.news(sightings.live)
+        return _newest_of([*rows, *self.place(news, self.doubted(news, steady_ns))])
 
-    def doubted(self, sightings: Sightings, steady_ns: int) -> Set[Boot]:
-        """The boots that a round does not place.
-
-        Args:
-            sightings: all of the round: whether the clock went back shows in several boots.
-            steady_ns: monotonic time in ns, which no step of that clock moves.
-        """
-        return self._back_clock.doubted(self._early(sightings.live), steady_ns)
-
-    def place(self, sightings: Sightings, now_ns: int, doubted: Set[Boot]) -> list[Coverage]:
-        """Take what reports say of when.
+    def note(self, sightings: Sightings, now_ns: int) -> list[Coverage]:
+        """Take whose vectors came, and up to when they were read.
 
         Args:
             sightings: a part of a round's, of registers that were given to `grow` already.
             now_ns: Unix time in ns by the collector's clock.
-            doubted: the boots that the round does not place.
 
         Returns:
-            The rows that are new or changed, to be committed.
+            The rows that are new, to be committed.
         """
-        changed: dict[tuple[str, str], Coverage] = {}
         self.restore(sightings.enrolled)
         unplaced: list[tuple[str, str]] = []
         for (incarnation, name), read_ns in sightings.reported.items():
             known = self._devices.get(name)
             if known is None or incarnation not in known.writers:
                 continue
-            writer = known.writers[incarnation]
-            writer.read_ns = max(writer.read_ns, read_ns)
+            known.writers[incarnation].read(read_ns)
             if incarnation not in known.rows:
                 unplaced.append((incarnation, name))
+        rows = []
         for incarnation, name in sorted(unplaced):
             device = self._devices[name]
             covered_ns = device.writers[incarnation].covered_ns
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
-            changed[incarnation, name] = self._put(row)
-        for incarnation, sighting in sightings.live.items():
-            if doubted and _boot_of(incarnation, sighting) in doubted:
+            rows.append(self._put(row))
+        return rows
+
+    def doubted(self, news: Mapping[str, Sighting], steady_ns: int) -> Set[Boot]:
+        """The boots that a round does not place.
+
+        Args:
+            news: all of the round: whether the clock went back shows in several boots.
+            steady_ns: monotonic time in ns, which no step of that clock moves.
+        """
+        return self._back_clock.doubted(self._early(news), steady_ns)
+
+    def place(self, news: Mapping[str, Sighting], doubted: Set[Boot]) -> list[Coverage]:
+        """Place what running incarnations classified.
+
+        Args:
+            news: a part of a round's.
+            doubted: the boots that the round does not place.
+
+        Returns:
+            The rows that changed, to be committed.
+        """
+        changed = []
+        for incarnation, sighting in news.items():
+            if doubted and boot_of(incarnation, sighting) in doubted:
                 continue
-            boot_ns, anchor_ns = sighting.boot_ns, sighting.received_ns - sighting.boot_ns
-            for device, writer in self._by_incarnation.get(incarnation, ()):
-                held, until_ns = writer.row, writer.read_ns
-                if held is None or (
-                    held.since_ns is not None
-                    and held.anchor_ns is not None
-                    and held.anchor_ns - anchor_ns < SMALLEST_STEP_NS
-                    and 0 < until_ns < boot_ns
-                    and held.since_ns - until_ns + writer.covered_ns < SMALLEST_STEP_NS
-                ):
-                    continue  # nearly always, and told without a call
-                better = _placed(writer, incarnation, sighting)
+            for writer in self.agents.parts(incarnation):
+                better = placed(writer, incarnation, sighting)
                 if better is not None:
-                    changed[incarnation, device.name] = self._put(better)
-        return list(changed.values())
+                    changed.append(self._put(better))
+        return changed
 
     def declare(self, declaration: DeviceDeclaration) -> None:
         """Apply a declaration; those of one device in the order of the ledger."""
@@ -342,6 +336,8 @@ class ResidualAccounts:
         found: list[tuple[Key, int, int]] = []
         for name in sorted(self._dirty):
             device = self._devices[name]
+            if device.newest:
+                device.writers[device.newest].quiet = False
             device.division = divide(
                 self._periods(device),
                 self._stretches(device),
@@ -355,7 +351,9 @@ class ResidualAccounts:
                 amount_ns = doubled_ns.get(incarnation, 0)
                 found += [(key, amount_ns, writer.covered_ns) for key in writer.keys]
             device.doubled_ns = doubled_ns
+            device.unheard_ns()  # the division knows all of it
             self._presence.changed(name)
+            self._listen(name)
         self._dirty.clear()
         return found
 
@@ -381,6 +379,8 @@ class ResidualAccounts:
 
     def enrolled(self, as_of_ns: int) -> list[Enrolled]:
         """Every device that is or was enrolled, by name; `take_doubled` comes before."""
+        for device in self._devices.values():
+            device.catch_up()
         return [
             Enrolled(
                 device=device.name,
@@ -410,11 +410,51 @@ class ResidualAccounts:
             device = self._devices[name] = _Device(name)
         return device
 
+    def _enrol(self, device: _Device, key: Key) -> Classified:
+        """Make room for what an incarnation classifies of a device."""
+        number = self.classified.open()
+        writer = Classified(self.classified, number, user=_user(key.allocation))
+        writer.row = device.rows.get(key.incarnation)
+        device.writers[key.incarnation] = writer
+        self.agents.add(key, writer)
+        return writer
+
+    def _stand(self, device: _Device, node: str) -> None:
+        """Take the node that a device's newest vector names."""
+        if node != device.node:
+            device.node = node
+            self._listen(device.name)
+
+    def _went_on(self, device: _Device, incarnation: str, *, usual: bool = True) -> None:
+        """Note that an incarnation classified more of a device."""
+        division = device.division
+        if division is None or device.newest != incarnation or not usual:
+            self._dirty.add(device.name)
+        elif (
+            device.name not in self._dirty
+            and division.told_silent
+            and division.go_on(device.unheard_ns())
+        ):
+            self._presence.changed(device.name)
+            self._listen(device.name)
+
+    def _listen(self, name: str) -> None:
+        """Decide whether a kernel may write down what a device's newest agent classifies.
+
+        The usual case: nothing else moves by it, and whoever looks at the device asks (`catch_up`).
+        """
+        device = self._devices[name]
+        writer = device.writers.get(device.newest)
+        if writer is not None and device.division is not None:
+            heard = device.division.told_silent or writer.row is None
+            writer.quiet = not heard and writer.node == device.node
+
     def _standing(self, name: str) -> Standing | None:
         """What its presence is made of."""
         device = self._devices.get(name)
         if device is None or device.division is None:
             return None
+        device.catch_up()
         return Standing(
             device.division,
             device.device_count,
@@ -426,7 +466,7 @@ class ResidualAccounts:
         """Boots that would begin much earlier by these reports than is known, by how many ns."""
         early_ns = {}
         for incarnation, sighting in live.items():
-            boot = _boot_of(incarnation, sighting)
+            boot = boot_of(incarnation, sighting)
             known_ns = self._anchors.get(boot)
             back_ns = (known_ns or 0) - sighting.received_ns + sighting.boot_ns
             if known_ns is not None and back_ns > EARLY_NS:
@@ -440,10 +480,10 @@ class ResidualAccounts:
         writer = device.writers.get(row.incarnation)
         if writer is not None:
             writer.row = row
-        device.node = device.node or row.node
+        self._stand(device, device.node or row.node)
         self._dirty.add(row.device)
         if row.anchor_ns is not None:
-            boot = _boot(row)
+            boot = boot_in(row)
             self._by_boot.setdefault(boot, set()).add(row.device)
             if row.anchor_ns < self._anchors.get(boot, row.anchor_ns + 1):
                 self._anchors[boot] = row.anchor_ns
@@ -476,11 +516,11 @@ class ResidualAccounts:
             row = device.rows.get(incarnation)
             boot, start_ns, before_ns = incarnation, None, writer.covered_ns
             if row is not None:
-                boot = "\n".join(_boot(row))
+                boot = "\n".join(boot_in(row))
                 enrolling = row.first_seen_ns - first_ns < ENROLMENT_NS
                 before_ns = row.first_covered_ns if enrolling else 0
                 if row.since_ns is not None:
-                    start_ns = self._anchors[_boot(row)] + row.since_ns
+                    start_ns = self._anchors[boot_in(row)] + row.since_ns
             stretches.append(
                 Stretch(
                     writer=incarnation,
@@ -496,52 +536,11 @@ class ResidualAccounts:
         return stretches
 
 
-def _placed(writer: _Writer, incarnation: str, sighting: Sighting) -> Coverage | None:
-    """A better placing of a row by a live report; None where there is none."""
-    row = writer.row
-    if row is None:
-        return None
-    # What was covered ends with its newest reading; a report may be a whole pause younger.
-    boot_ns, until_ns = sighting.boot_ns, writer.read_ns
-    if not 0 < until_ns < boot_ns:
-        until_ns = boot_ns
-    since_ns = max(0, until_ns - writer.covered_ns)
-    anchor_ns = sighting.received_ns - boot_ns
-    if row.since_ns is not None and row.anchor_ns is not None:
-        gained_ns = row.since_ns - since_ns
-        if gained_ns < SMALLEST_STEP_NS and row.anchor_ns - anchor_ns < SMALLEST_STEP_NS:
-            return None
-        since_ns = min(since_ns, row.since_ns)
-        anchor_ns = min(anchor_ns, row.anchor_ns)
-    return dataclasses.replace(
-        row,
-        node=sighting.node,
-        boot_id=_boot_of(incarnation, sighting)[1],
-        since_ns=since_ns,
-        anchor_ns=anchor_ns,
-    )
+def _newest_of(rows: Iterable[Coverage]) -> list[Coverage]:
+    """Of each incarnation and device the last row."""
+    return list({(row.incarnation, row.device): row for row in rows}.values())
 
 
 def _user(allocation: str) -> str | None:
     """The one user that an allocation names, by whatever means; None for nobody or several."""
     return user_of(allocation) if is_single(allocation) else None
-
-
-def _least(one: Coverage, other: Coverage) -> Coverage:
-    """Both rows of an incarnation and a device in one, as the ledger merges them."""
-    placed = [row for row in (one, other) if row.since_ns is not None and row.anchor_ns is not None]
-    return dataclasses.replace(
-        placed[0] if placed else one,
-        since_ns=min((row.since_ns or 0 for row in placed), default=None),
-        anchor_ns=min((row.anchor_ns or 0 for row in placed), default=None),
-        first_seen_ns=min(one.first_seen_ns, other.first_seen_ns),
-        first_covered_ns=min(one.first_covered_ns, other.first_covered_ns),
-    )
-
-
-def _boot(row: Coverage) -> Boot:
-    return row.node, row.boot_id
-
-
-def _boot_of(incarnation: str, sighting: Sighting) -> Boot:
-    return sighting.node, sighting.boot_id or incarnation

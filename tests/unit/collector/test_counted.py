@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopmeter_collector import counted
+from flopmeter_collector.classified import Classified
 from flopmeter_collector.declarations import parse_run_declaration
 from flopmeter_collector.registers import RegisterTable
-from flopmeter_collector.sightings import Sightings
+from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.totals import Totals
 from flopmeter_core.registers import COMPONENT_COUNT, Vector
 from flopmeter_core.reports import KeyedVector
 from support.forms import FORMS, kernel
 from support.grown import DECLARATIONS, KEYS, branch, seen
-from support.totals import busy_vector, h100, key_of, table
+from support.totals import AS_OF_NS, POSITION, busy_vector, h100, key_of, table
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,6 +35,7 @@ STEP = st.one_of(
     st.tuples(st.just("declare"), st.sampled_from(range(len(DECLARATIONS))), st.just(())),
     st.just(("count", 0, ())),
     st.just(("count", 0, ())),
+    st.tuples(st.just("look"), st.sampled_from([20, 10**6, 10**12, AS_OF_NS]), st.just(())),
 )
 
 
@@ -43,6 +45,18 @@ UNTOLD = array("q", [0])
 def nobody(place: int, boot_ns: int) -> None:
     """Is told of no row."""
     raise AssertionError(place, boot_ns)
+
+
+def classified(totals: Totals) -> list[tuple[object, list[dict[str, Any]]]]:
+    """All that the residual knows of each device and of its writers."""
+    enrolled = totals.residuals.enrolled(AS_OF_NS)
+    names = ("covered_ns", "lower_flop", "read_ns", "row", "user", "mixed", "keys")
+    writers = [
+        [{name: getattr(writer, name) for name in names} for writer in device.writers.values()]
+        for device in totals.residuals._devices.values()
+    ]
+    devices = [(d.node, d.division, d.newest) for d in totals.residuals._devices.values()]
+    return [*zip(devices, writers, strict=True), (enrolled, [])]
 
 
 class Sides:
@@ -72,8 +86,12 @@ class Sides:
         read_ns = array("q", [self.sequence * (1 + place) % 7 for place in places])
         untold, told = Sightings(), Sightings()
         for place, boot_ns in zip(places, read_ns, strict=True):
+            key = rows.keys[place]
             if boot_ns:
-                told.note(rows.keys[place], boot_ns)
+                told.note(key, boot_ns)
+            sighting = Sighting(self.table.record(key.record).node, "b", 9, self.sequence)
+            for notes in (untold, told):
+                notes.note_live(key.incarnation, sighting)
         left = self.fast.count_rows(
             rows, places, read_ns, lambda place, boot_ns: untold.note(rows.keys[place], boot_ns)
         )
@@ -108,7 +126,9 @@ def test_as_one_by_one(form: str, steps: list[tuple[str, int, Vector]]) -> None:
                 sides.declare(which)
             elif what == "count":
                 sides.count()
-                assert seen(sides.fast) == seen(sides.slow)
+            elif what == "look":
+                fast, slow = (each.snapshot(which, POSITION) for each in (sides.fast, sides.slow))
+                assert fast == slow
             else:
                 held = sides.held(which)
                 grown = tuple(min(2**62 - 1, a + b) for a, b in zip(held, more, strict=False))
@@ -118,8 +138,7 @@ def test_as_one_by_one(form: str, steps: list[tuple[str, int, Vector]]) -> None:
     for key, _ in KEYS:
         name = key.allocation
         assert sides.fast.allocation_flop(name) == sides.slow.allocation_flop(name)
-    devices = sides.fast.residuals._devices, sides.slow.residuals._devices
-    assert devices[0] == devices[1]
+    assert classified(sides.fast) == classified(sides.slow)
 
 
 def test_when_rows_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +148,40 @@ def test_when_rows_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds in (1, 2, 3):
         sides.merge(0, busy_vector(seconds))
         sides.count()
-    fast, slow = (totals.residuals._devices for totals in (sides.fast, sides.slow))
+    fast, slow = map(classified, (sides.fast, sides.slow))
     assert fast == slow
-    assert [writer.read_ns for device in fast.values() for writer in device.writers.values()] == [3]
+    assert [told["read_ns"] for _, writers in fast for told in writers] == [3]
+
+
+def test_a_device_that_goes_on_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the usual growth no object of a device hears before somebody looks; then all is there."""
+    monkeypatch.setattr(counted, "COMPILED", True)
+    sides = Sides()
+    told: list[object] = []
+    grow = Classified.grow
+    monkeypatch.setattr(
+        Classified,
+        "grow",
+        lambda *of: (told.append(of[1:]), grow(*of)),  # type: ignore[func-returns-value]
+    )
+    for seconds in (1, 2, 3, 4):
+        sides.merge(0, busy_vector(seconds))
+        if seconds == 3:
+            told.clear()
+            assert sides.fast.snapshot(20, POSITION) == sides.slow.snapshot(20, POSITION)
+        sides.count()
+    assert len(told) == 2, "those of the slow side"
+    for as_of_ns in (30, AS_OF_NS):
+        fast, slow = (each.snapshot(as_of_ns, POSITION) for each in (sides.fast, sides.slow))
+        assert fast == slow
+    # Its silence is relied on since, so it is told the next time, and no longer after that.
+    for seconds, heard in ((5, 2), (6, 1)):
+        told.clear()
+        sides.merge(0, busy_vector(seconds))
+        sides.count()
+        assert len(told) == heard
+    assert seen(sides.fast) == seen(sides.slow)
+    assert classified(sides.fast) == classified(sides.slow)
 
 
 def test_where_kernels_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +217,7 @@ def test_the_usual_row_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
     again = Totals(table())
     again.update(key_of(record), record, registers.branches(key_of(record)))
     assert seen(totals).runs == seen(again).runs
-    assert totals.residuals._devices == again.residuals._devices
+    assert classified(totals) == classified(again)
 
 
 def test_a_slice_costs_by_its_rows_not_by_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
 from flopmeter_collector.ledger.base import Coverage, StoredVector
+from flopmeter_collector.placing import placed
 from flopmeter_collector.presence import Charge
-from flopmeter_collector.residual import ENROLMENT_NS, SMALLEST_STEP_NS, ResidualAccounts, _placed
+from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import Classes
 from flopmeter_collector.totals import Totals
 from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.kernels.place_rows import SMALLEST_STEP_NS
 from flopmeter_core.registers import Evidence, Key
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from support.totals import busy_vector, h100, table
@@ -466,6 +468,20 @@ def test_a_silent_device_that_reports_again_is_present() -> None:
     assert house.accounts.at(at(4)).charges == {}
 
 
+def test_a_device_is_silent_since_its_newest_reading() -> None:
+    """What came while nobody looked is no silence, and shows where devices are told."""
+    house = House()
+    house.report(1, 2, now=2, boot_hours=2)
+    assert house.accounts.at(at(2)).charges == {}
+    house.report(1, 3, now=3)
+    assert house.accounts.moved_count == 0
+    assert house.accounts.at(at(5)).charges == {
+        None: Charge(2 * NS_PER_HOUR, 2 * NS_PER_HOUR * CEILING)
+    }
+    (told,) = house.accounts.enrolled(at(5))
+    assert told.classes.classified_ns == NS_PER_HOUR  # since it is enrolled
+
+
 def test_residual_widens_only_the_upper_side() -> None:
     """A gap adds its ceiling to upper and ceiling of its run, apart from what was observed."""
     totals = Totals(table())
@@ -556,9 +572,9 @@ def test_what_is_passed_over_would_be_placed_no_better(
     accounts.grow(
         key(1), house.record, covered_ns=covered_ns, lower_flop=0, ceiling_flop_per_ns=CEILING
     )
-    accounts.place(Sightings(reported={(incarnation, DEVICE): read_ns}), at(5), frozenset())
+    accounts.note(Sightings(reported={(incarnation, DEVICE): read_ns}), at(5))
     sighting = Sighting("n0", "b0", boot_ns, at(0) + boot_ns + late_ns)
-    ((_, writer),) = accounts._by_incarnation[incarnation]
-    better = _placed(writer, incarnation, sighting)
-    placed = accounts.place(Sightings(live={incarnation: sighting}), at(5), frozenset())
-    assert placed == ([] if better is None else [better])
+    (writer,) = accounts.agents.parts(incarnation)
+    better = placed(writer, incarnation, sighting)
+    news = accounts.agents.news({incarnation: sighting})
+    assert accounts.place(news, frozenset()) == ([] if better is None else [better])
