@@ -57,6 +57,11 @@ def join_branches(held: Branches, coming: Branches) -> Branches:
     Returns:
         `held` itself where the others add nothing to it.
     """
+    if len(coming) == 1 and not coming[0].branch and len(held) < 2:
+        # The usual case: one writer, whose vectors follow each other.
+        order = _order(coming[0], held[0]) if held else ABOVE
+        if order != APART:
+            return coming if order == ABOVE else held
     for stored in coming:
         keyed = KeyedVector(stored.key, stored.sequence, stored.vector, stored.boot_ns)
         held = _merge_many(held, keyed)[1]
@@ -74,7 +79,7 @@ def holds(newest: StoredVector, hourly: HourlyVector) -> bool:
     return newest.sequence > hourly.sequence and relation in (ABOVE, EQUAL)
 
 
-def _order(keyed: KeyedVector, stored: StoredVector) -> int:
+def _order(keyed: KeyedVector | StoredVector, stored: StoredVector) -> int:
     """How a vector stands to a branch: ABOVE follows it, BELOW is followed by it."""
     relation = compare(keyed.vector, stored.vector)
     if keyed.sequence == stored.sequence:

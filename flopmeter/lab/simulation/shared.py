@@ -13,7 +13,6 @@ server here is the simulator's own, and tests/contract holds the real backend to
 
 from __future__ import annotations
 
-import bisect
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -125,8 +124,9 @@ class SharedServer:
 
     def commit(self, batch: Batch, by: object) -> LedgerPosition:
         """Store a batch, joined to what is there."""
-        merged = self.merged(batch)
-        alone = tuple(merged.vectors) == tuple(batch.vectors)
+        coming = tuple(batch.vectors)
+        merged = self.merged(batch, coming)
+        alone = merged.vectors == coming
         position = self.position = self.ledger.commit(merged)
         self.records |= merged.records
         if merged.declarations:
@@ -135,10 +135,10 @@ class SharedServer:
         self._committed(merged.vectors)
         return position
 
-    def merged(self, batch: Batch) -> Batch:
-        """A batch with everything joined to what the database holds."""
+    def merged(self, batch: Batch, vectors: Iterable[StoredVector]) -> Batch:
+        """A batch with everything, its vectors too, joined to what the database holds."""
         coming: dict[Key, Branches] = {}
-        for stored in batch.vectors:
+        for stored in vectors:
             coming[stored.key] = (*coming.get(stored.key, ()), stored)
         joined = {
             key: join_branches(self.branches.get(key, ()), branches)
@@ -247,8 +247,13 @@ class Session:
         """What other collectors committed since this was last called, or since `vectors`."""
         self._reach()
         position, feed = self._server.position, self._server.feed
-        unread = bisect.bisect_right(feed, self._read_to, key=lambda commit: commit.number)
-        news = [commit.batch for commit in feed[unread:] if commit.by is not self]
+        news: list[Batch] = []
+        for commit in reversed(feed):
+            if commit.number <= self._read_to:
+                break
+            if commit.by is not self:
+                news.append(commit.batch)
+        news.reverse()
         self._read_to = max(self._read_to, position.commit_number)
         keys = {stored.key: None for batch in news for stored in batch.vectors}
         return Foreign(
