@@ -7,6 +7,7 @@ Called by the other modules of this package. docs/wire.md lists the limits.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
@@ -28,6 +29,10 @@ MAXIMUM_COMPONENTS = 256
 10 ms, in which no thread computes."""
 
 T = TypeVar("T")
+
+RECORDS_KEPT = 4_096
+"""Device records that are known again when a stream begins anew, about 1 KiB each: to check one and
+to make its identity, the SHA-256 of a text, costs as much as ten of its vectors."""
 
 _SCOPES = {
     EnergyScope.NONE: pb.ENERGY_SCOPE_UNSPECIFIED,
@@ -139,29 +144,65 @@ def record_in(message: pb.DeviceRecord) -> DeviceRecord:
     Raises:
         WireError: a field that no device has.
     """
-    scope = _SCOPES_BACK.get(message.energy_scope)
+    return _record_in(
+        message.node,
+        message.device,
+        message.vendor,
+        message.product_name,
+        message.pci_device_id,
+        message.part,
+        message.sm_count,
+        message.max_sm_clock_mhz,
+        message.memory_mib,
+        message.driver_version,
+        message.device_count,
+        message.energy_scope,
+        message.tensor_classes,
+        message.simulated,
+    )
+
+
+@functools.lru_cache(maxsize=RECORDS_KEPT)
+def _record_in(
+    node: str,
+    device: str,
+    vendor: str,
+    product_name: str,
+    pci_device_id: int,
+    part: str,
+    sm_count: int,
+    max_sm_clock_mhz: int,
+    memory_mib: int,
+    driver_version: str,
+    device_count: int,
+    energy_scope: int,
+    tensor_classes: bool,
+    simulated: bool,
+) -> DeviceRecord:
+    """Read what was said; the same record for the same words, so its identity is made once."""
+    scope = _SCOPES_BACK.get(energy_scope)
     if scope is None:
-        raise WireError(f"energy scope {message.energy_scope} is not known")
-    if INSTANCE_MARK in message.device:
-        if message.device_count != 0 or scope is not EnergyScope.NONE:
+        raise WireError(f"energy scope {energy_scope} is not known")
+    if INSTANCE_MARK in device:
+        if device_count != 0 or scope is not EnergyScope.NONE:
             raise WireError("a MIG instance has device_count 0 and no energy: they are its GPU's")
-    elif not 1 <= message.device_count <= MAXIMUM_DEVICES_PER_NODE:
+    elif not 1 <= device_count <= MAXIMUM_DEVICES_PER_NODE:
         raise WireError(f"device_count must be 1 to {MAXIMUM_DEVICES_PER_NODE}")
     return DeviceRecord(
-        node=check_text(message.node, "node"),
-        device=check_text(message.device, "device"),
-        vendor=check_text(message.vendor, "vendor", required=False),
-        product_name=check_text(message.product_name, "product_name", required=False),
-        pci_device_id=check_number(message.pci_device_id, "pci_device_id"),
-        part=check_text(message.part, "part", required=False),
-        sm_count=check_number(message.sm_count, "sm_count"),
-        max_sm_clock_mhz=check_number(message.max_sm_clock_mhz, "max_sm_clock_mhz"),
-        memory_mib=check_number(message.memory_mib, "memory_mib"),
-        driver_version=check_text(message.driver_version, "driver_version", required=False),
-        device_count=message.device_count,
+        node=check_text(node, "node"),
+        device=check_text(device, "device"),
+        vendor=check_text(vendor, "vendor", required=False),
+        product_name=check_text(product_name, "product_name", required=False),
+        pci_device_id=check_number(pci_device_id, "pci_device_id"),
+        part=check_text(part, "part", required=False),
+        sm_count=check_number(sm_count, "sm_count"),
+        max_sm_clock_mhz=check_number(max_sm_clock_mhz, "max_sm_clock_mhz"),
+        memory_mib=check_number(memory_mib, "memory_mib"),
+        driver_version=check_text(driver_version, "driver_version", required=False),
+        device_count=device_count,
         energy_scope=scope,
-        tensor_classes=message.tensor_classes,
-        simulated=message.simulated,
+        tensor_classes=tensor_classes,
+        simulated=simulated,
     )
 
 
