@@ -30,7 +30,7 @@ from flopmeter_agent.app import (
 )
 from flopmeter_agent.closed import open_closed
 from flopmeter_agent.display import DisplayEstimate
-from flopmeter_agent.hours import open_hours
+from flopmeter_agent.hours import Hours, open_hours
 from flopmeter_agent.journal import Journal
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.witness import MemoryWitness
@@ -38,9 +38,12 @@ from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import FlopmeterError, StorageError
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.readings import Reading
-from flopmeter_core.reports import Answer, Report
+from flopmeter_core.reports import Answer, Hello, Report
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.link import Link
+
+FOR_EVER_NS = 1 << 62
+"""Boot time at which no hour is held back any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ class Node:
         self._around = around
         self._random = randomness.stream("process")
         self._seen = Round()
+        self._settled: bool | None = None
+        self._hours = Hours()
         self._awake: asyncio.Event | None = None
         self.boot(before_ns=self._random.between(60, 86_400) * NS_PER_S)
 
@@ -145,8 +150,19 @@ class Node:
 
     @property
     def settled(self) -> bool:
-        """Whether everything the agent holds is acknowledged."""
-        return self.alive and self.agent is not None and self.agent.report() is None
+        """Whether everything the agent holds is acknowledged.
+
+        Asked at every instant of the drain. While nothing happens to the agent its answer stays,
+        unless it waits for a time: with hours to tell, or beside another writer.
+        """
+        if not self.alive or self.agent is None:
+            return False
+        if self._settled is None or self._waits_for_a_time(self.agent):
+            self._settled = self.agent.report() is None
+        return self._settled
+
+    def _waits_for_a_time(self, agent: AgentLoop) -> bool:
+        return bool(agent.counters.second_writers or self._hours.unsent(FOR_EVER_NS))
 
     def boot(self, *, before_ns: int = 0) -> None:
         """Begin a new boot: counters start at 0."""
@@ -262,7 +278,7 @@ class Node:
         except FlopmeterError as error:
             self._around.trace("no_start", self.name, str(error))
             return
-        self.agent = loop
+        self.agent, self._settled = loop, None
         self._around.oracle.started(self.name, loop, self.clock.boot_id)
         stop = asyncio.Event()
         sampler = asyncio.ensure_future(self._sample(loop, link))
@@ -299,18 +315,24 @@ class Node:
             sensor_reason="simulated",
             rated_power_w=lambda record: around.parts.recognise(record).power_w,
             display=around.display,
-            hours=open_hours(self.disk.open(HOURS_NAME, alive)),
+            hours=(hours := open_hours(self.disk.open(HOURS_NAME, alive))),
             witness=self._witness,
         )
+        self._hours = hours
         link = Link(
             "simulated",
-            lambda: loop.hello(METHOD_VERSION),
+            lambda: self._greets(loop),
             _Source(self, loop),
             jitter=self._random.share,
             longest_backoff_s=around.pace.longest_backoff_s,
             dial=lambda: around.network.dial(self.name, group, around.topology.home(self.name)),
         )
         return loop, link
+
+    def _greets(self, loop: AgentLoop) -> Hello:
+        """A stream begins; what a relay said on another one is forgotten."""
+        self._settled = None
+        return loop.hello(METHOD_VERSION)
 
     async def _until_next_report(self) -> None:
         await asyncio.sleep(self._around.pace.report_s)
@@ -337,6 +359,7 @@ class Node:
                 self._seen.monotonic_ns = self.clock.monotonic_ns()
                 self._seen.boottime_ns = self.clock.boottime_ns()
                 before, written = loop.counters.samples, content.writes
+                self._settled = None
                 try:
                     kept = self._try(loop, loop.sample)
                 except Killed:
@@ -372,6 +395,7 @@ class Node:
 
     def answered(self, answer: Answer) -> None:
         """Show the oracle what has come back."""
+        self._settled = None
         by, index = self._around.network.answered[self.name]
         ledger = self._around.topology.ledger(by)
         self._around.oracle.answered(self.name, answer, ledger, index)
