@@ -237,7 +237,7 @@ class ClosedRegisters:
     def unacknowledged(self) -> Iterator[KeyedVector]:
         """The vectors the root has not acknowledged."""
         for row in self._rows.values():
-            if not row.at_root:
+            if row.root_up_ns < 0:  # as `at_root` says it: every row is asked at each report
                 yield KeyedVector(row.key, row.sequence, tuple(row.units), row.boot_ns or None)
 
     def offer(self, keys: Iterable[Key]) -> None:

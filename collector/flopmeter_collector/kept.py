@@ -23,6 +23,7 @@ class KeptTotals:
         """Start with nothing kept."""
         self._runs: dict[str, tuple[Charge, RunTotals]] = {}
         self._models: dict[str, tuple[tuple[RunTotals, ...], ModelTotals]] = {}
+        self._all: tuple[tuple[RunTotals, ...], tuple[ModelTotals, ...]] | None = None
         self._order: list[str] = []
         self._ordered: set[str] = set()
 
@@ -52,6 +53,19 @@ class KeptTotals:
     def forget_models(self) -> None:
         """Note that something was declared of models: where they came from, or what is beside."""
         self._models.clear()
+        self._all = None
+
+    def all_models(self, runs: tuple[RunTotals, ...]) -> tuple[ModelTotals, ...] | None:
+        """All models of the last snapshot, where these runs are its; None where any is another."""
+        known = self._all
+        return known[1] if known is not None and _same(known[0], runs) else None
+
+    def keep_all(
+        self, runs: tuple[RunTotals, ...], models: tuple[ModelTotals, ...]
+    ) -> tuple[ModelTotals, ...]:
+        """Keep the models of a snapshot's runs, and give them."""
+        self._all = (runs, models)
+        return models
 
     def run(self, run: str, charge: Charge, make: Callable[[str, Charge], RunTotals]) -> RunTotals:
         """The totals of a run.

@@ -43,7 +43,7 @@ class ModelAssembly:
     boundaries: Boundaries
     kept: KeptTotals
 
-    def models(self, runs: Sequence[RunTotals], pause: Pause = go_on) -> tuple[ModelTotals, ...]:
+    def models(self, runs: tuple[RunTotals, ...], pause: Pause = go_on) -> tuple[ModelTotals, ...]:
         """All models of which something is known, in the order of their names.
 
         A planned one has figures of 0, because nothing was done; of one that is named as a parent
@@ -53,6 +53,9 @@ class ModelAssembly:
             runs: all runs.
             pause: called between two models.
         """
+        known = self.kept.all_models(runs)
+        if known is not None:
+            return known
         by_run = {run.run: run for run in runs}
         declared = {run.run: run.model for run in runs if run.model != run.run}
         own = runs_by_model(by_run, declared)
@@ -69,7 +72,7 @@ class ModelAssembly:
         # Freed in one piece, 100,000 models would stop every thread for 7 ms.
         while own:
             own.popitem()
-        return tuple(found)
+        return self.kept.keep_all(runs, tuple(found))
 
     def _made(
         self,
