@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from flopmeter_agent import packing
@@ -21,6 +21,7 @@ from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, invariant
 from flopmeter_core.registers import COMPONENT_COUNT, Key
 from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.values import value_class
 
 FORMAT = 2
 """Written: with each row the boot time its vector was read at; fractions stand apart."""
@@ -36,7 +37,7 @@ UNKNOWN = "?"
 NO_CARRY = (0,) * COMPONENT_COUNT
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ClosedRegister:
     """A vector that never changes again.
 
@@ -75,7 +76,7 @@ Carries = Mapping[CarryOwner, Sequence[int]]
 """What is below one unit, in sub-units, by who goes on with it: each fraction stands once."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ClosedHead:
     """What is kept beside the rows.
 
@@ -284,8 +285,10 @@ class ClosedText:
 
 def _oldest(rows: Collection[ClosedRegister], before: int = NOT_AT_ROOT) -> int:
     """When the root had the first of these and of what was there before; negative: of none."""
-    times = [before, *(row.root_up_ns for row in rows)]
-    return min((time for time in times if time >= 0), default=NOT_AT_ROOT)
+    times = [row.root_up_ns for row in rows if row.root_up_ns >= 0]
+    if before >= 0:
+        times.append(before)
+    return min(times, default=NOT_AT_ROOT)
 
 
 def owner_key(owner: CarryOwner) -> Key:

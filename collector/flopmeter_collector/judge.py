@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 from flopmeter_collector.alerts.acts import (
@@ -60,6 +60,7 @@ from flopmeter_core.catalogue import Standing, State, Threshold
 from flopmeter_core.forecast import Basis, Outlook
 from flopmeter_core.interval import Figures
 from flopmeter_core.units import NS_PER_S
+from flopmeter_core.values import value_class
 from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ DECLARED_TO = "declared_to"
 """Field of a transition's figures: the last declaration that was known when it was made."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Judgement:
     """What one round found.
 
@@ -335,7 +336,7 @@ class Judge:
         found = forecast(
             model,
             standing,
-            figures.total.best,
+            figures.observed.best,
             self._trails,
             now_ns=snapshot.as_of_ns,
             horizon_ns=self._horizon_ns,
@@ -385,11 +386,12 @@ class Judge:
 
     def _profiles(self, model: ModelTotals) -> dict[str, int]:
         """The totals of a model under the profiles of the thresholds it is held against."""
-        whole = model.figures.total.best
+        # What only the upper side takes moves no best figure: no interval is made for it.
+        whole = model.figures.observed.best
         totals = {"": whole}
         for standing, figures in self._held[model.model][1]:
-            if figures.total.best != whole:
-                totals[profile_of(standing.threshold)] = figures.total.best
+            if figures.observed.best != whole:
+                totals[profile_of(standing.threshold)] = figures.observed.best
         return totals
 
     def _lowest_flop(self, snapshot: TotalsSnapshot) -> int:

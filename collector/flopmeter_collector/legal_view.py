@@ -16,6 +16,7 @@ from flopmeter_collector.alerts.lifecycle import Alert, Event
 from flopmeter_collector.alerts.transitions import ALERT_NAME, FORECAST_NAME
 from flopmeter_collector.outlook import Forecasts
 from flopmeter_collector.reviews import Review
+from flopmeter_core.values import value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class ReviewView:
         return self.determination is None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class LegalView:
     """Everything beside the totals.
 

@@ -9,7 +9,6 @@ Explained in docs/forecast.md and docs/adr/0022-forecast.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from flopmeter_collector.evaluate import Subject, profile_of, transition
 from flopmeter_collector.ledger.base import Transition
@@ -20,9 +19,10 @@ from flopmeter_core.catalogue import Standing, State
 from flopmeter_core.forecast import Crossing, Outlook, Plan, at_pace, by_plan, outlook
 from flopmeter_core.interval import Figures
 from flopmeter_core.pace import Pace
+from flopmeter_core.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Forecast:
     """When one model crosses one line.
 

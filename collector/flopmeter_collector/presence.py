@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from operator import add
 
 from flopmeter_collector.timeline import Division, classes_at
+from flopmeter_core.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Charge:
     """What is charged to one user or to the remainder: device time in ns, and FLOP at most."""
 
@@ -56,7 +57,7 @@ NEVER = 1 << 63
 """Until a report or a declaration changes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Standing:
     """What is known of one device.
 
@@ -117,7 +118,7 @@ class _Sum:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Part:
     """What one device adds; the same until `due_ns`, None where it is looked at each time.
 
@@ -137,7 +138,7 @@ class _Part:
     forward_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Present:
     """All devices at one instant; see `residual.Residual`."""
 

@@ -26,6 +26,7 @@ from flopmeter_core.interval import NO_FIGURES, Figures, Interval
 from flopmeter_core.ratio import Ratio
 from flopmeter_core.recompute import Factor, factor_or_widest, model_flop
 from flopmeter_core.reports import LedgerPosition
+from flopmeter_core.values import value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class SplitFigures:
     straddling_share: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class RunTotals:
     """One run: what was declared of it, what its keys add up to, and what is doubtful.
 
@@ -107,7 +108,7 @@ class Modification:
     ratio: Ratio | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ModelTotals:
     """One model: the figures over its set of distinct runs, and over those it came from.
 
@@ -159,7 +160,7 @@ class ModelTotals:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TotalsSnapshot:
     """All totals at one instant; immutable, so that any thread may read it.
 

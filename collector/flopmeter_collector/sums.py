@@ -7,6 +7,7 @@ Called by totals, which decides what enters which sums.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ from flopmeter_collector.weighed import FLOP_COLUMNS, Amounts, Part, Slot
 from flopmeter_core.activities import WorkLabel
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.estimate import figures_of
-from flopmeter_core.interval import Figures, sum_figures
+from flopmeter_core.interval import NO_FIGURES, Figures, sum_figures
 from flopmeter_core.methods.base import Coefficients
 from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key
+from flopmeter_core.values import value_class
 
 NO_BOUNDARY = (0, 0, 0)
 """No doubtful period at an end of a run: upper, ceiling, unobserved ceiling, in FLOP."""
@@ -33,7 +35,7 @@ _BUSY_PLACE = TIME_COMPONENTS.index(Component.BUSY_NS)
 _IDLE_PLACE = TIME_COMPONENTS.index(Component.IDLE_NS)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DeviceUse:
     """Device time of one kind of accelerator.
 
@@ -49,7 +51,7 @@ class DeviceUse:
     observed_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Account:
     """What a set of keys adds up to.
 
@@ -119,7 +121,7 @@ class _Column:
     piece_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Told:
     """What follows from the records of some pieces of work."""
 
@@ -369,6 +371,8 @@ def account_of(
         charge: the residual time charged to them.
         labelled: their `by_label`, where the caller has it.
     """
+    if not sums.columns and charge is NO_CHARGE and boundary is NO_BOUNDARY:
+        return _empty_account(simulated=simulated)
     sums.settle()
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
     by_label = sums.by_label() if labelled is None else labelled
@@ -397,6 +401,27 @@ def account_of(
         residual_ns=charge.residual_ns,
         residual_flop=charge.flop,
         uses=sums.members.uses(),
+    )
+
+
+@functools.cache
+def _empty_account(*, simulated: bool) -> Account:
+    """The account of no work at all: what overflow mostly is, in every round."""
+    return Account(
+        figures=NO_FIGURES,
+        energy_mj=MappingProxyType({}),
+        busy_ns=0,
+        idle_ns=0,
+        suspended_ns=0,
+        unobserved_ns=0,
+        suspect_ns=0,
+        node_count=0,
+        device_count=0,
+        best_flop_by_level=MappingProxyType({}),
+        busy_ns_by_level=MappingProxyType({}),
+        fork_count=0,
+        unknown_parts=(),
+        simulated=simulated,
     )
 
 

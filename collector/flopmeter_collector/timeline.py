@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flopmeter_core.errors import invariant
 from flopmeter_core.units import NS_PER_S
+from flopmeter_core.values import value_class
 
 SAME_BOOT_TOLERANCE_NS = 60 * NS_PER_S
 """Two agents of one boot are placed on the same axis; each start is known to a report period."""
@@ -22,7 +23,7 @@ OTHER_BOOT_TOLERANCE_NS = 600 * NS_PER_S
 """Two boots are placed by when their reports came: a report may have been stuck for minutes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Stretch:
     """What one agent incarnation classified of a device: one interval without a hole.
 
@@ -48,7 +49,7 @@ class Stretch:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Period:
     """Time for which a device is enrolled, in Unix ns; `until_ns` None: still."""
 
@@ -103,7 +104,7 @@ class Division:
         return told
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Classes:
     """A device's enrolled time up to one instant; the parts add up to `enrolled_ns` exactly.
 

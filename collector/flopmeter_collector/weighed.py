@@ -8,11 +8,11 @@ Called by shares, which cuts a key's work into pieces, by sums, which adds them 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flopmeter_collector.declarations import FormatSpan
 from flopmeter_core.activities import UNLABELLED, WorkLabel
 from flopmeter_core.registers import TIME_COMPONENTS, Component
+from flopmeter_core.values import value_class
 
 FLOP_COLUMNS = 6
 """floor, lower, best, upper, ceiling, and what unobserved time could hold."""
@@ -24,7 +24,7 @@ Part = FormatSpan | str | None
 """Which part of a split run: a declared span, STRADDLE, or None for all the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Slot:
     """Which sums a piece of a key's work enters, and which column of them.
 
@@ -41,7 +41,7 @@ class Slot:
     part: Part = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Amounts:
     """What a piece of a key's work adds: products in FLOP, device time in ns, energy in mJ.
 

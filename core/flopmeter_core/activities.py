@@ -9,7 +9,8 @@ core.counting (which maps both to verdicts); docs/counting.md explains each word
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from flopmeter_core.values import value_class
 
 
 class Activity(enum.StrEnum):
@@ -55,7 +56,7 @@ class Edge(enum.StrEnum):
     DISTILLED_FROM = "distilled_from"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value_class(frozen=True, slots=True, order=True)
 class WorkLabel:
     """What is said of a piece of work; the defaults are what holds where nobody said anything."""
 

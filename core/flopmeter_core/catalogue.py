@@ -22,6 +22,7 @@ from flopmeter_core.counting import Profile
 from flopmeter_core.errors import invariant
 from flopmeter_core.interval import Figures, Interval
 from flopmeter_core.legal_status import Dates, Event, Status, dates_of, status_on
+from flopmeter_core.values import value_class
 from flopmeter_core.verification import Verification
 
 
@@ -186,7 +187,7 @@ class Threshold:
         whole = math.floor if self.operator is Operator.ABOVE else math.ceil
         return whole(self.exact)
 
-    @property
+    @functools.cached_property
     def value_flop(self) -> int:
         """`value_flop_or_none` of a row in FLOP; asking any other is a programmer's error."""
         whole = self.value_flop_or_none
@@ -250,7 +251,7 @@ def held_on(thresholds: Iterable[Threshold], date: datetime.date) -> tuple[Thres
     return tuple(row for row in thresholds if row.held_on(date))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Standing:
     """A figure held against a threshold.
 

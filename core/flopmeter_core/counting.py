@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flopmeter_core.activities import Activity, DataVisibility, Edge, WorkLabel
 from flopmeter_core.errors import DataError, invariant
 from flopmeter_core.interval import NO_FIGURES, Figures
 from flopmeter_core.recompute import Factor, model_flop
+from flopmeter_core.values import value_class
 from flopmeter_core.verification import Verification
 
 
@@ -40,7 +42,7 @@ class Verdict(enum.StrEnum):
 _RANKS = {verdict: place for place, verdict in enumerate(Verdict)}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Entry:
     """A verdict and where it is written."""
 
@@ -88,6 +90,8 @@ class Profile:
         On one way the least counting word decides (a parent's evaluation is an evaluation); over
         several ways the most counting one does (what was left out on one way came in on another).
         """
+        if part.origin is OWN:
+            return self.entry(part.label)  # one way, on which nothing else has a say
         here = [self.entry(part.label)] + ([self.external] if part.origin.external else [])
         ways = (
             _least_counting([*here, *(self.inherited[edge] for edge in way)])
@@ -96,7 +100,7 @@ class Profile:
         return min(ways, key=lambda entry: entry.verdict.rank)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Origin:
     """How a piece of work came to a model.
 
@@ -128,7 +132,7 @@ OWN = Origin()
 """A model's own, metered run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class WorkPart:
     """A piece of a model's work with one label.
 
@@ -147,7 +151,7 @@ class WorkPart:
     run: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Counted:
     """A model's work under one profile.
 
@@ -249,7 +253,13 @@ def _least_counting(entries: Iterable[Entry]) -> Entry:
 
 def _less_recomputation(part: WorkPart) -> Figures:
     """The figures without activations computed again; shared and unseen time stays whole."""
-    return replace(part.figures, observed=model_flop(part.figures.observed, part.factor))
+    figures = part.figures
+    return Figures(
+        model_flop(figures.observed, part.factor),
+        figures.unobserved_ceiling,
+        figures.boundary_upper,
+        figures.boundary_ceiling,
+    )
 
 
 def _assumptions(part: WorkPart, entry: Entry, profile: Profile) -> list[str]:
@@ -271,9 +281,11 @@ def _assumptions(part: WorkPart, entry: Entry, profile: Profile) -> list[str]:
 
 
 def _visibility_matters(part: WorkPart, profile: Profile) -> bool:
-    activity, disposition = part.label.activity, part.label.disposition
-    verdicts = {
-        profile.entry(WorkLabel(activity, disposition, visibility)).verdict
-        for visibility in DataVisibility
-    }
-    return len(verdicts) > 1
+    labels = _of_any_visibility(part.label)
+    return len({profile.entry(label).verdict for label in labels}) > 1
+
+
+@functools.cache  # there are as many labels as activities, dispositions and visibilities make
+def _of_any_visibility(label: WorkLabel) -> tuple[WorkLabel, ...]:
+    """The labels of the same work on data of each visibility."""
+    return tuple(WorkLabel(label.activity, label.disposition, each) for each in DataVisibility)

@@ -9,15 +9,15 @@ Explained in docs/adr/0004-interval-semantics.md.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from flopmeter_core.errors import invariant
+from flopmeter_core.values import value_class
 
 COVERAGE = 0.95
 """The probability that lower..upper claims to contain the truth."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Interval:
     """floor <= lower <= best <= upper <= ceiling, all in whole FLOP.
 
@@ -67,7 +67,7 @@ class Interval:
 ZERO = Interval(0, 0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Figures:
     """What is known of the FLOP of one key, one run or one model.
 

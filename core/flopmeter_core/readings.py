@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from flopmeter_core.registers import Component, Evidence
+from flopmeter_core.values import value_class
 
 _EMPTY: Mapping[Component, int] = MappingProxyType({})
 
@@ -34,7 +35,7 @@ class DeviceProcess:
     busy_percent: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Reading:
     """What one device said at one instant. What a device did not say is absent, never 0.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from flopmeter_core.errors import invariant
 from flopmeter_core.kernels.replay import grow
 from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_core.values import value_class
 
 
 class Component(enum.IntEnum):
@@ -118,7 +119,7 @@ _LEVEL_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value_class(frozen=True, slots=True, order=True)
 class Key:
     """Whose register a vector is: one writer (an agent incarnation), one user of one device.
 
@@ -147,6 +148,20 @@ class Key:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        # Nearly always the same key, made anew of a message: told without making tuples of both.
+        if other.__class__ is not Key:
+            return NotImplemented
+        assert isinstance(other, Key)
+        return (
+            self.device == other.device
+            and self.incarnation == other.incarnation
+            and self.allocation == other.allocation
+            and self.phase == other.phase
+            and self.evidence == other.evidence
+            and self.record == other.record
+        )
 
     def __reduce__(self) -> tuple[type[Key], tuple[object, ...]]:
         # Built anew where it is read: the hash of a text is another in every process.

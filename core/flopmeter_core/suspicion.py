@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.increments import Increment
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.units import NS_PER_S, PPM
+from flopmeter_core.values import value_class
 
 
 class Check(enum.StrEnum):
@@ -46,7 +46,7 @@ class Check(enum.StrEnum):
     """A device says another SM count than the device table has for it; counted once a device."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Suspicion:
     """One doubt about one reading of one device, with what was seen."""
 
@@ -111,7 +111,7 @@ def is_blank(stated: int) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Stillness:
     """For how long a device has said the same: periods, and the stamp of the first such reading."""
 

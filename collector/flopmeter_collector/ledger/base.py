@@ -23,6 +23,7 @@ from flopmeter_core.errors import StorageError
 from flopmeter_core.forecast import Outlook
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.reports import HourlyVector, LedgerPosition
+from flopmeter_core.values import value_class
 
 
 class LedgerBusyError(StorageError):
@@ -51,7 +52,7 @@ class NotLeadingError(LedgerBusyError):
     """Another collector leads by now: what only the leader may record was not recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class StoredVector:
     """One branch of a key's register. A second branch exists only after a fork.
 
@@ -226,7 +227,7 @@ class Delivery:
     accepted_at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Coverage:
     """When an agent incarnation began to classify a device's time, as this collector saw it.
 
@@ -312,7 +313,7 @@ class HourPage:
     resent: tuple[int | None, int | None] | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Batch:
     """What one commit makes durable, all of it or nothing.
 
@@ -360,7 +361,7 @@ EMPTY = Batch()
 """Nothing to store."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Foreign:
     """What other collectors on the same ledger committed.
 
@@ -380,7 +381,7 @@ class Foreign:
     coverage: tuple[Coverage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Part:
     """Some of a ledger's registers.
 

@@ -8,13 +8,13 @@ Called by the oracle, which asks whether a vector is one that somebody wrote.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
+from flopmeter_core.values import value_class
 from flopmeter_core.writers import unmarked
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Written:
     """One journaled vector, and the write of its node's journal that holds it."""
 

@@ -22,12 +22,13 @@ from flopmeter_core.registers import (
     SUBUNITS_PER_MJ,
     Component,
 )
+from flopmeter_core.values import value_class
 
 SILENT_PERIODS = 2
 CYCLE_SUBUNITS = SUBUNITS_PER_MEGACYCLE // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Seen:
     """How far a device's time is told, and its last reading."""
 

@@ -15,7 +15,6 @@ import functools
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
@@ -34,6 +33,7 @@ from flopmeter_core.kernels.known_wire import (
 from flopmeter_core.registers import COMPONENT_COUNT
 from flopmeter_core.reports import Durability, LedgerPosition
 from flopmeter_core.units import NS_PER_S
+from flopmeter_core.values import value_class
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire.claims import DURABILITIES
 from flopmeter_proto.wire.hello import displays_in
@@ -49,7 +49,7 @@ _WORD_BYTES = 8
 _AT_ROOT = DURABILITIES[Durability.AT_ROOT]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class KnownReport:
     """A report of nothing but vectors of keys stated before.
 
