@@ -175,7 +175,7 @@ def _record_in(
     memory_mib: int,
     driver_version: str,
     device_count: int,
-    energy_scope: int,
+    energy_scope: pb.EnergyScope,
     tensor_classes: bool,
     simulated: bool,
 ) -> DeviceRecord:

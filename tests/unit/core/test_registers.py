@@ -165,6 +165,11 @@ def test_keys_are_their_fields() -> None:
     assert later not in {KEY}
     assert later > KEY
     assert "_hash" not in repr(KEY)
+    others = {"device": "GPU-1", "incarnation": "1" * 32, "allocation": "none", "record": "other"}
+    for change in [*({name: text} for name, text in others.items()), {"evidence": Evidence.CYCLES}]:
+        assert replace(KEY, **change) != KEY  # type: ignore[arg-type]
+    fields = (KEY.device, KEY.incarnation, KEY.allocation, KEY.phase, KEY.evidence, KEY.record)
+    assert fields != KEY
 
 
 def test_keys_travel_without_their_hash() -> None:

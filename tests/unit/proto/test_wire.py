@@ -37,6 +37,7 @@ from flopmeter_proto.wire import (
     spelled_doubts,
 )
 from flopmeter_proto.wire.numbering import StatedNumbers
+from flopmeter_proto.wire.values import record_in, record_out
 
 HELLO = Hello("node-1", "ab" * 16, simulated=True, cluster="c", sensor="nvml", boot_id="b")
 RECORD = DeviceRecord(
@@ -475,3 +476,15 @@ def test_hour_never_sent() -> None:
     answer.hourly_acknowledgements.add(key_number=3, hour=1, sequence=1)
     with pytest.raises(WireError, match="key 3, never sent"):
         StreamWriter().answer(answer)
+
+
+def test_a_record_that_is_stated_again() -> None:
+    """The same words are the same record; one word else is another, and a wrong one stays wrong."""
+    said = record_out(RECORD, 0)
+    assert record_in(said) == RECORD
+    assert record_in(record_out(RECORD, 5)) is record_in(said)
+    assert record_in(record_out(replace(RECORD, driver_version="9"), 0)).driver_version == "9"
+    said.sm_count = -1
+    for _ in range(2):
+        with pytest.raises(WireError, match="sm_count is negative"):
+            record_in(said)
