@@ -197,6 +197,7 @@ class Publisher:
         self._recording: asyncio.Task[None] | None = None
         self.refused_declarations = 0
         self.leads = False
+        self._term = 0
         self.restored = False
         self.published: Published | None = None
 
@@ -441,20 +442,20 @@ class Publisher:
         Returns:
             Everything up to this commit is in the table; None where no other collector writes.
         """
-        before = self.leads
+        before = self._term if self.leads else 0
 
         def ask(
             ledger: Ledger,
-        ) -> tuple[bool, Past | None, Foreign | None]:
-            leads = self.restored and ledger.lead()
+        ) -> tuple[int, Past | None, Foreign | None]:
+            term = ledger.lead() if self.restored else 0
             # After it is known who leads: who led before may have committed until then.
-            past = self._read_past(ledger) if leads and not before else None
-            return leads, past, ledger.foreign() if ledger.shared else None
+            past = self._read_past(ledger) if term not in (0, before) else None
+            return term, past, ledger.foreign() if ledger.shared else None
 
-        leads, past, foreign = await self._committer.read(ask)
-        if not leads:
+        self._term, past, foreign = await self._committer.read(ask)
+        if not self._term:
             self.step_down()
-        self.leads = leads
+        self.leads = bool(self._term)
         if past is not None:
             self.begin_to_lead(past)
         if foreign is None:

@@ -448,10 +448,14 @@ class Ledger(Protocol):
     def settle(self) -> None:
         """Do between two commits what the next ones would do while their answers wait."""
 
-    def lead(self) -> bool:
+    def lead(self) -> int:
         """Whether this collector evaluates and exports for all; tries to become it when not.
 
         At most one collector of a ledger leads at a time, and it leads until its session ends.
+
+        Returns:
+            0 where another collector leads. Otherwise a number, another one each time this one
+            becomes the leader: who lost that unseen and won it back has to read what was recorded.
         """
 
     def leader(self) -> str:

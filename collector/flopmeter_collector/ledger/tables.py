@@ -110,9 +110,9 @@ class SqlTables(abc.ABC):
         """Whether several collectors may hold this ledger at a time."""
         return False
 
-    def lead(self) -> bool:
-        """The only collector of a ledger leads."""
-        return True
+    def lead(self) -> int:
+        """The only collector of a ledger leads, from its start to its end."""
+        return 1
 
     def leader(self) -> str:
         """The only collector of a ledger leads."""

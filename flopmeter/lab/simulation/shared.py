@@ -185,6 +185,7 @@ class Session:
         """
         self._server = server
         self._name = name
+        self._term = 0
         self._history = server.history
         self._newest = LedgerPosition("", 0, 0)
         self._went_back = False
@@ -264,12 +265,13 @@ class Session:
             coverage=tuple(row for batch in news for row in batch.coverage),
         )
 
-    def lead(self) -> bool:
-        """Whether this collector leads."""
+    def lead(self) -> int:
+        """Whether this collector leads, and for which time."""
         self._reach()
         if self._server.leader is None:
             self._server.leader = self
-        return self._server.leader is self
+            self._term += 1
+        return self._term if self._server.leader is self else 0
 
     def leader(self) -> str:
         """Who leads."""

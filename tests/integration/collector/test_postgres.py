@@ -199,6 +199,19 @@ def test_leadership_is_lost_with_the_session(url: str) -> None:
         with pytest.raises(NotLeadingError):
             first.commit(Batch(transitions=(row,)))
         assert list(first.transitions()) == []
+        assert not first.lead()
+
+
+def test_leadership_that_was_won_back_is_another_one(url: str) -> None:
+    """Whoever lost its session and leads again can tell: another may have led in between."""
+    with opened(url) as first, opened(url) as second:
+        before = first.lead()
+        assert before and first.lead() == before
+        end_sessions(url, besides=second)
+        with pytest.raises(LedgerBusyError):
+            first.commit(batch(stored(1, 1)))
+        first.commit(batch(stored(1, 1)))
+        assert first.lead() not in (0, before)
 
 
 def end_sessions(url: str, *, besides: Ledger) -> None:

@@ -15,7 +15,8 @@ from flopmeter_collector import backends, publish
 from flopmeter_collector import counted as counted_rows
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
-from flopmeter_collector.ledger.base import Batch
+from flopmeter_collector.ledger.base import Batch, Ledger, Transition
+from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_collector.publish import (
     NEW_KEY_COUNT,
     QUIET_SLICE,
@@ -147,6 +148,41 @@ def test_a_fleet_of_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert sorted(state for state in states if state.endswith(" above")) == [
         f"{run} above" for run in runs
     ]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_leadership_lost_and_won_back_between_two_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """What another collector recorded meanwhile is known, and what a failover lost comes again.
+
+    A broken connection is mended by the next commit, so no round need ever have failed.
+    """
+    terms = [1]
+    monkeypatch.setattr(SqliteLedger, "lead", lambda self: terms[-1])
+
+    async def scenario(publisher: Publisher, registers: RegisterTable, _: AsyncMock) -> None:
+        work(registers, "a", 1, 10)
+        await publisher.round()
+        if lost:
+            work(registers, "a", 2, 4_000_000)
+            await publisher.round()
+            await publisher._committer.read(forget)
+        else:
+            above = Transition(0, "a", "demo-line", "below", "above", True, AS_OF_NS, 0)
+            await publisher._committer.alone(Batch(transitions=(above,)))
+            work(registers, "a", 2, 4_000_000)
+        terms.append(2)
+        await publisher.round()
+
+    def forget(ledger: Ledger) -> None:
+        """As a standby that lacked the newest commit."""
+        assert isinstance(ledger, SqliteLedger)
+        ledger._connection.execute("DROP TRIGGER transition_is_not_removed")
+        ledger._connection.execute("DELETE FROM transition WHERE state_after = 'above'")
+
+    states = play(tmp_path, scenario)
+    assert [state for state in states if state.endswith(" above")] == ["a above"]
 
 
 def test_a_round_that_is_cancelled_records_once(

@@ -82,6 +82,7 @@ class PostgresLedger(SqlTables):
         self._check = check
         self._connection: Statements | None = None
         self._leading = False
+        self._term = 0
         self._uncertain = False
         self._home: tuple[str, str] | None = None
         self._newest = LedgerPosition("", 0, 0)
@@ -180,7 +181,7 @@ class PostgresLedger(SqlTables):
         self._own = {number for number in self._own if number > self._read_to}
         return found
 
-    def lead(self) -> bool:
+    def lead(self) -> int:
         """Whether this collector leads; it does until its connection ends."""
         with self._guard("read") as connection:
             if self._leading:
@@ -190,7 +191,8 @@ class PostgresLedger(SqlTables):
                     "SELECT pg_try_advisory_lock(?, ?)", self._lock(_LEADS)
                 ).fetchone()
                 self._leading = bool(found and found[0])
-        return self._leading
+                self._term += self._leading
+        return self._term if self._leading else 0
 
     def leader(self) -> str:
         """Who leads: the name its session gave itself, and where it comes from."""

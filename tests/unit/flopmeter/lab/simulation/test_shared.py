@@ -102,6 +102,7 @@ def test_a_connection_that_breaks_in_a_commit(server: Watched) -> None:
     assert server.position.commit_number == 1 and one.leader() == ""
     one.commit(batch(1))
     assert phases(server.ledger.vectors()) == {0: 1}
+    assert one.lead() == 2, "another leadership than the one that was lost"
 
 
 def test_a_server_that_is_away(server: Watched) -> None:
