@@ -13,7 +13,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,8 @@ from flopmeter_collector.ledger.base import (
     AuditRow,
     Batch,
     Declaration,
-    Ledger,
     LedgerBusyError,
     LedgerUnreachableError,
-    NotLeadingError,
     StoredVector,
     Transition,
 )
@@ -45,6 +42,7 @@ from support.collector import Child, child, running
 from support.ingest import RECORD, hourly, key, stream, vector
 from support.low_line import low_line
 from support.postgres import PASSWORD, PostgresServer, serving, shared_server
+from support.postgres_ledger import ask, batch, opened, stored
 from support.processes import free_port
 from support.webhook import Webhook
 
@@ -55,31 +53,6 @@ TAKEOVER_LIMIT_S = 30.0
 def url() -> str:
     """An empty database."""
     return shared_server().create(f"ledger_{secrets.token_hex(8)}")
-
-
-@contextlib.contextmanager
-def opened(url: str) -> Iterator[Ledger]:
-    """The ledger as a collector has it."""
-    ledger = backends.collect(url, simulated=False)
-    with contextlib.closing(ledger):
-        yield ledger
-
-
-def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """Run one statement from outside."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
-def batch(*vectors: StoredVector, **more: Any) -> Batch:
-    """A batch of these vectors with the test's record."""
-    return Batch(records={RECORD.record_id: RECORD}, vectors=vectors, **more)
-
-
-def stored(sequence: int, seconds: int, **fields: Any) -> StoredVector:
-    """One vector of the test's key."""
-    return StoredVector(key(**fields), 0, sequence, vector(seconds))
 
 
 # --- several collectors --------------------------------------------------------------------------
@@ -165,63 +138,6 @@ def test_foreign_rows(url: str) -> None:
         joined = Claim(of, ClaimCounts(9, 6, 10, 10**30), sequence=2)
         assert second.foreign().claims == (joined,)
         assert first.foreign().claims == (joined,)
-
-
-def test_one_leads(url: str) -> None:
-    """One collector leads; only it records transitions, and it ends with its session."""
-    row = Transition(0, "m", "line", "unknown", "above", True, 1, 0)
-    with opened(url) as first, opened(url) as second:
-        assert first.lead()
-        assert not second.lead()
-        assert "flopmeter collector on" in second.leader()
-        with pytest.raises(NotLeadingError):
-            second.commit(Batch(transitions=(row,)))
-        second.commit(batch(stored(1, 1)))
-        first.commit(Batch(transitions=(row,)))
-        first.close()
-        deadline = time.monotonic() + 5
-        while not second.lead():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        second.commit(Batch(transitions=(row,)))
-        assert len(list(second.transitions())) == 2
-
-
-def test_leadership_is_lost_with_the_session(url: str) -> None:
-    """A leader whose session the server ended records nothing before it leads again."""
-    row = Transition(0, "m", "line", "unknown", "above", True, 1, 0)
-    with opened(url) as first, opened(url) as second:
-        assert first.lead()
-        end_sessions(url, besides=second)
-        with pytest.raises(LedgerBusyError):
-            first.commit(Batch(transitions=(row,)))
-        assert second.lead()
-        with pytest.raises(NotLeadingError):
-            first.commit(Batch(transitions=(row,)))
-        assert list(first.transitions()) == []
-        assert not first.lead()
-
-
-def test_leadership_that_was_won_back_is_another_one(url: str) -> None:
-    """Whoever lost its session and leads again can tell: another may have led in between."""
-    with opened(url) as first, opened(url) as second:
-        before = first.lead()
-        assert before and first.lead() == before
-        end_sessions(url, besides=second)
-        with pytest.raises(LedgerBusyError):
-            first.commit(batch(stored(1, 1)))
-        first.commit(batch(stored(1, 1)))
-        assert first.lead() not in (0, before)
-
-
-def end_sessions(url: str, *, besides: Ledger) -> None:
-    """End every other session of the database, as an administrator or a failover does."""
-    kept = besides._connection.raw.info.backend_pid  # type: ignore[attr-defined]
-    ask(
-        url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        f" AND pid NOT IN (pg_backend_pid(), {kept})",
-    )
 
 
 # --- durability ----------------------------------------------------------------------------------
