@@ -1,4 +1,4 @@
-"""Which collector of a shared PostgreSQL ledger leads, and what becomes of one whose session ended."""
+"""Which collector of a shared PostgreSQL ledger leads, and what follows where a session ends."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def test_one_leads(url: str) -> None:
 
 
 def test_leadership_is_lost_with_the_session(url: str) -> None:
-    """A leader whose session the server ended records nothing before it leads again, and then it
-    can tell: another may have led in between.
+    """A leader whose session the server ended records nothing before it leads again.
+
+    Then it can tell: another may have led in between.
     """
     row = Transition(0, "m", "line", "unknown", "above", True, 1, 0)
     with opened(url) as first, opened(url) as second:
