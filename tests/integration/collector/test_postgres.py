@@ -28,6 +28,7 @@ from flopmeter_collector.ledger.base import (
     Declaration,
     LedgerBusyError,
     LedgerUnreachableError,
+    QuarantinedVector,
     StoredVector,
     Transition,
 )
@@ -138,6 +139,19 @@ def test_foreign_rows(url: str) -> None:
         joined = Claim(of, ClaimCounts(9, 6, 10, 10**30), sequence=2)
         assert second.foreign().claims == (joined,)
         assert first.foreign().claims == (joined,)
+
+
+def test_a_newer_quarantined_vector_is_learned_by_whoever_commits_an_older_one(url: str) -> None:
+    """The row that stays is another collector's, and the one whose row had to give way hears it."""
+    old, new = (
+        QuarantinedVector(key(), sequence, vector(2**32), 9, "cannot be true", 1_800_000_000)
+        for sequence in (3, 4)
+    )
+    with opened(url) as first, opened(url) as second:
+        second.commit(batch(quarantined=(new,)))
+        first.commit(batch(quarantined=(old,)))
+        assert first.foreign().quarantined == (new,)
+        assert list(first.quarantined()) == [new]
 
 
 # --- durability ----------------------------------------------------------------------------------

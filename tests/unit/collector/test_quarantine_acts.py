@@ -71,13 +71,16 @@ def test_each_word_is_of_its_kind() -> None:
 def test_a_rejected_vector_waits_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """It is in no register and is not counted as waiting; a later release still merges it."""
     table, name = holding()
+    forwarded: list[object] = []
+    table.on_change = lambda *changed: forwarded.append(changed)
     caplog.set_level(logging.WARNING)
     take_word(word("rejection", name), table, restored=True)
     assert table.quarantine.held_count() == 0 and table.branches(key()) == ()
+    assert not forwarded, "a relay has nothing to tell of it"
     assert [row.released for row in table.quarantine.all()] == [0], "the row stays as it was"
     assert "was found untrue" in caplog.text
     take_word(word("quarantine", name, 2), table, restored=True)
-    assert table.branches(key())[0].vector == BAD.vector
+    assert table.branches(key())[0].vector == BAD.vector and len(forwarded) == 1
     caplog.clear()
     take_word(word("rejection", name, 3), table, restored=True)
     assert "not in quarantine any more" in caplog.text

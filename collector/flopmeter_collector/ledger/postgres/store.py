@@ -409,8 +409,9 @@ class PostgresLedger(SqlTables):
         self._write_coverage(connection, batch.coverage)
         merge.mark_coverage(connection, batch.coverage, number)
         alone &= merge.merge_claims(connection, batch.claims, number)
-        # Of coverage the least wins, whoever wrote it: what became of it is read back.
-        return keys, alone and not batch.coverage
+        # Of coverage the least wins, of quarantine the newest, whoever wrote it: what became of it
+        # is read back.
+        return keys, alone and not batch.coverage and not batch.quarantined
 
     def _record_row_of(self, connection: Connection, record_id: str, added: dict[str, int]) -> int:
         return added.get(record_id) or self._record_row(connection, record_id)
