@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+from flopmeter_collector.crowd import Crowd
 from flopmeter_collector.ledger.base import (
     EMPTY,
     Batch,
@@ -42,13 +43,6 @@ T = TypeVar("T")
 
 RETRY_S = 1.0
 """Pause before a commit that the ledger could not take just now is tried again."""
-
-CROWD = 8
-"""Where so many waited for a commit, more come, and share the next one, if they come so fast:"""
-
-CROWD_PER_S = 2_000
-"""A collector at half of what a core can do. Fewer share few commits however long they wait, and a
-few that send without end must not make all others wait with them."""
 
 GATHER_S = 0.015
 """From one commit of a crowd to the next. A commit costs as much as six reports in it do, and one
@@ -80,7 +74,8 @@ class Committer:
         self.waiting: LedgerBusyError | None = None
         """Why the commit under way is tried again and again; None while none is."""
         self._begun_s: float | None = None
-        self._taken_s = 0.0
+        self._crowd = Crowd()
+        self._rested_count = 0
         self.failed: asyncio.Future[FlopmeterError] | None = None
         self.commit_count = 0
 
@@ -118,8 +113,17 @@ class Committer:
         deliveries: Sequence[Delivery] = (),
         coverage: Sequence[Coverage] = (),
         relay: RelayChanges | None = None,
+        rested: int = 0,
     ) -> asyncio.Future[LedgerPosition]:
         """Ask for a commit of everything merged so far, and of what is given.
+
+        Args:
+            declarations: to be committed.
+            delivered: transitions whose alerts were accepted.
+            deliveries: alerts that were accepted.
+            coverage: rows of it.
+            relay: what is remembered of forwarding.
+            rested: reports it is asked for whose agents had been silent (`Crowd.came`).
 
         Returns:
             A future of the ledger's position once all of it is durable; it fails with
@@ -138,6 +142,7 @@ class Committer:
         if relay is not None:
             invariant(self._relay is None, "a forwarder waits for each of its commits")
             self._relay = relay
+        self._rested_count += rested
         self._waiters.append(future)
         self._wanted.set()
         return future
@@ -194,8 +199,8 @@ class Committer:
             batch = self._take()
             if waiters or batch != EMPTY:
                 began_s = asyncio.get_running_loop().time()
-                crowd = is_crowd(len(waiters), began_s - self._taken_s)
-                self._taken_s = began_s
+                rested_count, self._rested_count = self._rested_count, 0
+                crowd = self._crowd.came(len(waiters), rested_count, began_s)
                 try:
                     position = await self._commit(batch)
                 except Exception as error:
@@ -260,11 +265,6 @@ class Committer:
         self._waiters = []
         if self.failed is not None and not self.failed.done():
             self.failed.set_result(error)
-
-
-def is_crowd(waiter_count: int, gathered_s: float) -> bool:
-    """Whether so many that came within so many s are a crowd, whose commits are shared."""
-    return waiter_count >= max(CROWD, CROWD_PER_S * gathered_s)
 
 
 def _as_failure(error: Exception) -> FlopmeterError:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 
 from flopmeter_collector.admit import greatest_rates
 from flopmeter_collector.ledger.base import StoredVector
-from flopmeter_collector.ledger.packed import PackedVectors
+from flopmeter_collector.ledger.packed import PackedVectors, RowIds
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.known_rows import (
     CYCLE_RATE,
@@ -61,6 +61,7 @@ class HeldRows:
         """The key of each row."""
         self._places: dict[Key, int] = {}
         self._apart: dict[int, Branches] = {}
+        self._ids = RowIds()
         self._streams = 0
 
     def __len__(self) -> int:
@@ -154,13 +155,13 @@ class HeldRows:
 
     def packed(self, places: Iterable[int]) -> PackedVectors:
         """The branches of these rows' keys as they are now, for a ledger."""
-        taken, keys, block, apart = PackedVectors(), self.keys, self.block, self._apart
+        taken, keys, block, apart = PackedVectors(ids=self._ids), self.keys, self.block, self._apart
         single = list(places)
         if apart:
             for place in single:
                 taken.forked += apart.get(place, ())
             single = [place for place in single if place not in apart]
-        taken.keys = [keys[place] for place in single]
+        taken.numbers, taken.keys = single, [keys[place] for place in single]
         taken.sequences = [block[place * WIDTH + SEQUENCE] for place in single]
         firsts = [(place * WIDTH + FIRST) * _BYTES for place in single]
         taken.components = [_components(block, first)[0] for first in firsts]

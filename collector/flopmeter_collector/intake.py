@@ -34,6 +34,7 @@ from flopmeter_core.reports import (
     LedgerPosition,
     RelayedNode,
 )
+from flopmeter_core.units import NS_PER_S
 from flopmeter_core.writers import fingerprint, key_digest, mark_of
 from flopmeter_proto.daemon.clock import Clock
 
@@ -42,6 +43,9 @@ MAXIMUM_NODES = 250_000
 
 MAXIMUM_DISPLAY_ESTIMATES = 256
 """Estimates of an agent remembered for display."""
+
+RESTED_NS = NS_PER_S
+"""An agent that was silent for so long is one of many that report now and then."""
 
 Refusals = dict[Key, str]
 """Why vectors were not taken, in one sentence each."""
@@ -108,6 +112,7 @@ class Intake:
         self.ledger_id = ledger_id
         self._table = table
         self._committer = committer
+        self._rested_count = 0
         self._clock = clock
         self._hours = hours or HourCounts()
         self._simulated = simulated
@@ -154,7 +159,9 @@ class Intake:
             self._remember(node, status)
         if display_flop is not None and len(display_flop) <= MAXIMUM_DISPLAY_ESTIMATES:
             status.display_flop = display_flop
-        status.last_report_ns = self._clock.wall_ns()
+        now_ns = self._clock.wall_ns()
+        self._rested_count += now_ns - status.last_report_ns >= RESTED_NS
+        status.last_report_ns = now_ns
 
     def relayed(self, node: RelayedNode) -> None:
         """Note what a relay knows of a node that may report to several."""
@@ -397,7 +404,8 @@ class Intake:
         Raises:
             StorageError: it was not; nothing may be acknowledged.
         """
-        position = await self._committer.durable()
+        rested_count, self._rested_count = self._rested_count, 0
+        position = await self._committer.durable(rested=rested_count)
         self.counts.acknowledged_vectors += accepted
         return position
 

@@ -127,6 +127,15 @@ def test_packed_vectors(place: Place) -> None:
     ledger.commit(Batch(vectors=table.take_uncommitted().vectors))
     assert stored(9, vector(9), key(phase=2)) in list(ledger.vectors())
     assert len(list(ledger.vectors())) == 4
+    # Of keys that the ledger met before, by themselves and beside one that it did not.
+    for told in (((0, 5),), ((0, 6), (1, 7), (8, 1))):
+        for phase, sequence in told:
+            table.merge(KeyedVector(key(phase=phase), sequence, vector(10 + sequence)), RECORD)
+        ledger.commit(Batch(vectors=table.take_uncommitted().vectors))
+        for phase, sequence in told:
+            assert stored(sequence, vector(10 + sequence), key(phase=phase)) in ledger.vectors()
+    held = [stored for _, branches in table.items() for stored in branches]
+    assert sorted(ledger.vectors(), key=repr) == sorted(held, key=repr)
 
 
 def test_branches_of_several_keys(place: Place) -> None:

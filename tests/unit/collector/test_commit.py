@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from flopmeter_collector import commit
+from flopmeter_collector import commit, crowd
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.intake import Intake
 from flopmeter_collector.ledger.base import Batch, Ledger, LedgerBusyError, LedgerWentBackError
@@ -292,11 +292,11 @@ def test_one_that_never_began() -> None:
 def test_a_crowd_shares_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a commit that many waited for the next one waits for more; after few it does not."""
     monkeypatch.setattr(commit, "GATHER_S", 0.5)
-    monkeypatch.setattr(commit, "CROWD_PER_S", 0)  # however slow this machine is
+    monkeypatch.setattr(crowd, "MANY_PER_S", 0)  # however slow this machine is
 
     async def scenario() -> None:
         ledger, table, committer = started()
-        for sequence, waiting in ((1, commit.CROWD - 1), (2, commit.CROWD)):
+        for sequence, waiting in ((1, crowd.MANY - 1), (2, crowd.MANY)):
             merge(table, sequence)
             await asyncio.gather(*(committer.durable() for _ in range(waiting)))
         merge(table, 3)
@@ -315,7 +315,7 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
 ) -> None:
     """The ledger settles after the answers of a crowd and before its next commit, where it asks."""
     monkeypatch.setattr(commit, "GATHER_S", 0.5)
-    monkeypatch.setattr(commit, "CROWD_PER_S", 0)  # however slow this machine is
+    monkeypatch.setattr(crowd, "MANY_PER_S", 0)  # however slow this machine is
 
     async def scenario() -> None:
         ledger, table, committer = started()
@@ -323,7 +323,7 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
             assert ledger.settled_after == []
             ledger.unsettled = unsettled
             merge(table, sequence)
-            await asyncio.gather(*(committer.durable() for _ in range(commit.CROWD)))
+            await asyncio.gather(*(committer.durable() for _ in range(crowd.MANY)))
         merge(table, 3)
         late = committer.durable()
         async with asyncio.timeout(10):
@@ -337,25 +337,16 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
     asyncio.run(scenario())
 
 
-def test_a_crowd_is_many_that_come_fast() -> None:
-    """Eight in 4 ms are one, and so are 30 in the 15 ms that they gather; 13 in those are not."""
-    assert commit.is_crowd(8, 0.004)
-    assert not commit.is_crowd(7, 0.0)
-    assert commit.is_crowd(30, commit.GATHER_S)
-    assert not commit.is_crowd(13, commit.GATHER_S)
-    assert not commit.is_crowd(500, 1.0)
-
-
 def test_few_that_send_without_end_share_no_commit() -> None:
     """Many waited for the last commit, but over a long time: the next one begins at once."""
 
     async def scenario() -> None:
         ledger, table, committer = started()
         await committer.durable()
-        await asyncio.sleep(10 * commit.CROWD / commit.CROWD_PER_S)
+        await asyncio.sleep(10 * crowd.MANY / crowd.MANY_PER_S)
         ledger.unsettled = True
         merge(table, 1)
-        await asyncio.gather(*(committer.durable() for _ in range(commit.CROWD)))
+        await asyncio.gather(*(committer.durable() for _ in range(crowd.MANY)))
         merge(table, 2)
         await committer.durable()
         assert ledger.settled_after == []

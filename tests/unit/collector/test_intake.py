@@ -147,6 +147,28 @@ def test_a_node_that_reports_twice_over(intake: Intake, clock: ManualClock) -> N
     assert intake.nodes["n"].streams == intake.counts.open_streams == 0
 
 
+def test_who_was_silent_is_told_apart(
+    intake: Intake, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit is asked for with the number of those whose agents had been silent for a second."""
+    asked: list[int] = []
+
+    async def durable(*, rested: int) -> str:
+        asked.append(rested)
+        return "there"
+
+    monkeypatch.setattr(intake._committer, "durable", durable)
+    clock.advance(10 * 10**9)
+    for nodes in (("a", "b"), ("a",), ()):
+        for node in nodes:
+            intake.seen(node)
+        asyncio.run(intake.durable(0))
+    clock.advance(10**9)
+    intake.seen("a")
+    asyncio.run(intake.durable(0))
+    assert asked == [2, 0, 0, 1]
+
+
 def test_nodes_beyond_the_limit_are_collected_and_not_shown(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ from flopmeter_collector.ledger.base import (
     RelayRows,
     StoredVector,
 )
-from flopmeter_collector.ledger.packed import PackedVectors, packed_vectors
+from flopmeter_collector.ledger.packed import NO_ID, PackedVectors, packed_vectors
 from flopmeter_collector.ledger.sqlite import relaying
 from flopmeter_collector.ledger.sqlite.check import damage
 from flopmeter_collector.ledger.sqlite.file import handle, storage
@@ -112,11 +112,10 @@ class SqliteLedger(SqlTables):
                 self._check_declared(connection, batch)
                 records = self._write_records(connection, batch.records)
                 vectors = packed_vectors(batch.vectors)
-                forked_keys = [each.key for each in vectors.forked]
-                held_back = [each.key for each in batch.quarantined]
-                named = (*vectors.keys, *forked_keys, *held_back)
-                keys = self._write_keys(named, records)
-                forked = self._write_vectors(vectors, keys)
+                others = [each.key for each in vectors.forked]
+                others += [each.key for each in batch.quarantined]
+                single, keys = self._write_named(vectors, others, records)
+                forked = self._write_vectors(vectors, single, keys)
                 self._drop_hours(batch.dropped_hours)
                 self._write_hours(batch.hours, keys)
                 self._write_quarantine(connection, batch, ChainMap(keys, self._key_ids))
@@ -137,6 +136,7 @@ class SqliteLedger(SqlTables):
             raise
         self._record_ids.update(records)
         self._key_ids.update(keys)
+        vectors.ids.note(self, vectors.numbers, single)
         self._forked = forked
         self._unsettled_count += len(batch.vectors)
         return position
@@ -242,6 +242,26 @@ class SqliteLedger(SqlTables):
         with storage(self._path, operation), transaction(self._connection):
             yield self._connection
 
+    def _write_named(
+        self, vectors: PackedVectors, others: Sequence[Key], records: Mapping[str, int]
+    ) -> tuple[list[int], dict[Key, int]]:
+        """Write the keys that a commit names and the ledger lacks.
+
+        Args:
+            vectors: of the commit.
+            others: what it names beside those that have one branch.
+            records: rows of device records that are new.
+
+        Returns:
+            The row of each key that has one branch, and the keys that are new.
+        """
+        single = vectors.ids.known(self, vectors.numbers)
+        if NO_ID not in single:
+            return single, self._write_keys(others, records)
+        added = self._write_keys((*vectors.keys, *others), records)
+        known = self._key_ids
+        return [known.get(key) or added[key] for key in vectors.keys], added
+
     def _write_keys(self, keys: Iterable[Key], records: Mapping[str, int]) -> dict[Key, int]:
         added: dict[Key, int] = {}
         known = self._key_ids
@@ -262,10 +282,17 @@ class SqliteLedger(SqlTables):
             added[key] = cursor.fetchall()[0][0]
         return added
 
-    def _write_vectors(self, vectors: PackedVectors, added: Mapping[Key, int]) -> set[int]:
-        """Write all branches of the named keys; returns the keys that have several."""
+    def _write_vectors(
+        self, vectors: PackedVectors, single: Sequence[int], added: Mapping[Key, int]
+    ) -> set[int]:
+        """Write all branches of the named keys; returns the keys that have several.
+
+        Args:
+            vectors: what to write.
+            single: the rows of keys that have one branch.
+            added: those of keys that are new.
+        """
         known = self._key_ids
-        single = [known.get(key) or added[key] for key in vectors.keys]
         several = [(known.get(each.key) or added[each.key], each) for each in vectors.forked]
         ids = {*single, *(key for key, _ in several)}
         # Only a key that was forked can have a branch too many.
