@@ -352,7 +352,7 @@ class CollectorApp:
         """Read what comes first of the ledger, and start to commit to it."""
         beginning = await asyncio.to_thread(read_beginning, ledger)
         ledger_id = beginning.position.ledger_id
-        self._committer = Committer(ledger, self.table)
+        self._committer = Committer(ledger, self.table, undisturbed=self._turns.answering)
         self._committer.start()
         self._teardown.push_async_callback(self._committer.stop)
         self._failed = self._committer.failed

@@ -30,8 +30,9 @@ LARGE_REPORT = 400
 committed slice by slice: nobody's commit holds more than a slice of it. 8 devices with 50 users and
 phases each that change between two reports stay below."""
 
-LARGE_BYTES = LARGE_REPORT * BYTES_PER_WORK
-"""A message that is longer is taken so without a look at it."""
+LARGE_BYTES = LARGE_REPORT * 200
+"""A message that is longer is taken so without a look at it: so long are as many vectors that name
+what was written before them."""
 
 LET_GO_AT_ONCE = 200
 """Vectors freed at a time: about 0.2 ms."""

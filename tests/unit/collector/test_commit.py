@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -353,3 +355,36 @@ def test_few_that_send_without_end_share_no_commit() -> None:
         await committer.stop()
 
     asyncio.run(scenario())
+
+
+def test_long_work_is_kept_away_while_the_ledger_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each commit is undisturbed from its beginning to its end, and a wait for the next try not."""
+    said: list[str] = []
+
+    @contextlib.contextmanager
+    def undisturbed() -> Iterator[None]:
+        said.append("begins")
+        try:
+            yield
+        finally:
+            said.append("ends")
+
+    monkeypatch.setattr(commit, "RETRY_S", 0.0)
+
+    class Busy(Recording):
+        def commit(self, batch: Batch) -> LedgerPosition:
+            said.append("writes")
+            if said.count("writes") == 1:
+                raise LedgerBusyError("another one writes")
+            return super().commit(batch)
+
+    async def scenario() -> None:
+        ledger, table = Busy(), RegisterTable()
+        committer = Committer(cast(Any, ledger), table, undisturbed=undisturbed)
+        committer.start()
+        merge(table, 1)
+        await committer.durable()
+        await committer.stop()
+
+    asyncio.run(scenario())
+    assert said == ["begins", "writes", "ends"] * 2

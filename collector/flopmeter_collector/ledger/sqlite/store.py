@@ -9,7 +9,6 @@ What every backend does alike is in ledger.tables.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sqlite3
 from collections import ChainMap
@@ -31,14 +30,12 @@ from flopmeter_collector.ledger.sqlite import relaying
 from flopmeter_collector.ledger.sqlite.check import damage
 from flopmeter_collector.ledger.sqlite.file import handle, storage
 from flopmeter_collector.ledger.sqlite.schema import transaction
+from flopmeter_collector.ledger.sqlite.several import insert_keys, write_vectors
 from flopmeter_collector.ledger.tables import Connection, SqlTables
 from flopmeter_core.claims import Claim
 from flopmeter_core.errors import FlopmeterError, StorageError, invariant
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import HourlyVector, LedgerPosition
-
-VECTORS_A_STATEMENT = 100
-"""Newest vectors that one statement writes: a statement a row costs twice as much."""
 
 UNSETTLED_VECTORS = 2_500
 """Vectors after which the log is moved into the file: about 500 pages. SQLite does that by itself
@@ -47,9 +44,6 @@ in the commit after which the log has 1,000 pages, and its answers wait for it."
 _IN_ITS_PLACE = (
     "ON CONFLICT (key, branch)"
     " DO UPDATE SET sequence = excluded.sequence, components = excluded.components"
-)
-_MANY_VECTORS = (
-    f"INSERT INTO vector VALUES {', '.join(['(?, 0, ?, ?)'] * VECTORS_A_STATEMENT)} {_IN_ITS_PLACE}"
 )
 
 
@@ -263,24 +257,21 @@ class SqliteLedger(SqlTables):
         return [known.get(key) or added[key] for key in vectors.keys], added
 
     def _write_keys(self, keys: Iterable[Key], records: Mapping[str, int]) -> dict[Key, int]:
-        added: dict[Key, int] = {}
         known = self._key_ids
-        for key in [key for key in keys if key not in known]:
-            if key in added:
-                continue
-            record = (
-                records[key.record]
-                if key.record in records
-                else self._record_row(self._connection, key.record)
-            )
-            cursor = self._connection.execute(
-                f"INSERT INTO register_key ({rows.KEY_COLUMNS})"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET phase = excluded.phase"
-                " RETURNING id",
-                rows.key_row(key, record),
-            )
-            added[key] = cursor.fetchall()[0][0]
-        return added
+        missing = [key for key in dict.fromkeys(keys) if key not in known]
+        found = insert_keys(
+            self._connection,
+            [
+                rows.key_row(
+                    key,
+                    records[key.record]
+                    if key.record in records
+                    else self._record_row(self._connection, key.record),
+                )
+                for key in missing
+            ],
+        )
+        return dict(zip(missing, found, strict=True))
 
     def _write_vectors(
         self, vectors: PackedVectors, single: Sequence[int], added: Mapping[Key, int]
@@ -298,26 +289,14 @@ class SqliteLedger(SqlTables):
         # Only a key that was forked can have a branch too many.
         for key in self._forked & ids:
             self._connection.execute("DELETE FROM vector WHERE key = ?", (key,))
-        columns: tuple[Sequence[object], ...] = (single, vectors.sequences, vectors.components)
-        whole = len(single) // VECTORS_A_STATEMENT * VECTORS_A_STATEMENT
-        for start in range(0, whole, VECTORS_A_STATEMENT):
-            values: list[object] = [None] * (3 * VECTORS_A_STATEMENT)
-            for place, column in enumerate(columns):
-                values[place::3] = column[start : start + VECTORS_A_STATEMENT]
-            self._connection.execute(_MANY_VECTORS, values)
+        write_vectors(
+            self._connection, single, vectors.sequences, vectors.components, _IN_ITS_PLACE
+        )
         self._connection.executemany(
             f"INSERT INTO vector VALUES (?, ?, ?, ?) {_IN_ITS_PLACE}",
-            itertools.chain(
-                zip(
-                    single[whole:],
-                    itertools.repeat(0),
-                    vectors.sequences[whole:],
-                    vectors.components[whole:],
-                ),
-                (
-                    (key, stored.branch, stored.sequence, rows.pack(stored.vector))
-                    for key, stored in several
-                ),
+            (
+                (key, stored.branch, stored.sequence, rows.pack(stored.vector))
+                for key, stored in several
             ),
         )
         return (self._forked - ids) | {key for key, stored in several if stored.branch}
