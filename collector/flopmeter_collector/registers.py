@@ -360,7 +360,8 @@ class RegisterTable:
         taken, self._uncommitted = self._uncommitted, Changes()
         taken.places.update(dict.fromkeys(chain.from_iterable(self._written)))
         self._written.clear()
-        taken.vectors = self.rows.packed(taken.places)
+        if taken.places:
+            taken.vectors = self.rows.packed(taken.places)
         taken.coverage = self.newcomers.take(
             (self.rows.keys[place], self.rows.branches_at(place)[0].vector)
             for place in taken.places
@@ -382,7 +383,8 @@ class RegisterTable:
     def absorb(self, foreign: Foreign) -> None:
         """Take what other collectors committed: not counted here yet, and nothing to commit."""
         for record_id, record in foreign.records.items():
-            self._know_record(record_id, record)
+            if record_id not in self._records:
+                self._know_record(record_id, record)
         coming: dict[Key, Branches] = {}
         for stored in foreign.vectors:
             coming[stored.key] = (*coming.get(stored.key, ()), stored)

@@ -120,7 +120,12 @@ class Stillness:
 
     def after(self, before: Reading, after: Reading) -> Stillness:
         """The stillness once `after` was read."""
-        if after.monotonic_ns == before.monotonic_ns or _said(before) != _said(after):
+        # Nearly always the energy has moved, and nothing else need be held against each other.
+        if (
+            after.monotonic_ns == before.monotonic_ns
+            or after.energy_mj != before.energy_mj
+            or _said(before) != _said(after)
+        ):
             return Stillness(0, after.monotonic_ns)
         since_ns = self.since_ns if self.periods else before.monotonic_ns
         return Stillness(self.periods + 1, since_ns)

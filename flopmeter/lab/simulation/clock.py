@@ -114,12 +114,12 @@ class SimulatedLoop:
 
     # --- running ----------------------------------------------------------------------------------
 
-    def run_until(self, until_ns: int, done: Callable[[], bool] = lambda: False) -> None:
+    def run_until(self, until_ns: int, done: Callable[[], int] = lambda: False) -> None:
         """Let time go by.
 
         Args:
             until_ns: where to stop, in ns.
-            done: asked whenever nothing is left to do at an instant; True stops earlier.
+            done: asked whenever nothing is left to do at an instant; what is true stops earlier.
         """
         timers = self._timers
         before = asyncio.events._get_running_loop()

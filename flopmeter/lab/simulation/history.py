@@ -54,7 +54,10 @@ class History:
     def by(self, node: str, key: Key, sequence: int) -> Written | None:
         """What a node has under a key and a sequence: its own, or what came with its disk."""
         sequence = unmarked(sequence)
-        first, vectors = self._first.get(key, ("", {}))
+        known = self._first.get(key)
+        if known is None:
+            return None
+        first, vectors = known
         if self._others:
             holder = node
             while holder and holder != first:
