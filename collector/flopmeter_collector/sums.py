@@ -7,7 +7,6 @@ Called by totals, which decides what enters which sums.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from flopmeter_collector.weighed import FLOP_COLUMNS, Amounts, Part, Slot
 from flopmeter_core.activities import WorkLabel
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.estimate import figures_of
-from flopmeter_core.interval import NO_FIGURES, Figures, sum_figures
+from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.methods.base import Coefficients
 from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence, Key
 from flopmeter_core.values import value_class
@@ -209,6 +208,10 @@ class Sums:
     growths: dict[tuple[Slot, str, int, int, EnergyScope, str], Growth] = field(
         default_factory=dict
     )
+    change_count: int = 0
+    """Grows with whatever changes what an account says, but for `fork_count`."""
+    told: tuple[object, Account] | None = None
+    """The newest account, and all that it was made of."""
 
     def enter(self, key: Key, record: DeviceRecord, slot: Slot, *, known: bool) -> None:
         """Make room for one more piece of work.
@@ -219,6 +222,7 @@ class Sums:
             slot: which column.
             known: whether the device table has a row for the record.
         """
+        self.change_count += 1
         self.members.enter(key.record, record, known)
         place = (key.evidence.level, slot.label, slot.part)
         column = self.columns.get(place)
@@ -229,6 +233,7 @@ class Sums:
     def leave(self, key: Key, slot: Slot) -> None:
         """Forget a piece of work whose amounts were taken out before."""
         self.settle()
+        self.change_count += 1
         self.members.leave(key.record)
         place = (key.evidence.level, slot.label, slot.part)
         self.columns[place].piece_count -= 1
@@ -292,6 +297,7 @@ class Sums:
     def _add(
         self, place: tuple[str, WorkLabel, Part], scope: EnergyScope, product: str, more: Amounts
     ) -> None:
+        self.change_count += 1
         column = self.columns[place]
         column.flop[:] = map(add, column.flop, more.flop)
         self.times_ns[:] = map(add, self.times_ns, more.times_ns)
@@ -362,7 +368,7 @@ def account_of(
     charge: Charge = NO_CHARGE,
     labelled: Mapping[tuple[str, WorkLabel], Figures] | None = None,
 ) -> Account:
-    """Copy sums into an account that no later update changes.
+    """Copy sums into an account that no later update changes; the same one until one does.
 
     Args:
         sums: the sums to copy.
@@ -371,9 +377,21 @@ def account_of(
         charge: the residual time charged to them.
         labelled: their `by_label`, where the caller has it.
     """
-    if not sums.columns and charge is NO_CHARGE and boundary is NO_BOUNDARY:
-        return _empty_account(simulated=simulated)
     sums.settle()
+    made_of = (sums.change_count, sums.fork_count, simulated, boundary, charge)
+    if sums.told is None or sums.told[0] != made_of:
+        sums.told = (made_of, _account_of(sums, simulated, boundary, charge, labelled))
+    return sums.told[1]
+
+
+def _account_of(
+    sums: Sums,
+    simulated: bool,
+    boundary: tuple[int, int, int],
+    charge: Charge,
+    labelled: Mapping[tuple[str, WorkLabel], Figures] | None,
+) -> Account:
+    """Add settled sums up."""
     times_ns = dict(zip(TIME_COMPONENTS, sums.times_ns, strict=True))
     by_label = sums.by_label() if labelled is None else labelled
     best: dict[str, int] = {}
@@ -401,27 +419,6 @@ def account_of(
         residual_ns=charge.residual_ns,
         residual_flop=charge.flop,
         uses=sums.members.uses(),
-    )
-
-
-@functools.cache
-def _empty_account(*, simulated: bool) -> Account:
-    """The account of no work at all: what overflow mostly is, in every round."""
-    return Account(
-        figures=NO_FIGURES,
-        energy_mj=MappingProxyType({}),
-        busy_ns=0,
-        idle_ns=0,
-        suspended_ns=0,
-        unobserved_ns=0,
-        suspect_ns=0,
-        node_count=0,
-        device_count=0,
-        best_flop_by_level=MappingProxyType({}),
-        busy_ns_by_level=MappingProxyType({}),
-        fork_count=0,
-        unknown_parts=(),
-        simulated=simulated,
     )
 
 
