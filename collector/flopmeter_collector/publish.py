@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from array import array
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -32,7 +31,6 @@ from flopmeter_collector.judge import Judge, Judgement
 from flopmeter_collector.law_memory import LawMemory, law_row, newest_memory
 from flopmeter_collector.ledger.base import (
     Batch,
-    Coverage,
     Declaration,
     Delivery,
     Foreign,
@@ -44,14 +42,14 @@ from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.model_statements import EXTERNAL_KIND, PARENT_KIND
 from flopmeter_collector.quarantine_acts import KINDS as QUARANTINE_KINDS
 from flopmeter_collector.quarantine_acts import QUARANTINE_KIND, take_word
-from flopmeter_collector.registers import Changes, RegisterTable
+from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.retention import thinning
 from flopmeter_collector.rulings import DECISION_KIND
-from flopmeter_collector.sightings import Sighting, Sightings
+from flopmeter_collector.slices import SLICE, Slices
 from flopmeter_collector.snapshot import ModelTotals, RunTotals, TotalsSnapshot
 from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
-from flopmeter_collector.turns import LONGEST_WAIT_S, Pause, go_on
+from flopmeter_collector.turns import Pause, go_on
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Agreement
 from flopmeter_core.errors import DataError
@@ -63,32 +61,6 @@ from flopmeter_proto.daemon.logs import fields
 
 logger = logging.getLogger(__name__)
 
-
-ROWS_SLICE = 1_000
-"""Registers that only grew counted before reports have their turn: about 0.3 ms. A round waits for
-reports between two slices, so this is also what keeps it ahead of 30,000 nodes."""
-
-SLICE = 100
-"""Of the others that are known, about 0.7 ms; so many where answers took all the time they may have
-between two slices, because a round has to end."""
-
-QUIET_SLICE = 40
-"""So many where they did not: an answer that comes in the middle of a slice waits for its end, and
-in its own pauses (the ledger) for another one."""
-
-NEW_KEY_COUNT = 10
-"""A register that is counted for the first time costs as much as so many that grew."""
-
-SIGHTED_SLICE = 300
-"""Incarnations that reported, each of 8 devices, looked at before reports have their turn: about
-0.5 ms."""
-
-PLACED_SLICE = 60
-"""Of those that may be placed better than they are. Those of 10,000 nodes took 8 ms in one piece.
-"""
-
-HOURS_SLICE = 500
-"""Hours looked at before reports have their turn: about 0.5 ms, as most are of no split run."""
 
 RECORDED_AT_ONCE = 200
 """Rows in one commit, so that reports are committed in between. A crash between two leaves states
@@ -183,6 +155,7 @@ class Publisher:
         self._judge = judge
         self._teller = teller
         self._give_way = give_way
+        self._slices = Slices(table, totals, clock, give_way)
         self._pauses = pauses
         self._last_declaration = 0
         self._last_transition = 0
@@ -250,13 +223,13 @@ class Publisher:
             await self._use_law()
             changes = self._table.take_uncounted()
             sightings = self._table.sightings.take()
-            await self._count(changes, sightings)
+            await self._slices.count(changes, sightings)
             claims = self._table.claims.take_changed()
             if claims:
                 # In a thread: many ranks' claims must not hold up the reports on the event loop.
                 for run, claimed in (await asyncio.to_thread(totals_of, claims)).items():
                     self._totals.claim(run, claimed)
-            coverage = await self._place(sightings)
+            coverage = await self._slices.place(sightings)
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable(coverage=coverage)
             await self._read_hours()
@@ -303,77 +276,6 @@ class Publisher:
         while gone:
             del gone[-LET_GO_AT_ONCE:]
             await self._give_way()
-
-    async def _count(self, changes: Changes, sightings: Sightings) -> None:
-        """Give the totals what changed, and free it, in slices: reports must not wait for all."""
-        keys = self._table.rows.keys
-
-        def note(place: int, boot_ns: int) -> None:
-            sightings.note(keys[place], boot_ns)
-
-        grown, rest = changes.grown, changes.places
-        while grown:
-            places, read_ns = array("q"), array("q")
-            while grown and len(places) < ROWS_SLICE:
-                more, times = grown.pop()
-                places += more
-                read_ns += times
-            if rest:
-                for place in places:
-                    rest.pop(place, None)
-            await self._count_rows(places, read_ns, note)
-        places = array("q", rest)
-        rest.clear()
-        await self._count_rows(places, array("q", [0]) * len(places), note)
-        hours = list(changes.hours)
-        changes.hours.clear()
-        self._totals.add_hours((), left_out=changes.hours_left_out)
-        while hours:
-            self._totals.add_hours(reversed(hours[-HOURS_SLICE:]))
-            del hours[-HOURS_SLICE:]
-            await self._give_way()
-
-    async def _count_rows(
-        self, places: array[int], read_ns: array[int], note: Callable[[int, int], None]
-    ) -> None:
-        """Give the totals rows that changed; see `Totals.count_rows`."""
-        rows, limit = self._table.rows, QUIET_SLICE
-        for start in range(0, len(places), ROWS_SLICE):
-            done, end = 0, start + ROWS_SLICE
-            left = self._totals.count_rows(rows, places[start:end], read_ns[start:end], note)
-            for place in left:
-                if done >= limit:
-                    done = 0
-                    limit = SLICE if await self._pressed() else QUIET_SLICE
-                key = rows.keys[place]
-                branches = rows.branches_at(place)
-                new = self._totals.update(key, self._table.record(key.record), branches, place)
-                done += NEW_KEY_COUNT if new else 1
-            await self._give_way()
-
-    async def _place(self, sightings: Sightings) -> list[Coverage]:
-        """Tell the residual when incarnations reported, in slices; gives the rows that changed."""
-        residuals, now_ns = self._totals.residuals, self._clock.wall_ns()
-        rows: dict[tuple[str, str], Coverage] = {}
-        news: dict[str, Sighting] = {}
-        for part in sightings.parts(SIGHTED_SLICE):
-            for row in residuals.note(part, now_ns):
-                rows[row.incarnation, row.device] = row
-            news |= residuals.agents.news(part.live)
-            await self._give_way()
-        doubted = residuals.doubted(news, self._clock.monotonic_ns())
-        for part in Sightings(live=news).parts(PLACED_SLICE) if news else ():
-            for row in residuals.place(part.live, doubted):
-                rows[row.incarnation, row.device] = row
-            await self._give_way()
-        return list(rows.values())
-
-    async def _pressed(self) -> bool:
-        """Give way; whether others took all the time they may have."""
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        await self._give_way()
-        return loop.time() - began_s >= LONGEST_WAIT_S
 
     async def thin(self, *, before_ns: int) -> int:
         """Tell a bounded number of old hours by the day, where custody lets them.

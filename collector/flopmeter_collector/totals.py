@@ -1,6 +1,6 @@
 """Totals: what all registers together say of each run, each model and the remainder.
 
-Owns: the running sums per run, and their exact replacement when a key or a declaration changes.
+Owns: the running sums per run, which keys there are, and which of them a declaration touches.
 May touch: nothing; exact integers in memory, no clock, no I/O.
 Called by the collector's app (one thread) and by the lab's replay.
 Every sum is changed by new - old of one key and never built up again, and integers do not round,
@@ -14,8 +14,8 @@ from array import array
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import sub
 
+from flopmeter_collector.additions import Additions
 from flopmeter_collector.assembly import Assembly
 from flopmeter_collector.attribution import attachable
 from flopmeter_collector.book import Book
@@ -28,7 +28,6 @@ from flopmeter_collector.device_declarations import (
     DeviceState,
     parse_device_declaration,
 )
-from flopmeter_collector.growth import Growth
 from flopmeter_collector.held_rows import HeldRows
 from flopmeter_collector.holder import Holder, KeptPieces
 from flopmeter_collector.kept import KeptTotals
@@ -37,22 +36,21 @@ from flopmeter_collector.model_assembly import ModelAssembly
 from flopmeter_collector.pieces import Change
 from flopmeter_collector.presence import gathered
 from flopmeter_collector.residual import DEFAULT_SILENCE_NS, ResidualAccounts
-from flopmeter_collector.shares import Entry, once, quarantined_best, share_out, slot_of
+from flopmeter_collector.shares import Entry, quarantined_best
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.split import Fold
 from flopmeter_collector.sums import Sums
 from flopmeter_collector.turns import Pause, go_on
-from flopmeter_collector.weighed import NOTHING, Amounts, Slot
 from flopmeter_collector.weighing import Weigher
 from flopmeter_collector.worth import Profiles
-from flopmeter_core.allocations import OVERFLOW, parties, user_of
+from flopmeter_core.allocations import parties, user_of
 from flopmeter_core.claims import DEFAULT_CLAIM_BOUND, ClaimTotals
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import invariant
 from flopmeter_core.estimate import figures_of
 from flopmeter_core.interval import Figures, sum_figures
 from flopmeter_core.patterns import fits
-from flopmeter_core.registers import Evidence, Key, Vector, covered_ns
+from flopmeter_core.registers import Evidence, Key
 from flopmeter_core.reports import HourlyVector, LedgerPosition
 
 
@@ -95,8 +93,17 @@ class Totals:
         self.book = Book(profiles)
         self._pieces = KeptPieces(self.book)
         self.residuals = ResidualAccounts(silence_ns)
-        self._counted = CountedRows(self.residuals)
         self._kept = KeptTotals()
+        self._counted = CountedRows(self.residuals)
+        self._adds = Additions(
+            self._sums,
+            self._overflow,
+            self._weigher,
+            self._boundaries,
+            self._kept,
+            self.residuals,
+            self._counted,
+        )
         self._assembly = Assembly(
             parts,
             self.book,
@@ -191,12 +198,12 @@ class Totals:
         for key in holder.keys:
             entry = self._entries[key]
             moved |= not entry.recut(self._pieces.of(name, key.phase))
-            self._replace(key, entry, entry.vectors)
+            self._adds.replace(key, entry, entry.vectors)
         self._note_dated(name, holder, moved=moved)
         for key in holder.shared:
             entry = self._entries[key]
             entry.ends = self._ends(key.allocation)
-            self._replace(key, entry, entry.vectors)
+            self._adds.replace(key, entry, entry.vectors)
 
     def _route(self, name: str, holder: Holder) -> None:
         """Look up where an allocation's work may go."""
@@ -244,7 +251,7 @@ class Totals:
             if entry is None or (entry.fold is not None and not entry.fold.add(row)):
                 self._unread.add(name)
             elif entry.fold is not None:
-                self._replace(row.key, entry, entry.vectors)
+                self._adds.replace(row.key, entry, entry.vectors)
 
     def quarantined_flop(self, rows: Iterable[tuple[QuarantinedVector, DeviceRecord]]) -> int:
         """Most likely FLOP of quarantined vectors as they were sent; in no total.
@@ -283,7 +290,7 @@ class Totals:
                 broken.add(row.key)
                 self._refold(entry)
         for key in keys:
-            self._replace(key, self._entries[key], self._entries[key].vectors)
+            self._adds.replace(key, self._entries[key], self._entries[key].vectors)
         self._unread.discard(allocation)
 
     def count_rows(
@@ -306,7 +313,7 @@ class Totals:
         """
         left = self._counted.count(rows.block, places, read_ns, note)
         for growth, more in self._counted.settle():
-            self._put(growth, more)
+            self._adds.put(growth, more)
         return left
 
     def update(
@@ -330,14 +337,14 @@ class Totals:
         invariant(len(branches) > 0, "a key has at least one branch")
         entry = self._entries.get(key)
         if entry is not None and entry.growth is not None and len(branches) == 1:
-            self._go_on(key, entry, entry.growth, branches[0].vector)
+            self._adds.go_on(key, entry, entry.growth, branches[0].vector)
             return False
         new = entry is None
         if entry is None:
             entry = self._enrol(key, record)
         entry.place = max(place, entry.place)
-        if not (new and len(branches) == 1 and self._begin(key, entry, branches[0].vector)):
-            self._replace(key, entry, tuple(branch.vector for branch in branches))
+        if not (new and len(branches) == 1 and self._adds.begin(key, entry, branches[0].vector)):
+            self._adds.replace(key, entry, tuple(branch.vector for branch in branches))
         if new:
             self.residuals.enrol_key(key)
         return new
@@ -477,117 +484,6 @@ class Totals:
         """Begin the hours of a key anew."""
         entry.fold = Fold(entry.segments) if len(entry.segments) > 1 else None
 
-    def _begin(self, key: Key, entry: Entry, vector: Vector) -> bool:
-        """Add all of a new key as what it grew by since nothing; False where more is to be asked.
-
-        A start adds up a million of them. Products of integers add up exactly in any grouping, so
-        they are weighed with all keys like them, once.
-        """
-        if len(entry.segments) > 1 or entry.ends or key.allocation == OVERFLOW:
-            return False
-        piece, record = entry.segments[0].content, entry.record
-        weights, aside = self._weigher.weights(key, record, piece)
-        if aside:
-            return False
-        slot = slot_of((piece,), entry.ends)
-        sums = self._sums[slot.run]
-        sums.enter(key, record, slot, known=entry.known)
-        entry.growth = growth = sums.growth(key, record, slot, weights, aside)
-        if slot.run is not None:
-            self._kept.forget((slot.run,))
-        growth.grow(vector)
-        entry.told, entry.pieces = (vector,), {slot: NOTHING}
-        self._grow(key, entry, vector, growth.lower_flop(vector))
-        self._counted.put(key, entry, vector)
-        return True
-
-    def _replace(self, key: Key, entry: Entry, vectors: tuple[Vector, ...]) -> None:
-        """Put new vectors in the place of the old ones: new - old, in every sum."""
-        entry.settle()
-        # Of the branches of a fork each physical quantity counts once, at its largest.
-        widest = vectors[0] if len(vectors) == 1 else tuple(map(max, *vectors))
-        pieces = share_out(key, entry, vectors, widest, self._weigher)
-        self._grow(key, entry, widest, sum(amounts.flop[1] for amounts in pieces.values()))
-        if entry.doubled_ns:
-            pieces = {slot: once(entry, amounts) for slot, amounts in pieces.items()}
-        forks = (len(vectors) > 1, len(entry.vectors) > 1)
-        before = entry.added()
-        for slot in before.keys() - pieces.keys():
-            self._change(key, entry, slot, NOTHING, before[slot])
-            for sums in self._sums_of(key, slot):
-                sums.fork_count -= forks[1]
-                sums.leave(key, slot)
-        for slot, amounts in pieces.items():
-            held = before.get(slot)
-            for sums in self._sums_of(key, slot):
-                sums.fork_count += forks[0] - (forks[1] and held is not None)
-                if held is None:
-                    sums.enter(key, entry.record, slot, known=entry.known)
-            self._change(key, entry, slot, amounts, NOTHING if held is None else held)
-        entry.told, entry.rows, entry.pieces = vectors, None, pieces
-        entry.growth = self._growth(key, entry)
-        self._counted.put(key, entry, vectors[0])
-
-    def _growth(self, key: Key, entry: Entry) -> Growth | None:
-        """Where a key's growth is put, where that is all that can come; else None."""
-        usual = len(entry.vectors) == len(entry.pieces) == len(entry.segments) == 1
-        if not usual or entry.doubled_ns or key.allocation == OVERFLOW:
-            return None
-        (slot,) = entry.pieces
-        if slot.ends:
-            return None
-        weights, aside = self._weigher.weights(key, entry.record, entry.segments[0].content)
-        return self._sums[slot.run].growth(key, entry.record, slot, weights, aside)
-
-    def _go_on(self, key: Key, entry: Entry, growth: Growth, vector: Vector) -> None:
-        """Add what a key grew by; it is weighed with that of all keys like it."""
-        entry.settle()
-        more = list(map(sub, vector, entry.vectors[0]))
-        self._put(growth, more)
-        covered, lower_flop = covered_ns(more), growth.lower_flop(more)
-        self.residuals.grow(
-            key,
-            entry.record,
-            covered_ns=covered,
-            lower_flop=lower_flop,
-            ceiling_flop_per_ns=entry.ceiling_flop_per_ns,
-        )
-        entry.covered_ns += covered
-        entry.lower_flop += lower_flop
-        entry.told, entry.rows = (vector,), None
-        self._counted.put(key, entry, vector)
-
-    def _put(self, growth: Growth, more: Sequence[int]) -> None:
-        """Put what keys grew by with that of all like them."""
-        if growth.grow(more) and growth.slot.run is not None:
-            self._kept.forget((growth.slot.run,))
-
-    def _change(self, key: Key, entry: Entry, slot: Slot, new: Amounts, old: Amounts) -> None:
-        for sums in self._sums_of(key, slot):
-            sums.replace(key, entry.record, slot, new, old)
-        if slot.run is not None:
-            self._kept.forget((slot.run,))
-        if slot.ends:
-            self._kept.forget(slot.ends)
-            self._boundaries.change(slot.ends, new.flop, old.flop)
-
-    def _sums_of(self, key: Key, slot: Slot) -> tuple[Sums, ...]:
-        """The sums a piece enters: one, and for overflow a view of it that is added to nothing."""
-        sums = self._sums[slot.run]
-        return (sums, self._overflow) if key.allocation == OVERFLOW else (sums,)
-
-    def _grow(self, key: Key, entry: Entry, widest: Vector, lower_flop: int) -> None:
-        """Tell the residual what a key covers now."""
-        covered = covered_ns(widest)
-        self.residuals.grow(
-            key,
-            entry.record,
-            covered_ns=covered - entry.covered_ns,
-            lower_flop=lower_flop - entry.lower_flop,
-            ceiling_flop_per_ns=entry.ceiling_flop_per_ns,
-        )
-        entry.covered_ns, entry.lower_flop = covered, lower_flop
-
     def _take_doubled(self) -> None:
         """Weigh anew what two agents measured at the same time."""
         for key, doubled_ns, writer_covered_ns in self.residuals.take_doubled():
@@ -595,4 +491,4 @@ class Totals:
             if (entry.doubled_ns, entry.writer_covered_ns) == (doubled_ns, writer_covered_ns):
                 continue  # weighed so already: of a device with many writers few go on
             entry.doubled_ns, entry.writer_covered_ns = doubled_ns, writer_covered_ns
-            self._replace(key, entry, entry.vectors)
+            self._adds.replace(key, entry, entry.vectors)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flopmeter_collector.additions import Additions
 from flopmeter_collector.book import Book
 from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.snapshot import TotalsSnapshot
@@ -498,13 +499,13 @@ def test_only_what_is_touched_is_weighed_again(monkeypatch: pytest.MonkeyPatch) 
         site.work(f"slurm:c/{number}", 1)
     site.declare(*(row("attach", f"r{n}", allocation=f"slurm:c/{n}") for n in range(20)))
     weighed: list[str] = []
-    replaced = Totals._replace
+    replaced = Additions.replace
 
-    def seen(totals: Totals, key: Key, *rest: object) -> None:
+    def seen(adds: Additions, key: Key, *rest: object) -> None:
         weighed.append(key.allocation)
-        replaced(totals, key, *rest)  # type: ignore[arg-type]
+        replaced(adds, key, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Totals, "_replace", seen)
+    monkeypatch.setattr(Additions, "replace", seen)
     site.declare(row("run", "r7", format="fp8=1"))
     site.declare(row("attach", "r3", allocation="slurm:c/4"))
     assert weighed == ["slurm:c/7"], "the second one is refused: r4 has it"

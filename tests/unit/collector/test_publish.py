@@ -11,21 +11,16 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
-from flopmeter_collector import backends, publish
+from flopmeter_collector import backends, publish, slices
 from flopmeter_collector import counted as counted_rows
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
 from flopmeter_collector.ledger.base import Batch, Ledger, Transition
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
-from flopmeter_collector.publish import (
-    NEW_KEY_COUNT,
-    QUIET_SLICE,
-    ROWS_SLICE,
-    SLICE,
-    Publisher,
-)
+from flopmeter_collector.publish import Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.sightings import Sighting, Sightings
+from flopmeter_collector.slices import NEW_KEY_COUNT, QUIET_SLICE, ROWS_SLICE, SLICE
 from flopmeter_collector.totals import Totals
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from flopmeter_core.units import NS_PER_HOUR
@@ -42,7 +37,7 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones(
 
     Where answers took all the time they may have, slices are larger: the round has to end.
     """
-    monkeypatch.setattr(publish, "LONGEST_WAIT_S", longest_s)
+    monkeypatch.setattr(slices, "LONGEST_WAIT_S", longest_s)
 
     async def counted() -> list[int]:
         registers, gives_way = RegisterTable(), AsyncMock()
@@ -56,7 +51,7 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones(
             give_way=gives_way,
         )
         record = h100()
-        slices = []
+        waits = []
         for sequence in (1, 2):
             for number in range(KEYS):
                 keyed = KeyedVector(
@@ -64,9 +59,9 @@ def test_known_registers_are_counted_in_larger_slices_than_new_ones(
                 )
                 registers.merge(keyed, record)
             gives_way.reset_mock()
-            await publisher._count(registers.take_uncounted(), registers.sightings.take())
-            slices.append(gives_way.await_count)
-        return slices
+            await publisher._slices.count(registers.take_uncounted(), registers.sightings.take())
+            waits.append(gives_way.await_count)
+        return waits
 
     monkeypatch.setattr(counted_rows, "COMPILED", True)
     new, known = asyncio.run(counted())
@@ -120,8 +115,14 @@ def work(registers: RegisterTable, run: str, sequence: int, seconds: int) -> Non
 
 def test_a_fleet_of_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the same totals and states; what was shown before is let go of in slices."""
-    for name, few in (("MANY_RUNS", 1), ("LET_GO_AT_ONCE", 1), ("SLICE", 1), ("QUIET_SLICE", 1)):
-        monkeypatch.setattr(publish, name, few)
+    for module, name in (
+        (publish, "MANY_RUNS"),
+        (publish, "LET_GO_AT_ONCE"),
+        (publish, "SLICE"),
+        (slices, "SLICE"),
+        (slices, "QUIET_SLICE"),
+    ):
+        monkeypatch.setattr(module, name, 1)
     runs = ("a", "b", "c")
 
     async def scenario(
@@ -217,7 +218,7 @@ def test_a_round_that_is_cancelled_records_once(
 
 def test_a_round_places_reports_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reported when is looked at a few incarnations at a time, and all of it is committed."""
-    monkeypatch.setattr(publish, "SIGHTED_SLICE", 1)
+    monkeypatch.setattr(slices, "SIGHTED_SLICE", 1)
     rows: list[str] = []
 
     async def scenario(
@@ -228,9 +229,9 @@ def test_a_round_places_reports_in_slices(tmp_path: Path, monkeypatch: pytest.Mo
             key = registers.rows.keys[-1]
             registers.sightings.note(key, 0)
             registers.sightings.note_live(key.incarnation, Sighting("n0", "b", 10**12, AS_OF_NS))
-        await publisher._count(registers.take_uncounted(), Sightings())
+        await publisher._slices.count(registers.take_uncounted(), Sightings())
         gives_way.reset_mock()
-        placed = await publisher._place(registers.sightings.take())
+        placed = await publisher._slices.place(registers.sightings.take())
         rows.extend(row.device for row in placed if row.since_ns is not None)
         # Three vectors that were taken, and the one incarnation of all of them.
         assert gives_way.await_count >= 4
@@ -243,7 +244,7 @@ def test_a_clock_that_goes_back_is_seen_over_all_slices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several boots decide, in whichever slices their reports are looked at."""
-    monkeypatch.setattr(publish, "SIGHTED_SLICE", 1)
+    monkeypatch.setattr(slices, "SIGHTED_SLICE", 1)
     placed: list[int] = []
 
     async def scenario(publisher: Publisher, registers: RegisterTable, _: AsyncMock) -> None:
@@ -256,11 +257,11 @@ def test_a_clock_that_goes_back_is_seen_over_all_slices(
                 registers.sightings.note_live(
                     key.incarnation, Sighting(record.node, f"b{number}", 10**14, received_ns)
                 )
-            await publisher._count(registers.take_uncounted(), Sightings())
+            await publisher._slices.count(registers.take_uncounted(), Sightings())
             placed.append(
                 sum(
                     row.since_ns is not None
-                    for row in await publisher._place(registers.sightings.take())
+                    for row in await publisher._slices.place(registers.sightings.take())
                 )
             )
 

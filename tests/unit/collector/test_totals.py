@@ -421,7 +421,7 @@ def test_a_new_key_adds_what_it_would_have_grown_by(
             totals.declare(parse_run_declaration("alpha", {"format": declared}))
         with pytest.MonkeyPatch.context() as patch:
             if shared_out:
-                patch.setattr(totals, "_begin", lambda *_: False)
+                patch.setattr(totals._adds, "begin", lambda *_: False)
             for number, (allocation, evidence, phase, seconds) in enumerate(keys):
                 record = h100(f"GPU-{number // 2}", node=f"n{number // 4}")
                 key = key_of(record, allocation, evidence=evidence, phase=phase)
