@@ -402,8 +402,10 @@ class ServerContext:
         return pipe.inbox.pop(0)[0]
 
     async def write(self, response: Any) -> None:
-        """Send an answer."""
+        """Send an answer; a large or usual one comes spelled already, as gRPC would take it."""
         stream = self._stream
+        if isinstance(response, bytes):
+            response = _PARSE[stream.method](response)
         stream.network.trace("answer", stream.node, response.commit_number)
         stream.server_sends(stream.spoken(response, stream.to, stream.node).SerializeToString())
 
