@@ -79,6 +79,11 @@ class Seen:
         other = before[0]
         return Held(other.sequence, fingerprint(other.sequence, other.vector))
 
+    def ended_a_fork(self, key: Key) -> bool:
+        """Whether a vector stands above several branches now, of which one is not its writer's."""
+        before, _ = self._before
+        return len(self._rows.branches(key)) < len(before)
+
 
 def check_path(own_ledger: str, ledger_ids: tuple[str, ...], relay: str) -> None:
     """Refuse a relay that this collector forwards to, directly or through others.
@@ -156,6 +161,7 @@ async def merge_batch(
                 other = seen.beside(keyed.key)
                 if other is not None:
                     beside[keyed.key] = other
+                if other is not None or seen.ended_a_fork(keyed.key):
                     node = batch.records[keyed.key.record].node
                     intake.doubt(keyed, node, seen.listener, late=outcome is Outcome.LATE)
     refused_hours: dict[tuple[Key, int], str] = {}

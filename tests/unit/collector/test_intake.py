@@ -236,6 +236,23 @@ def test_what_came_from_elsewhere_is_asked_about(intake: Intake) -> None:
     assert asked(intake, listener) == []
 
 
+def test_what_ends_a_fork_is_asked_about(intake: Intake) -> None:
+    """One of two writers did more after all: the other one's work would be in no bound."""
+    seen = Seen(intake.rows, intake.doubts)
+    listener = intake.doubts.listen((RECORD.node,))
+
+    def arrive(*vectors: KeyedVector) -> None:
+        asyncio.run(merge_batch(intake, batch(*vectors), never, seen))
+
+    arrive(keyed(0, 24, vector(5, SUSPECT_NS=7)), keyed(0, 28, vector(6)))
+    arrive(keyed(0, 30, vector(7)))
+    assert len(intake.rows.branches(key(phase=0))) == 2
+    assert asked(intake, listener) == []
+    arrive(keyed(0, 32, vector(8, SUSPECT_NS=7)))
+    assert len(intake.rows.branches(key(phase=0))) == 1
+    assert asked(intake, listener) == [(0, 32)]
+
+
 def test_what_a_relay_asks_is_asked_elsewhere(intake: Intake) -> None:
     """On streams of relays that told of the node too, but not on the one that it came on."""
     first, second = (Seen(intake.rows, intake.doubts) for _ in range(2))
