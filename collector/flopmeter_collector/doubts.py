@@ -20,7 +20,7 @@ from typing import NamedTuple
 from flopmeter_core.reports import MAXIMUM_DOUBTS_PER_MESSAGE, Doubt
 
 MAXIMUM_DOUBTS = 8_192
-"""Of each kind, the newest stay: about 0.4 KB each, so that both take 7 MB at most."""
+"""Of each kind, the newest stay: about 0.7 KB each, so that both take 11 MB at most."""
 
 MAXIMUM_DOUBTS_PER_NODE = 256
 """One incarnation's registers twice over; what a node sends late pushes out only its own."""

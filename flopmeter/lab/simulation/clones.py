@@ -6,9 +6,9 @@ Called by the world at the end, beside the oracle's comparison of all other keys
 
 Where neither's vector follows the other's, the ledger keeps both: lower takes one of them, upper
 their sum, and an alert stands. Where one of them did more in every component under a higher
-sequence, the other, or the first one, is told of it by the next answer and marks its vectors, so
-that they stand beside each other all the same. What cannot be told apart is counted as hidden, and
-`excuse` says what that may be; anything else that is hidden is a violation.
+sequence, whoever of them lives is told of it or asked about it, and marks its vectors, so that they
+stand beside each other all the same. What nobody who lives can tell apart is counted as hidden, and
+`excuse` says what else may be; anything other that is hidden is a violation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flopmeter.lab.simulation.history import History
+from flopmeter_agent.own import REMEMBERED_STATES
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.writers import unmarked
@@ -88,11 +89,19 @@ def judge(
 
 
 def _excuse(history: History, key: Key) -> str:
-    """Why nobody can tell that a key had two writers; empty where somebody could."""
-    writers = [(node, key.incarnation) for node in history.shared[key]]
-    if any(writer in history.cut for writer in writers):
-        return "a later boot"
-    return "both ended" if all(writer in history.ended for writer in writers) else ""
+    """Why nobody who lives can tell that a key had two writers; empty where somebody can."""
+    newest = {node: sequence for node, sequence, _ in history.newest(key)}
+    writers = {(node, key.incarnation) for node in newest}
+    lives = [node for node, _ in writers - history.ended - history.cut]
+    if not lives:
+        return "a later boot" if writers & history.cut else "both ended"
+    known = (
+        newest[other] > newest[node] - REMEMBERED_STATES
+        for node in lives
+        for other in newest
+        if other != node
+    )
+    return "" if any(known) else "long ago"
 
 
 def _within(vector: Vector, other: Vector) -> bool:

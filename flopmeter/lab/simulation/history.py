@@ -30,7 +30,7 @@ class History:
         self.shared: dict[Key, list[str]] = {}
         """Keys that more than one node wrote, with those nodes."""
         self.ended: set[tuple[str, str]] = set()
-        """Nodes with the incarnations of theirs whose process ended."""
+        """Nodes with the incarnations of theirs of which no process knows what it wrote."""
         self.cut: set[tuple[str, str]] = set()
         """Nodes with what they had on a disk that lost its power or was put back."""
         self._first: dict[Key, tuple[str, dict[int, Written]]] = {}

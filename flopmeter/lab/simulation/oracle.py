@@ -61,6 +61,9 @@ class Snapshot:
     certain: bool = True
 
 
+REMEMBERED = 2
+"""Incarnations of which an agent knows what it wrote: the running one and the one before it."""
+
 Image = tuple[Snapshot, ...]
 """What a copy of a disk may be read as."""
 
@@ -80,6 +83,8 @@ class Watched:
     truth: Truth = field(default_factory=Truth)
     sequences: dict[Key, int] = field(default_factory=dict)
     incarnation: str = ""
+    wrote: list[str] = field(default_factory=list)
+    """The incarnations of the running process."""
     closed: dict[str, list[int]] = field(default_factory=dict)
     opened: dict[Key, Held] = field(default_factory=dict)
     """What was found in the registers of the incarnation at the last look."""
@@ -156,6 +161,9 @@ class Oracle:
             register = held.get(key)
             if register is not None and register.vector != written:
                 self.violation(f"the journal of {node} garbled a register of {key.device}")
+        # A process that stopped by itself has forgotten what it wrote as well.
+        self.history.ended.update((node, each) for each in watched.wrote)
+        watched.wrote.clear()
         watched.incarnation = ""
 
     def crashed(self, node: str, content: Content | None, monotonic_ns: int) -> None:
@@ -168,7 +176,7 @@ class Oracle:
         """
         watched = self.nodes.get(node)
         if watched is not None:
-            self.history.ended.add((node, watched.incarnation))
+            self.history.ended.update((node, each) for each in watched.wrote)
             if content is not None:
                 self._cut(node, watched)
         if watched is not None and not watched.unread:
@@ -458,6 +466,8 @@ class Oracle:
         nothing: Sequence[int] = (0,) * COMPONENT_COUNT
         if watched.incarnation != loop.incarnation:
             watched.incarnation = loop.incarnation
+            watched.wrote.append(loop.incarnation)
+            self.history.ended.update((node, each) for each in watched.wrote[:-REMEMBERED])
             watched.closed = self._sum(
                 node,
                 {

@@ -187,8 +187,9 @@ class World:
         twin = self.add_node(
             f"{of.name}-twin", self.plan.devices, sampled=of.hardware.sampled, says=of.name
         )
-        # A relay tells no agent what stands at the root beside its own: clones share a collector.
-        self.topology.settle_beside(twin.name, of.name)
+        if self.topology.kind == SHARED:
+            # Collectors of one ledger do not ask each other whose a vector is.
+            self.topology.settle_beside(twin.name, of.name)
         twin.hardware.use(of.hardware.allocation)
         twin.disk.files = image.files
         self.oracle.cloned(twin.name, of.name, image.states)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from flopmeter.lab.simulation.clones import Forks, judge
 from flopmeter.lab.simulation.history import History, Written
 from flopmeter.lab.simulation.ledgers import ROOT, Ledgers
+from flopmeter.lab.simulation.oracle import Oracle
+from flopmeter.lab.simulation.oracle import Watched as WatchedNode
 from flopmeter.lab.simulation.plan import plan_for
+from flopmeter_agent.own import REMEMBERED_STATES
 from flopmeter_collector.ledger.base import StoredVector
 from support.ingest import INCARNATION, key, vector
 
@@ -115,20 +121,25 @@ def test_what_is_gone_after_a_restart(restored: bool) -> None:
 # --- keys of clones ------------------------------------------------------------------------------
 
 CLONED = (("n", 1, 10), ("n", 2, 30), ("clone", 2, 20))
+BOTH = ("n", "clone")
+HIDDEN = ["work on GPU-1 of one of two live clones is hidden"]
 
 
 def judged(
     *branches: tuple[int, int],
     excuse: str = "",
-    cut: bool = False,
-    ended: bool = False,
+    cut: tuple[str, ...] = (),
+    ended: tuple[str, ...] = (),
     kept: int = 2,
+    later: int = 0,
 ) -> tuple[Forks, list[str]]:
-    """Two writers of one key, and the branches that a ledger has of it."""
-    written = history(*CLONED)
-    writers = {(node, INCARNATION) for node in ("n", "clone")}
-    written.cut |= writers if cut else set()
-    written.ended |= writers if ended else set()
+    """Two writers of one key, and the branches that a ledger has of it.
+
+    `later` is a sequence at which `n` has come to nothing more.
+    """
+    written = history(*CLONED, *((("n", later, 30),) if later else ()))
+    written.cut |= {(node, INCARNATION) for node in cut}
+    written.ended |= {(node, INCARNATION) for node in ended}
     found: list[str] = []
     forks = judge(
         written,
@@ -167,18 +178,44 @@ def test_less_than_both_did() -> None:
     ("words", "reason", "said"),
     [
         ({"excuse": "an old image"}, "an old image", []),
-        ({"cut": True}, "a later boot", []),
-        ({"ended": True}, "both ended", []),
-        ({}, "", ["work on GPU-1 of one of two live clones is hidden"]),
+        ({"cut": BOTH}, "a later boot", []),
+        ({"cut": BOTH[:1], "ended": BOTH[1:]}, "a later boot", []),
+        ({"ended": BOTH}, "both ended", []),
+        ({"later": 2 + REMEMBERED_STATES, "ended": BOTH[1:]}, "long ago", []),
+        ({"later": 1 + REMEMBERED_STATES, "ended": BOTH[1:]}, "", HIDDEN),
+        ({"later": 2 + REMEMBERED_STATES}, "", HIDDEN),
+        ({"cut": BOTH[:1]}, "", HIDDEN),
+        ({"ended": BOTH[1:]}, "", HIDDEN),
+        ({}, "", HIDDEN),
     ],
 )
 def test_a_hidden_clone_needs_an_excuse(
-    words: dict[str, str | bool], reason: str, said: list[str]
+    words: dict[str, Any], reason: str, said: list[str]
 ) -> None:
-    """Where somebody could have told, it is a defect."""
-    forks, found = judged((2, 30), **words)  # type: ignore[arg-type]
+    """Where somebody lives who could have told, it is a defect."""
+    forks, found = judged((2, 30), **words)
     assert (forks.raised, forks.hidden, dict(forks.reasons)) == (0, 1, {reason: 1})
     assert found == said
+
+
+def test_a_process_that_ends_forgets_all_it_wrote() -> None:
+    """Of every incarnation of its own, and of no other node's."""
+    oracle = Oracle(lambda: 0, period_ns=1)
+    oracle.nodes["n"] = WatchedNode(wrote=["first", "second"])
+    oracle.nodes["other"] = WatchedNode(wrote=["first"])
+    oracle.crashed("n", None, 0)
+    assert oracle.history.ended == {("n", "first"), ("n", "second")}
+
+
+def test_a_process_knows_two_of_its_incarnations() -> None:
+    """As its agent does: the running one and the one before."""
+    oracle = Oracle(lambda: 0, period_ns=1)
+    watched = WatchedNode()
+    accumulator = SimpleNamespace(registers={}, carries={})
+    for name in ("first", "second", "third"):
+        loop: Any = SimpleNamespace(incarnation=name, accumulator=accumulator)
+        oracle._check_sums("n", watched, loop)
+    assert oracle.history.ended == {("n", "first")}
 
 
 def test_what_no_disk_has_any_more_is_not_asked_for() -> None:
