@@ -26,6 +26,7 @@ from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.declarations import RUN_KIND, parse_run_declaration
 from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.http.app import Sources, build_app
+from flopmeter_collector.http.entrance import Entrance
 from flopmeter_collector.http.server import HttpServer
 from flopmeter_collector.http.status import ServiceStatus
 from flopmeter_collector.identity import Identities
@@ -247,7 +248,8 @@ class CollectorApp:
         self._teardown.push_async_callback(server.stop)
         web = None
         if config.http_listen:
-            web = HttpServer(build_app(self._sources()), config.http_listen)
+            pages = Entrance(build_app(self._sources()), self._clock, self._turns.give_way)
+            web = HttpServer(pages, config.http_listen)
             self._teardown.push_async_callback(web.stop)
         ledger = await self._opened_ledger()
         await self._rebuild(ledger)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from flopmeter_collector.limits import Pace
 from flopmeter_collector.turns import Pause, Turns
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
+from flopmeter_proto.wire import is_many
 
 BYTES_PER_WORK = 100
 """About the size of a vector: what is read costs its address, whether or not it makes sense."""
@@ -38,6 +40,11 @@ LET_GO_AT_ONCE = 200
 """Vectors freed at a time: about 0.2 ms."""
 
 T = TypeVar("T")
+
+
+def is_large(raw: bytes) -> bool:
+    """Whether a message is large by its looks."""
+    return len(raw) > LARGE_BYTES or is_many(raw)
 
 
 class LargeReports:
@@ -86,6 +93,23 @@ class LargeReports:
     def charge(self, address: str, work: int) -> None:
         """Note work of an address that later large reports of it wait for."""
         self._pace.pause_ns(address, work, self._clock.monotonic_ns())
+
+    async def batch(
+        self, raw: bytes, parse: Callable[[bytes], T], parse_long: Callable[[bytes, Pause], T]
+    ) -> T:
+        """A message in columns: large ones have few parts, and others are built in steps.
+
+        Args:
+            raw: the message.
+            parse: builds it at once.
+            parse_long: builds it in steps.
+
+        Raises:
+            WireError: it is none, or has too many parts.
+        """
+        if not is_many(raw):
+            return parse(raw)
+        return await self.beside(functools.partial(parse_long, raw))
 
     async def beside(self, work: Callable[[Pause], T]) -> T:
         """Do something in a thread, which gets what it has to call between its steps."""

@@ -29,9 +29,9 @@ from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.known import KnownKeys
 from flopmeter_collector.large import (
     BYTES_PER_WORK,
-    LARGE_BYTES,
     LARGE_REPORT,
     LargeReports,
+    is_large,
 )
 from flopmeter_collector.limits import Pace, Places
 from flopmeter_collector.receive import (
@@ -68,7 +68,9 @@ from flopmeter_proto.wire import (
     answer_submitted,
     known_answer,
     parse_batches,
+    parse_long_batches,
     parse_long_reports,
+    parse_long_submitted,
     parse_reports,
     parse_submitted,
     read_submitted,
@@ -84,9 +86,6 @@ STOPPING = "the collector is stopping; send again later"
 
 LONGEST_REST_S = 30
 """Who would have to wait longer for its address' work to be paid off is refused instead."""
-
-DISPLAYS_PER_WORK = 8
-"""Estimates for display that cost as much as a vector."""
 
 STREAM_WORK = 20
 """To open a stream costs as much as so many vectors."""
@@ -249,7 +248,7 @@ class IngestService:
     async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
         """Take one batch of a relay."""
         try:
-            batch = parse_submitted(raw)
+            batch = await self._large.batch(raw, parse_submitted, parse_long_submitted)
             checked_version(batch.protocol_version)
             self._identities.holder(context.auth_context()).check_relay(batch.relay)
             return await self._take_batch(batch)
@@ -341,7 +340,7 @@ class IngestService:
 
     async def _parsed(self, raw: bytes, address: str) -> pb.StreamReportsRequest:
         """The first message of a stream, whose address is charged for it."""
-        if len(raw) <= LARGE_BYTES:
+        if not is_large(raw):
             self._charge(address, len(raw) // BYTES_PER_WORK)
             return parse_reports(raw)
         async with self._large.turn(address, len(raw) // BYTES_PER_WORK):
@@ -349,7 +348,7 @@ class IngestService:
 
     async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
         reader, seen = BatchReader(), Seen(self._intake.rows, self._intake.doubts)
-        message = parse_batches(raw)
+        message = await self._large.batch(raw, parse_batches, parse_long_batches)
         if message.HasField("hello"):
             checked_version(message.hello.protocol_version)
         hello = reader.hello(message)
@@ -362,7 +361,7 @@ class IngestService:
             following = await self._next(context)
             if following is grpc.aio.EOF:
                 return
-            message = parse_batches(following)
+            message = await self._large.batch(following, parse_batches, parse_long_batches)
             if message.HasField("hello"):
                 raise WireError("hello may stand in the first message of a stream only")
 
@@ -418,6 +417,8 @@ class IngestService:
         """Answer a report: a small one before all else, large ones one at a time."""
         work = work_of(message)
         if work <= LARGE_REPORT:
+            if work > charged:
+                self._charge(sender.address, work - charged)
             with self._turns.answering():
                 answer = await self._take_report(sender, message)
         else:
@@ -444,7 +445,7 @@ class IngestService:
                 answer = self._known_answer(sender, report, position)
             await self._answers.write(context, answer)
             return len(report.numbers)
-        if len(raw) > LARGE_BYTES:
+        if is_large(raw):
             return await self._take_large(context, sender, raw)
         self._charge(sender.address, size)
         message = parse_reports(raw)
@@ -592,5 +593,4 @@ def _read_hello(reader: StreamReader, message: pb.StreamReportsRequest) -> Hello
 def work_of(message: pb.StreamReportsRequest) -> int:
     """How much is to do for a message, in vectors that are known already."""
     rows = len(message.vectors) + len(message.hourly_vectors) + len(message.claims)
-    stated = len(message.keys) + len(message.device_records)
-    return rows + NEW_KEY_WORK * stated + len(message.display_estimates) // DISPLAYS_PER_WORK
+    return rows + NEW_KEY_WORK * (len(message.keys) + len(message.device_records))

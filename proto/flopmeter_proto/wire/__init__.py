@@ -19,14 +19,21 @@ from flopmeter_proto.wire.batch import (
 from flopmeter_proto.wire.claims import DURABILITIES, MAXIMUM_CLAIMS_PER_MESSAGE
 from flopmeter_proto.wire.columns import KnownBatch
 from flopmeter_proto.wire.doubts import spelled_doubts
-from flopmeter_proto.wire.hello import MAXIMUM_LEDGERS_BELOW, MAXIMUM_NODES_PER_BATCH
+from flopmeter_proto.wire.hello import (
+    MAXIMUM_DISPLAYS,
+    MAXIMUM_LEDGERS_BELOW,
+    MAXIMUM_NODES_PER_BATCH,
+)
 from flopmeter_proto.wire.hours import MAXIMUM_HOURS_PER_MESSAGE
 from flopmeter_proto.wire.known import KnownReader, KnownReport, known_answer, known_report
 from flopmeter_proto.wire.numbering import MAXIMUM_KEYS_PER_STREAM, MAXIMUM_RECORDS_PER_STREAM
 from flopmeter_proto.wire.parsing import (
     MAXIMUM_PARTS_PER_MESSAGE,
+    is_many,
     parse_batches,
+    parse_long_batches,
     parse_long_reports,
+    parse_long_submitted,
     parse_reports,
     parse_submitted,
 )
@@ -48,6 +55,7 @@ __all__ = [
     "MAXIMUM_CLAIMS_PER_MESSAGE",
     "MAXIMUM_COMPONENTS",
     "MAXIMUM_DEVICES_PER_NODE",
+    "MAXIMUM_DISPLAYS",
     "MAXIMUM_FOLLOWED",
     "MAXIMUM_HOURS_PER_MESSAGE",
     "MAXIMUM_KEYS_PER_RELAY",
@@ -71,10 +79,13 @@ __all__ = [
     "answer_submitted",
     "check_values",
     "check_version",
+    "is_many",
     "known_answer",
     "known_report",
     "parse_batches",
+    "parse_long_batches",
     "parse_long_reports",
+    "parse_long_submitted",
     "parse_reports",
     "parse_submitted",
     "read_submitted",

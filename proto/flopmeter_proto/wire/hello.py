@@ -15,6 +15,9 @@ from flopmeter_core.reports import PROTOCOL_VERSION, Hello, RelayedNode, RelayHe
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire.values import check_digits, check_text, check_version, incarnation_in
 
+MAXIMUM_DISPLAYS = 256
+"""Estimates for display of a node; of more none is read."""
+
 MAXIMUM_NODES_PER_BATCH = 2_000
 """Nodes told of in one message, each at most about 2 KB with its labels."""
 
@@ -103,6 +106,15 @@ def displays_out(
         message.display_estimates.add(allocation=allocation, compute_flop=str(flop))
 
 
+def shown_in(messages: Sequence[pb.DisplayEstimate]) -> dict[str, int]:
+    """Read an agent's own estimates, where they are no more than anybody remembers.
+
+    Raises:
+        WireError: as `displays_in`.
+    """
+    return displays_in(messages) if len(messages) <= MAXIMUM_DISPLAYS else {}
+
+
 def displays_in(messages: Iterable[pb.DisplayEstimate]) -> dict[str, int]:
     """Read an agent's own estimates.
 
@@ -137,7 +149,7 @@ def nodes_in(messages: Sequence[pb.RelayedNode]) -> tuple[RelayedNode, ...]:
         RelayedNode(
             hello=hello_in(node.hello),
             silent_ns=max(0, node.silent_duration.ToNanoseconds()),
-            display_flop=displays_in(node.display_estimates),
+            display_flop=shown_in(node.display_estimates),
         )
         for node in messages
     )

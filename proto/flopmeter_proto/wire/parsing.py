@@ -30,6 +30,9 @@ UNCOUNTED_BYTES = 2_048
 PARTS_AT_ONCE = 64
 """Of a long message so many are built in one piece: about 0.1 ms, in which no thread computes."""
 
+MANY_PIECES = 16
+"""Of a message of more pieces the counting alone takes above a millisecond."""
+
 # Kinds of a field: https://protobuf.dev/programming-guides/encoding/#structure
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT_BITS = 70
@@ -44,32 +47,6 @@ def parse_reports(raw: bytes) -> pb.StreamReportsRequest:
         WireError: it is none, or has too many parts.
     """
     return _parse(raw, pb.StreamReportsRequest)
-
-
-def parse_long_reports(raw: bytes, pause: Callable[[], None]) -> pb.StreamReportsRequest:
-    """A long message of an agent's stream, built piece by piece.
-
-    Args:
-        raw: the message.
-        pause: called between two pieces.
-
-    Raises:
-        WireError: it is none, or has too many parts.
-    """
-    message = pb.StreamReportsRequest()
-    try:
-        # One message after the other is both in one, wherever it is cut between two fields:
-        # https://protobuf.dev/programming-guides/encoding/#last-one-wins
-        ends: list[int] = []
-        for end in _pieces(raw):
-            ends.append(end)
-            pause()
-        for start, end in itertools.pairwise([0, *ends]):
-            message.MergeFromString(raw[start:end])
-            pause()
-    except DecodeError as error:
-        raise WireError(_no_message(pb.StreamReportsRequest)) from error
-    return message
 
 
 def parse_batches(raw: bytes) -> pb.StreamBatchesRequest:
@@ -88,6 +65,57 @@ def parse_submitted(raw: bytes) -> pb.SubmitBatchRequest:
         WireError: it is none, or has too many parts.
     """
     return _parse(raw, pb.SubmitBatchRequest)
+
+
+def is_many(raw: bytes) -> bool:
+    """Whether a message has so many parts that to count and build them at once takes long."""
+    if len(raw) <= UNCOUNTED_BYTES:
+        return False
+    try:
+        return next(itertools.islice(_pieces(raw), MANY_PIECES, None), None) is not None
+    except (DecodeError, WireError):
+        # Whoever builds it says so.
+        return False
+
+
+def parse_long_reports(raw: bytes, pause: Callable[[], None]) -> pb.StreamReportsRequest:
+    """A long message of an agent's stream, built piece by piece; see `parse_long_batches`."""
+    return _parse_long(raw, pb.StreamReportsRequest, pause)
+
+
+def parse_long_batches(raw: bytes, pause: Callable[[], None]) -> pb.StreamBatchesRequest:
+    """A long message of a relay's stream, built piece by piece.
+
+    Args:
+        raw: the message.
+        pause: called between two pieces.
+
+    Raises:
+        WireError: it is none, or has too many parts.
+    """
+    return _parse_long(raw, pb.StreamBatchesRequest, pause)
+
+
+def parse_long_submitted(raw: bytes, pause: Callable[[], None]) -> pb.SubmitBatchRequest:
+    """A long batch in a call of its own, built piece by piece; see `parse_long_batches`."""
+    return _parse_long(raw, pb.SubmitBatchRequest, pause)
+
+
+def _parse_long(raw: bytes, kind: type[M], pause: Callable[[], None]) -> M:
+    message = kind()
+    try:
+        # One message after the other is both in one, wherever it is cut between two fields:
+        # https://protobuf.dev/programming-guides/encoding/#last-one-wins
+        ends: list[int] = []
+        for end in _pieces(raw):
+            ends.append(end)
+            pause()
+        for start, end in itertools.pairwise([0, *ends]):
+            message.MergeFromString(raw[start:end])
+            pause()
+    except DecodeError as error:
+        raise WireError(_no_message(kind)) from error
+    return message
 
 
 def _parse(raw: bytes, kind: type[M]) -> M:

@@ -38,7 +38,7 @@ from flopmeter_proto.wire.claims import (
 )
 from flopmeter_proto.wire.doubts import doubts_in, doubts_out
 from flopmeter_proto.wire.held import held_in, held_out
-from flopmeter_proto.wire.hello import displays_in, displays_out, hello_in, hello_out
+from flopmeter_proto.wire.hello import displays_out, hello_in, hello_out, shown_in
 from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
 from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
 from flopmeter_proto.wire.values import (
@@ -165,7 +165,7 @@ class StreamReader:
             vectors=tuple(vectors),
             boot_ns=boot_ns,
             wall_ns=message.observe_time.seconds * NS_PER_S + message.observe_time.nanos,
-            display_flop=displays_in(message.display_estimates),
+            display_flop=shown_in(message.display_estimates),
             claims=tuple(each.claim for each in self._claims if each.claim is not None),
             hours=hours,
         )

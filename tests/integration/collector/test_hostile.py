@@ -369,6 +369,26 @@ async def names_do_not_multiply_an_address(tmp_path: Path) -> None:
                 await sender.greet()
 
 
+def test_stated_keys_are_charged_to_the_address(tmp_path: Path) -> None:
+    """Small reports of new keys cost their address what they cost the collector."""
+    asyncio.run(stated_keys_are_charged_to_the_address(tmp_path))
+
+
+async def stated_keys_are_charged_to_the_address(tmp_path: Path) -> None:
+    """As `test_stated_keys_are_charged_to_the_address` says."""
+    rows = [KeyedVector(key(allocation=f"run:r{number}"), 1, vector(1)) for number in range(70)]
+    async with (
+        running(tmp_path, maximum_work_per_address_s=30) as app,
+        stream(app.grpc_address) as s,
+    ):
+        await s.greet()
+        said = s.writer.report(report(rows))
+        await s.exchange(said)
+        # The share of ten seconds is 300: above the bytes' 180 and what was opened, below the keys.
+        assert said.ByteSize() < 20_000
+        assert app._address_pace.owed_ns("ipv4:127.0.0.1", time.monotonic_ns()) > 0
+
+
 def test_who_was_long_away_is_not_held_back(tmp_path: Path) -> None:
     """100 users of 8 devices and 90 days of hours at once are what an honest agent may bring."""
     asyncio.run(who_was_long_away_is_not_held_back(tmp_path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flopmeter_collector.large import LET_GO_AT_ONCE, LargeReports
+from flopmeter_collector.large import LARGE_BYTES, LET_GO_AT_ONCE, LargeReports, is_large
 from flopmeter_collector.limits import BURST_S, WORK_PER_REPORT, Pace
 from flopmeter_collector.service import work_of
 from flopmeter_collector.turns import Turns
@@ -115,11 +115,17 @@ def test_what_is_let_go_goes_in_steps() -> None:
 
 
 def test_everything_stated_is_work() -> None:
-    """A message of nothing but records or estimates for display is no small one."""
+    """A message of nothing but device records is no small one."""
     message = pb.StreamReportsRequest()
     for _ in range(1_000):
         message.device_records.add()
     assert work_of(message) == 4_000
-    for _ in range(800):
-        message.display_estimates.add()
-    assert work_of(message) == 4_100
+
+
+def test_many_parts_are_large_however_short_they_are() -> None:
+    """What takes long to count and build is done in steps, a usual message at once."""
+    parts = bytes([pb.StreamReportsRequest.CLAIMS_FIELD_NUMBER << 3 | 2, 0])
+    assert not is_large(parts * 900)
+    assert is_large(parts * 4_000)
+    assert is_large(bytes([15 << 3 | 2, 0]) * 20_000 + b"\x07")
+    assert is_large(bytes(LARGE_BYTES + 1))

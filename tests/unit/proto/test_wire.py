@@ -31,6 +31,7 @@ from flopmeter_core.writers import key_digest
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
     MAXIMUM_CLAIMS_PER_MESSAGE,
+    MAXIMUM_DISPLAYS,
     StreamReader,
     StreamWriter,
     check_values,
@@ -488,3 +489,15 @@ def test_a_record_that_is_stated_again() -> None:
     for _ in range(2):
         with pytest.raises(WireError, match="sm_count is negative"):
             record_in(said)
+
+
+def test_more_estimates_than_anybody_remembers_are_not_read() -> None:
+    """A message of thousands of estimates costs no more than its bytes; the report stands."""
+    message = StreamWriter().report(report(KeyedVector(KEY, 1, ZERO_VECTOR)))
+    for _ in range(MAXIMUM_DISPLAYS):
+        message.display_estimates.add(allocation="run:a", compute_flop="7")
+    assert StreamReader().report(message).display_flop == {"run:a": 7}
+    message.display_estimates.add(allocation="", compute_flop="none")
+    found = StreamReader().report(message)
+    assert not found.display_flop
+    assert len(found.vectors) == 1
