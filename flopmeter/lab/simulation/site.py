@@ -366,9 +366,6 @@ class FaultyLedger:
         self.inner = inner
         self.torn: Path | None = None
         self._site = site
-        # Asked for in every round.
-        self.lead, self.leader = inner.lead, inner.leader
-        self.foreign, self.declarations = inner.foreign, inner.declarations
 
     @property
     def shared(self) -> bool:
