@@ -184,7 +184,7 @@ class QuarantineTable:
         """
         self._rejected.add((name, sequence))
         for key, row in self._rows.items():
-            if row.sequence == sequence and not row.released and self._is_rejected(row):
+            if row.sequence == sequence and not row.released and quarantine_name(row) == name:
                 self._put(row, self._nodes[key])
                 return True
         return False

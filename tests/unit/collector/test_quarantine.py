@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flopmeter_collector import quarantine
@@ -198,6 +198,7 @@ def test_a_rejection_may_come_before_its_vector() -> None:
         max_size=20,
     )
 )
+@example([("hold", 1, 0), ("hold", 1, 1), ("reject", 1, 0), ("reject", 1, 1)])
 def test_what_waits_is_counted(steps: list[tuple[str, int, int]]) -> None:
     """However words and vectors follow each other: held is whatever nobody spoke of, counted."""
     table, spoken = QuarantineTable(), set()
