@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from flopmeter_collector.answers import Answers
 from flopmeter_collector.calls import Context, abort, checked_version, host_of, status_of
 from flopmeter_collector.doubts import Listener
 from flopmeter_collector.identity import Holder, Identities
-from flopmeter_collector.intake import Intake, Refusals
+from flopmeter_collector.intake import Intake
 from flopmeter_collector.known import KnownKeys
 from flopmeter_collector.large import (
     BYTES_PER_WORK,
@@ -44,36 +44,25 @@ from flopmeter_collector.receive import (
 )
 from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.relay.forwarder import Forwarder
-from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Watch
-from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
+from flopmeter_collector.relay.roots import Roots
+from flopmeter_collector.relay.serving import RelayCalls
 from flopmeter_collector.turns import Pause, Turns
 from flopmeter_core.errors import FlopmeterError, StorageError, WireError
-from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
-    Durability,
     Hello,
-    KeyedVector,
     LedgerPosition,
-    RelayHello,
 )
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
-    BatchReader,
     KnownReader,
     KnownReport,
     StreamReader,
-    answer_submitted,
     known_answer,
-    parse_batches,
-    parse_long_batches,
     parse_long_reports,
-    parse_long_submitted,
     parse_reports,
-    parse_submitted,
-    read_submitted,
     spelled_doubts,
 )
 
@@ -143,7 +132,6 @@ class IngestService:
         self._turns = turns
         self._clock = clock
         self._identities = identities
-        self._opened_forwarder = forwarder
         self._refused = RefusedOnce()
         self._large = LargeReports(turns, address_pace, clock)
         self._open: set[asyncio.Task[Any]] = set()
@@ -151,6 +139,18 @@ class IngestService:
         self._stopping = False
         self._answers = Answers()
         self._usual = KnownReader(LARGE_REPORT)
+        self._roots = Roots(forwarder)
+        self._relays = RelayCalls(
+            intake,
+            self._roots,
+            turns=turns,
+            large=self._large,
+            answers=self._answers,
+            refused=self._refused,
+            identities=identities,
+            following=self._next,
+            charge=self._charge,
+        )
 
     @property
     def streams_per_address(self) -> int:
@@ -160,10 +160,6 @@ class IngestService:
     @property
     def _intake(self) -> Intake:
         return self._opened()
-
-    @property
-    def _forwarder(self) -> Forwarder | None:
-        return self._opened_forwarder()
 
     async def end_streams(self, limit_s: float) -> None:
         """End every open stream with a sentence: its sender connects again, here or elsewhere.
@@ -209,7 +205,7 @@ class IngestService:
 
     async def stream_batches(self, _requests: object, context: Context) -> None:
         """Serve one relay's stream until it ends it."""
-        await self._serve(context, self._serve_relay)
+        await self._serve(context, self._relays.serve)
 
     async def _serve(
         self, context: Context, speak: Callable[[bytes, Context, Watch], Awaitable[None]]
@@ -221,7 +217,7 @@ class IngestService:
             self._note_refusal(context, reason)
             await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
             return
-        watch = self._forwarder.outbox.open_watch() if self._forwarder is not None else Watch()
+        watch = self._roots.open_watch()
         own = asyncio.current_task()
         assert own is not None, "a call is a task"
         self._open.add(own)
@@ -234,8 +230,7 @@ class IngestService:
                     await speak(raw, context, watch)
             finally:
                 self._places.leave()
-                if self._forwarder is not None:
-                    self._forwarder.close(watch)
+                self._roots.close(watch)
         except FlopmeterError as error:
             if not isinstance(error, StorageError):
                 self._note_refusal(context, str(error))
@@ -248,10 +243,11 @@ class IngestService:
     async def submit_batch(self, raw: bytes, context: Context) -> pb.SubmitBatchResponse:
         """Take one batch of a relay."""
         try:
-            batch = await self._large.batch(raw, parse_submitted, parse_long_submitted)
-            checked_version(batch.protocol_version)
-            self._identities.holder(context.auth_context()).check_relay(batch.relay)
-            return await self._take_batch(batch)
+            reason = self._refusal(host_of(context.peer()))
+            if reason:
+                await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+                return pb.SubmitBatchResponse()
+            return await self._relays.submit(raw, context)
         except FlopmeterError as error:
             await abort(context, status_of(error), str(error))
             return pb.SubmitBatchResponse()
@@ -346,71 +342,6 @@ class IngestService:
         async with self._large.turn(address, len(raw) // BYTES_PER_WORK):
             return await self._large.beside(functools.partial(parse_long_reports, raw))
 
-    async def _serve_relay(self, raw: bytes, context: Context, watch: Watch) -> None:
-        reader, seen = BatchReader(), Seen(self._intake.rows, self._intake.doubts)
-        message = await self._large.batch(raw, parse_batches, parse_long_batches)
-        if message.HasField("hello"):
-            checked_version(message.hello.protocol_version)
-        hello = reader.hello(message)
-        self._identities.holder(context.auth_context()).check_relay(hello.relay)
-        self._intake.check_sender(simulated=hello.simulated, sender=f"relay {hello.relay}")
-        following: Any
-        while True:
-            answer = await self._take_relayed(reader, hello, message, watch, seen)
-            await self._answers.write(context, answer)
-            following = await self._next(context)
-            if following is grpc.aio.EOF:
-                return
-            message = await self._large.batch(following, parse_batches, parse_long_batches)
-            if message.HasField("hello"):
-                raise WireError("hello may stand in the first message of a stream only")
-
-    async def _take_relayed(
-        self,
-        reader: BatchReader,
-        hello: RelayHello,
-        message: pb.StreamBatchesRequest,
-        watch: Watch,
-        seen: Seen,
-    ) -> pb.StreamBatchesResponse:
-        received = Received(reader, message, seen.known)
-        batch = received.batch
-        check_path(self._intake.ledger_id, batch.ledger_ids, hello.relay)
-        if self._forwarder is not None and batch.ledger_ids:
-            self._forwarder.stands_below(watch, batch.ledger_ids)
-        await self._intake.know(batch.records, batch.vectors, batch.hours)
-        await self._intake.count_hours(batch.records, batch.hours)
-        batch = received.grow(self._intake)
-        merged = await merge_batch(self._intake, batch, self._turns.give_way, seen)
-        received.learn(self._intake, merged.taken)
-        position = await self._intake.durable(len(merged.taken) + received.grown)
-        self._refused.vectors(hello.relay, merged.refused, merged.quarantined)
-        return reader.answer(
-            batch,
-            received.placed(merged.untaken),
-            self._told(position),
-            at_root=self._forwarder is None,
-            rooted=self._rooted(watch, merged.taken, received),
-            beside={**watch.take_beside(tuple(watch.beside)), **merged.beside},
-            doubts=self._intake.doubts.tell(seen.listener),
-            rows=received.rows,
-            refused_claims=merged.refused_claims,
-            refused_hours=merged.refused_hours,
-        )
-
-    def _told(self, position: LedgerPosition) -> LedgerPosition:
-        """What senders are told of the ledger's position."""
-        return position if self._forwarder is None else self._forwarder.position(position)
-
-    def _rooted(
-        self, watch: Watch, taken: Iterable[KeyedVector], rows: Received | None = None
-    ) -> dict[Key, int]:
-        """What a stream is told to have reached the root beyond this collector."""
-        if self._forwarder is None:
-            return {}
-        grown = [] if rows is None else rows.grown_to(self._intake)
-        return self._forwarder.rooted(watch, taken, grown)
-
     async def _take_turn(
         self, context: Context, sender: _Sender, message: pb.StreamReportsRequest, *, charged: int
     ) -> None:
@@ -469,15 +400,15 @@ class IngestService:
         """The answer to a report that was taken as rows."""
         fold = self._intake.is_nearly_full(sender.hello.node)
         doubts = self._intake.doubts.tell(sender.listener)
-        if self._forwarder is None:
+        if self._roots.is_here:
             usual = known_answer(report.numbers, report.sequences, position, fold_users=fold)
             return usual + spelled_doubts(doubts) if doubts else usual
         said, watch = sender.known.said(self._intake, report), sender.watch
-        rooted = self._rooted(watch, said.vectors)
+        rooted = self._roots.rooted(watch, said.vectors)
         return sender.reader.answer(
             said,
             {},
-            self._told(position),
+            self._roots.told(position),
             at_root=False,
             rooted=rooted,
             beside=watch.take_beside([*rooted, *(keyed.key for keyed in said.vectors)]),
@@ -514,13 +445,13 @@ class IngestService:
         intake.seen(hello.node, report.display_flop)
         position = await intake.durable(len(merged.taken))
         self._refused.vectors(hello.node, merged.refused, merged.quarantined)
-        rooted = self._rooted(watch, merged.taken)
+        rooted = self._roots.rooted(watch, merged.taken)
         answer = functools.partial(
             reader.answer,
             report,
             merged.refused,
-            self._told(position),
-            at_root=self._forwarder is None,
+            self._roots.told(position),
+            at_root=self._roots.is_here,
             rooted=rooted,
             beside=watch.take_beside([*rooted, *(keyed.key for keyed in merged.taken)]),
             doubts=intake.doubts.tell(sender.listener),
@@ -547,26 +478,6 @@ class IngestService:
         else:
             # To wait until nobody is being answered would be to wait for itself.
             await asyncio.sleep(0)
-
-    async def _take_batch(self, batch: pb.SubmitBatchRequest) -> pb.SubmitBatchResponse:
-        intake = self._intake
-        intake.check_sender(simulated=batch.simulated, sender=f"relay {batch.relay}")
-        report = read_submitted(batch)
-        intake.check_records(report.records.values())
-        await intake.know(report.records, report.vectors, ())
-        refused: Refusals = {}
-        quarantined: Refusals = {}
-        for keyed, boot_ns in zip(report.vectors, batch.boot_duration_ns, strict=True):
-            record = report.records[keyed.key.record]
-            intake.merge(keyed, record, boot_ns=boot_ns, refused=refused, quarantined=quarantined)
-        intake.counts.batches += 1
-        for node in {record.node for record in report.records.values()}:
-            intake.seen(node)
-        position = await intake.durable(len(report.vectors) - len(refused) - len(quarantined))
-        self._refused.vectors(batch.relay, refused, quarantined)
-        durable = Durability.AT_ROOT if self._forwarder is None else Durability.HERE
-        told = self._told(position)
-        return answer_submitted(batch, report, refused, quarantined, told, durable)
 
 
 def _spelled(answer: pb.StreamReportsResponse | bytes) -> bytes:

@@ -3,7 +3,8 @@
 Owns: how such a class is made: frozen for the type checker, without the price of it at run time.
 May touch: nothing.
 Called by the modules of every package whose values are made in hot loops; messages and what people
-declare are few, and stay frozen at run time too (docs/architecture.md).
+declare are few, and stay frozen at run time too
+(docs/adr/0051-values-frozen-by-the-checker.md).
 
 At run time a frozen dataclass takes five times as long to make as a plain one, because each field
 goes through a function that is there to refuse. mypy, which checks every line of this project and

@@ -389,6 +389,37 @@ async def stated_keys_are_charged_to_the_address(tmp_path: Path) -> None:
         assert app._address_pace.owed_ns("ipv4:127.0.0.1", time.monotonic_ns()) > 0
 
 
+@pytest.mark.parametrize("method", ["StreamBatches", "SubmitBatch"])
+def test_what_is_no_batch_costs_its_address(method: str, tmp_path: Path) -> None:
+    """A relay sends as much as it has, and nobody sends what cannot be read again and again."""
+    asyncio.run(what_is_no_batch_costs_its_address(method, tmp_path))
+
+
+async def what_is_no_batch_costs_its_address(method: str, tmp_path: Path) -> None:
+    """As `test_what_is_no_batch_costs_its_address` says."""
+    nonsense, path = b"\xff" * 100_000, METHOD.rpartition("/")[0] + f"/{method}"
+
+    async def send(opened: grpc.aio.Channel, raw: bytes) -> None:
+        if method == "SubmitBatch":
+            submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = opened.unary_unary(path)
+            await submit(raw)
+        else:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = opened.stream_stream(path)()
+            await call.write(raw)
+            await call.read()
+
+    # 100,000 bytes are worth 1,000 vectors: 50 s of this pace, of which ten are free.
+    async with (
+        running(tmp_path, maximum_work_per_address_s=20) as app,
+        channel(app.grpc_address) as opened,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await send(opened, nonsense)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.aio.AioRpcError, match="more than its share"):
+            await send(opened, nonsense)
+
+
 def test_who_was_long_away_is_not_held_back(tmp_path: Path) -> None:
     """100 users of 8 devices and 90 days of hours at once are what an honest agent may bring."""
     asyncio.run(who_was_long_away_is_not_held_back(tmp_path))
