@@ -465,7 +465,7 @@ def test_an_ordinary_report_does_not_wait_for_itself(
         waited.append(turns)
 
     async def reported() -> None:
-        keys = [key(allocation=f"run:r{live}") for live in range(80)]
+        keys = [key(allocation=f"run:r{live}") for live in range(75)]
         async with (
             running(tmp_path, evaluate_period_s=3_600) as app,
             stream(app.grpc_address) as sent,
