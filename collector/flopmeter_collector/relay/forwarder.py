@@ -283,8 +283,18 @@ class Forwarder:
             if self._owe(hourly):
                 settled.remove(hourly)
         # Taken behind one that was refused beside it, and too narrow: it goes out again, reaching
-        # back, or the root would think that it did that hour's work too.
-        narrow = [hourly for hourly in forwarded if self._reaching(hourly) != hourly]
+        # back, or the root would think that it did that hour's work too. What came before the
+        # refused one has none of its work.
+        since: dict[Key, int] = {}
+        for hourly in refused:
+            since[hourly.key] = min(hourly.hour, since.get(hourly.key, hourly.hour))
+        narrow = [
+            hourly
+            for hourly in forwarded
+            if hourly not in refused
+            and hourly.hour > since.get(hourly.key, hourly.hour)
+            and self._reaching(hourly) != hourly
+        ]
         settled = [hourly for hourly in settled if hourly not in narrow]
         whole = len(forwarded) == len(self._page.hours) and not narrow
         resent = self._page.resent if whole else None

@@ -10,9 +10,15 @@ import grpc
 import pytest
 
 from flopmeter_collector import backends
+from flopmeter_collector.ledger.base import AuditRow, Batch, Ledger
+from flopmeter_collector.ledger.sqlite.store import SqliteLedger
+from flopmeter_core.errors import StorageError
+from flopmeter_core.reports import LedgerPosition
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.collector import child
 from support.ingest import stream, vector
+
+NOTE = Batch(audit=(AuditRow(0, 1, "author", "reason", "action", "{}"),))
 
 
 def test_a_lock_deleted_under_a_collector_ends_it(tmp_path: Path) -> None:
@@ -42,6 +48,43 @@ def test_a_lock_deleted_under_a_collector_ends_it(tmp_path: Path) -> None:
         second.kill()
     with contextlib.closing(backends.read(str(ledger))) as found:
         assert [row.sequence for row in found.vectors()] == [4]
+
+
+def test_two_that_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another one begins as a collector does, the earlier of the two stores nothing."""
+    ledger, both = str(tmp_path / "ledger.db"), contextlib.ExitStack()
+    seconds: list[Ledger] = []
+    position = SqliteLedger.position
+
+    def begun_meanwhile(self: SqliteLedger) -> LedgerPosition:
+        monkeypatch.undo()
+        (tmp_path / "ledger.db.lock").unlink()
+        seconds.append(both.enter_context(contextlib.closing(collect())))
+        return position(self)
+
+    def collect() -> Ledger:
+        return backends.collect(ledger, simulated=False)
+
+    collect().close()
+    monkeypatch.setattr(SqliteLedger, "position", begun_meanwhile)
+    with both, contextlib.closing(collect()) as first:
+        (second,) = seconds
+        second.commit(NOTE)
+        with pytest.raises(StorageError, match="another collector has begun"):
+            first.commit(NOTE)
+        second.commit(NOTE)
+
+
+def test_a_log_deleted_under_a_collector_ends_it(tmp_path: Path) -> None:
+    """Nothing is acknowledged that would be gone with the process; what was, is in the file."""
+    path = tmp_path / "ledger.db"
+    with contextlib.closing(backends.collect(str(path), simulated=False)) as ledger:
+        ledger.commit(NOTE)
+        (tmp_path / "ledger.db-wal").unlink()
+        with pytest.raises(StorageError, match="newest commits, was deleted"):
+            ledger.commit(NOTE)
+    with contextlib.closing(backends.read(str(path))) as found:
+        assert len(list(found.audit())) == 1
 
 
 def test_a_collector_without_work_notices_too(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections import ChainMap
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 from flopmeter_collector.ledger import rows
@@ -57,7 +58,7 @@ class SqliteLedger(SqlTables):
         self._connection = connection
         self._lock = lock
         self._begun: LedgerPosition | None = None
-        self._file: int | None = None
+        self._files: tuple[int, ...] = ()
         self._failed = False
         self._unsettled_count = 0
         self._forked: set[int] = set()
@@ -72,8 +73,14 @@ class SqliteLedger(SqlTables):
         """
         with self._transaction("open") as connection:
             connection.execute("UPDATE meta SET generation = ?", (generation,))
-        self._begun = self.position()
-        self._file = handle(self._path)
+        # Not as it is read now: another collector may have begun meanwhile.
+        self._begun = replace(self.position(), generation=generation)
+        # The log beside it is there since that transaction, for as long as this connection; on a
+        # file system that cannot share memory there is none.
+        log = Path(f"{self._path}-wal")
+        self._files = tuple(
+            handle(each) for each in (self._path, log) if each != log or log.exists()
+        )
 
     def commit(self, batch: Batch) -> LedgerPosition:
         """Make a batch durable, all of it or nothing.
@@ -141,16 +148,23 @@ class SqliteLedger(SqlTables):
         A lock file can be deleted under its holder, the ledger too; the generation is in the
         ledger itself, and is looked at inside the transaction that would store something.
         """
-        assert self._begun is not None and self._file is not None
+        assert self._begun is not None and self._files
         if now.generation != self._begun.generation:
             raise StorageError(
                 f"another collector has begun on the ledger {self._path}, so this one stores and "
                 f"acknowledges nothing more: let one go on, and leave {self._path}.lock where it is"
             )
-        if not os.fstat(self._file).st_nlink:
+        file, *log = self._files
+        if not os.fstat(file).st_nlink:
             raise StorageError(
                 f"the ledger {self._path} was deleted, so nothing more is stored or acknowledged: "
                 "put a backup in its place and start the collector again"
+            )
+        if not all(os.fstat(each).st_nlink for each in log):
+            raise StorageError(
+                f"{self._path}-wal, in which the ledger keeps its newest commits, was deleted, so "
+                "nothing more is stored or acknowledged: start the collector again, which writes "
+                "them into the ledger as it ends"
             )
 
     @property
@@ -221,10 +235,10 @@ class SqliteLedger(SqlTables):
         """Release the file and its lock; closing twice does no harm."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-        for held in (self._file, self._lock):
+        for held in (*self._files, self._lock):
             if held is not None:
                 os.close(held)
-        self._file = self._lock = None
+        self._files, self._lock = (), None
 
     @contextlib.contextmanager
     def _guard(self, operation: str) -> Iterator[sqlite3.Connection]:

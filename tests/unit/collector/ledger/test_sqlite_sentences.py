@@ -90,8 +90,10 @@ def path(tmp_path: Path) -> Path:
 def ledger(path: Path) -> Iterator[SqliteLedger]:
     """The ledger, held by a collector, over a connection that can refuse."""
     with contextlib.closing(opened(path)) as held:
-        held._connection.close()
+        before = held._connection
         held._connection = sqlite3.connect(path, factory=Refusing, isolation_level=None)
+        held.position()
+        before.close()  # not the last one, with which the log would go
         yield held
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Set
+import dataclasses
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,53 @@ def test_an_hour_behind_a_refused_one_is_told_again(tmp_path: Path) -> None:
         whole = [(hour, hour) for hour in range(5)]
         assert reached == [whole, [(3, 2), (4, 2)], [], []]
         assert ledger.hours_to_forward(9).hours == ()
+
+
+def replayed(
+    tmp_path: Path, rows: list[HourlyVector], refused: Callable[[int, int], bool], late_at: int
+) -> list[list[tuple[int, int]]]:
+    """What each message tells of hours (hour, first hour); the last row comes at a message."""
+    reached = []
+    url = str(tmp_path / "ledger.db")
+    with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
+        assert isinstance(ledger, RelayLedger)
+        stored = (StoredVector(key(), 0, 9, vector(9)),)
+        records = {RECORD.record_id: RECORD}
+        ledger.commit(Batch(records, stored, hours=tuple(rows[:-1]), relay=RelayChanges()))
+        relay = Relay(ledger=ledger)
+        for number in range(late_at + 2):
+            if number == late_at:
+                ledger.commit(Batch(hours=(rows[-1],), relay=RelayChanges()))
+            sent = relay.batch().hours
+            reached.append([(each.hour, each.first_hour) for each in sent])
+            relay.answer(
+                hours=tuple(
+                    HourlyAcknowledgement(
+                        each.key,
+                        each.hour,
+                        each.sequence,
+                        Durability.REFUSED if refused(number, each.hour) else Durability.AT_ROOT,
+                    )
+                    for each in sent
+                )
+            )
+    return reached
+
+
+def test_an_hour_before_a_refused_one_pays_no_debt(tmp_path: Path) -> None:
+    """It has none of its work, so the next hour still has to say that it reaches back."""
+    back = dataclasses.replace(hourly(12, 2, vector(2)), first_hour=0)
+    rows = [dataclasses.replace(hourly(5, 1, vector(1)), first_hour=5), back]
+    rows.append(hourly(13, 3, vector(3)))
+    told = replayed(tmp_path, rows, lambda number, hour: (number, hour) == (0, 12), 2)
+    assert told[2] == [(13, 0)]
+
+
+def test_a_refused_hour_behind_another_is_none_that_was_taken(tmp_path: Path) -> None:
+    """The one taken behind both pays for both, and the next one is exact."""
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(5)]
+    told = replayed(tmp_path, rows, lambda _, hour: hour in (1, 2), 3)
+    assert told[3] == [(4, 4)]
 
 
 def test_a_debt_outlives_a_restart(tmp_path: Path) -> None:
