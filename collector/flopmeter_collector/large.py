@@ -81,7 +81,7 @@ class LargeReports:
                 owed_ns = self._pace.owed_ns(address, self._clock.monotonic_ns())
                 if owed_ns:
                     await asyncio.sleep(owed_ns / NS_PER_S)
-                self.charge(address, work)
+                self._pace.pause_ns(address, work, self._clock.monotonic_ns())
                 async with self._one:
                     yield
         finally:
@@ -90,9 +90,9 @@ class LargeReports:
                 del self._waiting[address]
                 self._of_address.pop(address, None)
 
-    def charge(self, address: str, work: int) -> None:
-        """Note work of an address that later large reports of it wait for."""
-        self._pace.pause_ns(address, work, self._clock.monotonic_ns())
+    def charge(self, address: str, more: int) -> None:
+        """Note what a report turned out to cost beyond its size; later large ones wait for that."""
+        self._pace.add(address, more, self._clock.monotonic_ns())
 
     async def batch(
         self, raw: bytes, parse: Callable[[bytes], T], parse_long: Callable[[bytes, Pause], T]

@@ -231,14 +231,20 @@ class Pace:
         """
         if not self._work_per_s:
             return 0
-        known = self._busy_until_ns
-        began_ns = max(now_ns, known.pop(name, 0))
-        known[name] = began_ns + (work + WORK_PER_REPORT) * NS_PER_S // self._work_per_s
-        if len(known) > REMEMBERED_NODES:
-            del known[next(iter(known))]
+        self.add(name, work + WORK_PER_REPORT, now_ns)
         pause_ns = self.owed_ns(name, now_ns)
         self.held_count += pause_ns > 0
         return pause_ns
+
+    def add(self, name: str, work: int, now_ns: int) -> None:
+        """Note more work of a report that was noted by its size; arguments as of `pause_ns`."""
+        if not self._work_per_s:
+            return
+        known = self._busy_until_ns
+        began_ns = max(now_ns, known.pop(name, 0))
+        known[name] = began_ns + work * NS_PER_S // self._work_per_s
+        if len(known) > REMEMBERED_NODES:
+            del known[next(iter(known))]
 
     def owed_ns(self, name: str, now_ns: int) -> int:
         """How long a sender has to wait for the work it has made already, in ns."""

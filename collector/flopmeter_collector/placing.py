@@ -84,8 +84,9 @@ def placed(writer: Classified, incarnation: str, sighting: Sighting) -> Coverage
         return None
     # What was covered ends with its newest reading; a report may be a whole pause younger.
     boot_ns, until_ns = sighting.boot_ns, writer.read_ns
-    if not 0 < until_ns < boot_ns:
-        until_ns = boot_ns
+    if until_ns > boot_ns:
+        return None  # more was counted since this report: the one that brought it is yet to come
+    until_ns = until_ns or boot_ns
     since_ns = max(0, until_ns - writer.covered_ns)
     anchor_ns = sighting.received_ns - boot_ns
     if row.since_ns is not None and row.anchor_ns is not None:

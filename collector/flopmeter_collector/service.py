@@ -349,7 +349,7 @@ class IngestService:
         work = work_of(message)
         if work <= LARGE_REPORT:
             if work > charged:
-                self._charge(sender.address, work - charged)
+                self._large.charge(sender.address, work - charged)
             with self._turns.answering():
                 answer = await self._take_report(sender, message)
         else:

@@ -16,6 +16,7 @@ from flopmeter_collector.registers import Changes, RegisterTable
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import LONGEST_WAIT_S
+from flopmeter_core.kernels.known_rows import BOOT, WIDTH
 from flopmeter_proto.daemon.clock import Clock
 
 ROWS_SLICE = 1_000
@@ -77,18 +78,16 @@ class Slices:
 
         grown, rest = changes.grown, changes.places
         while grown:
-            places, read_ns = array("q"), array("q")
+            places = array("q")
             while grown and len(places) < ROWS_SLICE:
-                more, times = grown.pop()
-                places += more
-                read_ns += times
+                places += grown.pop()[0]
             if rest:
                 for place in places:
                     rest.pop(place, None)
-            await self._count_rows(places, read_ns, note)
+            await self._count_rows(places, note)
         places = array("q", rest)
         rest.clear()
-        await self._count_rows(places, array("q", [0]) * len(places), note)
+        await self._count_rows(places, note)
         hours = list(changes.hours)
         changes.hours.clear()
         self._totals.add_hours((), left_out=changes.hours_left_out)
@@ -97,20 +96,25 @@ class Slices:
             del hours[-HOURS_SLICE:]
             await self._give_way()
 
-    async def _count_rows(
-        self, places: array[int], read_ns: array[int], note: Callable[[int, int], None]
-    ) -> None:
-        """Give the totals rows that changed; see `Totals.count_rows`."""
+    async def _count_rows(self, places: array[int], note: Callable[[int, int], None]) -> None:
+        """Give the totals rows that changed; see `Totals.count_rows`.
+
+        What is counted is what a row holds by now, and that may be newer than the change that was
+        noted of it: so it was also read when the row says, or its agent would seem to have begun
+        earlier than it did, for good.
+        """
         rows, limit = self._table.rows, QUIET_SLICE
         for start in range(0, len(places), ROWS_SLICE):
-            done, end = 0, start + ROWS_SLICE
-            left = self._totals.count_rows(rows, places[start:end], read_ns[start:end], note)
+            done, part, block = 0, places[start : start + ROWS_SLICE], rows.block
+            read_ns = array("q", [max(0, block[place * WIDTH + BOOT]) for place in part])
+            left = self._totals.count_rows(rows, part, read_ns, note)
             for place in left:
                 if done >= limit:
                     done = 0
                     limit = SLICE if await self._pressed() else QUIET_SLICE
                 key = rows.keys[place]
                 branches = rows.branches_at(place)
+                note(place, max(each.boot_ns or 0 for each in branches))
                 new = self._totals.update(key, self._table.record(key.record), branches, place)
                 done += NEW_KEY_COUNT if new else 1
             await self._give_way()

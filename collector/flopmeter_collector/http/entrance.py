@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flopmeter_collector.limits import WORK_PER_REPORT, Pace
@@ -22,6 +23,9 @@ from flopmeter_proto.daemon.clock import Clock
 REQUESTS_PER_S = 50
 """Of one address for long, and those of ten seconds at once: scrapers ask every few seconds, and
 whoever opens the page asks once."""
+
+LONGEST_WAIT_S = 1
+"""Who would wait longer is told to come again."""
 
 
 class Entrance:
@@ -43,9 +47,18 @@ class Entrance:
         self._pace = Pace(REQUESTS_PER_S * WORK_PER_REPORT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request once its address has rested, and agents are answered."""
+        """Answer a request once its address has rested, and agents are answered.
+
+        Where that would be long from now the answer is 429.
+        """
         address = (scope.get("client") or ("",))[0]
-        pause_ns = self._pace.pause_ns(address, 0, self._clock.monotonic_ns())
+        now_ns = self._clock.monotonic_ns()
+        if self._pace.owed_ns(address, now_ns) > LONGEST_WAIT_S * NS_PER_S:
+            # Who waits has one of the server's places: all of them, and nobody else was let in.
+            refusal = Response(status_code=429, headers={"retry-after": f"{LONGEST_WAIT_S}"})
+            await refusal(scope, receive, send)
+            return
+        pause_ns = self._pace.pause_ns(address, 0, now_ns)
         if pause_ns:
             await asyncio.sleep(pause_ns / NS_PER_S)
         await self._give_way()

@@ -23,7 +23,7 @@ from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
 from flopmeter_collector.relay.roots import Roots
 from flopmeter_collector.turns import Turns
-from flopmeter_core.errors import WireError
+from flopmeter_core.errors import NotPermittedError, WireError
 from flopmeter_core.reports import RelayHello
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import (
@@ -94,7 +94,7 @@ class RelayCalls:
                 message = await self._large.batch(following, parse_batches, parse_long_batches)
                 hello = self._hello(reader, message, context, hello)
                 answer = await self._take(reader, hello, message, watch, seen)
-            except WireError:
+            except (WireError, NotPermittedError):
                 self._charge_nonsense(context, following)
                 raise
             await self._answers.write(context, answer)
@@ -111,12 +111,12 @@ class RelayCalls:
             checked_version(batch.protocol_version)
             self._identities.holder(context.auth_context()).check_relay(batch.relay)
             return await self._take_submitted(batch)
-        except WireError:
+        except (WireError, NotPermittedError):
             self._charge_nonsense(context, raw)
             raise
 
     def _charge_nonsense(self, context: Context, raw: bytes) -> None:
-        """A relay may send as much as it has; what cannot be read costs its address."""
+        """A relay may send as much as it has; what cannot be taken costs its address."""
         self._charge(host_of(context.peer()), len(raw) // BYTES_PER_WORK)
 
     def _hello(

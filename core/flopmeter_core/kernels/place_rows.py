@@ -67,7 +67,9 @@ def place_rows(
                 raise IndexError("an agent names an account that is not there")
             account *= width
             began, read = accounts[account + began_at], accounts[account + read_at]
-            if read <= 0 or read >= boot:
+            if read > boot:
+                continue  # more was counted since this report
+            if read <= 0:
                 read = boot
             if (
                 began == unplaced

@@ -19,7 +19,7 @@ from flopmeter_collector import answers
 from flopmeter_collector.http.metrics import MAXIMUM_RUN_SERIES
 from flopmeter_collector.large import LARGE_BYTES
 from flopmeter_core.registers import Component
-from flopmeter_core.reports import KeyedVector
+from flopmeter_core.reports import PROTOCOL_VERSION, KeyedVector
 from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import StreamWriter
@@ -418,6 +418,28 @@ async def what_is_no_batch_costs_its_address(method: str, tmp_path: Path) -> Non
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.aio.AioRpcError, match="more than its share"):
             await send(opened, nonsense)
+
+
+def test_who_may_not_be_a_relay_pays_for_its_message(tmp_path: Path) -> None:
+    """What was built for nothing costs its address, whatever was wrong with it."""
+    asyncio.run(who_may_not_be_a_relay_pays_for_its_message(tmp_path))
+
+
+async def who_may_not_be_a_relay_pays_for_its_message(tmp_path: Path) -> None:
+    """As `test_who_may_not_be_a_relay_pays_for_its_message` says."""
+    batch = pb.SubmitBatchRequest(
+        protocol_version=PROTOCOL_VERSION, relay="r", simulated=True, request_id="x" * 90_000
+    )
+    path = METHOD.rpartition("/")[0] + "/SubmitBatch"
+    async with (
+        running(tmp_path, maximum_work_per_address_s=20) as app,
+        channel(app.grpc_address) as opened,
+    ):
+        submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = opened.unary_unary(path)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await submit(batch.SerializeToString())
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert app._address_pace.owed_ns("ipv4:127.0.0.1", time.monotonic_ns()) > 0
 
 
 def test_who_was_long_away_is_not_held_back(tmp_path: Path) -> None:

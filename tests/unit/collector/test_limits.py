@@ -110,6 +110,19 @@ def test_streams_have_places() -> None:
     assert places.take("a") == ""
 
 
+def test_what_a_report_costs_beyond_its_size_is_no_second_report() -> None:
+    """It adds its work alone, and holds nobody back once more."""
+    whole, parts = Pace(100), Pace(100)
+    whole.pause_ns("a", 5_000, 0)
+    parts.pause_ns("a", 2_000, 0)
+    parts.add("a", 3_000, 0)
+    assert parts.owed_ns("a", 0) == whole.owed_ns("a", 0) > 0
+    assert parts.held_count == whole.held_count == 1
+    free = Pace(0)
+    free.add("a", 3_000, 0)
+    assert free.owed_ns("a", 0) == 0
+
+
 def test_a_node_works_at_its_pace() -> None:
     """A burst is free, what goes beyond it waits, and a rested node begins anew."""
     assert Pace(0).pause_ns("n", 10**9, 0) == 0

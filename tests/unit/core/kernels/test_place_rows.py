@@ -45,7 +45,10 @@ def marked(form: str, accounts: list[list[int]], reports: list[tuple[int, int, i
 def test_as_the_rule_says(
     form: str, accounts: list[list[int]], reports: list[tuple[int, int, int]]
 ) -> None:
-    """An agent is marked where one of its accounts is not placed, or may be placed better."""
+    """An agent is marked where one of its accounts is not placed, or may be placed better.
+
+    Where more was counted than the report had, another report is to place it.
+    """
     numbers = [place % len(accounts) for place in range(sum(count for count, _, _ in reports))]
     expected = []
     for count, boot, anchor in reports:
@@ -54,8 +57,9 @@ def test_as_the_rule_says(
             any(
                 row[BEGAN] == UNPLACED
                 or row[ANCHOR] - anchor >= STEP
-                or row[BEGAN] + row[COVERED] - (row[READ] if 0 < row[READ] < boot else boot) >= STEP
+                or row[BEGAN] + row[COVERED] - (row[READ] if row[READ] > 0 else boot) >= STEP
                 for row in map(accounts.__getitem__, own)
+                if row[READ] <= boot
             )
         )
     assert marked(form, accounts, reports) == [sum(expected), *expected]
