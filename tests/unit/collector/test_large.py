@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 
 from flopmeter_collector.large import LARGE_BYTES, LET_GO_AT_ONCE, LargeReports, is_large
 from flopmeter_collector.limits import BURST_S, WORK_PER_REPORT, Pace
@@ -129,3 +131,26 @@ def test_many_parts_are_large_however_short_they_are() -> None:
     assert is_large(parts * 4_000)
     assert is_large(bytes([15 << 3 | 2, 0]) * 20_000 + b"\x07")
     assert is_large(bytes(LARGE_BYTES + 1))
+
+
+def test_a_message_of_many_parts_is_built_in_steps() -> None:
+    """One of few is built at once: a thread for each message of a relay would cost more."""
+    few, many = b"\x08\x01", b"\x08\x01" * 20_000
+
+    async def scenario() -> list[object]:
+        reports = large()
+        own = threading.get_ident()
+
+        def at_once(raw: bytes) -> object:
+            return "at once", len(raw), threading.get_ident() == own
+
+        def in_steps(raw: bytes, pause: Callable[[], None]) -> object:
+            pause()
+            return "in steps", len(raw), threading.get_ident() == own
+
+        return [await reports.batch(raw, at_once, in_steps) for raw in (few, many)]
+
+    assert asyncio.run(scenario()) == [
+        ("at once", len(few), True),
+        ("in steps", len(many), False),
+    ]
