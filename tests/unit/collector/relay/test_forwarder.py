@@ -148,54 +148,34 @@ def test_an_hour_that_is_refused_is_told_with_the_next_one() -> None:
     assert forwarded == [1, 0, 2], "a refused one is settled with the one that stands for it"
 
 
-def test_an_hour_behind_a_refused_one_is_told_again(tmp_path: Path) -> None:
-    """Taken in the same batch it did not reach back yet: the root would think it exact."""
-    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(5)]
-    url = str(tmp_path / "ledger.db")
-    refused = {(0, 2)}
-    with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
-        assert isinstance(ledger, RelayLedger)
-        stored = (StoredVector(key(), 0, 9, vector(9)),)
-        ledger.commit(
-            Batch({RECORD.record_id: RECORD}, stored, hours=tuple(rows), relay=RelayChanges())
-        )
-        relay, reached = Relay(ledger=ledger), []
-        for number in range(4):
-            sent = relay.batch().hours
-            reached.append([(each.hour, each.first_hour) for each in sent])
-            relay.answer(
-                hours=tuple(
-                    HourlyAcknowledgement(
-                        each.key,
-                        each.hour,
-                        each.sequence,
-                        Durability.REFUSED
-                        if (number, each.hour) in refused
-                        else Durability.AT_ROOT,
-                    )
-                    for each in sent
-                )
-            )
-        whole = [(hour, hour) for hour in range(5)]
-        assert reached == [whole, [(3, 2), (4, 2)], [], []]
-        assert ledger.hours_to_forward(9).hours == ()
-
-
 def replayed(
-    tmp_path: Path, rows: list[HourlyVector], refused: Callable[[int, int], bool], late_at: int
-) -> list[list[tuple[int, int]]]:
-    """What each message tells of hours (hour, first hour); the last row comes at a message."""
+    tmp_path: Path,
+    rows: list[HourlyVector],
+    refused: Callable[[int, int], bool],
+    *,
+    late: dict[int, HourlyVector],
+    messages: int,
+) -> tuple[list[list[tuple[int, int]]], tuple[HourlyVector, ...]]:
+    """What each message tells of hours (hour, first hour), and what is left to tell.
+
+    Args:
+        tmp_path: for the ledger.
+        rows: hours that it holds at first.
+        refused: whether the root refuses the hour (message, hour).
+        late: hours that it holds from a message on.
+        messages: how many are sent.
+    """
     reached = []
     url = str(tmp_path / "ledger.db")
     with contextlib.closing(backends.collect(url, simulated=False)) as ledger:
         assert isinstance(ledger, RelayLedger)
         stored = (StoredVector(key(), 0, 9, vector(9)),)
         records = {RECORD.record_id: RECORD}
-        ledger.commit(Batch(records, stored, hours=tuple(rows[:-1]), relay=RelayChanges()))
+        ledger.commit(Batch(records, stored, hours=tuple(rows), relay=RelayChanges()))
         relay = Relay(ledger=ledger)
-        for number in range(late_at + 2):
-            if number == late_at:
-                ledger.commit(Batch(hours=(rows[-1],), relay=RelayChanges()))
+        for number in range(messages):
+            if number in late:
+                ledger.commit(Batch(hours=(late[number],), relay=RelayChanges()))
             sent = relay.batch().hours
             reached.append([(each.hour, each.first_hour) for each in sent])
             relay.answer(
@@ -209,23 +189,40 @@ def replayed(
                     for each in sent
                 )
             )
-    return reached
+        return reached, tuple(ledger.hours_to_forward(9).hours)
+
+
+def test_an_hour_behind_a_refused_one_is_told_again(tmp_path: Path) -> None:
+    """Taken in the same batch it did not reach back yet: the root would think it exact."""
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(5)]
+    reached, left = replayed(
+        tmp_path, rows, lambda number, hour: (number, hour) == (0, 2), late={}, messages=4
+    )
+    whole = [(hour, hour) for hour in range(5)]
+    assert reached == [whole, [(3, 2), (4, 2)], [], []]
+    assert left == ()
 
 
 def test_an_hour_before_a_refused_one_pays_no_debt(tmp_path: Path) -> None:
     """It has none of its work, so the next hour still has to say that it reaches back."""
-    back = dataclasses.replace(hourly(12, 2, vector(2)), first_hour=0)
-    rows = [dataclasses.replace(hourly(5, 1, vector(1)), first_hour=5), back]
-    rows.append(hourly(13, 3, vector(3)))
-    told = replayed(tmp_path, rows, lambda number, hour: (number, hour) == (0, 12), 2)
-    assert told[2] == [(13, 0)]
+    rows = [hourly(5, 1, vector(1)), dataclasses.replace(hourly(12, 2, vector(2)), first_hour=0)]
+    reached, _ = replayed(
+        tmp_path,
+        rows,
+        lambda number, hour: (number, hour) == (0, 12),
+        late={2: hourly(13, 3, vector(3))},
+        messages=4,
+    )
+    assert reached[2] == [(13, 0)]
 
 
 def test_a_refused_hour_behind_another_is_none_that_was_taken(tmp_path: Path) -> None:
     """The one taken behind both pays for both, and the next one is exact."""
-    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(5)]
-    told = replayed(tmp_path, rows, lambda _, hour: hour in (1, 2), 3)
-    assert told[3] == [(4, 4)]
+    *rows, last = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(5)]
+    reached, _ = replayed(
+        tmp_path, rows, lambda _, hour: hour in (1, 2), late={3: last}, messages=5
+    )
+    assert reached[3] == [(4, 4)]
 
 
 def test_a_debt_outlives_a_restart(tmp_path: Path) -> None:

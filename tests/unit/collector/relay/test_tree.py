@@ -338,8 +338,8 @@ def test_a_fork_takes_back_what_was_known() -> None:
     assert watch.ready == {key(): 10} and outbox.behind == 0
 
 
-def test_a_fork_that_comes_before_it_is_told() -> None:
-    """A stream that was about to be told waits on, and is told once the fork is at the root."""
+def sent_and_watched() -> tuple[RegisterTable, Outbox, Watch]:
+    """A key that is on its way to the root, and a stream that waits for it."""
     table = RegisterTable()
     outbox = Outbox(table)
     table.on_change = lambda name, before, now: outbox.changed(name, before, now, 5)
@@ -347,6 +347,12 @@ def test_a_fork_that_comes_before_it_is_told() -> None:
     watch = outbox.open_watch()
     outbox.watch(key(), 10, watch)
     outbox.take(9, 6)
+    return table, outbox, watch
+
+
+def test_a_fork_that_comes_before_it_is_told() -> None:
+    """A stream that was about to be told waits on, and is told once the fork is at the root."""
+    table, outbox, watch = sent_and_watched()
     outbox.acknowledge([Acknowledgement(key(), 10, Durability.AT_ROOT)])
     assert watch.ready == {key(): 10}
     table.merge(KeyedVector(key(), 4, vector((0, 5))), RECORD)
@@ -358,13 +364,8 @@ def test_a_fork_that_comes_before_it_is_told() -> None:
 
 def test_what_the_root_held_beside_is_passed_on() -> None:
     """Whoever waits for a key is told once what did not come this way."""
-    table = RegisterTable()
-    outbox = Outbox(table)
-    table.on_change = lambda name, before, now: outbox.changed(name, before, now, 5)
-    table.merge(KeyedVector(key(), 10, vector((5, 0))), RECORD)
-    watch, other = outbox.open_watch(), outbox.open_watch()
-    outbox.watch(key(), 10, watch)
-    outbox.take(9, 6)
+    _, outbox, watch = sent_and_watched()
+    other = outbox.open_watch()
     outbox.acknowledge([Acknowledgement(key(), 10, Durability.AT_ROOT, held=Held(12, 7))])
     assert (watch.beside, other.beside) == ({key(): Held(12, 7)}, {})
     assert watch.take_beside([key(phase=1)]) == {}
@@ -374,13 +375,7 @@ def test_what_the_root_held_beside_is_passed_on() -> None:
 
 def test_what_the_root_held_beside_outlives_the_stream() -> None:
     """Whoever waited is told on its next stream, and the root is not asked about its own word."""
-    table = RegisterTable()
-    outbox = Outbox(table)
-    table.on_change = lambda name, before, now: outbox.changed(name, before, now, 5)
-    table.merge(KeyedVector(key(), 10, vector((5, 0))), RECORD)
-    watch = outbox.open_watch()
-    outbox.watch(key(), 10, watch)
-    outbox.take(9, 6)
+    table, outbox, watch = sent_and_watched()
     outbox.close_watch(watch)
     outbox.acknowledge([Acknowledgement(key(), 10, Durability.AT_ROOT, held=Held(12, 7))])
     doubt = Doubt(RECORD.node, key_digest(key()), Held(12, 7))
