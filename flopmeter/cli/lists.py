@@ -18,7 +18,7 @@ from flopmeter.cli.sources import source_options, totals_of
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
-_MATCH = click.option("--match", metavar="GLOB", help="Only names that fit.")
+_MATCH = click.option("--match", metavar="GLOB", help="Only names that fit, or the one of this id.")
 _WAITING = click.option("--waiting", is_flag=True, help="Only what waits for people.")
 _SORT = click.option(
     "--sort", type=click.Choice(["flop", "name"]), default="flop", show_default=True,

@@ -31,7 +31,7 @@ def run_rows(
 
     Args:
         document: the totals document.
-        match: only names that fit this pattern, of either name of a run, or ids in metrics.
+        match: only runs one of whose names fits this pattern, or whose id in metrics it is.
         model: only runs of this model.
         undeclared: only runs without a declared format, or with unlabelled work.
         waiting: only runs of which something waits for people.
@@ -70,7 +70,7 @@ def model_rows(
 
     Args:
         document: the totals document.
-        match: only names, or ids in metrics, that fit this pattern.
+        match: only models whose name fits this pattern, or whose id in metrics it is.
         line: id of the line; for each model the one it is nearest to, or furthest above, when
             None.
         state: only models in this state against it.
@@ -138,9 +138,13 @@ def _model_row(model: Row, line: str | None, pending: set[int]) -> Row:
 
 
 def _fits(row: Row, match: str | None, *names: str) -> bool:
-    """Whether a pattern fits one of the names, or the id in metrics and alerts."""
-    named = [row[name] for name in (*names, "metrics_id") if row[name]]
-    return match is None or any(fits(name, match) for name in named)
+    """Whether a pattern fits one of the names, or is the whole id in metrics and alerts.
+
+    An id is random letters: a pattern for names would fit some ids by chance.
+    """
+    if match is None or match == row["metrics_id"]:
+        return True
+    return any(fits(row[name], match) for name in names if row[name])
 
 
 def _sorted(rows: Iterable[Row], name: str, sort: str) -> list[Row]:

@@ -112,7 +112,9 @@ def test_lists(url: str, say: Say, capsys: pytest.CaptureFixture[str]) -> None:
     assert names("--model", "atlas") == ["base"]
     assert names("--undeclared") == ["base", "chat", "data"], "nobody labelled base"
     assert names("--waiting") == ["data"]
-    assert names("--match", rows[1]["metrics_id"]) == ["chat"], "as an alert calls it"
+    as_alerts_say = rows[1]["metrics_id"]
+    assert names("--match", as_alerts_say) == ["chat"]
+    assert names("--match", f"{as_alerts_say[:-1]}*") == [], "a pattern fits no id by chance"
     models = say("model", "list")["models"]
     assert [row["model"] for row in models] == ["atlas", "chat", "data"]
     assert [row["waiting"] for row in models] == [0, 0, 1]
