@@ -59,6 +59,18 @@ def test_a_deleted_ledger_takes_nothing(path: Path, late: Batch) -> None:
             ledger.commit(late)
 
 
+@pytest.mark.parametrize("late", [batch(9), EMPTY])
+def test_a_deleted_log_takes_nothing(path: Path, late: Batch) -> None:
+    """A collector that died now would leave nothing of it; one that ends writes what it has."""
+    with collect(path) as ledger:
+        ledger.commit(batch(1))
+        path.with_name("ledger.db-wal").unlink()
+        with pytest.raises(StorageError, match=r"ledger\.db-wal, in which the ledger keeps"):
+            ledger.commit(late)
+    with contextlib.closing(backends.read(str(path))) as after:
+        assert [row.sequence for row in after.vectors()] == [1]
+
+
 def test_commands_do_not_stop_a_collector(path: Path) -> None:
     """Readers, declarations and copies begin nothing."""
     with collect(path) as ledger:
