@@ -54,6 +54,7 @@ class _Line:
         receiver: the receiver.
         name: its name in the ledger.
         accepted: the events it took.
+        noting: those of them whose commit is under way.
         sent_ns: alert -> Unix time in ns at which it was told of it last.
         attempts: how often it was tried.
         tried: alert -> the attempt it was last part of.
@@ -64,6 +65,7 @@ class _Line:
     receiver: Receiver
     name: str
     accepted: set[str] = field(default_factory=set)
+    noting: set[str] = field(default_factory=set)
     sent_ns: dict[int, int] = field(default_factory=dict)
     attempts: int = 0
     tried: dict[int, int] = field(default_factory=dict)
@@ -135,7 +137,8 @@ class AlertSender:
         """
         by_name = {line.name: line for line in self._lines}
         for line in self._lines:
-            line.accepted, line.sent_ns, line.tried = set(), {}, {}
+            # The ledger may have been read before a commit that is still under way.
+            line.accepted, line.sent_ns, line.tried = set(line.noting), {}, {}
         noted = set()
         for row in deliveries:
             noted.add(row.event)
@@ -267,6 +270,7 @@ class AlertSender:
             return
         new = {row.event for row in rows}
         line.accepted |= new
+        line.noting |= new
         taken = [
             event.alert
             for _, event in due
@@ -280,6 +284,8 @@ class AlertSender:
         except BaseException:
             line.accepted -= new
             raise
+        finally:
+            line.noting -= new
         self.delivered_count += len(rows)
 
     def _due(self, line: _Line, alert: Alert, now_ns: int) -> list[Event]:

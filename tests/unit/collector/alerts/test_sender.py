@@ -457,3 +457,46 @@ def test_what_was_told_before_deliveries_were_noted_does_not_fire_again() -> Non
         assert sorted(am.heard) == ["1/1/ends", "91/1/fires", "91/1/fires"]
 
     run(scene)
+
+
+def test_a_term_won_back_during_a_note_repeats_nothing() -> None:
+    """What was read of the ledger before the note's commit lacks it, and it is told once all the
+    same; where the commit fails it is told again."""
+
+    async def scene() -> None:
+        hook = FakeReceiver("hook", forgets=False)
+        world = World(hook)
+        asked, held = asyncio.Event(), asyncio.Event()
+        note = world.note
+
+        async def slowly(rows: Sequence[Delivery], taken: Sequence[int]) -> None:
+            asked.set()
+            await held.wait()
+            await note(rows, taken)
+
+        world.sender._delivered = slowly
+        for broken, heard in ((0, ["1/1/fires"]), (1, ["1/1/fires", "90/1/fires"])):
+            world.broken = broken
+            world.record(CROSSED if not broken else replace(CROSSED, sequence=90, model="zephyr"))
+            world.sender.lead(world.noted)
+            telling = asyncio.create_task(world.sender.deliver_once())
+            async with asyncio.timeout(30):
+                await asked.wait()
+            assert hook.heard == heard
+            world.sender.follow()
+            world.sender.lead(list(world.noted))
+            held.set()
+            if broken:
+                with pytest.raises(StorageError):
+                    await telling
+            else:
+                await telling
+            asked.clear()
+            held.clear()
+        assert world.sender.pending_count == 1
+        held.set()
+        await world.sender.deliver_once()
+        assert hook.heard == ["1/1/fires", "90/1/fires", "90/1/fires"]
+        assert world.sender.pending_count == 0
+
+    run(scene)
