@@ -212,30 +212,32 @@ class Committer:
             await self._wanted.wait()
             self._wanted.clear()
             waiters, self._waiters = self._waiters, []
-            batch = self._take()
-            if waiters or batch != EMPTY:
-                began_s = asyncio.get_running_loop().time()
-                rested_count, self._rested_count = self._rested_count, 0
-                crowd = self._crowd.came(len(waiters), rested_count, began_s)
-                try:
-                    position = await self._commit(batch)
-                except Exception as error:
-                    # The edge of the loop: without an answer the waiters would hang for ever.
-                    self._fail(_as_failure(error), waiters)
-                    return
-                _resolve(waiters, position)
-                if crowd and not self._closed:
-                    await self._rest(began_s + GATHER_S)
+            try:
+                await self._commit_for(waiters)
+            except Exception as error:
+                # The edge of the loop: without an answer the waiters would hang for ever.
+                self._fail(_as_failure(error), waiters)
+                return
             if self._closed and not self._waiters:
                 return
 
+    async def _commit_for(self, waiters: list[asyncio.Future[LedgerPosition]]) -> None:
+        """Commit everything that is pending, tell who waits, and let a crowd gather."""
+        batch = self._take()
+        if not waiters and batch == EMPTY:
+            return
+        began_s = asyncio.get_running_loop().time()
+        rested_count, self._rested_count = self._rested_count, 0
+        crowd = self._crowd.came(len(waiters), rested_count, began_s)
+        _resolve(waiters, await self._commit(batch))
+        if crowd and not self._closed:
+            await self._rest(began_s + GATHER_S)
+
     async def _rest(self, until_s: float) -> None:
         """Let a crowd gather; what its answers need not wait for is done meanwhile."""
-        rest_s = until_s - asyncio.get_running_loop().time()
-        gathering = asyncio.create_task(asyncio.sleep(rest_s))
         if self._ledger.unsettled:
             await self.read(lambda ledger: ledger.settle())
-        await gathering
+        await asyncio.sleep(until_s - asyncio.get_running_loop().time())
 
     def _take(self) -> Batch:
         changes = self._table.take_uncommitted()

@@ -339,6 +339,35 @@ def test_what_answers_need_not_wait_for_is_done_while_a_crowd_gathers(
     asyncio.run(scenario())
 
 
+def test_a_fault_between_two_commits_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the ledger cannot settle nothing is committed any more, and each who waits is told."""
+    monkeypatch.setattr(crowd, "MANY_PER_S", 0)  # however slow this machine is
+
+    class Unsettling(Recording):
+        def settle(self) -> None:
+            self.let.wait()
+            raise ZeroDivisionError("no such thing")
+
+    async def scenario() -> None:
+        ledger, table = Unsettling(), RegisterTable()
+        committer = Committer(cast(Ledger, cast(Any, ledger)), table)
+        committer.start()
+        ledger.unsettled = True
+        merge(table, 1)
+        await asyncio.gather(*(committer.durable() for _ in range(crowd.MANY)))
+        merge(table, 2)
+        late = committer.durable()
+        async with asyncio.timeout(30):
+            with pytest.raises(StorageError, match="report this"):
+                await late
+            await committer.stop()
+        assert (committer.failure is None, len(ledger.batches)) == (False, 1)
+
+    asyncio.run(scenario())
+
+
 def test_few_that_send_without_end_share_no_commit() -> None:
     """Many waited for the last commit, but over a long time: the next one begins at once."""
 
