@@ -13,6 +13,7 @@ thread beside the loop takes the interpreter from answers too, and pauses for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -39,7 +40,7 @@ class Turns:
     def __init__(self) -> None:
         """Start with nobody."""
         self._answering = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._doors: list[threading.Lock] = []
 
     def answering(self) -> Turns:
@@ -54,11 +55,12 @@ class Turns:
         """One is not any more."""
         self._answering -= 1
         if not self._answering:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting = self._waiting, {}
             for future in waiting:
                 _wake(future)
             doors, self._doors = self._doors, []
-            for door in doors:
+            # Of a copy: threads take away theirs meanwhile.
+            for door in tuple(doors):
                 door.release()
 
     async def give_way(self) -> None:
@@ -69,12 +71,14 @@ class Turns:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(future)
+        self._waiting[future] = None
         timer = loop.call_later(LONGEST_WAIT_S, _wake, future)
         try:
             await future
         finally:
             timer.cancel()
+            # Where answers never end nobody else takes it away.
+            self._waiting.pop(future, None)
 
     def pauses(self) -> Pause:
         """What long work in a thread of its own calls between its steps, as often as it likes.
@@ -93,7 +97,9 @@ class Turns:
             door.acquire()
             # Where the last answer ends just now nobody opens it, and it waits the longest.
             self._doors.append(door)
-            door.acquire(timeout=LONGEST_WAIT_S)
+            if not door.acquire(timeout=LONGEST_WAIT_S):
+                with contextlib.suppress(ValueError):
+                    self._doors.remove(door)
             until_s = now_s() + SLICE_S
 
         return pause

@@ -37,6 +37,7 @@ def test_long_work_goes_on_beside_answers_without_end() -> None:
         with turns.answering():
             async with asyncio.timeout(LONGEST_WAIT_S * 1_000):
                 await turns.give_way()
+            assert not turns._waiting, "who has waited leaves nothing behind"
 
     asyncio.run(scenario())
 
@@ -85,26 +86,37 @@ def test_work_in_a_thread_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch) -
     asyncio.run(scenario())
 
 
+class Doors(list[threading.Lock]):
+    """Counts who ever stood at one."""
+
+    count = 0
+
+    def append(self, door: threading.Lock, /) -> None:
+        """One more."""
+        self.count += 1
+        super().append(door)
+
+
 def test_work_in_a_thread_goes_on_beside_answers_without_end() -> None:
     """It waits for so long at most, again and again, and works a slice in between."""
 
     async def scenario() -> None:
         turns = Turns()
+        turns._doors = doors = Doors()
         pause = turns.pauses()
 
         now_s = asyncio.get_running_loop().time
 
         def work() -> int:
-            waits = 0
+            before = doors.count
             until_s = now_s() + 50 * SLICE_S
             while now_s() < until_s:
-                before = len(turns._doors)
                 pause()
-                waits += len(turns._doors) - before
-            return waits
+            return doors.count - before
 
         with turns.answering():
             waits = await asyncio.to_thread(work)
+            assert not turns._doors, "who has waited leaves nothing behind"
         # What stands before each wait is a whole slice.
         assert 1 <= waits <= 50
         assert await asyncio.to_thread(work) == 0
