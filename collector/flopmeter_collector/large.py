@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from flopmeter_collector.limits import Pace
 from flopmeter_collector.turns import Pause, Turns
+from flopmeter_collector.waits import Waits
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.wire import is_many
@@ -50,15 +51,17 @@ def is_large(raw: bytes) -> bool:
 class LargeReports:
     """Takes large reports one at a time. One event loop."""
 
-    def __init__(self, turns: Turns, pace: Pace, clock: Clock) -> None:
+    def __init__(self, turns: Turns, pace: Pace, clock: Clock, waits: Waits) -> None:
         """Prepare.
 
         Args:
             turns: lets small reports go first.
             pace: of addresses; each large report is charged here, and waits for it.
             clock: tells the pace.
+            waits: ends, in a stop, the wait for a turn.
         """
         self._turns = turns
+        self._waits = waits
         self._pace = pace
         self._clock = clock
         self._one = asyncio.Lock()
@@ -74,16 +77,22 @@ class LargeReports:
         Args:
             address: whose report it is.
             work: what it is charged for, as far as that is known.
+
+        Raises:
+            StorageError: this collector is stopping, and the turn had not come.
         """
         self._waiting[address] += 1
         try:
-            async with self._of_address.setdefault(address, asyncio.Lock()):
-                owed_ns = self._pace.owed_ns(address, self._clock.monotonic_ns())
-                if owed_ns:
-                    await asyncio.sleep(owed_ns / NS_PER_S)
-                self._pace.pause_ns(address, work, self._clock.monotonic_ns())
-                async with self._one:
-                    yield
+            async with contextlib.AsyncExitStack() as held:
+                with self._waits.until_stop():
+                    of_address = self._of_address.setdefault(address, asyncio.Lock())
+                    await held.enter_async_context(of_address)
+                    owed_ns = self._pace.owed_ns(address, self._clock.monotonic_ns())
+                    if owed_ns:
+                        await asyncio.sleep(owed_ns / NS_PER_S)
+                    self._pace.pause_ns(address, work, self._clock.monotonic_ns())
+                    await held.enter_async_context(self._one)
+                yield
         finally:
             self._waiting[address] -= 1
             if not self._waiting[address]:

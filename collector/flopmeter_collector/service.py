@@ -48,6 +48,7 @@ from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.roots import Roots
 from flopmeter_collector.relay.serving import RelayCalls
 from flopmeter_collector.turns import Pause, Turns
+from flopmeter_collector.waits import Waits
 from flopmeter_core.errors import FlopmeterError, StorageError, WireError
 from flopmeter_core.reports import (
     Hello,
@@ -70,8 +71,6 @@ SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
 
 HELLO_DEADLINE_S = 30
 """How long a stream may stay without its first message."""
-
-STOPPING = "the collector is stopping; send again later"
 
 LONGEST_REST_S = 30
 """Who would have to wait longer for its address' work to be paid off is refused instead."""
@@ -133,10 +132,9 @@ class IngestService:
         self._clock = clock
         self._identities = identities
         self._refused = RefusedOnce()
-        self._large = LargeReports(turns, address_pace, clock)
+        self._waits = Waits()
+        self._large = LargeReports(turns, address_pace, clock, self._waits)
         self._open: set[asyncio.Task[Any]] = set()
-        self._reading: set[asyncio.Task[Any]] = set()
-        self._stopping = False
         self._answers = Answers()
         self._usual = KnownReader(LARGE_REPORT)
         self._roots = Roots(forwarder)
@@ -169,10 +167,7 @@ class IngestService:
         Args:
             limit_s: how long to wait until the last one is ended.
         """
-        self._stopping = True
-        # Whoever is being answered ends by itself: gRPC takes no status beside an answer.
-        for task in self._reading:
-            task.cancel()
+        self._waits.end()
         if self._open:
             await asyncio.wait(self._open, timeout=limit_s)
 
@@ -273,9 +268,14 @@ class IngestService:
         return self._address_pace.pause_ns(address, work, self._clock.monotonic_ns())
 
     async def _rest(self, pause_ns: int) -> None:
-        """Let a sender wait; meanwhile it is held by HTTP/2's flow control."""
+        """Let a sender wait; meanwhile it is held by HTTP/2's flow control.
+
+        Raises:
+            StorageError: this collector is stopping.
+        """
         if pause_ns:
-            await asyncio.sleep(pause_ns / NS_PER_S)
+            with self._waits.until_stop():
+                await asyncio.sleep(pause_ns / NS_PER_S)
 
     async def _next(self, context: Context) -> Any:
         """The next message of a stream, or EOF.
@@ -283,19 +283,8 @@ class IngestService:
         Raises:
             StorageError: this collector is stopping.
         """
-        own = asyncio.current_task()
-        assert own is not None, "a call is a task"
-        self._reading.add(own)
-        try:
-            if not self._stopping:
-                return await context.read()
-        except asyncio.CancelledError:
-            # A sender that went away cancels its stream too, and there is nobody to tell.
-            if not self._stopping:
-                raise
-        finally:
-            self._reading.discard(own)
-        raise StorageError(STOPPING)
+        with self._waits.until_stop():
+            return await context.read()
 
     async def _first(self, context: Context) -> Any:
         """The first message of a stream, or EOF.

@@ -19,9 +19,12 @@ from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.branches import Outcome
 from flopmeter_collector.refusals import RefusedOnce
-from flopmeter_collector.service import STOPPING
+from flopmeter_collector.limits import BURST_S
+from flopmeter_collector.server import STOP_GRACE_S
 from flopmeter_collector.turns import Turns
+from flopmeter_collector.waits import STOPPING
 from flopmeter_core.reports import KeyedVector
+from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
 from support.collector import Child, child, running
@@ -431,6 +434,27 @@ def test_an_orderly_stop_ends_streams_at_once(tmp_path: Path) -> None:
         assert served.process.returncode == 0
     assert "Aborting" not in log
     assert "Traceback" not in log
+
+
+def test_who_rests_for_its_pace_holds_up_no_stop(tmp_path: Path) -> None:
+    """A sender that has sent more than its share is told at once too, and is not waited for."""
+
+    async def scenario() -> None:
+        async with (
+            running(tmp_path, maximum_work_per_address_s=1_000) as app,
+            stream(app.grpc_address) as sender,
+        ):
+            await sender.greet()
+            (address,) = app._address_pace._busy_until_ns
+            app._address_pace.add(address, 1_000 * (BURST_S + 20), SystemClock().monotonic_ns())
+            await sender.exchange(sender.writer.report(report([KeyedVector(key(), 1, vector(1))])))
+            began_s = asyncio.get_running_loop().time()
+            await app.stop()
+            assert asyncio.get_running_loop().time() - began_s < STOP_GRACE_S
+            status = await asyncio.wait_for(sender.ended(), 20.0)
+            assert (status.code(), status.details()) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+
+    asyncio.run(scenario())
 
 
 def test_a_node_with_many_live_keys_waits_for_one_commit(tmp_path: Path) -> None:

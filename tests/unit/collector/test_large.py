@@ -6,10 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from flopmeter_collector.large import LARGE_BYTES, LET_GO_AT_ONCE, LargeReports, is_large
 from flopmeter_collector.limits import BURST_S, WORK_PER_REPORT, Pace
 from flopmeter_collector.service import work_of
 from flopmeter_collector.turns import Turns
+from flopmeter_collector.waits import STOPPING, Waits
+from flopmeter_core.errors import StorageError
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from support.manual_clock import ManualClock
@@ -17,7 +21,7 @@ from support.manual_clock import ManualClock
 
 def large(work_per_s: int = 0, clock: ManualClock | None = None) -> LargeReports:
     """Nobody has a turn yet."""
-    return LargeReports(Turns(), Pace(work_per_s), clock or ManualClock())
+    return LargeReports(Turns(), Pace(work_per_s), clock or ManualClock(), Waits())
 
 
 def test_nobody_waits_behind_many_of_one_address() -> None:
@@ -96,6 +100,39 @@ def test_who_gives_up_leaves_the_turn() -> None:
         async with asyncio.timeout(30), reports.turn("a", 1):
             pass
         assert not reports._of_address
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_waits_for_no_turn_that_has_not_come() -> None:
+    """Who owes, and who waits behind another, is told to send again later; who has a turn ends it."""
+
+    async def scenario() -> None:
+        clock, waits, go_on = ManualClock(), Waits(), asyncio.Event()
+        reports = LargeReports(Turns(), Pace(1_000), clock, waits)
+        reports.charge("owes", 1_000 * (BURST_S + 3_600))
+        ended: list[str] = []
+
+        async def one(address: str) -> None:
+            async with reports.turn(address, 1):
+                await go_on.wait()
+                ended.append(address)
+
+        first = asyncio.create_task(one("first"))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(one(name)) for name in ("owes", "owes", "first", "behind")]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        waits.end()
+        async with asyncio.timeout(30):
+            told = await asyncio.gather(*others, return_exceptions=True)
+        assert [str(each) for each in told] == [STOPPING] * 4
+        go_on.set()
+        await first
+        assert ended == ["first"]
+        assert not reports._of_address
+        with pytest.raises(StorageError, match="stopping"):
+            await one("late")
 
     asyncio.run(scenario())
 
