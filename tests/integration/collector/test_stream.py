@@ -18,8 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from flopmeter_collector import backends
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.branches import Outcome
-from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.limits import BURST_S
+from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.server import STOP_GRACE_S
 from flopmeter_collector.turns import Turns
 from flopmeter_collector.waits import STOPPING

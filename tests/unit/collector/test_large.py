@@ -105,7 +105,7 @@ def test_who_gives_up_leaves_the_turn() -> None:
 
 
 def test_a_stop_waits_for_no_turn_that_has_not_come() -> None:
-    """Who owes, and who waits behind another, is told to send again later; who has a turn ends it."""
+    """Who owes, or waits behind another, is told to send again later; who has a turn ends it."""
 
     async def scenario() -> None:
         clock, waits, go_on = ManualClock(), Waits(), asyncio.Event()

@@ -460,8 +460,10 @@ def test_what_was_told_before_deliveries_were_noted_does_not_fire_again() -> Non
 
 
 def test_a_term_won_back_during_a_note_repeats_nothing() -> None:
-    """What was read of the ledger before the note's commit lacks it, and it is told once all the
-    same; where the commit fails it is told again."""
+    """A ledger that was read before the note's commit lacks it; it is told once all the same.
+
+    Where that commit fails it is told again.
+    """
 
     async def scene() -> None:
         hook = FakeReceiver("hook", forgets=False)
