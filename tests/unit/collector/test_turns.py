@@ -89,11 +89,11 @@ def test_work_in_a_thread_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch) -
 class Doors(list[threading.Lock]):
     """Counts who ever stood at one."""
 
-    count = 0
+    came = 0
 
     def append(self, door: threading.Lock, /) -> None:
         """One more."""
-        self.count += 1
+        self.came += 1
         super().append(door)
 
 
@@ -108,11 +108,11 @@ def test_work_in_a_thread_goes_on_beside_answers_without_end() -> None:
         now_s = asyncio.get_running_loop().time
 
         def work() -> int:
-            before = doors.count
+            before = doors.came
             until_s = now_s() + 50 * SLICE_S
             while now_s() < until_s:
                 pause()
-            return doors.count - before
+            return doors.came - before
 
         with turns.answering():
             waits = await asyncio.to_thread(work)
