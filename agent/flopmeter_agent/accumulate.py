@@ -31,6 +31,9 @@ from flopmeter_core.suspicion import Stillness, Suspicion
 # assumption: boards at rest draw more. Where it is wrong the gap stays unobserved.
 _LEAST_POWER_PPM = 50_000
 
+Owner = tuple[str, int]
+"""An allocation, and the phase of its run: whose a period is."""
+
 
 @dataclass(slots=True)
 class DeviceState:
@@ -43,8 +46,9 @@ class DeviceState:
         allocation: the user seen at `classified_monotonic_ns`.
         phase: the phase that user's run was in then.
         classified_monotonic_ns, classified_boottime_ns: up to when time is in a register.
-        time_elsewhere: whether an earlier incarnation registered time after the baseline, so
-            that the work since then cannot stand beside its time.
+        time_elsewhere: whether time after the baseline was registered by an earlier incarnation
+            or as several owners', so that the work since then cannot stand beside its time.
+        silence_of: whose the time after the baseline was registered as; None without any.
     """
 
     record: DeviceRecord
@@ -55,13 +59,11 @@ class DeviceState:
     stillness: Stillness = field(default_factory=Stillness)
     time_elsewhere: bool = False
     phase: int = 0
+    silence_of: Owner | None = None
 
 
 # The part of a register below one unit, by what a key shares with its successor after a restart.
 CarryOwner = tuple[str, str, int, Evidence, str]
-
-Owner = tuple[str, int]
-"""An allocation, and the phase of its run: whose a period is."""
 
 
 @dataclass
@@ -171,12 +173,13 @@ class Accumulator:
             taken = self._bridged(state, record, reading)
             amount, suspicions = self._period(state, record, taken, allocation)
             owner = _owner(state, allocation, phase)
-            if state.time_elsewhere:
-                # Nobody saw that the same user came through silence and restart.
+            if state.time_elsewhere or state.silence_of not in (None, owner):
+                # Nobody saw that the same user came through silence and restart, or another was
+                # seen in the silence.
                 owner = boundary(state.allocation, allocation), 0
             self._add(record, taken.evidence, owner, amount, boot_ns=reading.boottime_ns)
         state.record = record
-        state.time_elsewhere = False
+        state.time_elsewhere, state.silence_of = False, None
         state.baseline = reading
         state.allocation, state.phase = allocation, phase
         state.classified_monotonic_ns = reading.monotonic_ns
@@ -224,6 +227,9 @@ class Accumulator:
         self._add(state.record, evidence, owner, amount, boot_ns=boottime_ns)
         if state.baseline is None:
             state.allocation, state.phase = allocation, phase
+        else:
+            state.time_elsewhere |= state.silence_of not in (None, owner)
+            state.silence_of = owner
         state.classified_monotonic_ns = monotonic_ns
         # What is registered, not what the clock says: the two clocks are read apart, and their
         # jitter must not add up.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flopmeter_collector.custody import Custody
 from flopmeter_collector.ledger.base import Batch, Ledger
-from flopmeter_collector.split import reach_ns
+from flopmeter_collector.split import Told, reach_ns, told_after
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import HourlyVector
 from flopmeter_core.units import NS_PER_S
@@ -55,11 +55,15 @@ def daily(
     widened: list[HourlyVector] = []
     waiting: list[HourlyVector] = []
     settled: HourlyVector | None = None
+    told: Told | None = None
 
     def settle() -> None:
+        nonlocal settled, told
         if len(waiting) > 1:
             dropped.extend(waiting[:-1])
             widened.append(_one(waiting))
+        if waiting:
+            told, settled = told_after(waiting[-1], settled, told), waiting[-1]
         waiting.clear()
 
     for row in rows:
@@ -67,8 +71,7 @@ def daily(
             break
         if waiting:
             one = _one([*waiting, row])
-            if not _one_day(waiting[0], row) or _reaches_over(one, settled, cuts_ns):
-                settled = waiting[-1]
+            if not _one_day(waiting[0], row) or _reaches_over(one, told, cuts_ns):
                 settle()
         waiting.append(row)
     settle()
@@ -80,9 +83,9 @@ def _one(rows: Sequence[HourlyVector]) -> HourlyVector:
     return dataclasses.replace(rows[-1], first_hour=min(row.first_hour for row in rows))
 
 
-def _reaches_over(row: HourlyVector, before: HourlyVector | None, cuts_ns: Sequence[int]) -> bool:
+def _reaches_over(row: HourlyVector, told: Told | None, cuts_ns: Sequence[int]) -> bool:
     """Whether a row's work may lie on both sides of a cut."""
-    from_ns, until_ns = reach_ns(row, before)
+    from_ns, until_ns = reach_ns(row, told)
     return any(from_ns < cut_ns < until_ns for cut_ns in cuts_ns)
 
 

@@ -19,12 +19,32 @@ from typing import Generic
 
 from flopmeter_collector.spans import Content, Segment
 from flopmeter_core.methods.base import Coefficients
-from flopmeter_core.registers import ZERO_VECTOR, Vector
+from flopmeter_core.registers import ZERO_VECTOR, Component, Vector
 from flopmeter_core.reports import HourlyVector
 from flopmeter_core.units import NS_PER_HOUR
 
 Places = tuple[int, ...]
 """Numbers of segments; several where work straddles the cuts between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Up to when a key's rows tell of all that was done.
+
+    Attributes:
+        boot_ns: boot time in ns.
+        least_offset_ns, greatest_offset_ns: by how much the wall clock was ahead of boot time
+            there, and in the rows since that a silent device left.
+    """
+
+    boot_ns: int
+    least_offset_ns: int
+    greatest_offset_ns: int
+
+    @property
+    def wall_ns(self) -> int:
+        """Unix time in ns, the earlier one where a clock stepped."""
+        return self.boot_ns + self.least_offset_ns
 
 
 @dataclass(slots=True)
@@ -35,11 +55,13 @@ class Fold(Generic[Content]):
         segments: of the key's phase.
         sums: the increments by the segments they may lie in.
         last: the newest row so far; None before the first.
+        told: up to when that row, or those before it, tell all.
     """
 
     segments: tuple[Segment[Content], ...]
     sums: dict[Places, list[int]] = field(default_factory=dict)
     last: HourlyVector | None = None
+    told: Told | None = None
 
     def add(self, row: HourlyVector) -> bool:
         """Take the next row.
@@ -57,8 +79,8 @@ class Fold(Generic[Content]):
         increment = [new - old for new, old in zip(row.vector, older, strict=True)]
         if min(increment) < 0:
             return False
-        self._sum(self._places(*reach_ns(row, before)), increment)
-        self.last = row
+        self._sum(self._places(*reach_ns(row, self.told)), increment)
+        self.last, self.told = row, told_after(row, before, self.told)
         return True
 
     def split(self, newest: Vector) -> dict[Places, Vector]:
@@ -72,11 +94,9 @@ class Fold(Generic[Content]):
             return {tuple(range(len(self.segments))): newest}
         parts = {places: tuple(amounts) for places, amounts in self.sums.items()}
         if any(tail):
-            since_ns = None
-            if self.last is not None:
-                offset_ns = self.last.wall_ns - self.last.boot_ns
-                since_ns = (self.last.hour + 1) * NS_PER_HOUR + offset_ns
-            places = self._places(since_ns, None)
+            # Not from the end of the row's hour: an agent that ended in it closed it early, and
+            # over a gap that is read just now work came about in closed hours too.
+            places = self._places(None if self.told is None else self.told.wall_ns, None)
             held = parts.get(places, ZERO_VECTOR)
             parts[places] = tuple(a + b for a, b in zip(held, tail, strict=True))
         return parts
@@ -94,20 +114,42 @@ class Fold(Generic[Content]):
             amounts[place] += amount
 
 
-def reach_ns(row: HourlyVector, before: HourlyVector | None) -> tuple[int, int]:
-    """The Unix time in ns, half open, that the increment of a row may lie in.
+def told_after(row: HourlyVector, before: HourlyVector | None, told: Told | None) -> Told:
+    """Up to when all is told once a row is known.
 
     Args:
         row: the row.
         before: the one before it of the same key; None of the first.
+        told: up to when all was told before it.
     """
-    first_hour = row.first_hour
-    offsets = [row.wall_ns - row.boot_ns]
-    if before is not None:
-        first_hour = max(first_hour, before.hour + 1)
-        # A wall clock that stepped inside the hour leaves both readings possible.
-        offsets.append(before.wall_ns - before.boot_ns)
-    return first_hour * NS_PER_HOUR + min(offsets), row.boot_ns + 1 + max(offsets)
+    offset_ns = row.wall_ns - row.boot_ns
+    older = before.vector if before is not None else ZERO_VECTOR
+    if row.vector[Component.UNOBSERVED_NS] == older[Component.UNOBSERVED_NS]:
+        return Told(row.boot_ns, offset_ns, offset_ns)
+    # A device that is silent may still be at work: a counter tells of it when it is read again.
+    since = told or Told(0, offset_ns, offset_ns)
+    return Told(
+        since.boot_ns,
+        min(since.least_offset_ns, offset_ns),
+        max(since.greatest_offset_ns, offset_ns),
+    )
+
+
+def reach_ns(row: HourlyVector, told: Told | None) -> tuple[int, int]:
+    """The Unix time in ns, half open, that the increment of a row may lie in.
+
+    Args:
+        row: the row.
+        told: up to when the rows before it of the same key tell all; None of the first.
+    """
+    offset_ns = row.wall_ns - row.boot_ns
+    # A wall clock that stepped inside the hour leaves both readings possible.
+    since = told or Told(0, offset_ns, offset_ns)
+    from_ns = max(row.first_hour * NS_PER_HOUR, since.boot_ns)
+    return (
+        from_ns + min(since.least_offset_ns, offset_ns),
+        row.boot_ns + 1 + max(since.greatest_offset_ns, offset_ns),
+    )
 
 
 def outer(weights: Sequence[Coefficients]) -> Coefficients:

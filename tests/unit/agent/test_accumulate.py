@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +138,23 @@ def test_silence_is_registered_once_and_the_counter_keeps_the_work() -> None:
     assert vector[Component.HMMA_MEGACYCLES] == 5000
     assert vector[Component.UNOBSERVED_NS] == 10 * NS_PER_S
     assert vector[Component.BUSY_NS] == 2 * NS_PER_S
+
+
+@pytest.mark.parametrize("other", [("run:b", 0), ("run:a", 1), (NONE, 0)])
+def test_silence_that_others_had_too_is_nobodys(other: tuple[str, int]) -> None:
+    """Who has a silent device before and after others had it is not given their work."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    accumulator.observe(RECORD, counted(0, 0), allocation="run:a")
+    for at_s, (allocation, phase) in ((10, other), (20, ("run:a", 0))):
+        at_ns = at_s * NS_PER_S
+        accumulator.unobserved_until(
+            "GPU-1", monotonic_ns=at_ns, boottime_ns=at_ns, allocation=allocation, phase=phase
+        )
+    accumulator.observe(RECORD, counted(22 * NS_PER_S, 5000), allocation="run:a")
+    accumulator.observe(RECORD, counted(23 * NS_PER_S, 6000), allocation="run:a")
+    vectors = by_allocation(accumulator)
+    assert vectors[boundary("run:a", "run:a")][Component.HMMA_MEGACYCLES] == 5000
+    assert vectors["run:a"][Component.HMMA_MEGACYCLES] == 1000
 
 
 def test_a_changed_device_record_starts_from_a_new_baseline() -> None:

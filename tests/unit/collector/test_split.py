@@ -21,7 +21,7 @@ from flopmeter_core.estimate import Columns, coefficients_for, weigh
 from flopmeter_core.formats import parse_format_mix
 from flopmeter_core.interval import Interval
 from flopmeter_core.methods.base import Coefficients, Conditions
-from flopmeter_core.registers import Evidence, Key, Vector
+from flopmeter_core.registers import Component, Evidence, Key, Vector
 from flopmeter_core.reports import HourlyVector
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from support.totals import AS_OF_NS, POSITION, busy_vector, feed, h100, key_of, table
@@ -282,12 +282,14 @@ def test_late_hours_are_read_again() -> None:
     assert totals.unread_allocations == {"run:alpha"}
 
 
-def folded(cut: int, rows: Iterable[HourlyVector]) -> dict[tuple[int, ...], Vector]:
-    """How rows are cut at a minute."""
+def folded(
+    cut: int, rows: Iterable[HourlyVector], *, newest: Vector | None = None
+) -> dict[tuple[int, ...], Vector]:
+    """How rows and what comes after them are cut at a minute."""
     spans = [span for each in declared([(None, cut, "fp8=1")]) for span in each.spans]
     fold = Fold(segments_of(spans, 0))
     kept = [row for row in rows if fold.add(row)]
-    return fold.split(kept[-1].vector)
+    return fold.split(kept[-1].vector if newest is None else newest)
 
 
 def test_a_stepped_wall_clock_widens() -> None:
@@ -307,11 +309,39 @@ def test_a_stepped_wall_clock_widens() -> None:
 def test_merged_hours_straddle_together() -> None:
     """A row that stands for several hours straddles a cut in any of them, and no other cut."""
     rows = rows_of(key_of(RECORD), dict.fromkeys(range(300), 60))
-    merged = [rows[0], replace(rows[4], first_hour=0)]
+    merged = [rows[0], replace(rows[4], first_hour=1)]
     four = busy_vector(4 * 3_600)
     assert folded(90, merged)[0, 1] == four
     assert folded(60, merged) == {(0,): busy_vector(3_600), (1,): four}
     assert folded(30, merged) == {(0, 1): busy_vector(3_600), (1,): four}
+
+
+def test_what_a_silent_device_did_may_lie_in_hours_that_are_closed() -> None:
+    """A counter read after hours of silence straddles a cut in any of them, as its row says."""
+    key, unobserved = key_of(RECORD), Component.UNOBSERVED_NS
+    rows, busy_s, silent_ns = [], [1_800, 1_800, 1_800, 12_000], [0, 1_800, 5_400, 5_400]
+    for hour, (busy, silent) in enumerate(zip(busy_s, silent_ns, strict=True)):
+        vector = list(busy_vector(busy))
+        vector[unobserved] += silent * NS_PER_S
+        boot_ns = (hour + 1) * NS_PER_HOUR - 1
+        rows.append(HourlyVector(key, hour + 1, tuple(vector), hour, boot_ns, boot_ns + EPOCH_NS))
+    rows[3] = replace(rows[3], first_hour=1)
+    work = Component.HMMA_MEGACYCLES
+    done = busy_vector(10_200)[work]
+    for cut in (90, 150, 200):
+        assert folded(cut, rows)[0, 1][work] == done
+    assert folded(50, rows).get((0,)) is None
+    assert folded(50, rows)[(1,)][work] == done
+    # The same before the hour in which it is read again is closed.
+    assert folded(90, rows[:3], newest=rows[3].vector)[0, 1][work] == done
+
+
+def test_work_after_a_row_begins_with_the_row() -> None:
+    """An hour that was closed early, by an agent that ended in it, holds what was done after it."""
+    rows = rows_of(key_of(RECORD), dict.fromkeys(range(80), 60))
+    more = busy_vector(7_200)
+    assert folded(100, rows, newest=more)[0, 1] == busy_vector(2_400)
+    assert folded(70, rows, newest=more)[(1,)] == busy_vector(2_400)
 
 
 @pytest.mark.parametrize(
