@@ -18,9 +18,15 @@ from flopmeter_core.reports import LedgerPosition
 
 NAME = ".imported"
 
+Extent = tuple[str, int]
+"""The identity of a series, and its size in bytes."""
+
 
 class DoneFile:
-    """The series that a ledger has acknowledged, by their identities."""
+    """The series that a ledger has acknowledged, by their identities and sizes.
+
+    A series that was packed again with more rows has the same identity, and is not done.
+    """
 
     def __init__(self, path: Path) -> None:
         """Read what is there; a line that was torn by a kill is none.
@@ -29,7 +35,7 @@ class DoneFile:
             StorageError: it cannot be read or written.
         """
         self._path = path
-        self._lines: list[tuple[str, LedgerPosition]] = []
+        self._lines: list[tuple[Extent, LedgerPosition]] = []
         try:
             self._stream = path.open("a+b")
             self._stream.seek(0)
@@ -41,12 +47,14 @@ class DoneFile:
             ) from error
         for line in content.splitlines():
             with contextlib.suppress(ValueError, TypeError):
-                identity, ledger_id, generation, number = json.loads(line)
-                self._lines.append((identity, LedgerPosition(ledger_id, generation, number)))
+                # A line of an earlier version has no size: that series is sent once more.
+                identity, ledger_id, generation, number, size_bytes = json.loads(line)
+                position = LedgerPosition(ledger_id, generation, number)
+                self._lines.append(((identity, size_bytes), position))
         if content and not content.endswith(b"\n"):
             self._stream.write(b"\n")
 
-    def at(self, position: LedgerPosition, *, same_generation: bool) -> set[str]:
+    def at(self, position: LedgerPosition, *, same_generation: bool) -> set[Extent]:
         """The series that a ledger acknowledged, going by where it stands now.
 
         Args:
@@ -56,21 +64,28 @@ class DoneFile:
                 for a ledger whose content nobody looked at.
         """
         return {
-            identity
-            for identity, then in self._lines
+            extent
+            for extent, then in self._lines
             if then.ledger_id == position.ledger_id
             and then.commit_number <= position.commit_number
             and (then.generation == position.generation or not same_generation)
         }
 
-    def add(self, identity: str, position: LedgerPosition) -> None:
-        """Note durably that a series is acknowledged.
+    def add(self, extent: Extent, position: LedgerPosition) -> None:
+        """Note durably that a series is acknowledged, as far as it went.
 
         Raises:
             StorageError: it cannot be written.
         """
-        self._lines.append((identity, position))
-        row = [identity, position.ledger_id, position.generation, position.commit_number]
+        self._lines.append((extent, position))
+        identity, size_bytes = extent
+        row = [
+            identity,
+            position.ledger_id,
+            position.generation,
+            position.commit_number,
+            size_bytes,
+        ]
         try:
             self._stream.write(json.dumps(row).encode() + b"\n")
             self._stream.flush()

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flopmeter.lab.bulk.done_file import DoneFile
+from flopmeter.lab.bulk.done_file import DoneFile, Extent
 from flopmeter.lab.bulk.metering import Metered, meter_file
 from flopmeter.lab.bulk.packing import SUFFIX
 from flopmeter.lab.bulk.series_file import SeriesHead, SeriesReader
@@ -83,6 +83,11 @@ class Series:
     path: Path
     head: SeriesHead
     size_bytes: int
+
+    @property
+    def extent(self) -> Extent:
+        """What tells it from the same series with fewer rows."""
+        return self.head.identity, self.size_bytes
 
 
 def is_series(path: Path) -> bool:
@@ -164,12 +169,12 @@ async def load(
     try:
         async with Link(address, lambda: hello, source).connect() as stream:
             position = source.position
-            held: set[str] = set()
+            held: set[Extent] = set()
             if done is not None and position is not None:
                 held = done.at(position, same_generation=in_ledger is None)
             if in_ledger is not None:
-                held &= in_ledger
-            waiting = [each for each in every if each.head.identity not in held]
+                held = {extent for extent in held if extent[0] in in_ledger}
+            waiting = [each for each in every if each.extent not in held]
             loaded = Loaded(skipped=len(every) - len(waiting))
             async for series, metered in _metered(waiting, jobs, loaded, progress):
                 source.offer(metered)
@@ -184,7 +189,7 @@ async def load(
                 elif done is not None:
                     assert source.position is not None
                     # Last: what is noted as done is never looked at again.
-                    done.add(metered.head.identity, source.position)
+                    done.add(series.extent, source.position)
                 device = metered.head.record.device
                 last_ns = metered.head.epoch_ns + metered.last_ns
                 loaded.devices[device] = max(last_ns, loaded.devices.get(device, 0))

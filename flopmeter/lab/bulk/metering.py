@@ -117,6 +117,7 @@ class _Meter:
         }
         self._packed = _packed(head, rated_w)
         self._told: dict[Key, int] = {}
+        self._grew_at: dict[Key, int] = {}
         self._since_hour = 0
         self._last_ns: int | None = None
         self._metered = Metered(head)
@@ -139,7 +140,7 @@ class _Meter:
         times, start = columns.monotonic_ns, 0
         for stop in _day_ends(times):
             self._turn(times[start])
-            self._stretch(columns.part(start, stop), block.user)
+            self._stretch(columns.part(start, stop), block.user, self._metered.rows + start)
             start = stop
         self._metered.rows += block.rows
 
@@ -152,6 +153,7 @@ class _Meter:
             self._turn(now_ns)
             last = _reading(head, block, row, now_ns)
             suspicions = self._accumulator.observe(record, last, allocation=block.user)
+            self._grew(self._metered.rows + row + 1)
             self._metered.doubted += bool(suspicions)
             day_ends_ns = (now_ns // _DAY_NS + 1) * _DAY_NS
             amount, begun = [0] * COMPONENT_COUNT, row
@@ -174,6 +176,7 @@ class _Meter:
                 self._accumulator.take_stretch(
                     record.device, last, tuple(amount), Stillness(0, now_ns)
                 )
+                self._grew(self._metered.rows + row)
             self._last_ns = now_ns
             if row < block.rows:
                 now_ns += block.columns[SINCE_NS][row]
@@ -201,10 +204,20 @@ class _Meter:
         metered = self._metered
         metered.last_ns = self._last_ns or 0
         metered.vectors = [
-            KeyedVector(key, register.sequence, register.vector, register.boot_ns)
+            KeyedVector(key, self._grew_at[key], register.vector, register.boot_ns)
             for key, register in self._accumulator.registers.items()
         ]
         return metered
+
+    def _grew(self, rows: int) -> None:
+        """Note with how many rows registers stand where they do: their sequence.
+
+        Additions are counted by the block, and the last block of a series that is packed again
+        with more rows holds more in as many additions: one sequence of two vectors, a fork.
+        """
+        for key in self._accumulator.grown:
+            self._grew_at[key] = rows
+        self._accumulator.grown.clear()
 
     def _columns(self, block: Block) -> Columns:
         """A block's cells as columns of 64 bits; they hold until the next block."""
@@ -228,11 +241,12 @@ class _Meter:
             **wide,
         )
 
-    def _stretch(self, columns: Columns, user: str) -> None:
-        """Rows of one day: the first by itself, then all that follow it."""
+    def _stretch(self, columns: Columns, user: str, before: int) -> None:
+        """Rows of one day, with so many before them: the first by itself, then all that follow."""
         record = self._head.record
         first, last = columns.reading(0, record.device), columns.reading(-1, record.device)
         doubted = self._accumulator.observe(record, first, allocation=user)
+        self._grew(before + 1)
         self._metered.doubted += bool(doubted)
         if len(columns.monotonic_ns) > 1:
             integrated = integrate(
@@ -246,6 +260,7 @@ class _Meter:
             self._accumulator.take_stretch(
                 record.device, last, integrated.amount, integrated.stillness
             )
+            self._grew(before + len(columns.monotonic_ns))
             self._metered.doubted += integrated.doubted
         self._last_ns = last.monotonic_ns
 
@@ -264,13 +279,14 @@ class _Meter:
         if self._last_ns is None:
             return
         for key, register in self._accumulator.registers.items():
-            if register.sequence == self._told.get(key):
+            sequence = self._grew_at[key]
+            if sequence == self._told.get(key):
                 continue
-            self._told[key] = register.sequence
+            self._told[key] = sequence
             self._metered.hours.append(
                 HourlyVector(
                     key,
-                    register.sequence,
+                    sequence,
                     register.vector,
                     self._since_hour,
                     self._last_ns,

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from flopmeter.lab.bulk.done_file import DoneFile
+from flopmeter.lab.bulk.done_file import DoneFile, Extent
 from flopmeter_core.errors import StorageError
 from flopmeter_core.reports import LedgerPosition
 
 HERE = LedgerPosition("ledger", 1, 10)
 
 
-def noted(path: Path, position: LedgerPosition, *, same_generation: bool = False) -> set[str]:
+def noted(path: Path, position: LedgerPosition, *, same_generation: bool = False) -> set[Extent]:
     """What a new import would pass over."""
     done = DoneFile(path)
     held = done.at(position, same_generation=same_generation)
@@ -25,42 +25,48 @@ def test_a_torn_line_is_none(tmp_path: Path) -> None:
     """A kill in the middle of a line costs that line, and the next one stands on its own."""
     path = tmp_path / "done"
     done = DoneFile(path)
-    done.add("a", HERE)
+    done.add(("a", 7), HERE)
     done.close()
     path.write_bytes(path.read_bytes() + b'["b", "ledg')
     done = DoneFile(path)
-    done.add("c", HERE)
+    done.add(("c", 7), HERE)
     done.close()
-    assert noted(path, HERE) == {"a", "c"}
+    assert noted(path, HERE) == {("a", 7), ("c", 7)}
 
 
 @pytest.mark.parametrize(
     ("position", "held"),
     [
-        (LedgerPosition("ledger", 1, 11), {"a"}),
-        (LedgerPosition("ledger", 2, 11), {"a"}),
+        (LedgerPosition("ledger", 1, 11), {("a", 7)}),
+        (LedgerPosition("ledger", 2, 11), {("a", 7)}),
         (LedgerPosition("ledger", 1, 9), set()),
         (LedgerPosition("another", 1, 11), set()),
     ],
 )
 def test_an_older_or_another_ledger_has_nothing(
-    tmp_path: Path, position: LedgerPosition, held: set[str]
+    tmp_path: Path, position: LedgerPosition, held: set[Extent]
 ) -> None:
     """A ledger that stands before an acknowledgement was put back, and is imported to again."""
     done = DoneFile(tmp_path / "done")
-    done.add("a", HERE)
+    done.add(("a", 7), HERE)
     done.close()
     assert noted(tmp_path / "done", position) == held
+
+
+def test_a_line_that_names_no_size_is_none(tmp_path: Path) -> None:
+    """An earlier version did not say how far a series went: it is sent once more."""
+    (tmp_path / "done").write_text('["a", "ledger", 1, 10]\n')
+    assert noted(tmp_path / "done", HERE) == set()
 
 
 def test_without_a_look_into_the_ledger_only_this_life_counts(tmp_path: Path) -> None:
     """A collector that began anew may have begun from a copy with as many commits."""
     done = DoneFile(tmp_path / "done")
-    done.add("a", HERE)
+    done.add(("a", 7), HERE)
     done.close()
     restarted = LedgerPosition("ledger", 2, 11)
     assert noted(tmp_path / "done", restarted, same_generation=True) == set()
-    assert noted(tmp_path / "done", HERE, same_generation=True) == {"a"}
+    assert noted(tmp_path / "done", HERE, same_generation=True) == {("a", 7)}
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

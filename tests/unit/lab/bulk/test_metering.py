@@ -10,7 +10,10 @@ import pytest
 from flopmeter.lab.bulk import packing
 from flopmeter.lab.bulk.metering import Metered, meter_file
 from flopmeter.lab.bulk.series_file import SeriesReader, SeriesWriter
+from flopmeter_collector.branches import Outcome, merge
+from flopmeter_collector.held_rows import Branches
 from flopmeter_core.readings import Reading
+from flopmeter_core.registers import Key
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
 from support.telemetry import (
     DEVICE,
@@ -80,13 +83,29 @@ def test_what_is_read_twice_is_the_same(tmp_path: Path) -> None:
     assert one.hours == other.hours
 
 
-def test_a_longer_series_goes_on_where_the_shorter_ended(tmp_path: Path) -> None:
-    """Packed again with more rows, it has the same keys and greater vectors: nothing twice."""
-    rows = rows_of(5, 300, odd=0.0)
-    shorter, longer = metered(tmp_path / "a", rows[:200]), metered(tmp_path / "b", rows)
-    (before,), (after,) = shorter.vectors, longer.vectors
-    assert before.key == after.key
-    assert all(one <= other for one, other in zip(before.vector, after.vector, strict=True))
+@pytest.mark.parametrize("rows_in_block", [7, 65_536])
+@pytest.mark.parametrize("energy", [False, True])
+def test_a_longer_series_goes_on_where_the_shorter_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_in_block: int, *, energy: bool
+) -> None:
+    """Packed again with more rows, what it says follows what it said: nothing twice, no fork."""
+    monkeypatch.setattr(packing, "ROWS_MAXIMUM", rows_in_block)
+    rows = rows_of(5, 300, odd=0.02)
+    if energy:
+        rows = with_energy(rows)
+    lines = [HEADER + ",energy_mj" * energy, *(row.line(DEVICE, "n1") for row in rows)]
+    held: dict[Key, Branches] = {}
+    for number, count in enumerate((200, 201, 203, 300, 250, 300)):
+        folder = tmp_path / str(number)
+        files = packing.pack(lines[: count + 1], folder, origin(), name="rows.csv").files
+        got = meter_file(files[DEVICE])
+        for keyed in got.vectors:
+            outcome, held[keyed.key] = merge(held.get(keyed.key, ()), keyed)
+            assert outcome is not Outcome.FORK
+        newest = {keyed.key: keyed.sequence for keyed in got.vectors}
+        assert all(hour.sequence <= newest[hour.key] for hour in got.hours)
+    whole = {keyed.key: keyed.vector for keyed in got.vectors}
+    assert {key: stored.vector for key, (stored,) in held.items()} == whole
 
 
 @dataclass(frozen=True, slots=True)
