@@ -73,8 +73,7 @@ def allocating(
         watcher = Watcher(folders, noted)
         stack.callback(watcher.close)
         table.follow, table.news = watcher.follow, news
-        if watcher.sees_folders:
-            table.quiet_clock = clock
+        table.quiet_clock, table.is_told = clock, lambda: watcher.sees_folders
         logger.info(
             "users of devices are told apart",
             extra=fields(sources=", ".join(config.allocations), folder=config.allocations_folder),

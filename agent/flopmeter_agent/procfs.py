@@ -135,7 +135,8 @@ class Processes:
             return -1
         try:
             descriptor = os.pidfd_open(pid)
-        except OSError:  # ended, of another PID namespace, or no descriptor left
+        except (OSError, OverflowError):
+            # Ended, of another PID namespace, no descriptor left; or a number no process can have.
             return -1
         self._poll.register(descriptor, select.POLLIN)
         return descriptor
@@ -162,7 +163,8 @@ class Processes:
 def cgroup_paths(text: str) -> tuple[str, ...]:
     """The paths of a /proc/<pid>/cgroup, without repetition; the unified hierarchy's last.
 
-    A path that begins with ``/..`` is of a process outside the agent's cgroup namespace.
+    A path that begins with ``/..`` is of a process outside the agent's cgroup namespace: how far
+    outside, `below_common` leaves out.
     """
     paths: dict[str, None] = {}
     unified = ""
@@ -177,6 +179,18 @@ def cgroup_paths(text: str) -> tuple[str, ...]:
             paths[path] = None
     paths.pop(unified, None)
     return (*paths, unified) if unified else tuple(paths)
+
+
+def below_common(path: str) -> tuple[list[str], bool]:
+    """The parts of a cgroup's path, without the way up to what it has in common with the agent's.
+
+    Returns:
+        The parts, and whether they begin at the root of all cgroups; else at an ancestor of the
+        agent's own, which the kernel does not name (cgroup_namespaces(7)).
+    """
+    parts = path.strip("/").split("/")
+    place = next((place for place, part in enumerate(parts) if part != ".."), len(parts))
+    return parts[place:], not place
 
 
 def parent_of(stat: str) -> int:

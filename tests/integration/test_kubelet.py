@@ -13,10 +13,14 @@ import pytest
 
 from flopmeter_agent.allocations import kubernetes
 from flopmeter_agent.allocations.kubernetes import BELIEVED_NS, KubernetesSource
+from flopmeter_agent.allocations.table import AllocationTable
+from flopmeter_agent.procfs import Processes
 from flopmeter_agent.site_key import SiteKey
+from flopmeter_core.readings import DeviceProcess
 from flopmeter_core.units import NS_PER_S
 from support.kubelet import FakeKubelet, kubelet
 from support.manual_clock import ManualClock
+from support.proc_tree import ProcTree
 from support.requirements import ROOT, missing
 
 KEY = SiteKey(b"k" * 32)
@@ -117,6 +121,35 @@ def test_kubelet_that_does_not_answer(site: Site, how: str) -> None:
         site.kubelet = FakeKubelet(site.path)
         site.kubelet.pods[PLACE] = ["GPU-a"]
     until(lambda: site.devices() == {"GPU-a"}, 60)
+
+
+def test_device_given_away_again(site: Site, tmp_path: Path) -> None:
+    """A pod that has a device now is not taken for the one before, however late the kubelet is."""
+    tree = ProcTree(tmp_path / "proc")
+    table = AllocationTable([site.source], Processes(site.clock, tree.folder), None)
+
+    def user(pid: int) -> str:
+        site.clock.advance(1)
+        table.look()
+        table.settle(["GPU-a"], {"GPU-a": (DeviceProcess(pid),)})
+        return table.of("GPU-a")
+
+    first, second = "0c5f0c36-93bb-4b6e-9a9c-8f3f1a2b4c5d", "11111111-2222-3333-4444-555555555555"
+    site.kubelet.pods[PLACE] = ["GPU-a"]
+    until(lambda: site.devices() == {"GPU-a"})
+    tree.start(500, f"0::/kubepods/pod{first}/{'a1' * 32}\n")
+    until(lambda: user(500).startswith("pod:"))
+    stated = user(500)
+    site.kubelet.fails = True
+    until(lambda: site.source.counters.problem)
+    assert user(500) == stated  # its container was there when the kubelet spoke last
+    tree.start(600, f"0::/kubepods/pod{second}/{'b2' * 32}\n")
+    assert user(600) == user(600) == f"pod.pids:{second}/{'b2' * 6}"
+    site.kubelet.pods.clear()
+    site.kubelet.pods["team-b", "other", "x"] = ["GPU-a"]
+    site.kubelet.fails = False
+    until(lambda: user(600).endswith("/x"))
+    assert user(600) != stated
 
 
 def test_root_without_capabilities(tmp_path: Path) -> None:

@@ -86,6 +86,9 @@ class Source(Protocol):
     def of_process(self, process: ProcessFacts) -> str | None:
         """The allocation of a process that can be seen; None where it is none of this source."""
 
+    def knows(self, process: ProcessFacts) -> bool:
+        """Whether what is said of devices is new enough to be said of this process."""
+
     def processes_changed(self) -> None:
         """Take note that a process came to a device or left one."""
 

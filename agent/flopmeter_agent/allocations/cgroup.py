@@ -39,6 +39,10 @@ class CgroupSource:
             return None
         return cgroup(self._key.hash("cgroup", telling(process.cgroups)))
 
+    def knows(self, process: ProcessFacts) -> bool:
+        """Nothing is said that could be older."""
+        return True
+
     def processes_changed(self) -> None:
         """Nothing to do: all of it is seen at each look."""
 

@@ -113,8 +113,11 @@ class ExplicitSource:
             elif run.pidfd >= 0 and _ended(run.pidfd):
                 run.forget_process()  # what it left the lock to goes on
         names = self._names()
-        for name in [name for name in self._live if name not in names]:
-            self._end(name, self._live[name])
+        for name, run in list(self._live.items()):
+            # Not named is not gone: no more than so many files are looked at, and anybody may make
+            # that many.
+            if name not in names and not self._is_there(name, run):
+                self._end(name, run)
         self._refused = {n: i for n, i in self._refused.items() if names.get(n) == i}
         new = names.keys() - self._live.keys() - self._refused.keys()
         if new:
@@ -155,6 +158,10 @@ class ExplicitSource:
         """A descriptor a process that holds a lock and can be seen; readable when it has ended."""
         return tuple(run.pidfd for run in self._live.values() if run.pidfd >= 0)
 
+    def knows(self, process: ProcessFacts) -> bool:
+        """Nothing is said of devices."""
+        return True
+
     def processes_changed(self) -> None:
         """Nothing to do: all of it is seen at each look."""
 
@@ -179,6 +186,13 @@ class ExplicitSource:
         except OSError:
             pass  # nobody has made the folder
         return found
+
+    def _is_there(self, name: str, run: LiveRun) -> bool:
+        """Whether a run's file still lies where it was found."""
+        with contextlib.suppress(OSError):
+            found, own = os.lstat(self._folder / name), os.fstat(run.descriptor)
+            return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+        return False
 
     def _take(self, name: str, inode: int, holders: dict[tuple[int, int, int], int]) -> None:
         path = self._folder / name
@@ -302,7 +316,7 @@ def _user_of_strangers(proc: Path) -> int | None:
 def _pidfd(pid: int) -> int:
     try:
         return os.pidfd_open(pid)
-    except OSError:  # ended meanwhile
+    except (OSError, OverflowError):  # ended meanwhile, or nobody's number
         return -1
 
 

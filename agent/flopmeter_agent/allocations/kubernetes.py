@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from flopmeter_agent.allocations.base import SourceCounters, Statement, Statements
-from flopmeter_agent.procfs import PROC, ProcessFacts
+from flopmeter_agent.procfs import PROC, ProcessFacts, below_common
 from flopmeter_agent.site_key import SiteKey
 from flopmeter_core.allocations import pod
 from flopmeter_core.errors import DataError
@@ -42,10 +42,15 @@ ANSWER_DEADLINE_S = 5.0
 BELIEVED_NS = 60 * NS_PER_S
 """How long the last answer holds while the kubelet does not answer: it restarts in seconds."""
 MAXIMUM_ANSWER_BYTES = 16 << 20
+MAXIMUM_CONTAINERS = 4_096
+"""Containers remembered; one that is forgotten is met anew, and waits for the next answer."""
 
 _UID = r"[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32}"
 _POD = re.compile(rf"(?:.*-)?pod({_UID})(?:\.slice)?(?::.*)?")
 _CONTAINER = re.compile(r"(?:.*[-:])?([0-9a-f]{64})(?:\.scope)?")
+_CLASSES_OF_SERVICE = ("burstable", "besteffort")
+"""Folders of the kubelet's cgroupfs driver between its root and pods."""
+
 _CONTAINER_DIGITS = 12
 """Of a container's id, as container tools print it."""
 
@@ -91,6 +96,10 @@ class KubernetesSource:
         self._lock = threading.Lock()
         self._answer: Statements = {}
         self._answered_ns = 0
+        # When the question was put that was answered last; -1 before that.
+        self._asked_ns = -1
+        # When each container was first seen by a process of it.
+        self._met_ns: dict[tuple[str, str], int] = {}
         self._due = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -114,6 +123,20 @@ class KubernetesSource:
         """The container whose cgroup a process is in."""
         found = pod_of(process.cgroups)
         return pod(*found, pids=True) if found is not None else None
+
+    def knows(self, process: ProcessFacts) -> bool:
+        """Whether the kubelet was asked since the process' container was first seen.
+
+        What it said before that may be of the pod that had the device until then.
+        """
+        container = pod_of(process.cgroups)
+        if container is None:
+            return False
+        met_ns = self._met_ns.setdefault(container, self._clock.monotonic_ns())
+        if len(self._met_ns) > MAXIMUM_CONTAINERS:
+            del self._met_ns[next(iter(self._met_ns))]
+        with self._lock:
+            return self._asked_ns >= met_ns
 
     def processes_changed(self) -> None:
         """Ask soon: a process that came or went may be a pod's."""
@@ -144,8 +167,9 @@ class KubernetesSource:
             response_deserializer=pb.ListPodResourcesResponse.FromString,
         )
         while not self._stopping.is_set():
+            asked_ns = self._clock.monotonic_ns()
             try:
-                self._take(ask(pb.ListPodResourcesRequest(), timeout=ANSWER_DEADLINE_S))
+                self._take(ask(pb.ListPodResourcesRequest(), timeout=ANSWER_DEADLINE_S), asked_ns)
             except grpc.RpcError as error:
                 self._fail(f"the kubelet does not answer ({error.code().name.lower()})")
             except Exception as error:  # the edge of the thread: the next answer may be a good one
@@ -155,11 +179,11 @@ class KubernetesSource:
             self._due.clear()
         channel.close()
 
-    def _take(self, response: pb.ListPodResourcesResponse) -> None:
+    def _take(self, response: pb.ListPodResourcesResponse, asked_ns: int) -> None:
         answer = statements_of(response, self._key, self._numbered)
         with self._lock:
             before, self._answer = self._answer, answer
-            self._answered_ns = self._clock.monotonic_ns()
+            self._answered_ns, self._asked_ns = self._clock.monotonic_ns(), asked_ns
         self.counters.problem = ""
         if before != answer:
             self._changed()
@@ -222,9 +246,14 @@ def pod_of(cgroups: Iterable[str]) -> tuple[str, str] | None:
     where users make what they like.
     """
     for path in cgroups:
-        parts = path.strip("/").split("/")
-        if parts[0] == "user.slice" or "kubepods" not in path:
+        parts, whole = below_common(path)
+        if not parts or parts[0] == "user.slice":
             continue
+        if "kubepods" not in path:
+            # The agent is in a pod as well, in a cgroup namespace of its own.
+            below = parts[parts[0] in _CLASSES_OF_SERVICE :]
+            if whole or not below or _POD.fullmatch(below[0]) is None:
+                continue
         for place, part in enumerate(parts):
             match = _POD.fullmatch(part)
             if match is None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flopmeter_agent.allocations.base import SourceCounters, Statement, Statements
-from flopmeter_agent.procfs import ProcessFacts
+from flopmeter_agent.procfs import ProcessFacts, below_common
 from flopmeter_core.allocations import slurm, user_of
 from flopmeter_core.errors import DataError
 from flopmeter_proto.daemon.logs import fields
@@ -96,6 +96,10 @@ class SlurmSource:
         """The job whose cgroup a process is in."""
         job = job_of(process.cgroups)
         return slurm(self._cluster, job, pids=True) if job else None
+
+    def knows(self, process: ProcessFacts) -> bool:
+        """A prolog has written before a process of its job starts."""
+        return True
 
     def processes_changed(self) -> None:
         """Nothing to do: all of it is seen at each look."""
@@ -189,7 +193,9 @@ def job_of(cgroups: Iterable[str]) -> str:
     not there.
     """
     for path in cgroups:
-        parts = path.strip("/").split("/")
+        parts, _ = below_common(path)
+        if not parts:
+            continue
         if _V1_ROOT.fullmatch(parts[0]):
             if len(parts) >= 3 and _V1_USER.fullmatch(parts[1]):
                 job = _JOB.fullmatch(parts[2])

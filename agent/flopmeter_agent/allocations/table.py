@@ -54,6 +54,7 @@ class AllocationTable:
         news: set, from any thread, by whoever sees that something changed.
         quiet_clock: says when to ask the sources without news; None where nobody looks out for
             news, and they are asked at each reading.
+        is_told: whether who looks out for news sees all of it now; else they are asked too.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class AllocationTable:
         self._pids: set[int] = set()
         self.follow: Callable[[Iterable[int]], object] = lambda descriptors: None
         self.quiet_clock: Clock | None = None
+        self.is_told: Callable[[], bool] = lambda: True
         self.news = threading.Event()
         self._due_ns = 0
 
@@ -88,7 +90,7 @@ class AllocationTable:
 
     def look(self) -> None:
         """Ask every source what is said of devices now, where that may have changed."""
-        if self.quiet_clock is not None:
+        if self.quiet_clock is not None and self.is_told():
             now_ns = self.quiet_clock.monotonic_ns()
             if now_ns < self._due_ns and not self.news.is_set():
                 return
@@ -201,8 +203,8 @@ class AllocationTable:
             run = self._explicit.of_process(facts)
             if run is not None:
                 return [run]
-        seen = self._seen(facts) if facts.visible else None
-        if seen is None:
+        source, seen = self._seen(facts) if facts.visible else (None, None)
+        if source is None or seen is None:
             # A process that nobody can tell: whoever was given the device, if anybody was.
             return self._claimed(stated) or [NONE]
         named = user_of(seen)
@@ -210,8 +212,9 @@ class AllocationTable:
             if named in statement.aliases:
                 return self._claimed([statement], hidden=True)
         if len(stated) == 1 and not stated[0].aliases and _same_kind(seen, stated[0].allocation):
-            # Its scheduler cannot say how its processes look, and gave the device to one only.
-            return [stated[0].allocation]
+            # Its scheduler cannot say how its processes look, and gave the device to one only: that
+            # one's it is, unless the device was given away again since.
+            return [stated[0].allocation] if source.knows(facts) else [seen]
         if seen.startswith(CGROUP_PREFIX):
             # No scheduler made its cgroup, such as a container's that a job had a daemon start.
             mine = [each for each in stated if each.user is not None and each.user == facts.user]
@@ -219,7 +222,7 @@ class AllocationTable:
                 return self._claimed(mine, hidden=True)
         return [seen]
 
-    def _seen(self, facts: ProcessFacts) -> str | None:
+    def _seen(self, facts: ProcessFacts) -> tuple[Source | None, str | None]:
         for source in self._sources:
             if source is self._explicit:
                 continue
@@ -229,8 +232,8 @@ class AllocationTable:
                 self._note(source, error)
                 continue
             if found is not None:
-                return found
-        return None
+                return source, found
+        return None, None
 
     def _claimed(self, stated: Sequence[Statement], *, hidden: bool = False) -> list[str]:
         """What was stated, with the runs that the owners' own processes name in its place.

@@ -105,3 +105,11 @@ def test_lineage_is_bounded() -> None:
     assert len(lineage_of(1, lambda pid: pid + 1)) == MAXIMUM_ANCESTORS
     assert lineage_of(5, lambda pid: 11 - pid) == (5, 6)
     assert parent_of("12 (x) S") == parent_of("") == parent_of("1 (x) S -1 0") == 0
+
+
+def test_number_no_process_can_have() -> None:
+    """What a driver gives for a process it cannot number is nobody, and no error."""
+    processes = Processes(ManualClock())
+    assert not processes.of(2**32 - 1).visible
+    processes.keep([2**32 - 1])
+    processes.close()

@@ -102,3 +102,42 @@ def test_nothing_to_watch(tmp_path: Path, told: Told) -> None:
     assert not watcher.sees_folders
     watcher.close()
     watcher.follow([0])
+
+
+def test_number_that_is_another_process_now(watcher: Watcher, told: Told) -> None:
+    """A process whose descriptor has the number of one that ended is followed all the same."""
+    first = os.pidfd_open(os.getpid())
+    watcher.follow([first])
+    os.close(first)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    second = os.pidfd_open(child.pid)
+    assert second == first
+    watcher.follow([second])
+    child.communicate(b"\n")
+    assert told.soon()
+    os.close(second)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_folder_that_is_made_anew(tmp_path: Path, told: Told, how: str) -> None:
+    """A folder that went is not taken for watched; its successor is, once it is there."""
+    folder = tmp_path / "alloc"
+    folder.mkdir()
+    watcher = Watcher((folder,), told)
+    assert watcher.sees_folders
+    if how == "removed":
+        folder.rmdir()
+    else:
+        folder.rename(tmp_path / "old")
+    assert told.soon()
+    watcher.follow([])
+    assert not watcher.sees_folders
+    folder.mkdir()
+    watcher.follow([])
+    assert told.soon()
+    assert watcher.sees_folders
+    time.sleep(0.2)
+    told.soon(0)
+    (folder / "GPU-a").write_text("a")
+    assert told.soon()
+    watcher.close()

@@ -208,6 +208,7 @@ def test_users_that_look_alike(
 def test_a_process_that_ended_meanwhile() -> None:
     """There is nothing to watch."""
     assert explicit._pidfd(2**22 + 1) == -1
+    assert explicit._pidfd(2**32 - 1) == -1  # no process can have it
 
 
 def test_more_files_than_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,3 +220,17 @@ def test_more_files_than_are_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(source._names()) == 3
     assert f"more than 3 files in {tmp_path}" in source.counters.problem
     source.close()
+
+
+def test_others_files_end_no_run(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run goes on, and keeps its file, however many files somebody else makes beside it."""
+    path = node.write("a", RunFile("atlas").text)
+    assert node.run_of(os.getpid()) == "run.exec:atlas"
+    monkeypatch.setattr(explicit, "MAXIMUM_FILES", 3)
+    for number in range(50):
+        (node.folder / f"junk{number}").write_text("")
+    monkeypatch.setattr(node.source, "_names", lambda: {"0.run": 1, "1.run": 2, "2.run": 3})
+    assert node.run_of(os.getpid()) == "run.exec:atlas"
+    assert path.exists()
+    path.rename(node.folder / "b")  # as its owner may: then it says nothing any more
+    assert node.run_of(os.getpid()) is None

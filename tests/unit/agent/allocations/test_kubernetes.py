@@ -107,3 +107,22 @@ def test_a_gpu_by_its_minor_number(tmp_path: Path) -> None:
     assert source._numbered(0) == "GPU-1"
     assert source._numbered(7) is None
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (f"/../../pod{UID}/{'a1b2c3d4' * 8}", (UID, CONTAINER)),
+        (f"/../../../besteffort/pod{UID}/{'a1b2c3d4' * 8}", (UID, CONTAINER)),
+        (f"/../../../../kubepods/burstable/pod{UID}/{'a1b2c3d4' * 8}", (UID, CONTAINER)),
+        (f"/../../../../user.slice/user-1.slice/kubepods/pod{UID}/{'a1b2c3d4' * 8}", None),
+        (f"/../../../../user.slice/pod{UID}/{'a1b2c3d4' * 8}", None),
+        (f"/../../system.slice/docker-x.scope/pod{UID}/{'a1b2c3d4' * 8}", None),
+        (f"/pod{UID}/{'a1b2c3d4' * 8}", None),
+        ("/../burstable", None),
+        ("/..", None),
+    ],
+)
+def test_agent_in_a_cgroup_namespace(path: str, found: tuple[str, str] | None) -> None:
+    """Pods are told from a pod's own cgroup namespace too, and a user's folder is none there."""
+    assert pod_of((path,)) == found

@@ -148,11 +148,23 @@ def test_layouts(name: str) -> None:
         "/system.slice/slurmstepd.scope/job_7x/step_0",
         "/system.slice/slurmstepd.scope/s5k1kkyayg5d00",
         "/system.slice/x.service/slurmstepd.scope/job_7",
+        "/../../user.slice/user-1.slice/slurmstepd.scope/job_7",
+        "/../docker-x.scope/slurmstepd.scope/job_7",
+        "/..",
     ],
 )
 def test_no_job(path: str) -> None:
     """A path that only looks like a job's is none."""
     assert job_of((path,)) == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../../../system.slice/slurmstepd.scope/job_7/step_0", "/../slurm/uid_1/job_7/step_0"],
+)
+def test_agent_in_a_cgroup_namespace(path: str) -> None:
+    """A job is told by an agent in a container too."""
+    assert job_of((path,)) == "7"
 
 
 def test_process(tmp_path: Path) -> None:
