@@ -171,6 +171,15 @@ class Hardware:
         for each in self.devices.values() if device is None else (device,):
             each.reset()
 
+    def answers(self, device: Device) -> bool:
+        """Whether a sensor is told something of a device now.
+
+        An exporter has no mean of no time: nothing comes of a device that has not run since its
+        last sample, or since a reset.
+        """
+        device.advance(self._now_ns())
+        return device.readable and not (device.sampled and device.window_ns == 0)
+
     def read(self, clock: Clock, name: str) -> Reading:
         """Read one device now."""
         device = self.devices[name]
@@ -194,7 +203,7 @@ class Hardware:
             for now, before in zip(device.lifetime, device.window_lifetime, strict=True)
         ]
         elapsed = max(1, done[0])
-        clock_khz = done[0] * 1_000_000 // (SM_COUNT * max(1, device.window_ns))
+        clock_khz = done[0] * 1_000_000 // (SM_COUNT * device.window_ns)
         device.begin_window()
         return Reading(
             device=name,
@@ -266,10 +275,10 @@ class FleetSensor:
         readings = []
         failures = []
         for name, device in self._hardware.devices.items():
-            if device.readable:
+            if self._hardware.answers(device):
                 readings.append(self._hardware.read(self._clock, name))
             else:
-                failures.append(Failure(name, "the device does not answer"))
+                failures.append(Failure(name, "the device says nothing"))
         self._seen(readings)
         return Readout(tuple(readings), tuple(failures))
 
