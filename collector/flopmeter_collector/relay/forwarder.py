@@ -275,28 +275,9 @@ class Forwarder:
 
     def _changes(self, answer: Answer) -> RelayChanges:
         """What the ledger has to remember of an answer."""
-        answered = {(ack.key, ack.hour): ack.durability for ack in answer.hours}
-        forwarded = [h for h in self._sent_hours if (h.key, h.hour) in answered]
-        refused = [h for h in forwarded if answered[h.key, h.hour] is Durability.REFUSED]
-        settled = [*forwarded, *self._paid({h.key for h in forwarded} - {h.key for h in refused})]
-        for hourly in refused:
-            if self._owe(hourly):
-                settled.remove(hourly)
-        # Taken behind one that was refused beside it, and too narrow: it goes out again, reaching
-        # back, or the root would think that it did that hour's work too. What came before the
-        # refused one has none of its work.
-        since: dict[Key, int] = {}
-        for hourly in refused:
-            since[hourly.key] = min(hourly.hour, since.get(hourly.key, hourly.hour))
-        narrow = [
-            hourly
-            for hourly in forwarded
-            if hourly not in refused
-            and hourly.hour > since.get(hourly.key, hourly.hour)
-            and self._reaching(hourly) != hourly
-        ]
-        settled = [hourly for hourly in settled if hourly not in narrow]
-        whole = len(forwarded) == len(self._page.hours) and not narrow
+        settled, whole = self._settled_hours(
+            {(ack.key, ack.hour): ack.durability for ack in answer.hours}
+        )
         resent = self._page.resent if whole else None
         self._page, self._sent_hours = HourPage((), None), ()
         at_root: Mapping[Key, int] = {}
@@ -312,11 +293,39 @@ class Forwarder:
             resent=resent,
         )
 
-    def _paid(self, keys: Set[Key]) -> list[HourlyVector]:
-        """These keys owe nothing any more; returns the hours that were noted of them."""
-        for key in keys:
-            self._owed.pop(key, None)
-        return [self._kept.pop(key) for key in keys if key in self._kept]
+    def _settled_hours(
+        self, answered: Mapping[tuple[Key, int], Durability]
+    ) -> tuple[list[HourlyVector], bool]:
+        """Which hours of the ledger need no telling any more, and whether no sent one does.
+
+        Of each key in their order: who is taken pays for those refused before it, and for none
+        behind it.
+        """
+        settled: list[HourlyVector] = []
+        whole = len(self._sent_hours) == len(self._page.hours)
+        noted = {(hourly.key, hourly.hour): hourly for hourly in self._page.hours}
+        narrow: set[Key] = set()
+        for hourly in sorted(self._sent_hours, key=lambda each: each.hour):
+            place = (hourly.key, hourly.hour)
+            if hourly.key in narrow or place not in answered:
+                whole = False
+            elif answered[place] is Durability.REFUSED:
+                if not self._owe(noted[place]):
+                    settled.append(hourly)
+            elif self._reaching(hourly) != hourly:
+                # Taken behind one that was refused beside it, and too narrow: it goes out again,
+                # reaching back, or the root would think that it did that hour's work too; and with
+                # it those behind it, for which it does not pay.
+                narrow.add(hourly.key)
+                whole = False
+            else:
+                settled += [hourly, *self._paid(hourly.key)]
+        return settled, whole
+
+    def _paid(self, key: Key) -> list[HourlyVector]:
+        """This key owes nothing any more; returns the hour that was noted of it."""
+        self._owed.pop(key, None)
+        return [self._kept.pop(key)] if key in self._kept else []
 
     def _owe(self, refused: HourlyVector) -> bool:
         """The key's next hour has to stand for this one too; whether it stays noted for that."""

@@ -193,6 +193,21 @@ def test_an_hour_behind_a_refused_one_is_told_again(order: int) -> None:
     assert [(row.first_hour, row.hour) for row in agent.rows()] == [(4, 4)], "nothing is owed"
 
 
+def test_who_is_taken_pays_for_none_that_was_refused_behind_it() -> None:
+    """Of refused, taken, refused the taken one stands for the first, the next one for the last."""
+    agent = Agent(Hours())
+    for hour in range(4):
+        agent.sample(hour)
+    offered = first, second, third = agent.rows()
+    refused = acks([first, third], Durability.REFUSED)
+    agent.hours.acknowledge(offered, [*acks([second]), *refused], 0)
+    (again,) = agent.rows()
+    assert (again.hour, again.first_hour) == (1, 0)
+    agent.hours.acknowledge([again], acks([again]), 0)
+    agent.sample(4)
+    assert [(row.first_hour, row.hour) for row in agent.rows()] == [(2, 3)]
+
+
 def test_an_answer_that_says_of_a_loss_lets_nothing_go() -> None:
     """The rows it took said too little of the hours before them, which the ledger may lack."""
     agent = Agent(Hours())

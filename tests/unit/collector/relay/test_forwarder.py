@@ -7,9 +7,11 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flopmeter_collector import backends
 from flopmeter_collector.intake import NodeStatus
@@ -223,6 +225,57 @@ def test_a_refused_hour_behind_another_is_none_that_was_taken(tmp_path: Path) ->
         tmp_path, rows, lambda _, hour: hour in (1, 2), late={3: last}, messages=5
     )
     assert reached[3] == [(4, 4)]
+
+
+def test_who_is_taken_pays_for_none_that_was_refused_behind_it(tmp_path: Path) -> None:
+    """The next hour reaches back over that one, and no further than has to be."""
+    *rows, last = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(4)]
+    reached, left = replayed(
+        tmp_path, rows, lambda _, hour: hour in (0, 2), late={2: last}, messages=4
+    )
+    assert reached == [[(0, 0), (1, 1), (2, 2)], [(1, 0), (2, 0)], [(3, 2)], []]
+    assert left == ()
+
+
+class Noted:
+    """The hours of a ledger that are to be forwarded, so many a page."""
+
+    def __init__(self, hours: int, page: int) -> None:
+        self.hours = {hour: hourly(hour, hour + 1, vector(hour + 1)) for hour in range(hours)}
+        self._page = page
+
+    def commit(self, batch: Batch) -> None:
+        """Forget what need not be told any more."""
+        for each in batch.relay.forwarded_hours if batch.relay is not None else ():
+            del self.hours[each.hour]
+
+    def hours_to_forward(self, _: int, kept: Set[tuple[Key, int]]) -> HourPage:
+        """The oldest ones."""
+        left = [each for each in self.hours.values() if (each.key, each.hour) not in kept]
+        return HourPage(tuple(left[: self._page]), None)
+
+
+@given(refused=st.lists(st.booleans(), min_size=1, max_size=10), page=st.integers(1, 10))
+def test_no_hour_is_told_as_another_one_s_work(refused: list[bool], page: int) -> None:
+    """Whichever the root refuses, the next one it takes reaches back over all before it."""
+    noted = Noted(len(refused), page)
+    relay = Relay(ledger=cast(RelayLedger, noted))
+    told: dict[int, int] = {}
+    for _ in range(2 * len(refused) + 1):
+        sent = relay.batch().hours
+        acks = []
+        for each in sent:
+            durability = Durability.REFUSED if refused[each.hour] else Durability.AT_ROOT
+            acks.append(HourlyAcknowledgement(each.key, each.hour, each.sequence, durability))
+            if not refused[each.hour]:
+                told[each.hour] = min(each.first_hour, told.get(each.hour, each.hour))
+        relay.answer(hours=acks)
+    assert [hour for hour, no in enumerate(refused) if not no] == sorted(told)
+    after = 0
+    for hour in sorted(told):
+        assert told[hour] <= after
+        after = hour + 1
+    assert set(noted.hours) <= {after}, "what waits is owed by an hour that is still to come"
 
 
 def test_a_debt_outlives_a_restart(tmp_path: Path) -> None:
