@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flopmeter_agent import own
+from flopmeter_agent import delivery, own
 from flopmeter_agent.loop import AgentLoop
 from flopmeter_collector.branches import Outcome
 from flopmeter_collector.doubts import Listener
@@ -324,6 +324,41 @@ def test_an_image_of_a_running_node_is_no_second_writer(tmp_path: Path) -> None:
         each.sequence for key, held in table.items() for each in held if key.incarnation == COMMON
     }
     assert newest == 6
+
+
+def test_a_key_is_named_once_however_often_others_are_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever claims to be the node has its agent asked at each report, and costs it a look."""
+    writer = Writer(tmp_path / "a", "a")
+    writer.step()
+    writer.step()
+    writer.renew()
+    writer.step()
+    named: list[Key] = []
+
+    def naming(key: Key) -> bytes:
+        named.append(key)
+        return key_digest(key)
+
+    monkeypatch.setattr(delivery, "key_digest", naming)
+
+    def ask(digest: bytes) -> None:
+        doubts = (Doubt("node", digest, Held(77, 5)),)
+        writer.loop.acknowledge(Answer((), POSITION, doubts=doubts))
+
+    for number in range(3):
+        ask(bytes([number] * 16))
+    held = set(writer.loop.held())
+    assert (sorted(named), len(held)) == (sorted(held), 4)
+    writer.renew()
+    writer.step()
+    writer.step()
+    ask(key_digest(named[0]))
+    held = set(writer.loop.held())
+    assert (len(named), len(held)) == (6, 6) and set(named) == held, "new ones are named"
+    assert set(writer.loop._delivery._digests) == held, "and no others kept"
+    assert writer.loop.counters.second_writers == 1, "what is named before is found"
 
 
 def test_a_copied_disk_doubts_nothing(tmp_path: Path) -> None:
