@@ -125,7 +125,8 @@ class Doubts:
             yield from self._late.since(listener.told, None)
             return
         for pool in (self._late, self._replaced):
-            for node in listener.fresh:
+            # A relay may name thousands of nodes at once, of which few have any.
+            for node in sorted(listener.fresh & pool.nodes):
                 yield from pool.of(node)
             yield from pool.since(listener.told, listener.nodes)
 
@@ -137,6 +138,11 @@ class _Pool:
         self.size = 0
         self._limit = limit
         self._by_node: dict[str, dict[Doubt, _Noted]] = {}
+
+    @property
+    def nodes(self) -> Set[str]:
+        """Those of which there is one."""
+        return self._by_node.keys()
 
     def note(self, noted: _Noted) -> bool:
         """Remember it; False where it is known."""

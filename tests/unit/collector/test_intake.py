@@ -14,7 +14,14 @@ from flopmeter_collector.doubts import Listener
 from flopmeter_collector.intake import MAXIMUM_DISPLAY_ESTIMATES, Intake
 from flopmeter_collector.receive import merge_report
 from flopmeter_collector.registers import RegisterTable
-from flopmeter_collector.relay.receive import SLICE, Merged, Seen, check_path, merge_batch
+from flopmeter_collector.relay.receive import (
+    HEARD_AT_ONCE,
+    SLICE,
+    Merged,
+    Seen,
+    check_path,
+    merge_batch,
+)
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.reports import (
     Doubt,
@@ -94,6 +101,18 @@ def test_a_long_batch_lets_others_go_first(intake: Intake) -> None:
     hours = tuple(hourly(0, 1, vector(1), phase=phase) for phase in range(SLICE))
     found, turns = merged(intake, batch(*vectors, hours=hours))
     assert len(found.taken) == 2 * SLICE and turns == 3
+
+
+def test_many_nodes_and_doubts_let_others_go_first(intake: Intake) -> None:
+    """What a relay says of its nodes, and what it asks, is heard in parts too, all of it."""
+    nodes = tuple(
+        RelayedNode(hello(node=f"node-{number}"), 0) for number in range(2 * HEARD_AT_ONCE)
+    )
+    doubts = tuple(
+        Doubt(f"node-{number}", key_digest(key()), Held(3, 4)) for number in range(HEARD_AT_ONCE)
+    )
+    _, turns = merged(intake, batch(nodes=nodes, doubts=doubts))
+    assert (len(intake.nodes), len(intake.doubts), turns) == (len(nodes), len(doubts), 3)
 
 
 def test_where_a_quarantine_is_full_a_vector_is_refused(
