@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
 from flopmeter_core.registers import Key, Vector
@@ -64,6 +64,50 @@ def _digits(told: list[str | int]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
+class _Found:
+    """Keys by what people call their rows; no name is made where nobody asked for the sequence."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._one: dict[int, Key] = {}
+        # Of a sequence that several keys have, all of them.
+        self._several: dict[int, set[Key]] = {}
+        self._named: dict[int, dict[str, Key]] = {}
+
+    def add(self, row: QuarantinedVector) -> None:
+        """Note the newest row of a key."""
+        sequence = row.sequence
+        if sequence in self._named:
+            self._named[sequence][quarantine_name(row)] = row.key
+        elif sequence in self._several:
+            self._several[sequence].add(row.key)
+        elif self._one.setdefault(sequence, row.key) != row.key:
+            self._several[sequence] = {self._one.pop(sequence), row.key}
+
+    def drop(self, row: QuarantinedVector) -> None:
+        """Forget a row in whose place another one comes."""
+        sequence = row.sequence
+        if sequence in self._named:
+            del self._named[sequence][quarantine_name(row)]
+        elif sequence in self._several:
+            self._several[sequence].discard(row.key)
+        else:
+            del self._one[sequence]
+
+    def key(self, name: str, sequence: int, rows: Mapping[Key, QuarantinedVector]) -> Key | None:
+        """The key of the row of a name, which of earlier versions is its key's; None of none."""
+        named = self._named.get(sequence)
+        if named is None:
+            keys = self._several.pop(sequence, set())
+            if sequence in self._one:
+                keys = {self._one.pop(sequence)}
+            named = {quarantine_name(rows[key]): key for key in keys}
+            self._named[sequence] = named
+        if len(name) == KEY_DIGITS:
+            return next((key for key in named.values() if key_name(key) == name), None)
+        return named.get(name)
+
+
 class QuarantineTable:
     """The quarantined vectors by key; owned by one thread."""
 
@@ -73,7 +117,8 @@ class QuarantineTable:
         self._nodes: dict[Key, str] = {}
         self._held: Counter[str] = Counter()
         self._waiting: set[Key] = set()
-        self._rejected: set[tuple[str, int]] = set()
+        self._rejected: dict[int, set[str]] = {}
+        self._found = _Found()
         self._uncommitted: dict[Key, QuarantinedVector] = {}
         self.change_count = 0
         """How often any row changed: who derives something from the rows need not look in vain."""
@@ -160,14 +205,13 @@ class QuarantineTable:
         Returns:
             The vector to merge; None where no such vector is held.
         """
-        asked = {(name, sequence)}
-        for key, row in self._rows.items():
-            if row.sequence == sequence and not row.released and is_released(row, asked):
-                released = dataclasses.replace(row, released=declaration)
-                self._put(released, self._nodes[key])
-                self._uncommitted[key] = released
-                return released
-        return None
+        row = self._row(name, sequence)
+        if row is None or row.released:
+            return None
+        released = dataclasses.replace(row, released=declaration)
+        self._put(released, self._nodes[row.key])
+        self._uncommitted[row.key] = released
+        return released
 
     def reject(self, name: str, sequence: int) -> bool:
         """Note that a person found a vector untrue: it stays, and waits for nobody.
@@ -182,12 +226,12 @@ class QuarantineTable:
         Returns:
             Whether such a vector is in quarantine and not released.
         """
-        self._rejected.add((name, sequence))
-        for key, row in self._rows.items():
-            if row.sequence == sequence and not row.released and quarantine_name(row) == name:
-                self._put(row, self._nodes[key])
-                return True
-        return False
+        self._rejected.setdefault(sequence, set()).add(name)
+        row = self._row(name, sequence)
+        if row is None or row.released or quarantine_name(row) != name:
+            return False
+        self._put(row, self._nodes[row.key])
+        return True
 
     def knows(self, declaration: int) -> bool:
         """Whether a row was released by this declaration."""
@@ -203,12 +247,21 @@ class QuarantineTable:
         self._held[node] += waits - (row.key in self._waiting)
         (self._waiting.add if waits else self._waiting.discard)(row.key)
         self.change_count += 1
+        if row.key in self._rows:
+            self._found.drop(self._rows[row.key])
+        self._found.add(row)
         self._rows[row.key] = row
         self._nodes[row.key] = node
 
+    def _row(self, name: str, sequence: int) -> QuarantinedVector | None:
+        """The row of a name, without a look at all the others."""
+        key = self._found.key(name, sequence, self._rows)
+        return None if key is None else self._rows[key]
+
     def _is_rejected(self, row: QuarantinedVector) -> bool:
-        # The name costs a hash: not of each row where nothing was ever rejected.
-        return bool(self._rejected) and (quarantine_name(row), row.sequence) in self._rejected
+        # The name costs a hash: only of rows whose sequence somebody spoke of.
+        names = self._rejected.get(row.sequence)
+        return names is not None and quarantine_name(row) in names
 
 
 def _age(row: QuarantinedVector) -> tuple[int, Vector, int]:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flopmeter_collector import quarantine
-from flopmeter_collector.ledger.base import StoredVector
+from flopmeter_collector.ledger.base import QuarantinedVector, StoredVector
 from flopmeter_collector.quarantine import QuarantineTable, is_released, key_name, quarantine_name
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.reports import KeyedVector
@@ -216,3 +216,28 @@ def test_what_waits_is_counted(steps: list[tuple[str, int, int]]) -> None:
         ]
         assert table.held() == waiting
         assert table.held_count() == len(waiting)
+    for each in (keyed(sequence, 1, phase=phase) for sequence in (1, 2, 3) for phase in (0, 1)):
+        row = next((row for row in table.all() if name_of(each) == quarantine_name(row)), None)
+        assert table._row(name_of(each), each.sequence) == row
+        assert table._row(key_name(each.key), each.sequence) == row
+
+
+def test_a_word_names_no_row_that_it_cannot_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and however many words: a name costs a hash."""
+    named = []
+
+    def naming(row: QuarantinedVector | StoredVector) -> str:
+        named.append(row)
+        return quarantine_name(row)
+
+    table = QuarantineTable()
+    for number in range(1, 60):
+        hold(table, keyed(number, 1, phase=number))
+    names = [(name_of(keyed(number, 1, phase=number)), number) for number in (7, 30)]
+    monkeypatch.setattr(quarantine, "quarantine_name", naming)
+    for name, number in names:
+        assert table.reject(name, number)
+    assert {row.sequence for row in named} == {7, 30}
+    named.clear()
+    hold(table, keyed(61, 1, phase=3))
+    assert named == [], "of a sequence nobody spoke of"
