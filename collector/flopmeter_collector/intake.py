@@ -160,7 +160,9 @@ class Intake:
         if display_flop is not None and len(display_flop) <= MAXIMUM_DISPLAY_ESTIMATES:
             status.display_flop = display_flop
         now_ns = self._clock.wall_ns()
-        self._rested_count += now_ns - status.last_report_ns >= RESTED_NS
+        # Of a node too many nobody knows when it reported last; it may have been just now.
+        if node in self.nodes:
+            self._rested_count += now_ns - status.last_report_ns >= RESTED_NS
         status.last_report_ns = now_ns
 
     def relayed(self, node: RelayedNode) -> None:

@@ -188,6 +188,17 @@ def test_who_was_silent_is_told_apart(
     assert asked == [2, 0, 0, 1]
 
 
+def test_nobody_says_that_a_node_beyond_the_limit_was_silent(
+    intake: Intake, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not remembered of it may not pass for a rest before each of its reports."""
+    monkeypatch.setattr(module, "MAXIMUM_NODES", 1)
+    clock.advance(10 * 10**9)
+    for node in ("first", "second", "second"):
+        intake.seen(node)
+    assert intake._rested_count == 1
+
+
 def test_nodes_beyond_the_limit_are_collected_and_not_shown(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
