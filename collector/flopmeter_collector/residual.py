@@ -52,6 +52,8 @@ class _Device:
     simulated: bool = False
     writers: dict[str, Classified] = field(default_factory=dict)
     rows: dict[str, Coverage] = field(default_factory=dict)
+    home: Coverage | None = None
+    """Of the incarnations that are placed the one that began last: where it is the device is."""
     declared: list[DeviceDeclaration] = field(default_factory=list)
     division: Division | None = None
     newest: str = ""
@@ -63,6 +65,17 @@ class _Device:
         """Let the division hear of what nobody was told."""
         if self.division is not None and (more_ns := self.unheard_ns()):
             self.division.go_on(more_ns)
+
+    def put(self, row: Coverage) -> None:
+        """Take a row in the place of an older one."""
+        self.rows[row.incarnation] = row
+        home = self.home
+        if row.anchor_ns is not None and home is not None and home.incarnation == row.incarnation:
+            self.home = max(
+                (each for each in self.rows.values() if each.anchor_ns is not None), key=_began
+            )
+        elif row.anchor_ns is not None and (home is None or _began(row) > _began(home)):
+            self.home = row
 
     def unheard_ns(self) -> int:
         """What its newest incarnation classified since the division last heard of it."""
@@ -420,7 +433,12 @@ class ResidualAccounts:
         return writer
 
     def _stand(self, device: _Device, node: str) -> None:
-        """Take the node that a device's newest vector names."""
+        """Take the node that a device's newest vector names, where none of its agents is placed.
+
+        Which vector came last is not kept: after a restart another one would be the newest.
+        """
+        if device.home is not None:
+            node = device.home.node
         if node != device.node:
             device.node = node
             self._listen(device.name)
@@ -476,7 +494,7 @@ class ResidualAccounts:
     def _put(self, row: Coverage) -> Coverage:
         """Take a row in the place of an older one."""
         device = self._device(row.device)
-        device.rows[row.incarnation] = row
+        device.put(row)
         writer = device.writers.get(row.incarnation)
         if writer is not None:
             writer.row = row
@@ -534,6 +552,11 @@ class ResidualAccounts:
                 )
             )
         return stretches
+
+
+def _began(row: Coverage) -> tuple[int, str]:
+    """When an incarnation that is placed began, in Unix time in ns; of two at once one is later."""
+    return (row.anchor_ns or 0) + (row.since_ns or 0), row.incarnation
 
 
 def _newest_of(rows: Iterable[Coverage]) -> list[Coverage]:

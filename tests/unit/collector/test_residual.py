@@ -79,7 +79,7 @@ class House:
         covered_ns = round(covered_hours * NS_PER_HOUR)
         self.accounts.grow(
             named,
-            self.record,
+            replace(self.record, node=node),
             covered_ns=covered_ns - self._covered.get(named, 0),
             lower_flop=lower_flop,
             ceiling_flop_per_ns=CEILING,
@@ -277,6 +277,22 @@ def test_moved_device() -> None:
     house.report(2, 3, now=9, boot="c0", boot_hours=500, node="n1")
     assert house.residual(9) == {"run:alpha": 1.0}
     assert house.doubled() == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_restart_finds_a_moved_device_where_it_was(order: int) -> None:
+    """In whichever order its registers are read then, and whatever comes late of where it was."""
+    house = House()
+    house.report(1, 5, now=5, boot="b0", boot_hours=5, node="n0")
+    house.report(2, 3, now=9, boot="c0", boot_hours=500, node="n1")
+    house.report(1, 5, now=9, node="n0")
+
+    again = House()
+    again.accounts.restore(house.accounts.rows())
+    for writer, hours, node in [(1, 5, "n0"), (2, 3, "n1")][::order]:
+        again.report(writer, hours, now=9, node=node)
+    stand = [each.accounts.enrolled(at(9)) for each in (house, again)]
+    assert [[device.node for device in devices] for devices in stand] == [["n1"], ["n1"]]
 
 
 def test_two_agents_on_one_device() -> None:
