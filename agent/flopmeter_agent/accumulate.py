@@ -11,7 +11,7 @@ Explained in docs/adr/0002-registers-and-number-type.md.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from flopmeter_core import suspicion
@@ -180,7 +180,7 @@ class Accumulator:
             self._add(record, taken.evidence, owner, amount, boot_ns=reading.boottime_ns)
         state.record = record
         state.time_elsewhere, state.silence_of = False, None
-        state.baseline = reading
+        state.baseline = suspicion.as_baseline(reading, record)
         state.allocation, state.phase = allocation, phase
         state.classified_monotonic_ns = reading.monotonic_ns
         state.classified_boottime_ns = reading.boottime_ns
@@ -200,7 +200,8 @@ class Accumulator:
         state = self.devices[device]
         owner = (state.allocation, state.phase)
         self._add(state.record, last.evidence, owner, amount, boot_ns=last.boottime_ns)
-        state.baseline, state.stillness = last, stillness
+        state.baseline = suspicion.as_baseline(last, state.record)
+        state.stillness = stillness
         state.classified_monotonic_ns = last.monotonic_ns
         state.classified_boottime_ns = last.boottime_ns
 
@@ -234,6 +235,25 @@ class Accumulator:
         # What is registered, not what the clock says: the two clocks are read apart, and their
         # jitter must not add up.
         state.classified_boottime_ns += covered_ns(amount)
+
+    def gone(self, listed: Container[str]) -> list[str]:
+        """Devices that end when they are listed no more.
+
+        A MIG instance that was ended, and a place on the bus whose device a driver names by now.
+        Any other device goes on: where nobody lists it, its time is unobserved.
+
+        Args:
+            listed: the devices there are.
+        """
+        return [
+            device
+            for device, state in self.devices.items()
+            if device not in listed and (state.record.is_place or not state.record.device_count)
+        ]
+
+    def forget(self, device: str) -> None:
+        """Let go of a device that is gone; its registers stay."""
+        del self.devices[device]
 
     def overdue(self, monotonic_ns: int) -> Iterable[str]:
         """Devices whose last reading is more than two sampling periods ago.

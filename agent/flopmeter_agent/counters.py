@@ -29,6 +29,11 @@ class LoopCounters:
     suspects: Suspects = field(default_factory=Suspects)
     failures: dict[str, str] = field(default_factory=dict)
 
+    def forget(self, device: str) -> None:
+        """Let go of what is remembered of a device that is gone; what was counted stays."""
+        self.failures.pop(device, None)
+        self.suspects.forget(device)
+
 
 class ClosedSummary(NamedTuple):
     """What is kept of ended incarnations.

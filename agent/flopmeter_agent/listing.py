@@ -24,6 +24,10 @@ DEVICES_REFRESH_NS = 60 * NS_PER_S
 """How often devices are listed again; a failed reading lists them at once."""
 
 
+MAXIMUM_LOOKED_UP = 1_024
+"""Records remembered as looked up; of more, only those of devices there are."""
+
+
 class DeviceListing:
     """The devices of a node.
 
@@ -68,6 +72,8 @@ class DeviceListing:
         self._listed_ns = now_ns
         for record in records:
             self._look_up(record)
+        if len(self._looked_up) > MAXIMUM_LOOKED_UP:
+            self._looked_up.intersection_update(record.record_id for record in records)
         return records
 
     def note_failure(self, device: str, reason: str) -> None:

@@ -383,7 +383,10 @@ class AgentLoop:
         for record in self._listing.current.values():
             if record.device not in self._accumulator.devices:
                 self.start_device(record, monotonic_ns=now_ns, boottime_ns=boot_ns)
-        for device in self._accumulator.overdue(now_ns):
+        gone = self._accumulator.gone(self._listing.current) if self._listing.current else []
+        for device in (*self._accumulator.overdue(now_ns), *gone):
+            if not self._accumulator.devices[device].record.device_count:
+                continue  # a MIG instance has no time
             self._note_gap(device, boot_ns)
             user = self._user_in_silence(device)
             self._accumulator.unobserved_until(
@@ -394,6 +397,9 @@ class AgentLoop:
                 phase=phase_of(phases, user),
             )
             self._listing.again()
+        for device in gone:
+            self._accumulator.forget(device)
+            self.counters.forget(device)
 
     def _user_in_silence(self, device: str) -> str:
         """The user of a device nobody reads: the one stated, else the one last seen."""

@@ -24,6 +24,10 @@ class Suspects:
         self.counts = dict.fromkeys(Check, 0)
         self._doubted: dict[str, frozenset[Check]] = {}
 
+    def forget(self, device: str) -> None:
+        """Let go of a device that is gone."""
+        self._doubted.pop(device, None)
+
     def note(self, judged: Iterable[str], suspicions: Iterable[Suspicion]) -> None:
         """Take one round.
 

@@ -205,6 +205,7 @@ def judged(
         rated_power_w: rated power in W; 0 where it is not known.
         stillness: of the device, `after` included.
     """
+    before = suspicion.as_baseline(before, record)
     amount = increment(before, after, record, period_ns=period_ns, allocated=allocated)
     suspicions = suspicion.inspect(
         before, after, record, stillness=stillness, rated_power_w=rated_power_w

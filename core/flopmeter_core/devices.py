@@ -43,6 +43,10 @@ class EnergyScope(enum.StrEnum):
     NODE = "node"
 
 
+PLACE_PREFIX = "PCI-"
+"""Begins the name of a device that only its place on the PCI bus tells."""
+
+
 @dataclass(frozen=True)
 class DeviceRecord:
     """What an agent read from one device; a changed record starts new registers.
@@ -79,6 +83,11 @@ class DeviceRecord:
     energy_scope: EnergyScope = EnergyScope.NONE
     tensor_classes: bool = True
     simulated: bool = False
+
+    @property
+    def is_place(self) -> bool:
+        """Whether it is a place on the bus: what is there has no other name without a driver."""
+        return self.device.startswith(PLACE_PREFIX)
 
     @functools.cached_property
     def record_id(self) -> str:

@@ -15,6 +15,7 @@ device work.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
 
@@ -192,6 +193,20 @@ def widened(amount: Increment, suspicions: Iterable[Suspicion]) -> Increment:
     changed[Component.SUSPECT_NS] = total_ns
     changed[Component.SUSPENDED_NS] = amount[Component.SUSPENDED_NS]
     return tuple(changed)
+
+
+def as_baseline(reading: Reading, record: DeviceRecord) -> Reading:
+    """A reading as the next period may begin with it: without a clock or power no device can have.
+
+    The period that ended there is doubted, the next one only if it took such a number for its
+    other end. Counters stay: what is told of them is a difference, and is judged as one.
+    """
+    clock_khz, power_mw = reading.clock_khz, reading.power_mw
+    if clock_khz is not None and not 0 <= clock_khz <= GREATEST_CLOCK_KHZ:
+        reading = dataclasses.replace(reading, clock_khz=None)
+    if power_mw is not None and not 0 <= power_mw <= _greatest_mw(record):
+        reading = dataclasses.replace(reading, power_mw=None)
+    return reading
 
 
 def impossible_counts(device: str, amount: Increment) -> tuple[Suspicion, ...]:

@@ -221,3 +221,41 @@ def test_device_without_identity(start: Start) -> None:
     """A device that cannot even be identified does not hide the others."""
     node = start(("gpu0.error.*", GPU_IS_LOST), devices=2)
     assert [record.device for record in node.sensor.devices()] == [uuid_of(1)]
+
+
+@pytest.mark.parametrize(
+    ("key", "garbage", "taken"),
+    [
+        ("uuid", b"\xff\xfe", False),
+        ("address", b"zz:xx", False),
+        ("name", b"\xff\xfe", True),
+        ("cores", b"-5", True),
+        ("max_clock_mhz", b"4294967294", True),
+    ],
+)
+def test_device_that_says_nonsense(start: Start, key: str, garbage: bytes, taken: bool) -> None:
+    """What one device says of itself costs no other one its time, and no figure is made of it."""
+    node = start((f"gpu1.{key}", "GARBAGE"), devices=2)
+    text = node.driver.script.read_bytes().replace(b"GARBAGE", garbage)
+    node.driver.script.write_bytes(text)
+    node.clock.advance(60)
+    records = {record.device: record for record in node.sensor.devices()}
+    found = node.second()
+    assert uuid_of(0) in found
+    assert (uuid_of(1) in records) == (uuid_of(1) in found) == taken
+    if key == "cores":
+        assert records[uuid_of(1)].sm_count == 0
+    elif key == "max_clock_mhz":
+        assert records[uuid_of(1)].max_sm_clock_mhz == 0
+
+
+def test_refused_device_holds_nothing(start: Start) -> None:
+    """A device that is refused in the middle of its probe gives back what it had of the driver."""
+    node = start(devices=2)
+    node.set("gpu1.error.nvmlDeviceGetTotalEnergyConsumption", GPU_IS_LOST)
+    for _ in range(30):
+        node.clock.advance(10)
+        node.sensor.read()
+        node.sensor.devices()
+    held = node.driver.calls("nvmlGpmSampleAlloc") - node.driver.calls("nvmlGpmSampleFree")
+    assert held == 2  # of the device that is read

@@ -15,7 +15,7 @@ from flopmeter_agent.sensors.nvml import NvmlSensor
 from flopmeter_collector.ledger.base import StoredVector
 from flopmeter_collector.sums import Account
 from flopmeter_collector.totals import Totals
-from flopmeter_core.registers import Component, Evidence
+from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence
 from flopmeter_core.suspicion import Check
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.wire import StreamReader, StreamWriter
@@ -397,3 +397,19 @@ def test_profile_in_the_name(agent: Agent, caplog: pytest.LogCaptureFixture) -> 
     assert agent.loop.counters.suspects.counts[Check.TABLE] == 1
     said = [r for r in caplog.records if r.message == "a device contradicts the device table"]
     assert len(said) == 1
+
+
+def test_many_instances_after_each_other(agent: Agent) -> None:
+    """What an instance left is in its registers; nothing else of it is kept once it is gone."""
+    agent.seconds(2)
+    for creation in range(40):
+        agent.instance(1, creation=creation)
+        agent.seconds(4)
+    agent.driver.set("gpu0.mig.1", None)
+    agent.seconds(62)
+    assert list(agent.loop.accumulator.devices) == [uuid_of(0)]
+    works = agent.works()
+    assert len(works) == 40
+    assert all(work > 0 for work in works.values())
+    times = [agent.total(uuid_of(0), part) for part in TIME_COMPONENTS]
+    assert sum(times) == (1 + 40 * 4 + 62) * NS_PER_S

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from flopmeter_agent.closed import open_closed
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.base import Sensor
 from flopmeter_agent.sensors.table import SEEN_FILE, SENSORS, Choice, DcgmSource, choose
 from flopmeter_core.errors import NotPermittedError, SensorError, StorageError, UsageError
+from flopmeter_core.registers import TIME_COMPONENTS
+from flopmeter_core.units import NS_PER_S
 from support import pci_tree
 from support.fake_exporter import FakeExporter, page
 from support.fake_exporter import uuid_of as exported
@@ -255,3 +260,30 @@ def test_a_source_that_cannot_be(host: Host, source: DcgmSource) -> None:
     """A part that is in no table and an address that is none are refused at the start."""
     with pytest.raises(UsageError):
         host.choose("dcgm", dcgm=source)
+
+
+def test_place_has_no_time_once_its_device_has_a_name(host: Host, tmp_path: Path) -> None:
+    """Once the driver names a GPU, the time of its place on the bus is over: it is one GPU."""
+    pci_tree.plug(host.bus, "0000:1b:00.0", pci_tree.H100)
+    choice = host.choose()
+    loop = AgentLoop(
+        choice.sensor,
+        Journal(OsBlockFile(tmp_path / "journal")),
+        host.clock,
+        Identity(node="n1"),
+        closed=open_closed(OsBlockFile(tmp_path / "closed")),
+        incarnation="1".rjust(32, "0"),
+        period_ns=NS_PER_S,
+    )
+    for second in range(230):
+        if second == 30:
+            host.load_driver()
+        loop.sample()
+        host.clock.advance(1)
+    totals = loop.device_totals()
+    place, gpu = (
+        sum(totals[device][part] for part in TIME_COMPONENTS)
+        for device in ("PCI-n1-0000:1b:00.0", uuid_of(0))
+    )
+    assert 28 * NS_PER_S <= place <= 45 * NS_PER_S
+    assert place + gpu == 229 * NS_PER_S

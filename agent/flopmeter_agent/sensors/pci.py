@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.devices import PLACE_PREFIX, DeviceRecord
 from flopmeter_core.errors import SensorError
 
 PCI_FOLDER = Path("/sys/bus/pci/devices")
@@ -61,7 +61,7 @@ def _accelerator(node: str, place: Path) -> DeviceRecord | None:
     product = _number(place / "device")
     return DeviceRecord(
         node=node,
-        device=f"PCI-{node}-{place.name}",
+        device=f"{PLACE_PREFIX}{node}-{place.name}",
         vendor=_ACCELERATORS[kind],
         product_name=f"PCI device {vendor:04x}:{product:04x}",
         pci_device_id=product << 16 | vendor,

@@ -275,3 +275,32 @@ def test_energy_that_cannot_be_of_the_gap() -> None:
         accumulator.observe(RECORD, busy(110, energy_mj), allocation="run:a")
         (register,) = accumulator.registers.values()
         assert register.vector[Component.UNOBSERVED_NS] == 100 * NS_PER_S
+
+
+def test_one_impossible_power() -> None:
+    """A power no device can have makes no energy, neither of its period nor of the one after."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    for second, power_mw in enumerate((700_000, 700_000, 3_000_000_000, 700_000, 700_000)):
+        accumulator.observe(RECORD, sampled(second * NS_PER_S, power_mw), allocation="run:a")
+    vector = by_allocation(accumulator)["run:a"]
+    assert vector[Component.ENERGY_MJ] == 2 * 700_000
+    assert vector[Component.SUSPECT_NS] == vector[Component.UNOBSERVED_NS] == NS_PER_S
+
+
+def test_one_impossible_clock() -> None:
+    """A clock no device can have makes no cycles, neither of its period nor of the one after."""
+    accumulator = Accumulator("0" * 32, PERIOD_NS)
+    for second, clock_khz in enumerate((10**6, 10**6, 10**15, 10**6, 10**6)):
+        at_ns = second * NS_PER_S
+        reading = Reading(
+            device="GPU-1",
+            evidence=Evidence.BUSY_SAMPLED,
+            monotonic_ns=at_ns,
+            boottime_ns=at_ns,
+            clock_khz=clock_khz,
+            busy_ppm=10**6,
+        )
+        accumulator.observe(RECORD, reading, allocation="run:a")
+    vector = by_allocation(accumulator)["run:a"]
+    assert vector[Component.BUSY_MEGACYCLES] == 3 * 1_000
+    assert vector[Component.SUSPECT_NS] == NS_PER_S

@@ -43,6 +43,9 @@ from flopmeter_proto.daemon.logs import fields
 _log = logging.getLogger(__name__)
 
 _SM_CLOCK = 1  # NVML_CLOCK_SM
+# From here on it is no count and no clock of a GPU: the largest have 200 SMs, none runs at 10 GHz.
+_SM_COUNT_END = 1_024
+_CLOCK_MHZ_END = 10_000
 _VGPU_GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
 _BYTES_PER_MIB = 1 << 20
 _PPM_PER_PERCENT = PPM // 100
@@ -270,10 +273,9 @@ class NvmlDevice:
             product_name=str(Query(pynvml.nvmlDeviceGetName, handle)() or ""),
             pci_device_id=int(pci.pciDeviceId),
             sm_count=_sm_count(handle),
-            max_sm_clock_mhz=count_or_none(
-                Query(pynvml.nvmlDeviceGetMaxClockInfo, handle, _SM_CLOCK)()
-            )
-            or 0,
+            max_sm_clock_mhz=_within(
+                Query(pynvml.nvmlDeviceGetMaxClockInfo, handle, _SM_CLOCK)(), _CLOCK_MHZ_END
+            ),
             memory_mib=memory.total // _BYTES_PER_MIB if memory is not None else 0,
             driver_version=driver_version,
         )
@@ -414,4 +416,9 @@ def _sm_count(handle: Any) -> int:
         return 0
     major, minor = capability
     per_sm = _CORES_PER_SM_BY_MINOR.get((major, minor), _CORES_PER_SM.get(major, 0))
-    return int(cores) // per_sm if per_sm else 0
+    return _within(int(cores) // per_sm, _SM_COUNT_END) if per_sm else 0
+
+
+def _within(stated: int | None, end: int) -> int:
+    """A number below `end`; 0, which is "not said", of any other."""
+    return stated if stated is not None and 0 < stated < end else 0

@@ -116,6 +116,9 @@ class Query:
             if mapped.fatal:
                 raise mapped from error
             return None
+        except UnicodeDecodeError:
+            self.reason = "the driver gave a text that is none"
+            return None
 
 
 def ask(call: Callable[..., Any], *arguments: object) -> Any:

@@ -12,9 +12,10 @@ on the bus needs, and which costs the others one period; the latter backs off.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,17 @@ class _Survey:
 
     devices: dict[str, NvmlDevice] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Note what is wrong with one device; the others are looked at all the same."""
+        try:
+            yield
+        except DriverError as error:
+            self.refused.append(str(error))
+        except Exception as error:  # a text that is none, a number out of its type
+            _log.error("a device cannot be taken in", exc_info=error)
+            self.refused.append(f"flopmeter failed to take it in ({error!r}); please report this")
 
 
 def _nothing_on_bus() -> Mapping[str, DeviceRecord]:
@@ -301,33 +313,42 @@ class NvmlSensor:
         survey = _Survey()
         fresh: dict[str, NvmlDevice] = {}
         for place in range(ask(pynvml.nvmlDeviceGetCount)):
-            try:
-                handle = ask(pynvml.nvmlDeviceGetHandleByIndex, place)
-                device = str(ask(pynvml.nvmlDeviceGetUUID, handle))
-                if device in known:
-                    survey.devices[device] = known[device]
-                    if not known[device].without_activity:
-                        continue
-                fresh[device] = self.device_type(
-                    handle, self._node, self._driver_version, self._clock
-                )
-                fresh[device].ask_processes = self._ask_processes
-                fresh[device].start()
-            except DriverError as error:
-                survey.refused.append(str(error))
+            with survey.refusing():
+                self._find(place, known, survey, fresh)
         if fresh:
             self._pause(_PROBE_GAP_S)
         for device, handled in fresh.items():
-            try:
+            with survey.refusing():
                 handled.probe()
-            except DriverError as error:
-                survey.refused.append(str(error))
+                if device in known and handled.without_activity:
+                    handled.close()
+                else:
+                    survey.devices[device] = handled
                 continue
-            if device in known and handled.without_activity:
-                handled.close()
-            else:
-                survey.devices[device] = handled
+            handled.close()  # refused: what it holds of the driver is given back
         return survey
+
+    def _find(
+        self,
+        place: int,
+        known: Mapping[str, NvmlDevice],
+        survey: _Survey,
+        fresh: dict[str, NvmlDevice],
+    ) -> None:
+        """Look at one place of the driver's list, and begin to probe what has to be probed.
+
+        Raises:
+            DriverError: the device cannot be asked.
+        """
+        handle = ask(pynvml.nvmlDeviceGetHandleByIndex, place)
+        device = str(ask(pynvml.nvmlDeviceGetUUID, handle))
+        if device in known:
+            survey.devices[device] = known[device]
+            if not known[device].without_activity:
+                return
+        fresh[device] = self.device_type(handle, self._node, self._driver_version, self._clock)
+        fresh[device].ask_processes = self._ask_processes
+        fresh[device].start()
 
     def _take(self) -> None:
         """Make what a look found the state of the sensor."""
@@ -354,6 +375,9 @@ class NvmlSensor:
             self._lost.pop(device, None)
         for device in self._records.keys() - alive.keys():
             self._lost.setdefault(device, f"the driver lists it no more: {refusal}")
+            gone = self._devices.get(device)
+            if gone is not None and not self._workers.stuck(device):
+                gone.close()
         self._devices = alive
         listed = set(self._addresses.values())
         self._unseen = {
