@@ -168,6 +168,7 @@ class Publisher:
         self.quarantined_flop = 0
         self._quarantine_seen = (0, 0)
         self._recording: asyncio.Task[None] | None = None
+        self._came: list[Foreign] = []
         self.refused_declarations = 0
         self.leads = False
         self._term = 0
@@ -346,25 +347,28 @@ class Publisher:
         """
         before = self._term if self.leads else 0
 
-        def ask(
-            ledger: Ledger,
-        ) -> tuple[int, Past | None, Foreign | None]:
+        def ask(ledger: Ledger) -> tuple[int, Past | None]:
             term = ledger.lead() if self.restored else 0
             # After it is known who leads: who led before may have committed until then.
             past = self._read_past(ledger) if term not in (0, before) else None
-            return term, past, ledger.foreign() if ledger.shared else None
+            if ledger.shared:
+                # It is told once: a sender that goes away cancels who asked, and loses none of it.
+                self._came.append(ledger.foreign())
+            return term, past
 
-        self._term, past, foreign = await self._committer.read(ask)
+        self._term, past = await self._committer.read(ask)
         if not self._term:
             self.step_down()
         self.leads = bool(self._term)
         if past is not None:
             self.begin_to_lead(past)
-        if foreign is None:
-            return None
-        self._table.absorb(foreign)
-        self._totals.residuals.restore(foreign.coverage)
-        return foreign.position
+        position = None
+        came, self._came = self._came, []
+        for foreign in came:
+            self._table.absorb(foreign)
+            self._totals.residuals.restore(foreign.coverage)
+            position = foreign.position
+        return position
 
     def begin_to_lead(self, past: Past) -> None:
         """Go on from what is recorded; whoever led before has recorded what it saw."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from flopmeter_collector import backends, publish, slices
 from flopmeter_collector import counted as counted_rows
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
-from flopmeter_collector.ledger.base import Batch, Ledger, Transition
+from flopmeter_collector.ledger.base import Batch, Foreign, Ledger, StoredVector, Transition
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_collector.publish import Publisher
 from flopmeter_collector.registers import RegisterTable
@@ -184,6 +185,42 @@ def test_leadership_lost_and_won_back_between_two_rounds(
 
     states = play(tmp_path, scenario)
     assert [state for state in states if state.endswith(" above")] == ["a above"]
+
+
+def test_what_others_committed_is_not_lost_with_who_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that goes away while its hours are held against it cancels the question.
+
+    The ledger tells each row once, and it is counted in the next round.
+    """
+    record = h100(simulated=True)
+    stored = StoredVector(key_of(record, "run:a"), 0, 1, busy_vector(10))
+    told = [Foreign(LedgerPosition("l", 1, 2), {record.record_id: record}, (stored,))]
+    asked, go_on = threading.Event(), threading.Event()
+
+    def foreign(_: SqliteLedger) -> Foreign:
+        asked.set()
+        go_on.wait(30)
+        return told.pop() if told else Foreign(LedgerPosition("l", 1, 3))
+
+    monkeypatch.setattr(SqliteLedger, "shared", True)
+    monkeypatch.setattr(SqliteLedger, "foreign", foreign)
+    found: list[str] = []
+
+    async def scenario(publisher: Publisher, registers: RegisterTable, _: AsyncMock) -> None:
+        question = asyncio.create_task(publisher.catch_up())
+        await asyncio.to_thread(asked.wait, 30)
+        question.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await question
+        go_on.set()
+        published = await publisher.round()
+        assert published is not None
+        found.extend(run.run for run in published.snapshot.runs)
+
+    play(tmp_path, scenario)
+    assert found == ["a"]
 
 
 def test_a_round_that_is_cancelled_records_once(
