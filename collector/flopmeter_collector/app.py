@@ -453,7 +453,7 @@ class CollectorApp:
             report_count=counts.reports + counts.batches,
             acknowledged_vector_count=counts.acknowledged_vectors,
             refused_vector_count=counts.refused_vectors,
-            refused_register_count=self.table.counts.refused,
+            over_limit_vector_count=self.table.counts.refused,
             held_back_report_count=self._pace.held_count + self._address_pace.held_count,
             refused_stream_count=counts.refused_streams,
             open_stream_count=counts.open_streams,

@@ -24,7 +24,7 @@ class ServiceStatus:
         nodes: by name, and with them when each last reported; the collector's own, which grow.
         report_count: reports taken.
         acknowledged_vector_count, refused_vector_count: register vectors answered so.
-        refused_register_count: vectors refused because their node has too many registers.
+        over_limit_vector_count: vectors refused because their node has too many registers.
         held_back_report_count: reports after which a node had to wait for its share.
         refused_stream_count: streams not let in.
         open_stream_count: streams open now.
@@ -52,7 +52,7 @@ class ServiceStatus:
     report_count: int = 0
     acknowledged_vector_count: int = 0
     refused_vector_count: int = 0
-    refused_register_count: int = 0
+    over_limit_vector_count: int = 0
     held_back_report_count: int = 0
     refused_stream_count: int = 0
     open_stream_count: int = 0
@@ -115,9 +115,9 @@ def _counters(status: ServiceStatus) -> dict[str, tuple[str, int | None]]:
             "Vectors refused because too many of their node are in quarantine.",
             status.quarantine_overflow_count,
         ),
-        "registers_refused_total": (
-            "Vectors refused because their node has too many registers or users.",
-            status.refused_register_count,
+        "vectors_over_limit_total": (
+            "Of the vectors refused those whose node has too many registers or users.",
+            status.over_limit_vector_count,
         ),
         "reports_held_back_total": (
             "Reports after which a node had to wait because it sends more than its share.",
