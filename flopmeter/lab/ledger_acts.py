@@ -24,9 +24,15 @@ from flopmeter_collector.custody import (
     names_in,
 )
 from flopmeter_collector.documents import Json
-from flopmeter_collector.ledger.base import AuditRow, Declaration
+from flopmeter_collector.ledger.base import (
+    AuditRow,
+    Declaration,
+    QuarantinedVector,
+    StoredVector,
+)
 from flopmeter_collector.quarantine import key_name
 from flopmeter_collector.spans import time_text
+from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import DataError, UsageError
 from flopmeter_core.registers import Component
 from flopmeter_proto.daemon.clock import Clock
@@ -108,19 +114,22 @@ def forks(url: str) -> list[Json]:
         stored = list(ledger.vectors())
     forked = {row.key for row in stored if row.branch}
     return [
-        {
-            "name": key_name(row.key),
-            "branch": row.branch,
-            "node": records[row.key.record].node,
-            "device": row.key.device,
-            "allocation": row.key.allocation,
-            "incarnation": row.key.incarnation,
-            "sequence": row.sequence,
-            "vector": {each.name.lower(): row.vector[each] for each in Component},
-        }
+        {"name": key_name(row.key), "branch": row.branch, **vector_json(row, records)}
         for row in stored
         if row.key in forked
     ]
+
+
+def vector_json(row: StoredVector | QuarantinedVector, records: Mapping[str, DeviceRecord]) -> Json:
+    """Whose register a stored vector is of, and what it holds."""
+    return {
+        "node": records[row.key.record].node,
+        "device": row.key.device,
+        "allocation": row.key.allocation,
+        "incarnation": row.key.incarnation,
+        "sequence": row.sequence,
+        "vector": {each.name.lower(): row.vector[each] for each in Component},
+    }
 
 
 def audit_rows(url: str) -> list[Json]:

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flopmeter.lab.ledger_acts import declare
+from flopmeter.lab.ledger_acts import declare, vector_json
 from flopmeter_collector import backends
 from flopmeter_collector.custody import HELD, RELEASED, check_reason
 from flopmeter_collector.documents import Json
@@ -26,7 +26,6 @@ from flopmeter_collector.quarantine_acts import (
 )
 from flopmeter_collector.spans import time_text
 from flopmeter_core.errors import UsageError
-from flopmeter_core.registers import Component
 from flopmeter_proto.daemon.clock import Clock
 
 RELEASE_DECLARED = "release declared"
@@ -76,16 +75,11 @@ def quarantine_rows(url: str) -> list[Json]:
             {
                 "name": quarantine_name(row),
                 "state": said.state(row),
-                "node": records[row.key.record].node,
-                "device": row.key.device,
-                "allocation": row.key.allocation,
-                "incarnation": row.key.incarnation,
-                "sequence": row.sequence,
+                **vector_json(row, records),
                 "reason": row.reason,
                 "quarantined_at": time_text(row.quarantined_at_ns),
                 "released_by_declaration": row.released or None,
                 "rejected_by_declaration": said.rejection(row),
-                "vector": {each.name.lower(): row.vector[each] for each in Component},
             }
             for row in ledger.quarantined()
         ]
