@@ -113,6 +113,29 @@ HEARD_AT_ONCE = 250
 """Nodes or doubts noted before others have their turn: about 0.5 ms."""
 
 
+def ask_others(
+    intake: Intake, keyed: KeyedVector, node: str, outcome: Outcome | None, seen: Seen
+) -> Held | None:
+    """Have whoever else reports for a node asked about a vector, where it may be another writer's.
+
+    Args:
+        intake: which merged it.
+        keyed: the vector.
+        node: of its device record.
+        outcome: what became of it.
+        seen: the stream it came on, which looked at its key before.
+
+    Returns:
+        What is, or was, held of the key and did not come on this stream; None where that is all.
+    """
+    if outcome not in OVER:
+        return None
+    other = seen.beside(keyed.key)
+    if other is not None or seen.ended_a_fork(keyed.key):
+        intake.doubt(keyed, node, seen.listener, late=outcome is Outcome.LATE)
+    return other
+
+
 async def merge_batch(
     intake: Intake,
     batch: RelayBatch,
@@ -160,13 +183,9 @@ async def merge_batch(
             all_quarantined |= quarantined
         else:
             taken.append(keyed)
-            if outcome in OVER:
-                other = seen.beside(keyed.key)
-                if other is not None:
-                    beside[keyed.key] = other
-                if other is not None or seen.ended_a_fork(keyed.key):
-                    node = batch.records[keyed.key.record].node
-                    intake.doubt(keyed, node, seen.listener, late=outcome is Outcome.LATE)
+            other = ask_others(intake, keyed, batch.records[keyed.key.record].node, outcome, seen)
+            if other is not None:
+                beside[keyed.key] = other
     refused_hours: dict[tuple[Key, int], str] = {}
     for number, hourly in enumerate(batch.hours, start=1):
         if number % SLICE == 0:

@@ -20,7 +20,7 @@ from flopmeter_collector.large import BYTES_PER_WORK, LargeReports
 from flopmeter_collector.refusals import RefusedOnce
 from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Watch
-from flopmeter_collector.relay.receive import Seen, check_path, merge_batch
+from flopmeter_collector.relay.receive import Seen, ask_others, check_path, merge_batch
 from flopmeter_collector.relay.roots import Roots
 from flopmeter_collector.turns import Turns
 from flopmeter_core.errors import NotPermittedError, WireError
@@ -180,9 +180,15 @@ class RelayCalls:
         await intake.know(report.records, report.vectors, ())
         refused: Refusals = {}
         quarantined: Refusals = {}
+        # What follows on what nobody can say here: each batch by itself is a stream of its own.
+        seen = Seen(intake.rows, intake.doubts)
         for keyed, boot_ns in zip(report.vectors, batch.boot_duration_ns, strict=True):
             record = report.records[keyed.key.record]
-            intake.merge(keyed, record, boot_ns=boot_ns, refused=refused, quarantined=quarantined)
+            seen.look(keyed.key)
+            outcome = intake.merge(
+                keyed, record, boot_ns=boot_ns, refused=refused, quarantined=quarantined
+            )
+            ask_others(intake, keyed, record.node, outcome, seen)
         intake.counts.batches += 1
         for node in {record.node for record in report.records.values()}:
             intake.seen(node)

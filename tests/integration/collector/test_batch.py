@@ -18,7 +18,7 @@ from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
 from flopmeter_proto.wire import StreamWriter
 from support.collector import running
-from support.ingest import BOOT_NS, channel, key, report, vector
+from support.ingest import BOOT_NS, RECORD, channel, key, report, vector
 
 METHOD = "/flopmeter.ingest.v1.IngestService/SubmitBatch"
 
@@ -84,6 +84,25 @@ def test_a_relay_has_it_and_the_root_does_not(tmp_path: Path) -> None:
             answer = await submit(app.grpc_address, batch(three()))
             found = {ack.durability for ack in answer.acknowledgements}
             assert found == {pb.DURABILITY_HERE}
+
+    asyncio.run(scenario())
+
+
+def test_agents_are_asked_about_what_a_batch_brings(tmp_path: Path) -> None:
+    """Below what is held or in its place it may be a clone's; what nobody held is nobody else's."""
+
+    async def scenario() -> None:
+        async with running(tmp_path) as app:
+            asked = app.intake.doubts.listen((RECORD.node,))
+            told = []
+            for sequences in ((5, 5, 5), (3, 7, 5)):
+                vectors = [
+                    KeyedVector(key(phase=n), sequence, vector(sequence))
+                    for n, sequence in enumerate(sequences)
+                ]
+                await submit(app.grpc_address, batch(vectors))
+                told.append(sorted(each.held.sequence for each in app.intake.doubts.tell(asked)))
+            assert told == [[], [3, 7]]
 
     asyncio.run(scenario())
 
