@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import secrets
 import threading
 from collections.abc import Callable
@@ -65,6 +66,10 @@ JOURNAL_NAME = "journal"
 CLOSED_NAME = "closed"
 HOURS_NAME = "hours"
 STATE_NAMES = (JOURNAL_NAME, CLOSED_NAME, HOURS_NAME)
+
+DESCRIPTORS = 8_192
+"""More than it can come to hold: 512 connections of claims, two for each of 1,024 run files, one
+for each of 1,024 processes. Two users of a node could use up the usual limit of 1,024."""
 
 LAST_REPORT_DEADLINE_S = 5.0
 """How long a stopping agent tries to hand over its last readings; the journal keeps them anyway."""
@@ -428,6 +433,15 @@ def open_file(folder: Path, name: str = JOURNAL_NAME) -> OsBlockFile:
         ) from error
 
 
+def allow_descriptors(wanted: int = DESCRIPTORS) -> None:
+    """Raise this process' own limit of open files towards `wanted`, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # a sandbox forbids it: what there is stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def run(config: AgentConfig) -> int:
     """Be an agent until SIGTERM or SIGINT.
 
@@ -438,6 +452,7 @@ def run(config: AgentConfig) -> int:
         FlopmeterError: with the documented exit code.
     """
     logs.configure(config.log_level)
+    allow_descriptors()
     app = AgentApp(config, SystemClock())
     try:
         asyncio.run(_serve(app))

@@ -16,6 +16,7 @@ import errno
 import hashlib
 import logging
 import os
+import select
 import selectors
 import socket
 import stat
@@ -172,8 +173,8 @@ class ClaimSocket:
             for key, _ in events:
                 if key.fileobj is self._listener:
                     self._accept()
-                elif key.fileobj is not self._woken:
-                    self._read(self._peers[key.fd])
+                elif key.fd in self._peers:  # not the one that is woken by, nor one let go of since
+                    self._hear(self._peers[key.fd])
             if stopping:  # what was sent until now is still read, but not for ever
                 last_rounds = last_rounds - 1 if len(events) > 1 else 0
             now_ns = self._clock.monotonic_ns()
@@ -213,6 +214,16 @@ class ClaimSocket:
         peer = _Peer(connection, user, writer, allowance)
         self._peers[connection.fileno()] = peer
         self._selector.register(connection, selectors.EVENT_READ)
+
+    def _hear(self, peer: _Peer) -> None:
+        """Read of a peer, and let go of one whose message finds a fault of ours: others go on."""
+        try:
+            self._read(peer)
+        except Exception as error:
+            logger.error("a claim fails inside flopmeter; please report this", exc_info=error)
+            self._book.counters.refuse("garbled")
+            if peer.connection.fileno() in self._peers:
+                self._drop(peer)
 
     def _read(self, peer: _Peer) -> None:
         """Read one message; the others have their turn before the next."""
@@ -261,6 +272,8 @@ class ClaimSocket:
         """Let the longest connected peer go: it connects again by itself."""
         if self._peers:
             self._drop(next(iter(self._peers.values())))
+        else:  # who waits to be let in would be looked at again at once, and again
+            select.select([self._woken], [], [], REST_S)
 
 
 def writer_of(node: str, boot_id: str, pid: int, started: str) -> str:

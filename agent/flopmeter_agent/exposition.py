@@ -1,7 +1,7 @@
 """The agent's own metrics: what it reads, sends and keeps, on one page for Prometheus.
 
 Owns: the agent's metric families.
-May touch: one listening socket; the loop's registers and counters, read only.
+May touch: one listening socket, through page_server; the loop's registers and counters, read only.
 Called by app when ``metrics_listen`` is set; off by default. docs/metrics.md lists the families.
 A scrape never calls the driver: it shows what the loop has read last.
 """
@@ -12,12 +12,13 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from flopmeter_agent.claims import ClaimBook, ClaimCounters
 from flopmeter_agent.loop import AgentLoop
+from flopmeter_agent.page_server import serving
 from flopmeter_core.allocations import Confidence, confidence_of
 from flopmeter_core.errors import UsageError
 from flopmeter_core.registers import Component
@@ -224,16 +225,13 @@ def serve(
     host, _, port = listen.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AgentMetrics(loop, link, claims, lasting=lasting, users=users))
-    try:
-        server, thread = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
-    except (ValueError, OSError) as error:
-        raise UsageError(
-            f"the agent's metrics cannot be served on {listen!r} ({error}); "
-            "name a free host:port with --metrics-listen"
-        ) from error
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        page = make_wsgi_app(registry)
+        try:
+            served = stack.enter_context(serving(page, host or "127.0.0.1", int(port)))
+        except (ValueError, OSError) as error:
+            raise UsageError(
+                f"the agent's metrics cannot be served on {listen!r} ({error}); "
+                "name a free host:port with --metrics-listen"
+            ) from error
+        yield served

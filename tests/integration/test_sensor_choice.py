@@ -287,3 +287,19 @@ def test_place_has_no_time_once_its_device_has_a_name(host: Host, tmp_path: Path
     )
     assert 28 * NS_PER_S <= place <= 45 * NS_PER_S
     assert place + gpu == 229 * NS_PER_S
+
+
+def test_bus_that_cannot_be_seen(host: Host, tmp_path: Path) -> None:
+    """Without /sys nobody knows that no accelerator is here, so none is made up."""
+    host.bus = tmp_path / "sys/bus/pci/devices"
+    with pytest.raises(SensorError, match="let the agent see /sys"):
+        host.choose()
+    host.load_driver()
+    assert host.choose().sensor.name == "nvml"
+
+
+def test_machine_without_a_pci_bus(host: Host, tmp_path: Path) -> None:
+    """Where sysfs is there and has no PCI bus, there is none."""
+    (tmp_path / "sys/bus").mkdir(parents=True)
+    host.bus = tmp_path / "sys/bus/pci/devices"
+    assert host.choose().sensor.name == "cpu"

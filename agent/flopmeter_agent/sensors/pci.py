@@ -51,6 +51,11 @@ def accelerators(node: str, folder: Path = PCI_FOLDER) -> dict[str, DeviceRecord
     return {address: record for address, record in found.items() if record is not None}
 
 
+def bus_is_visible(folder: Path = PCI_FOLDER) -> bool:
+    """Whether it can be told what is on the bus: a machine without one has other buses in sysfs."""
+    return folder.exists() or folder.parents[1].exists()
+
+
 def _accelerator(node: str, place: Path) -> DeviceRecord | None:
     """The record of one PCI device, where it is an accelerator."""
     vendor = _number(place / "vendor")

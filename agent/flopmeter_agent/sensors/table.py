@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from flopmeter_agent.sensors.base import Sensor
-from flopmeter_agent.sensors.pci import PCI_FOLDER, accelerators
+from flopmeter_agent.sensors.pci import PCI_FOLDER, accelerators, bus_is_visible
 from flopmeter_core.devices import DeviceRecord, builtin_parts
 from flopmeter_core.errors import (
     DataError,
@@ -165,6 +165,12 @@ def _auto(request: _Request) -> Choice:
             _remember(request, seen, found)
             return _without_driver(request, sensor, found, seen or {}, problem=str(error))
         sensor.close()
+        if not bus_is_visible(request.pci_folder):
+            raise SensorError(
+                f"nobody can tell whether an accelerator is on this node: {error}, and "
+                f"{request.pci_folder} is not there to look at; let the agent see /sys, or name a "
+                "sensor with --sensor"
+            ) from error
         reason = "no accelerator is or was on this node: its processor drives a simulated one"
         return Choice(_cpu(request).sensor, reason)
     _remember(request, seen, {**found, **sensor.addresses})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -314,3 +316,18 @@ def test_a_damaged_record_is_named_with_what_to_do(
         an_app(tmp_path)
     assert str(told.value).startswith(f"{path}: ")
     assert "move the state folder away and start again: closed work" in str(told.value)
+
+
+def test_descriptors_are_allowed() -> None:
+    """The limit of open files goes up as far as the process may raise it, and never down."""
+    program = (
+        "import resource\n"
+        "from flopmeter_agent.app import allow_descriptors\n"
+        "limit = resource.RLIMIT_NOFILE\n"
+        "resource.setrlimit(limit, (100, 200))\n"
+        "for wanted in (150, 120, 999):\n"
+        "    allow_descriptors(wanted)\n"
+        "    print(*resource.getrlimit(limit))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["150 200", "150 200", "200 200"], done.stderr

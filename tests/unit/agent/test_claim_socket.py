@@ -6,6 +6,8 @@ import errno
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,8 +52,11 @@ def test_no_descriptor_is_left(number: int, monkeypatch: pytest.MonkeyPatch) -> 
     made._accept()
     assert refused == ["connections"] and dropped == [first]
     made._peers = {}
+    waits: list[float] = []
+    monkeypatch.setattr("select.select", lambda *_: waits.append(_[-1]))
+    made._woken = None  # type: ignore[assignment]
     made._accept()
-    assert dropped == [first]
+    assert dropped == [first] and waits == [module.REST_S]  # not again and again at once
 
 
 def test_a_peer_that_went_again() -> None:
@@ -121,3 +126,71 @@ def test_what_is_said_is_saved_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             peer.send(b"{}")
             assert saved.wait(module.IDLE_S / 2)
             saved.clear()
+
+
+class Book:
+    """Takes what a peer says, or fails as nobody foresaw."""
+
+    unsaved = False
+
+    def __init__(self) -> None:
+        self.phases = SimpleNamespace(gone=lambda number: None)
+        self.refused: list[str] = []
+        self.counters = SimpleNamespace(refuse=self.refused.append, throttled=0)
+        self.taken: list[bytes] = []
+
+    def take(self, message: bytes, *_: object, **__: object) -> None:
+        """One message."""
+        if message == b"fault":
+            raise RuntimeError("planted")
+        self.taken.append(message)
+
+    def save(self) -> None:
+        """Nothing to save."""
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    for _ in range(2_000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never held")
+
+
+def peer_of(path: Path) -> socket.socket:
+    """A connected peer."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    peer.connect(str(path))
+    return peer
+
+
+def test_a_message_that_finds_a_fault(tmp_path: Path) -> None:
+    """It costs its peer the connection; claims of all others go on."""
+    book, path = Book(), tmp_path / "s"
+    with ClaimSocket(path, book, SystemClock(), node="n"):  # type: ignore[arg-type]
+        bad, good = peer_of(path), peer_of(path)
+        bad.send(b"fault")
+        until(lambda: book.refused)
+        assert bad.recv(1) == b""
+        good.send(b"{}")
+        until(lambda: book.taken)
+        bad.close()
+        good.close()
+
+
+def test_a_peer_let_go_of_in_the_same_round() -> None:
+    """One that made room has nothing to be read any more, though it had spoken."""
+    connection = SimpleNamespace(fileno=lambda: 7, close=lambda: None)
+    made, _ = served(OSError(errno.EMFILE, "too many"), {7: SimpleNamespace()})
+    made._peers[7].connection = connection  # type: ignore[assignment]
+    made._book, made._clock = Book(), SystemClock()  # type: ignore[assignment]
+    made._resting, made._saved_ns, made._stopping = set(), 0, True
+    spoken = [SimpleNamespace(fileobj=made._listener, fd=3), SimpleNamespace(fileobj=None, fd=7)]
+    rounds = [[(key, 1) for key in spoken], []]
+    made._selector = SimpleNamespace(  # type: ignore[assignment]
+        select=lambda pause_s: rounds.pop(0), unregister=lambda each: None
+    )
+    made._woken = None  # type: ignore[assignment]
+    made._serve()
+    assert made._peers == {} and rounds == []
