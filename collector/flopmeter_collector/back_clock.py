@@ -70,3 +70,16 @@ class BackClock:
                 extra=fields(boots=len(early_ns), seconds=max(early_ns.values()) // NS_PER_S),
             )
         return {boot for boot in early_ns if steady_ns - self._since_ns[boot] < BELIEVED_AFTER_NS}
+
+    def stands_behind(self, steady_ns: int) -> bool:
+        """Whether it does as far as is known: a boot that is met now would lie too early for good.
+
+        Args:
+            steady_ns: monotonic time in ns.
+        """
+        since_ns = self._since_ns.values()
+        return (
+            len(since_ns) >= SEVERAL
+            and steady_ns - self._newest_ns <= EPISODE_NS
+            and steady_ns - min(since_ns) < BELIEVED_AFTER_NS
+        )

@@ -294,7 +294,11 @@ class ResidualAccounts:
             news: all of the round: whether the clock went back shows in several boots.
             steady_ns: monotonic time in ns, which no step of that clock moves.
         """
-        return self._back_clock.doubted(self._early(news), steady_ns)
+        doubted = self._back_clock.doubted(self._early(news), steady_ns)
+        if not self._back_clock.stands_behind(steady_ns):
+            return doubted
+        # What is met now is placed by the next report to a clock that is right again.
+        return doubted | {boot_of(*each) for each in news.items()}.difference(self._anchors)
 
     def place(self, news: Mapping[str, Sighting], doubted: Set[Boot]) -> list[Coverage]:
         """Place what running incarnations classified.

@@ -41,6 +41,20 @@ def test_an_episode_ends() -> None:
     assert clock.doubted({OTHER: 7}, 6 + 2 * EPISODE_NS) == set()
 
 
+def test_it_is_behind_until_nothing_says_so_any_more() -> None:
+    """For the five minutes of an episode after the last early boot, and for an hour at most."""
+    clock = BackClock()
+    clock.doubted({ONE: 7}, 5)
+    assert not clock.stands_behind(5), "one alone had its reports stuck"
+    clock.doubted({OTHER: 7}, 6)
+    assert clock.stands_behind(6 + EPISODE_NS)
+    assert not clock.stands_behind(7 + EPISODE_NS)
+    for steady_ns in range(6, 5 + BELIEVED_AFTER_NS, EPISODE_NS):
+        clock.doubted({OTHER: 7}, steady_ns)
+    assert clock.stands_behind(4 + BELIEVED_AFTER_NS)
+    assert not clock.stands_behind(5 + BELIEVED_AFTER_NS), "it was put right, and ahead before"
+
+
 class Fleet:
     """Nodes of one device each, which report at the same time."""
 
@@ -91,6 +105,30 @@ def test_a_clock_that_is_behind_for_a_moment_moves_no_boot(behind_hours: float) 
         behind = behind_hours if hour == 4 else 0
         fleet.report(2, hour, now=1_000_010.5 + hour, behind=behind)
         assert fleet.doubled(1_000_016) == 0
+
+
+def test_a_boot_that_is_met_by_a_clock_that_is_behind_is_placed_later() -> None:
+    """Its first reports would put it over the one before it, and no later one moves it back."""
+    fleet, newcomer = Fleet(3), "f" * 32
+    for hour in range(1, 11):
+        fleet.report(1, hour, now=1_000_000 + hour)
+
+    def meet(boot_hours: float, now: float, behind: float = 0) -> int | None:
+        record = h100(node="n9", device="GPU-9")
+        key = Key("GPU-9", newcomer, "run:a", 0, Evidence.GPM, record.record_id)
+        grown = {"covered_ns": NS_PER_HOUR // 10, "lower_flop": 7, "ceiling_flop_per_ns": 1}
+        fleet.accounts.grow(key, record, **grown)
+        boot_ns, received_ns = (round(hours * NS_PER_HOUR) for hours in (boot_hours, now - behind))
+        sightings = Sightings(reported={(newcomer, "GPU-9"): boot_ns})
+        sightings.note_live(newcomer, Sighting("n9", "b9", boot_ns, received_ns))
+        fleet.accounts.sighted(sightings, received_ns, steady_ns=round(now * NS_PER_HOUR))
+        fleet.accounts.take_doubled()
+        (row,) = (row for row in fleet.accounts.rows() if row.device == "GPU-9")
+        return row.anchor_ns
+
+    fleet.report(1, 11, now=1_000_011, behind=5)
+    assert meet(0.1, now=1_000_011.01, behind=5) is None
+    assert meet(0.2, now=1_000_011.11) == round(1_000_010.91 * NS_PER_HOUR)
 
 
 def test_a_clock_that_stays_where_it_is_was_put_right() -> None:
