@@ -33,11 +33,16 @@ class Told:
 
     Attributes:
         boot_ns: boot time in ns.
+        hour: the hour of the last row.
+        earlier_ns: boot time in ns up to which the rows before that one tell all; not before its
+            hour.
         least_offset_ns, greatest_offset_ns: by how much the wall clock was ahead of boot time
             there, and in the rows since that a silent device left.
     """
 
     boot_ns: int
+    hour: int
+    earlier_ns: int
     least_offset_ns: int
     greatest_offset_ns: int
 
@@ -123,13 +128,16 @@ def told_after(row: HourlyVector, before: HourlyVector | None, told: Told | None
         told: up to when all was told before it.
     """
     offset_ns = row.wall_ns - row.boot_ns
+    since = told or _untold(offset_ns)
     older = before.vector if before is not None else ZERO_VECTOR
+    earlier_ns = max(row.hour * NS_PER_HOUR, since.boot_ns)
     if row.vector[Component.UNOBSERVED_NS] == older[Component.UNOBSERVED_NS]:
-        return Told(row.boot_ns, offset_ns, offset_ns)
+        return Told(row.boot_ns, row.hour, earlier_ns, offset_ns, offset_ns)
     # A device that is silent may still be at work: a counter tells of it when it is read again.
-    since = told or Told(0, offset_ns, offset_ns)
     return Told(
         since.boot_ns,
+        row.hour,
+        earlier_ns,
         min(since.least_offset_ns, offset_ns),
         max(since.greatest_offset_ns, offset_ns),
     )
@@ -144,12 +152,20 @@ def reach_ns(row: HourlyVector, told: Told | None) -> tuple[int, int]:
     """
     offset_ns = row.wall_ns - row.boot_ns
     # A wall clock that stepped inside the hour leaves both readings possible.
-    since = told or Told(0, offset_ns, offset_ns)
-    from_ns = max(row.first_hour * NS_PER_HOUR, since.boot_ns)
+    since = told or _untold(offset_ns)
+    # A silence that began in the hour of the row before it: where its time is another key's, as of
+    # a MIG instance, that row does not show it.
+    told_ns = since.earlier_ns if row.first_hour == since.hour else since.boot_ns
+    from_ns = max(row.first_hour * NS_PER_HOUR, told_ns)
     return (
         from_ns + min(since.least_offset_ns, offset_ns),
         row.boot_ns + 1 + max(since.greatest_offset_ns, offset_ns),
     )
+
+
+def _untold(offset_ns: int) -> Told:
+    """Before the first row."""
+    return Told(0, -1, 0, offset_ns, offset_ns)
 
 
 def outer(weights: Sequence[Coefficients]) -> Coefficients:

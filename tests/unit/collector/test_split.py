@@ -332,6 +332,13 @@ def test_what_a_silent_device_did_may_lie_in_hours_that_are_closed() -> None:
         assert folded(cut, rows)[0, 1][work] == done
     assert folded(50, rows).get((0,)) is None
     assert folded(50, rows)[(1,)][work] == done
+    # Where the time of the silence is another key's, no row of it is there.
+    alone = [rows[0], rows[1], rows[3]]
+    busy_s = [1_800, 1_900, 12_000]
+    alone = [
+        replace(row, vector=busy_vector(busy)) for row, busy in zip(alone, busy_s, strict=True)
+    ]
+    assert folded(90, alone)[0, 1][work] == busy_vector(10_200)[work]
     # The same before the hour in which it is read again is closed.
     assert folded(90, rows[:3], newest=rows[3].vector)[0, 1][work] == done
 
