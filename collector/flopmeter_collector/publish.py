@@ -52,7 +52,7 @@ from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Pause, go_on
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claims import Agreement
-from flopmeter_core.errors import DataError
+from flopmeter_core.errors import DataError, StorageError
 from flopmeter_core.pace import WINDOW_H
 from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.units import NS_PER_HOUR
@@ -158,6 +158,7 @@ class Publisher:
         self._slices = Slices(table, totals, clock, give_way)
         self._pauses = pauses
         self._last_declaration = 0
+        self._newest_declared: Declaration | None = None
         self._last_transition = 0
         self._law: tuple[Threshold, ...] | None = None
         self.corrected = False
@@ -212,15 +213,14 @@ class Publisher:
 
         Raises:
             LedgerBusyError: the ledger could not be read or written just now.
-            StorageError: a commit failed; what was published before stays.
+            StorageError: a commit failed, or the ledger lost declarations that were taken; what
+                was published before stays.
         """
         async with self._lock:
             await self.finish()
             known_to = await self._look_around()
-            after = self._last_declaration
-            self.take(
-                await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
-            )
+            declared = await self._read_declared()
+            self.take(declared or ())
             await self._use_law()
             changes = self._table.take_uncounted()
             sightings = self._table.sightings.take()
@@ -233,6 +233,14 @@ class Publisher:
             coverage = await self._slices.place(sightings)
             # Even without a change the position may be another process' new declaration.
             position = await self._committer.durable(coverage=coverage)
+            if declared is None:
+                # Only now: what nobody else knows is in the ledger again.
+                raise StorageError(
+                    f"the ledger does not hold declaration {self._last_declaration} any more, on "
+                    "which this collector's totals rest: its server failed over and lost its "
+                    "newest commits; start the collector again, and say again what was declared "
+                    "last"
+                )
             await self._read_hours()
             if not self.leads:
                 # Whoever leads puts its corrections down.
@@ -258,6 +266,19 @@ class Publisher:
                 del before
                 await self._let_go(gone)
             return self.published
+
+    async def _read_declared(self) -> list[Declaration] | None:
+        """What was declared since the last round; None where the ledger lost what was taken.
+
+        A ledger loses its newest rows only, and gives their numbers again: the last one that was
+        taken tells of all before it.
+        """
+        last = self._newest_declared
+        after = self._last_declaration - (last is not None)
+        found = await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
+        if last is None:
+            return found
+        return found[1:] if found[:1] == [last] else None
 
     async def _use_law(self) -> None:
         """Take rows that were read anew: they may also decide which statements wait for people."""
@@ -458,7 +479,9 @@ class Publisher:
     def take(self, declarations: Sequence[Declaration]) -> None:
         """Take declarations that are new since the last round."""
         for declaration in declarations:
-            self._last_declaration = max(self._last_declaration, declaration.sequence)
+            if declaration.sequence > self._last_declaration:
+                self._last_declaration = declaration.sequence
+                self._newest_declared = declaration
             try:
                 self._apply(declaration)
                 if declaration.kind in REVALUING_KINDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,14 +16,23 @@ import pytest
 from flopmeter_collector import backends, publish, slices
 from flopmeter_collector import counted as counted_rows
 from flopmeter_collector.commit import Committer
+from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.judge import Judge
-from flopmeter_collector.ledger.base import Batch, Foreign, Ledger, StoredVector, Transition
+from flopmeter_collector.ledger.base import (
+    Batch,
+    Declaration,
+    Foreign,
+    Ledger,
+    StoredVector,
+    Transition,
+)
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_collector.publish import Publisher
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.slices import NEW_KEY_COUNT, QUIET_SLICE, ROWS_SLICE, SLICE
 from flopmeter_collector.totals import Totals
+from flopmeter_core.errors import StorageError
 from flopmeter_core.reports import KeyedVector, LedgerPosition
 from flopmeter_core.units import NS_PER_HOUR
 from support.totals import AS_OF_NS, busy_vector, h100, key_of, table, thresholds
@@ -304,3 +314,41 @@ def test_a_clock_that_goes_back_is_seen_over_all_slices(
 
     play(tmp_path, scenario)
     assert placed == [3, 0]
+
+
+@pytest.mark.parametrize("again", [(), ("gamma",), ("gamma", "delta")])
+def test_a_ledger_that_lost_declarations_ends_the_collector(
+    tmp_path: Path, again: tuple[str, ...]
+) -> None:
+    """A failover may take what was declared last, and its number is given again: none is mixed up.
+
+    What this collector alone knows is in the ledger again before it ends.
+    """
+    path = tmp_path / "ledger.db"
+
+    def say(model: str) -> None:
+        row = Declaration(0, AS_OF_NS, "ada", "cli", RUN_KIND, "a", {"model": model})
+        backends.declare(str(path), row)
+
+    async def scenario(
+        publisher: Publisher, registers: RegisterTable, gives_way: AsyncMock
+    ) -> None:
+        work(registers, "a", 1, 10)
+        say("alpha")
+        say("beta")
+        assert await publisher.round() is not None
+        assert await publisher.round() is not None
+        with contextlib.closing(sqlite3.connect(path)) as outside, outside:
+            # No trigger comes along with a standby that never had the row.
+            outside.execute("DROP TRIGGER declaration_is_not_removed")
+            outside.execute("DELETE FROM declaration WHERE sequence = 2")
+            outside.execute("UPDATE sqlite_sequence SET seq = 1 WHERE name = 'declaration'")
+        for model in again:
+            say(model)
+        work(registers, "a", 2, 20)
+        with pytest.raises(StorageError, match="does not hold declaration 2 any more"):
+            await publisher.round()
+        with contextlib.closing(backends.read(str(path))) as ledger:
+            assert [stored.sequence for stored in ledger.vectors()] == [2]
+
+    play(tmp_path, scenario)
