@@ -216,7 +216,8 @@ class Hours:
                 self._rows[place] = replace(row, first_hour=0)
                 told.add(row.key)
         # In their order: what is written may depend on no set, or no simulation could be repeated.
-        self._owed.update((key, 0) for key in keys if key not in told)
+        # Of a key that no hour was told of, none can be lost.
+        self._owed.update((key, 0) for key in keys if key in self._recorded and key not in told)
         self._write()
 
     def forget(self, keys: Iterable[Key]) -> None:

@@ -13,7 +13,8 @@ what its newest vector has beyond the last of them make exactly that newest vect
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -183,10 +184,25 @@ def outer(weights: Sequence[Coefficients]) -> Coefficients:
     )
 
 
+def reaches(
+    hours: Iterable[HourlyVector],
+) -> Iterator[tuple[HourlyVector, int, int]]:
+    """Each hourly vector with the Unix time in ns, half open, that its increment may lie in.
+
+    Args:
+        hours: by key, the oldest of each first.
+    """
+    for _, of_key in itertools.groupby(hours, key=lambda row: row.key):
+        before: HourlyVector | None = None
+        told: Told | None = None
+        for row in of_key:
+            yield row, *reach_ns(row, told)
+            before, told = row, told_after(row, before, told)
+
+
 def first_record_ns(hours: Iterable[HourlyVector]) -> int | None:
     """The earliest Unix time in ns that any hourly vector may speak of; None without one."""
-    starts = (row.first_hour * NS_PER_HOUR + row.wall_ns - row.boot_ns for row in hours)
-    return min(starts, default=None)
+    return min((from_ns for _, from_ns, _ in reaches(hours)), default=None)
 
 
 def _columns(rows: Iterable[tuple[int, ...]]) -> Iterable[tuple[int, ...]]:

@@ -27,12 +27,12 @@ from flopmeter_collector.held import local_date
 from flopmeter_collector.ledger.base import Ledger
 from flopmeter_collector.presentation import utc_text
 from flopmeter_collector.snapshot import ModelTotals, TotalsSnapshot
+from flopmeter_collector.split import reaches
 from flopmeter_collector.totals import Totals
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.counting import WorkPart
 from flopmeter_core.errors import UsageError
 from flopmeter_core.reports import LedgerPosition
-from flopmeter_core.units import NS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +205,8 @@ def _rows(ledger: Ledger, totals: Totals) -> _Rows:
             found = rows.devices.setdefault(run, {})
             found[device] = max(found.get(device, 0), record.device_count)
     for allocation in totals.allocations:
-        for hour in ledger.hours(allocation):
-            offset_ns = hour.wall_ns - hour.boot_ns
-            first_ns = hour.first_hour * NS_PER_HOUR + offset_ns
-            for run in totals.runs_of(hour.key, first_ns, hour.wall_ns + 1):
+        for hour, first_ns, until_ns in reaches(ledger.hours(allocation)):
+            for run in totals.runs_of(hour.key, first_ns, until_ns):
                 before = rows.periods.get(run, (first_ns, hour.wall_ns))
                 rows.periods[run] = (min(before[0], first_ns), max(before[1], hour.wall_ns))
     return rows

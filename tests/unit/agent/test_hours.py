@@ -301,12 +301,23 @@ def test_a_ledger_that_went_back_is_told_nothing_too_exact() -> None:
         assert rows_[0].first_hour == 0
 
 
+def test_a_key_of_which_no_hour_was_told_has_lost_none() -> None:
+    """A run that began in this hour begins in it for a ledger that went back, too."""
+    agent = Agent(Hours())
+    agent.sample(7)
+    agent.hours.went_back(agent.registers)
+    agent.sample(8)
+    assert [(row.first_hour, row.hour) for row in agent.rows()] == [(7, 7)]
+
+
 def test_what_is_owed_is_written_in_order(tmp_path: Path) -> None:
     """After a restored ledger the file is the same in every process: its rows stand in order."""
     path = tmp_path / "hours"
     agent = Agent(Hours(Journal(OsBlockFile(path))))
     devices = tuple(range(40))
     agent.sample(0, devices=devices)
+    agent.sample(1, devices=devices)
+    agent.hours.acknowledge(agent.rows(), acks(agent.rows()), 0)
     agent.hours.went_back(agent.registers)
     written = Journal(OsBlockFile(path)).payload or b""
     places = [written.index(f'"GPU-{device}"'.encode()) for device in devices]
