@@ -275,7 +275,8 @@ class _Rule:
                 kernels.raise_to(column, loudest)
             # Beside no other counter, tensor activity has to be 0 to be silent.
             silence = suspicion.SILENCE_PPM if len(shares) > 1 else 0
-            if part.clock_khz is not None and record.sm_count and record.max_sm_clock_mhz:
+            counted = record.sm_count or part.evidence is Evidence.DCGM_SAMPLED
+            if part.clock_khz is not None and counted and record.max_sm_clock_mhz:
                 limit = record.max_sm_clock_mhz * 1_000 * (PPM + JITTER_PPM)
                 most = array("q", [PPM]) * len(part)
                 kernels.raise_to(loudest, most)

@@ -99,7 +99,8 @@ def _observed(
     subunits[Component.BUSY_MEGACYCLES] += active_cycles(PPM, 1, clock_khz, busy_ns)
     subunits[Component.BUSY_NS] = busy_ns
     subunits[Component.IDLE_NS] = elapsed_ns - busy_ns
-    if _impossible(subunits, record, elapsed_ns):
+    sm_count = record.sm_count or _unsaid_sms(after.evidence)
+    if _impossible(subunits, sm_count, record.max_sm_clock_mhz, elapsed_ns):
         return _all_suspect(elapsed_ns)
     return subunits
 
@@ -136,18 +137,25 @@ def _add_interval_activity(
     """Mean activity of the period x SMs x clock x time; returns the busy time."""
     if after.clock_khz is None or not after.activity_ppm:
         raise NoDifferenceError
-    # An exporter never says how many SMs a device has: its cycles are those of one SM, and the
-    # table's count comes in at the estimate (methods.dcgm), so that no constant is stored.
-    unsaid = 1 if after.evidence is Evidence.DCGM_SAMPLED else 0
+    sm_count = record.sm_count or _unsaid_sms(after.evidence)
     shares = {Component.SM_ELAPSED_MEGACYCLES: PPM, **after.activity_ppm}
     for component, share_ppm in shares.items():
         subunits[component] = active_cycles(
-            max(0, share_ppm), record.sm_count or unsaid, after.clock_khz, elapsed_ns
+            max(0, share_ppm), sm_count, after.clock_khz, elapsed_ns
         )
     # An engine that worked makes the period busy, so that the ceiling holds work of pipes that
     # the reading does not tell of.
     active = bool(after.engine_ppm) or any(share > 0 for share in after.activity_ppm.values())
     return elapsed_ns if active else 0
+
+
+def _unsaid_sms(evidence: Evidence) -> int:
+    """How many SMs the cycles of a device are of that does not say how many it has.
+
+    An exporter never says it: its cycles are those of one SM, and the table's count comes in at the
+    estimate (methods.dcgm), so that no constant is stored.
+    """
+    return 1 if evidence is Evidence.DCGM_SAMPLED else 0
 
 
 def _mean_clock_khz(before: Reading, after: Reading) -> int:
@@ -156,11 +164,11 @@ def _mean_clock_khz(before: Reading, after: Reading) -> int:
     return sum(clocks) // len(clocks) if clocks else 0
 
 
-def _impossible(subunits: list[int], record: DeviceRecord, elapsed_ns: int) -> bool:
+def _impossible(subunits: list[int], sm_count: int, max_sm_clock_mhz: int, elapsed_ns: int) -> bool:
     """Whether any cycle count is above what SMs x maximum clock x time allows."""
-    if record.sm_count == 0 or record.max_sm_clock_mhz == 0:
+    if sm_count == 0 or max_sm_clock_mhz == 0:
         return False
-    limit = record.sm_count * record.max_sm_clock_mhz * 1_000 * elapsed_ns * (PPM + JITTER_PPM)
+    limit = sm_count * max_sm_clock_mhz * 1_000 * elapsed_ns * (PPM + JITTER_PPM)
     return max(subunits[_CYCLES]) > limit
 
 

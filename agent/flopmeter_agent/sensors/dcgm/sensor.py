@@ -360,8 +360,11 @@ def _missing(seen: Seen, record: DeviceRecord, activity: Mapping[Component, int]
 
 def _updated(record: DeviceRecord, seen: Seen) -> DeviceRecord:
     """A record with what this answer says of its device; a changed record starts new registers."""
-    measures_energy = ENERGY in seen.offered or POWER in seen.offered
-    highest_khz = seen.quantities.get(MAX_CLOCK, 0)
+    # What an answer does not say of a device it does not take back: an exporter that has just begun
+    # shows some of its fields later than others.
+    said = ENERGY in seen.offered or POWER in seen.offered
+    measures_energy = said or record.energy_scope is EnergyScope.GPU
+    highest_khz = seen.quantities.get(MAX_CLOCK, record.max_sm_clock_mhz * 1_000)
     return replace(
         record,
         driver_version=seen.labels.get(_DRIVER_LABEL, record.driver_version),

@@ -332,3 +332,29 @@ def test_recognition_is_by_pci_id() -> None:
     assert (told.pci_device_id, told.part) == (0, "a100-sxm4-80gb")
     unknown = Node().sensor.devices()[0]
     assert (unknown.pci_device_id, unknown.part) == (0, "")
+
+
+def test_fields_that_come_and_go(node: Node) -> None:
+    """A highest clock and an energy that one answer leaves out change nothing of the device."""
+    node.collect(max_clock_mhz=1_980)
+    node.read(PERIOD_S)
+    (listed,) = node.sensor.devices()
+    assert listed.max_sm_clock_mhz == 1_980
+    node.devices = [{k: v for k, v in node.devices[0].items() if k in ("tensor", "clock_mhz")}]
+    node.read(PERIOD_S)
+    assert list(node.sensor.devices()) == [listed]
+
+
+def test_clock_above_the_highest_one(node: Node) -> None:
+    """A clock above what the device says is its highest makes no work: the period is suspect."""
+    accumulator = Accumulator("0" * 32, PERIOD_S * NS_PER_S)
+    for clock_mhz in (1_700, 1_700, 1_700, 5_000, 1_700):
+        node.collect(clock_mhz=clock_mhz, max_clock_mhz=1_980)
+        node.sensor.devices()
+        for reading in node.read(PERIOD_S).readings:
+            (record,) = node.sensor.devices()
+            accumulator.observe(record, reading, allocation="run:a")
+    amounts = [register.units for register in accumulator.registers.values()]
+    total = [sum(amount[part] for amount in amounts) for part in Component]
+    assert total[TENSOR] == 2 * PERIOD_S * 1_700 // 2
+    assert total[Component.SUSPECT_NS] == PERIOD_S * NS_PER_S
