@@ -3,7 +3,8 @@
 Owns: the host-wide lock of a hardware sensor and the lock of a state folder.
 May touch: one abstract Unix socket, one lock file.
 Called by app before anything is read. Both locks go with the process, however it ends, so that a
-killed agent never leaves a lock behind.
+killed agent never leaves a lock behind. One whose call of the driver hangs in the kernel is killed
+without ending, and holds them until it does: so who comes after it ends as one that may try again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import socket
 from pathlib import Path
 
-from flopmeter_core.errors import NotPermittedError, StorageError
+from flopmeter_core.errors import BusyError, StorageError
 
 HOST_LOCK_NAME = "\0flopmeter-agent"
 """In the abstract socket space; every agent of a host asks for this one."""
@@ -32,14 +33,14 @@ class HostLock:
             name: of the lock; another one only where no device is read.
 
         Raises:
-            NotPermittedError: another agent reads the same devices.
+            BusyError: another agent reads the same devices.
         """
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.bind(name)
         except OSError as error:
             self._socket.close()
-            raise NotPermittedError(
+            raise BusyError(
                 "another agent already reads the devices of this host; stop it first, "
                 "two meters on one device would count it twice"
             ) from error
@@ -56,7 +57,7 @@ class FolderLock:
         """Create the folder if need be, and take its lock.
 
         Raises:
-            NotPermittedError: another agent uses the folder.
+            BusyError: another agent uses the folder.
             StorageError: the folder cannot be made or written.
         """
         try:
@@ -73,7 +74,7 @@ class FolderLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._descriptor)
-            raise NotPermittedError(
+            raise BusyError(
                 f"another agent uses the state folder {folder}; name another with --state"
             ) from error
 

@@ -44,6 +44,12 @@ class NotPermittedError(FlopmeterError):
     exit_code = 77
 
 
+class BusyError(NotPermittedError):
+    """Another process holds what this one needs: later it may be free (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
 class WireError(FlopmeterError):
     """A message of the wire protocol breaks the contract; the sender has to change it."""
 
