@@ -6,7 +6,8 @@ command line is read: they are private, and another user's need a privilege.
 Called by allocations.table, once a sample; docs/allocations.md says what each file needs.
 
 A process is looked at once. Its pidfd says when it ends, so that a pid that is used again is never
-taken for the process before. A process that cannot be seen (hidepid, another PID namespace) is
+taken for the process before; where none can be had (a seccomp filter, no descriptor left), when it
+began is looked at each time. A process that cannot be seen (hidepid, another PID namespace) is
 looked for again after a while.
 """
 
@@ -33,8 +34,8 @@ REFRESH_NS = 60 * NS_PER_S
 """How long what was read is believed of a process that lives: one may be moved between cgroups."""
 
 _LONGEST_READ = 64 * 1024
-_PARENT_FIELD = 1
-"""Of /proc/<pid>/stat behind the name in parentheses: field 4 of proc_pid_stat(5)."""
+_PARENT_FIELD, _START_FIELD = 1, 19
+"""Of /proc/<pid>/stat behind the name in parentheses: fields 4 and 22 of proc_pid_stat(5)."""
 
 
 class ProcessFacts(NamedTuple):
@@ -66,6 +67,7 @@ class _Known:
     facts: ProcessFacts
     until_ns: int
     descriptor: int
+    started: str
 
 
 class Processes:
@@ -105,13 +107,14 @@ class Processes:
         """What is known of a process now."""
         known = self._known.get(pid)
         now_ns = self._clock.monotonic_ns()
-        if known is not None and now_ns < known.until_ns:
+        if known is not None and now_ns < known.until_ns and self._lives(pid, known):
             return known.facts
         if known is not None:
             self._forget(pid)
         if len(self._known) >= MAXIMUM_PROCESSES:
             return ProcessFacts(pid, lineage=(pid,))
         descriptor = self._open(pid)
+        started = started_at(self._read(pid, "stat"))
         facts = ProcessFacts(
             pid,
             cgroup_paths(self._read(pid, "cgroup")),
@@ -119,7 +122,7 @@ class Processes:
             self._read(pid, "comm").strip()[:64],
             self.user_of(pid),
         )
-        self._known[pid] = _Known(facts, now_ns + REFRESH_NS, descriptor)
+        self._known[pid] = _Known(facts, now_ns + REFRESH_NS, descriptor, started)
         return facts
 
     def user_of(self, pid: int) -> int | None:
@@ -129,6 +132,10 @@ class Processes:
                 fields = line.split()
                 return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else None
         return None
+
+    def _lives(self, pid: int, known: _Known) -> bool:
+        """Whether it is still that process: its descriptor tells, else when it began."""
+        return known.descriptor >= 0 or started_at(self._read(pid, "stat")) == known.started
 
     def _open(self, pid: int) -> int:
         if self._proc != PROC:  # a recorded tree: its numbers are nobody's here
@@ -191,6 +198,12 @@ def below_common(path: str) -> tuple[list[str], bool]:
     parts = path.strip("/").split("/")
     place = next((place for place, part in enumerate(parts) if part != ".."), len(parts))
     return parts[place:], not place
+
+
+def started_at(stat: str) -> str:
+    """When a process began, in the kernel's ticks, of the text of a /proc/<pid>/stat."""
+    fields = stat.rpartition(")")[2].split()
+    return fields[_START_FIELD] if len(fields) > _START_FIELD else ""
 
 
 def parent_of(stat: str) -> int:

@@ -28,6 +28,7 @@ class ProcTree:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self._locks: list[str] = []
+        self._started = 0
         self._write_locks()
 
     def start(
@@ -44,7 +45,9 @@ class ProcTree:
         place.mkdir(exist_ok=True)
         (place / "cgroup").write_text(cgroup)
         # A name may hold anything, parentheses and spaces included: proc_pid_stat(5).
-        (place / "stat").write_text(f"{pid} ({name}) ) S {parent} 0 0 0\n")
+        self._started += 1
+        rest = " ".join(["0"] * 17)
+        (place / "stat").write_text(f"{pid} ({name}) ) S {parent} {rest} {self._started} 0\n")
         (place / "status").write_text(f"Name:\t{name}\nUid:\t{user}\t{user}\t{user}\t{user}\n")
         (place / "comm").write_text(f"{name[:15]}\n")
 

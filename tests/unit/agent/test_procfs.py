@@ -51,7 +51,7 @@ def test_looked_at_once(tmp_path: Path) -> None:
     tree.start(20, layout("slurm-v2"))
     processes = Processes(clock, tree.folder)
     first = processes.of(20)
-    tree.start(20, layout("user-session"))
+    (tree.folder / "20/cgroup").write_text(layout("user-session"))  # it was moved
     clock.advance(REFRESH_NS / NS_PER_S - 1)
     assert processes.of(20) == first
     clock.advance(1)
@@ -82,6 +82,20 @@ def test_number_used_again() -> None:
     assert not processes.descriptors
     assert not processes.of(child.pid).visible
     processes.close()
+
+
+def test_number_used_again_without_a_descriptor(tmp_path: Path) -> None:
+    """Where a process cannot be followed, its start tells it from the one that had its number."""
+    tree = ProcTree(tmp_path / "proc")
+    processes = Processes(ManualClock(), tree.folder)
+    tree.start(20, layout("slurm-v2"))
+    first = processes.of(20)
+    processes.keep([20])
+    assert processes.of(20) is first
+    tree.end(20)
+    tree.start(20, layout("user-session"))
+    processes.keep([20])
+    assert processes.of(20).cgroups == ("/user.slice/user-1001.slice/session-7.scope",)
 
 
 @pytest.mark.parametrize(
