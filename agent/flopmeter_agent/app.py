@@ -17,7 +17,6 @@ import resource
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +49,7 @@ from flopmeter_core.errors import (
 from flopmeter_core.estimate import METHOD_VERSION
 from flopmeter_core.reports import Answer, Report
 from flopmeter_core.units import NS_PER_S
+from flopmeter_core.values import value_class
 from flopmeter_proto.daemon import logs, signals
 from flopmeter_proto.daemon.clock import Clock, SystemClock
 from flopmeter_proto.daemon.credentials import channel_credentials
@@ -75,7 +75,7 @@ LAST_REPORT_DEADLINE_S = 5.0
 """How long a stopping agent tries to hand over its last readings; the journal keeps them anyway."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Chosen:
     """A sensor with the clock its readings are stamped with."""
 
@@ -222,19 +222,12 @@ class AgentApp:
     def _serve_metrics(
         self, listen: str, claims: ClaimBook | None, users: AllocationTable | None
     ) -> None:
-        # Off by default: an agent without metrics of its own never loads the library.
-        from flopmeter_agent import exposition
+        # Off by default: an agent without metrics of its own never loads what serves them.
+        from flopmeter_agent.exposition import AgentMetrics, serve
 
-        self._teardown.enter_context(
-            exposition.serve(
-                listen,
-                self.loop,
-                self._link.state,
-                claims,
-                lasting=not self.volatility,
-                users=users,
-            )
-        )
+        lasting = not self.volatility
+        metrics = AgentMetrics(self.loop, self._link.state, claims, lasting=lasting, users=users)
+        self._teardown.enter_context(serve(listen, metrics.text))
 
     def _allocating(
         self, config: AgentConfig, clock: Clock, *, simulated: bool

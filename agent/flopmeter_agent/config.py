@@ -8,10 +8,10 @@ Called by the command line and by app; docs/configuration.md lists every key.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from flopmeter_core.errors import UsageError
+from flopmeter_core.values import value_class
 from flopmeter_proto.daemon.addresses import is_target
 from flopmeter_proto.daemon.logs import LogLevel
 from flopmeter_proto.daemon.settings import setting
@@ -24,7 +24,7 @@ LONGEST_COLLECT_PERIOD_S = 600
 """A value that stands for more than ten minutes is no sample of anything."""
 
 
-@dataclass(frozen=True)
+@value_class(frozen=True, slots=True)
 class AgentConfig:
     """Everything an agent can be told."""
 

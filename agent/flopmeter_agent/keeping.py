@@ -9,7 +9,6 @@ Explained in docs/adr/0005-delivery-and-durability.md and docs/adr/0012-agent-me
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from flopmeter_agent.accumulate import Accumulator
 from flopmeter_agent.closed import ClosedRegisters
@@ -22,12 +21,13 @@ from flopmeter_agent.phases import PhaseBook
 from flopmeter_agent.state import AgentState, StateWriter
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
+from flopmeter_core.values import value_class
 from flopmeter_proto.daemon.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Parts:
     """What the incarnations of one agent are made of.
 

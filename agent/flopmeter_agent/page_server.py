@@ -4,18 +4,26 @@ Owns: how many connections there are, how long one may say or take nothing, and 
 May touch: one listening socket, and a thread a connection.
 Called by exposition. Whoever reaches the address may connect, and what it takes here (threads,
 descriptors) the meter lacks: so the number is small, and who has been there longest gives way.
+The standard library serves it: a page of one text needs no more, and whoever serves it loads it
+(docs/adr/0052-what-a-start-loads.md).
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from socketserver import ThreadingMixIn
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from flopmeter_core.kernels.render import CONTENT_TYPE
+
+logger = logging.getLogger(__name__)
 
 MAXIMUM_CONNECTIONS = 8
 """Prometheus has one, and a second replica another; the rest is for people."""
@@ -24,29 +32,54 @@ SILENCE_S = 10.0
 """The longest wait for a part of a request, or for room for a part of the page."""
 
 
-class _Handler(WSGIRequestHandler):
-    """Answers one connection; what a peer does to it is nothing to log."""
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection; every path is the page."""
 
+    server: _Server
     timeout = SILENCE_S  # of each wait on its socket
+    server_version = "flopmeter"
+    sys_version = ""
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def do_GET(self) -> None:
+        """Answer with the page."""
+        self.wfile.write(self._head())
+
+    def do_HEAD(self) -> None:
+        """Answer with what is said of the page."""
+        self._head()
+
+    def _head(self) -> bytes:
+        page = self.server.page().encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", CONTENT_TYPE)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        return page
+
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
-    def get_stderr(self) -> io.StringIO:
-        """Where wsgiref writes that a peer has gone: nowhere."""
-        return io.StringIO()
 
-
-class _Server(ThreadingMixIn, WSGIServer):
+class _Server(ThreadingHTTPServer):
     """A thread a connection, of which there are few."""
 
-    daemon_threads = True
+    def __init__(self, host: str, port: int, page: Callable[[], str]) -> None:
+        """Listen.
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+        Raises:
+            OSError: the address cannot be had.
+        """
+        self.page = page
         self._lock = threading.Lock()
         # In the order they came.
         self._connections: dict[socket.socket, None] = {}
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server what this host is called, as the library would."""
+        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection; where there are enough, the oldest one ends."""
@@ -66,34 +99,28 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a peer that has gone, or waited too long."""
-
-
-class _ServerOfSix(_Server):
-    """The same on an address of IPv6."""
-
-    address_family = socket.AF_INET6
+        """Say what went wrong here; a peer that has gone, or waited too long, is no trouble."""
+        if not isinstance(sys.exception(), OSError):
+            logger.error("a scrape could not be answered", exc_info=True)
 
 
 @contextlib.contextmanager
-def serving(page: Callable[..., Any], host: str, port: int) -> Iterator[int]:
+def serving(page: Callable[[], str], host: str, port: int) -> Iterator[int]:
     """Serve a page until the context ends; yields the port.
 
     Args:
-        page: a WSGI application.
+        page: gives the text; asked by a thread of its own at each scrape.
         host: name or address to listen at.
         port: 0 takes a free one.
 
     Raises:
         OSError: the address cannot be listened at.
     """
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    kind = _ServerOfSix if family == socket.AF_INET6 else _Server
-    server = make_server(host, port, page, server_class=kind, handler_class=_Handler)
+    server = _Server(host, port, page)
     thread = threading.Thread(target=server.serve_forever, name="page", daemon=True)
     thread.start()
     try:
-        yield server.server_port
+        yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()

@@ -19,6 +19,7 @@ from typing import Any
 
 from flopmeter_core.errors import DataError
 from flopmeter_core.units import NS_PER_S, PPM
+from flopmeter_core.values import value_class
 from flopmeter_proto.daemon.clock import Clock
 
 NOISE_STEP_S = 600
@@ -31,7 +32,7 @@ IDLE_POWER_W = 70
 """An H100 that does nothing draws about this."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ScenarioRun:
     """One training run of a scenario; times are seconds of scenario time, end excluded."""
 

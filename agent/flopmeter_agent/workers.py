@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from flopmeter_core.values import value_class
+
 _T = TypeVar("_T")
 
 # A caller looks at the progress this often within its patience: a stuck call is noticed at most
@@ -24,7 +26,7 @@ _T = TypeVar("_T")
 _SLICES = 5
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Done(Generic[_T]):
     """A call that returned, or raised `error`."""
 

@@ -21,7 +21,9 @@ from flopmeter_collector.snapshot import RunTotals, SplitFigures, TotalsSnapshot
 from flopmeter_collector.sums import Sums, account_of
 from flopmeter_collector.turns import Pause, between
 from flopmeter_collector.weighed import STRADDLE, Part
-from flopmeter_core.claims import Agreement, ClaimQuantity, ClaimTotals, reconcile
+from flopmeter_core.claim_agreement import Agreement, reconcile
+from flopmeter_core.claim_sums import ClaimTotals
+from flopmeter_core.claims import ClaimQuantity
 from flopmeter_core.devices import DeviceTable
 from flopmeter_core.estimate import METHOD_VERSION, figures_of
 from flopmeter_core.interval import Figures

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from flopmeter_core.errors import FlopmeterError, NotPermittedError, StorageError, WireError
-from flopmeter_proto.wire import check_version
+from flopmeter_proto.wire.values import check_version
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from flopmeter_core.claims import Claim, ClaimKey, ClaimTotals, add_up_each
+from flopmeter_core.claim_sums import ClaimTotals, add_up_each
+from flopmeter_core.claims import Claim, ClaimKey
 
 MAXIMUM_CLAIMS = 2_000_000
 MAXIMUM_CLAIMS_PER_RUN = 200_000

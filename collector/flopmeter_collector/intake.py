@@ -22,18 +22,11 @@ from flopmeter_collector.limits import HourCounts
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.sightings import Sighting
 from flopmeter_core.allocations import boundary_parties
+from flopmeter_core.batches import RelayedNode
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import (
-    Doubt,
-    Held,
-    Hello,
-    HourlyVector,
-    KeyedVector,
-    LedgerPosition,
-    RelayedNode,
-)
+from flopmeter_core.reports import Doubt, Held, Hello, HourlyVector, KeyedVector, LedgerPosition
 from flopmeter_core.units import NS_PER_S
 from flopmeter_core.writers import fingerprint, key_digest, mark_of
 from flopmeter_proto.daemon.clock import Clock

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from flopmeter_collector.intake import Intake
 from flopmeter_core.registers import ZERO_VECTOR, Key
 from flopmeter_core.reports import Hello, KeyedVector, Report
-from flopmeter_proto.wire import KnownReport
+from flopmeter_proto.wire.known import KnownReport
 
 Numbered = Callable[[Key], int]
 

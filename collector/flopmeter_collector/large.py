@@ -23,7 +23,7 @@ from flopmeter_collector.turns import Pause, Turns
 from flopmeter_collector.waits import Waits
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
-from flopmeter_proto.wire import is_many
+from flopmeter_proto.wire.parsing import is_many
 
 BYTES_PER_WORK = 100
 """About the size of a vector: what is read costs its address, whether or not it makes sense."""

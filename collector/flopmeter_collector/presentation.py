@@ -45,7 +45,8 @@ from flopmeter_collector.standing_words import condition_state, conditions_json,
 from flopmeter_collector.sums import Account
 from flopmeter_collector.weighed import STRADDLE
 from flopmeter_core.catalogue import Standing, Threshold, stand
-from flopmeter_core.claims import ClaimTotals, Reconciliation
+from flopmeter_core.claim_agreement import Reconciliation
+from flopmeter_core.claim_sums import ClaimTotals
 from flopmeter_core.counting import Counted
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import COVERAGE, Figures, Interval

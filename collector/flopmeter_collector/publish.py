@@ -51,7 +51,7 @@ from flopmeter_collector.statements import ATTACH_KIND, MERGE_KIND, SPLIT_KIND
 from flopmeter_collector.totals import Totals
 from flopmeter_collector.turns import Pause, go_on
 from flopmeter_core.catalogue import Threshold
-from flopmeter_core.claims import Agreement
+from flopmeter_core.claim_agreement import Agreement
 from flopmeter_core.errors import DataError, StorageError
 from flopmeter_core.pace import WINDOW_H
 from flopmeter_core.reports import LedgerPosition

@@ -17,7 +17,7 @@ from grpc_health.v1.health import aio as health_aio
 
 from flopmeter_collector.service import SERVICE_NAME, IngestService
 from flopmeter_core.errors import UnreachableError
-from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
+from flopmeter_proto.wire.values import MAXIMUM_MESSAGE_BYTES
 
 STOP_GRACE_S = 2.0
 """How long open calls may finish when the collector stops; agents connect again by themselves."""

@@ -50,22 +50,14 @@ from flopmeter_collector.relay.serving import RelayCalls
 from flopmeter_collector.turns import Pause, Turns
 from flopmeter_collector.waits import Waits
 from flopmeter_core.errors import FlopmeterError, StorageError, WireError
-from flopmeter_core.reports import (
-    Hello,
-    LedgerPosition,
-)
+from flopmeter_core.reports import Hello, LedgerPosition
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import (
-    KnownReader,
-    KnownReport,
-    StreamReader,
-    known_answer,
-    parse_long_reports,
-    parse_reports,
-    spelled_doubts,
-)
+from flopmeter_proto.wire.doubts import spelled_doubts
+from flopmeter_proto.wire.known import KnownReader, KnownReport, known_answer
+from flopmeter_proto.wire.parsing import parse_long_reports, parse_reports
+from flopmeter_proto.wire.stream import StreamReader
 
 SERVICE_NAME = "flopmeter.ingest.v1.IngestService"
 

@@ -20,7 +20,8 @@ from flopmeter_collector.sums import Account
 from flopmeter_collector.weighed import Part
 from flopmeter_core.activities import Edge
 from flopmeter_core.catalogue import Standing, Threshold
-from flopmeter_core.claims import Agreement, ClaimTotals, Reconciliation, worst
+from flopmeter_core.claim_agreement import Agreement, Reconciliation, worst
+from flopmeter_core.claim_sums import ClaimTotals
 from flopmeter_core.counting import Counted, Profile, WorkPart
 from flopmeter_core.interval import NO_FIGURES, Figures, Interval
 from flopmeter_core.ratio import Ratio

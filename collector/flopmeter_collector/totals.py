@@ -44,7 +44,8 @@ from flopmeter_collector.turns import Pause, go_on
 from flopmeter_collector.weighing import Weigher
 from flopmeter_collector.worth import Profiles
 from flopmeter_core.allocations import parties, user_of
-from flopmeter_core.claims import DEFAULT_CLAIM_BOUND, ClaimTotals
+from flopmeter_core.claim_agreement import DEFAULT_CLAIM_BOUND
+from flopmeter_core.claim_sums import ClaimTotals
 from flopmeter_core.devices import DeviceRecord, DeviceTable
 from flopmeter_core.errors import invariant
 from flopmeter_core.estimate import figures_of

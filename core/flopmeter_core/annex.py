@@ -13,16 +13,16 @@ that C is model FLOP; a busy time or a tensor activity put for U would give anot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.architecture.six_pd import six_pd
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 SECONDS_PER_HOUR = 3_600
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Period:
     """A time over which the number of units is constant.
 
@@ -55,7 +55,7 @@ class Period:
         return self.units * self.length_s * self.peak_flop_per_s * self.utilization_ratio
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class HardwareReport:
     """A hardware-based figure (annex A.2.1), period by period."""
 
@@ -78,7 +78,7 @@ class HardwareReport:
         return [*lines, f"C = {float(self.flop):.4g} FLOP ({two_digits(self.flop)})"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ArchitectureReport:
     """An architecture-based figure (annex A.2.2).
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from flopmeter_core.data import builtin_calendar_texts
 from flopmeter_core.errors import DataError, invariant
@@ -29,6 +28,7 @@ from flopmeter_core.toml_fields import (
     word_of,
 )
 from flopmeter_core.units import NS_PER_S
+from flopmeter_core.values import value_class
 from flopmeter_core.verification import Verification
 
 DAY = datetime.timedelta(days=1)
@@ -41,7 +41,7 @@ LEAST_WORKING_DAYS = 2
 """A period of two days or more holds at least these: Regulation 1182/71, Article 3(5)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Holiday:
     """A day on which an authority does not work."""
 
@@ -50,7 +50,7 @@ class Holiday:
     verification: Verification
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Calendar:
     """The working days of an authority.
 
@@ -91,7 +91,7 @@ class Calendar:
         return sure and holiday.verification is Verification.UNVERIFIED
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class PeriodEnd:
     """When a period ends: with the last hour of a day.
 

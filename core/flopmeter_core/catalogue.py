@@ -69,7 +69,7 @@ class Role(enum.StrEnum):
     ALTERNATIVE = "alternative"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Condition:
     """What else a law asks for, which no meter can see.
 
@@ -84,7 +84,7 @@ class Condition:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Notice:
     """A duty to tell somebody within a period.
 

@@ -1,9 +1,9 @@
-"""What training processes claim: registers of their own, how they merge, and how they add up.
+"""What training processes claim: registers of their own, and how they merge.
 
-Owns: the claim register (key, counts), its merge rule, the totals of a run's claims, and the
-comparison of those totals with what the meter says.
+Owns: the claim register (key, counts), its merge rule, and what no honest process can claim.
 May touch: nothing; exact integers.
-Called by the agent (keeps and journals registers), wire (translates) and the collector (adds up).
+Called by the agent (keeps and journals registers), wire (translates) and the collector, which adds
+them up (claim_sums) and holds them against the meter (claim_agreement).
 A claim is never merged into a metered figure and never averaged with one: docs/sdk.md.
 
 A register is a stretch of steps that one process went through once, in ascending order, with
@@ -15,20 +15,14 @@ of messages. Inside a stretch every step has an equal share of its FLOP.
 from __future__ import annotations
 
 import enum
-import heapq
-import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 
 from flopmeter_core.allocations import check_name
 from flopmeter_core.claim_limits import CLAIMED_FLOP_LIMIT
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import parse_format_mix
-from flopmeter_core.interval import Interval
-from flopmeter_core.recompute import Factor, model_flop
 from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_core.values import value_class
 
 MAXIMUM_RANK = 10_000_000
 MAXIMUM_PASS = 10_000
@@ -37,14 +31,6 @@ MAXIMUM_LABEL_LENGTH = 100
 
 _ACTIVITY = re.compile(r"[a-z][a-z_]{0,39}")
 _WRITER = re.compile(r"[0-9a-f]{32}")
-
-DEFAULT_CLAIM_BOUND = 1.25
-"""Claim and meter are shown as contradicting beyond this factor, like held against like: what is
-left is convention (attention full, causal or left out; padding, evaluation), not recomputation."""
-
-_SCALE_BITS = 128
-"""A step's share is held in FLOP / 2^128: over 2^62 steps and 2^40 claims its rounding stays far
-below half a FLOP, so that the total of whole stretches is exact."""
 
 
 class ClaimScope(enum.IntEnum):
@@ -70,7 +56,7 @@ class ClaimQuantity(enum.IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ClaimKey:
     """Whose claim it is, and where its stretch of steps begins.
 
@@ -99,7 +85,7 @@ class ClaimKey:
     quantity: ClaimQuantity = ClaimQuantity.MODEL
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ClaimCounts:
     """Running counts of a stretch: the last step, and what all of it took."""
 
@@ -118,7 +104,7 @@ class ClaimCounts:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Claim:
     """One claim register.
 
@@ -137,35 +123,6 @@ class Claim:
         counts = self.counts
         nothing = (counts.last_step, counts.step_count, counts.token_count, counts.compute_flop)
         return not any(nothing) and 0 < self.sequence < REGISTER_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimTotals:
-    """What a run's claims of one quantity add up to.
-
-    Attributes:
-        executed_flop: claimed FLOP with every pass over a step.
-        unique_flop: the same with each step once, at its largest.
-        executed_token_count, unique_token_count: tokens in the same two ways.
-        executed_step_count, unique_step_count: steps in the same two ways.
-        attempt_count: attempts that claimed.
-        writer_count: processes that claimed.
-        models, formats, activities: what the processes said, without repetition, sorted.
-        quantity: which FLOP were claimed.
-    """
-
-    executed_flop: int
-    unique_flop: int
-    executed_token_count: int
-    unique_token_count: int
-    executed_step_count: int
-    unique_step_count: int
-    attempt_count: int
-    writer_count: int
-    models: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    activities: tuple[str, ...] = ()
-    quantity: ClaimQuantity = ClaimQuantity.MODEL
 
 
 def check_claim(claim: Claim) -> None:
@@ -221,231 +178,3 @@ def _check_labels(key: ClaimKey) -> None:
         parse_format_mix(key.format_mix)
     if key.activity and not _ACTIVITY.fullmatch(key.activity):
         raise DataError("the activity of a claim is one word in small letters")
-
-
-# --- adding up -----------------------------------------------------------------------------------
-
-_Piece = tuple[int, int, int]
-"""First step, step after the last, share of each step in 2^-128 of a unit."""
-
-
-def add_up_each(claims: Iterable[Claim]) -> tuple[ClaimTotals, ...]:
-    """Add the claims of one run up, each quantity by itself, model FLOP first."""
-    by_quantity: dict[ClaimQuantity, list[Claim]] = {}
-    for claim in claims:
-        by_quantity.setdefault(claim.key.quantity, []).append(claim)
-    return tuple(add_up(by_quantity[quantity]) for quantity in sorted(by_quantity))
-
-
-def add_up(claims: Iterable[Claim]) -> ClaimTotals:
-    """Add the claims of one run and quantity up; the order does not matter.
-
-    Per attempt and pass, claims of one rank (and global claims) of the same step count once, at
-    the largest; ranks add up; of a global claim and the sum of ranks the larger counts. Passes
-    and attempts add up to the executed figure; the unique one takes the largest of each step.
-
-    Args:
-        claims: at least one claim, all of one run and quantity.
-    """
-    quantity = ClaimQuantity.MODEL
-    by_pass: dict[tuple[str, int], list[Claim]] = {}
-    attempts, writers, models, formats, activities = set(), set(), set(), set(), set()
-    for claim in claims:
-        key = claim.key
-        by_pass.setdefault((key.attempt, key.pass_number), []).append(claim)
-        quantity = key.quantity
-        if not claim.labels_only:
-            attempts.add(key.attempt)
-            writers.add(key.writer)
-        models.add(key.model)
-        formats.add(key.format_mix)
-        activities.add(key.activity)
-    groups = list(by_pass.values())
-    flop = _both(groups, lambda counts: counts.compute_flop, ranks_add=True)
-    tokens = _both(groups, lambda counts: counts.token_count, ranks_add=True)
-    steps = _both(groups, lambda counts: counts.step_count, ranks_add=False)
-    return ClaimTotals(
-        *flop,
-        *tokens,
-        *steps,
-        attempt_count=len(attempts),
-        writer_count=len(writers),
-        models=tuple(sorted(models - {""})),
-        formats=tuple(sorted(formats - {""})),
-        activities=tuple(sorted(activities - {""})),
-        quantity=quantity,
-    )
-
-
-def _both(
-    groups: Sequence[list[Claim]], amount: Callable[[ClaimCounts], int], *, ranks_add: bool
-) -> tuple[int, int]:
-    """The executed and the unique sum of one kind of count."""
-    passes = [_of_pass(group, amount, ranks_add=ranks_add) for group in groups]
-    executed = sum(_area(pieces) for pieces in passes)
-    unique = executed if len(passes) == 1 else _area(_highest([*itertools.chain(*passes)]))
-    return _rounded(executed), _rounded(unique)
-
-
-def _of_pass(
-    claims: Iterable[Claim], amount: Callable[[ClaimCounts], int], *, ranks_add: bool
-) -> list[_Piece]:
-    """What one pass of one attempt says of each step."""
-    world: list[_Piece] = []
-    by_rank: dict[int, list[_Piece]] = {}
-    for claim in claims:
-        first, after = claim.key.first_step, claim.counts.last_step + 1
-        piece = (first, after, (amount(claim.counts) << _SCALE_BITS) // (after - first))
-        if claim.key.scope is ClaimScope.GLOBAL or not ranks_add:
-            world.append(piece)
-        else:
-            by_rank.setdefault(claim.key.rank, []).append(piece)
-    ranks = [piece for pieces in by_rank.values() for piece in _highest(pieces)]
-    return _highest(world + _added(ranks))
-
-
-def _highest(pieces: list[_Piece]) -> list[_Piece]:
-    """The largest share of each step among overlapping pieces."""
-    if len(pieces) <= 1:
-        return pieces
-    found: list[_Piece] = []
-    live: list[tuple[int, int]] = []
-    starts = sorted(pieces)
-    edges = sorted({edge for first, after, _ in pieces for edge in (first, after)})
-    place = 0
-    for edge, following in itertools.pairwise(edges):
-        while place < len(starts) and starts[place][0] <= edge:
-            heapq.heappush(live, (-starts[place][2], starts[place][1]))
-            place += 1
-        while live and live[0][1] <= edge:
-            heapq.heappop(live)
-        if live:
-            found.append((edge, following, -live[0][0]))
-    return found
-
-
-def _added(pieces: list[_Piece]) -> list[_Piece]:
-    """The sum of overlapping pieces, step by step."""
-    if len(pieces) <= 1:
-        return pieces
-    changes: dict[int, int] = {}
-    for first, after, share in pieces:
-        changes[first] = changes.get(first, 0) + share
-        changes[after] = changes.get(after, 0) - share
-    edges = sorted(changes)
-    found: list[_Piece] = []
-    share = 0
-    for edge, following in itertools.pairwise(edges):
-        share += changes[edge]
-        found.append((edge, following, share))
-    return found
-
-
-def _area(pieces: Iterable[_Piece]) -> int:
-    return sum((after - first) * share for first, after, share in pieces)
-
-
-def _rounded(scaled: int) -> int:
-    return (scaled + (1 << (_SCALE_BITS - 1))) >> _SCALE_BITS
-
-
-# --- comparing with the meter --------------------------------------------------------------------
-
-
-class Agreement(enum.StrEnum):
-    """How a run's claims stand to what was metered of it."""
-
-    AGREES = "agrees"
-    """Within the bound of the likely range."""
-    ABOVE = "above"
-    """More is claimed than the upper figure times the bound."""
-    BELOW = "below"
-    """Less is claimed than the lower figure over the bound."""
-    IMPOSSIBLE = "impossible"
-    """More is claimed than the devices could execute."""
-    UNMEASURED = "unmeasured"
-    """Nothing was metered that a claim could be held against."""
-    UNCLAIMED = "unclaimed"
-    """Labels, steps or tokens are claimed, and no FLOP."""
-
-    @property
-    def alerts(self) -> bool:
-        """Whether a person has to look."""
-        return self in (Agreement.ABOVE, Agreement.BELOW, Agreement.IMPOSSIBLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """A run's claims of one quantity beside the meter's figure of it; neither changes the other.
-
-    Attributes:
-        totals: what the claims add up to.
-        metered: the meter's figure of the same quantity, in FLOP.
-        factor: executed / model FLOP that `metered` was divided by; None for executed FLOP.
-        agreement: how they stand to each other.
-        ratio: claimed over the most likely metered FLOP; None where one of the two is nothing.
-        bound: the factor beyond which they contradict each other.
-    """
-
-    totals: ClaimTotals
-    metered: Interval
-    factor: Factor | None
-    agreement: Agreement
-    ratio: Fraction | None
-    bound: float
-
-
-def reconcile(
-    totals: ClaimTotals, executed: Interval, *, factor: Factor, bound: float
-) -> Reconciliation:
-    """Hold claims against the metered figure of the same quantity.
-
-    Args:
-        totals: a run's claims of one quantity.
-        executed: what was metered of the run, unobserved time included in the upper side.
-        factor: executed / model FLOP of the run; only model FLOP are divided by it.
-        bound: at least 1; docs/sdk.md.
-    """
-    models = totals.quantity is ClaimQuantity.MODEL
-    metered = model_flop(executed, factor) if models else executed
-    claimed, tolerance = totals.executed_flop, Fraction(bound)
-    if not claimed:
-        agreement = Agreement.UNCLAIMED
-    elif metered.ceiling and claimed > metered.ceiling:
-        agreement = Agreement.IMPOSSIBLE
-    elif not metered.best:
-        agreement = Agreement.UNMEASURED
-    elif claimed > metered.upper * tolerance:
-        agreement = Agreement.ABOVE
-    elif claimed * tolerance < metered.lower:
-        agreement = Agreement.BELOW
-    else:
-        agreement = Agreement.AGREES
-    return Reconciliation(
-        totals=totals,
-        metered=metered,
-        factor=factor if models else None,
-        agreement=agreement,
-        ratio=Fraction(claimed, metered.best) if claimed and metered.best else None,
-        bound=bound,
-    )
-
-
-_WORST_FIRST = (
-    Agreement.IMPOSSIBLE,
-    Agreement.ABOVE,
-    Agreement.BELOW,
-    Agreement.UNMEASURED,
-    Agreement.AGREES,
-    Agreement.UNCLAIMED,
-)
-
-
-def worst(reconciliations: Iterable[Reconciliation]) -> Agreement:
-    """How a run's claims stand to its meter, all quantities together: at their worst.
-
-    Args:
-        reconciliations: at least one.
-    """
-    found = {each.agreement for each in reconciliations}
-    return next(agreement for agreement in _WORST_FIRST if agreement in found)

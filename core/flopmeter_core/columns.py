@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flopmeter_core import suspicion
 from flopmeter_core.devices import DeviceRecord, EnergyScope
@@ -28,6 +28,7 @@ from flopmeter_core.readings import Reading
 from flopmeter_core.registers import COMPONENT_COUNT, Component, Evidence
 from flopmeter_core.suspicion import Stillness
 from flopmeter_core.units import PPM
+from flopmeter_core.values import value_class
 
 Column = Sequence[int]
 """One int64 a reading: an `array('q')`, or a memoryview of format q."""
@@ -42,7 +43,7 @@ _GREATEST_PLAIN = (1 << 47) - 1
 """Above this a value may be a blank of DCGM or NVML (`suspicion.is_blank`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Columns:
     """Readings of one device in time order, all of the same shape.
 
@@ -130,7 +131,7 @@ class Columns:
         return [(name, column) for name, column in named if column is not None]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Integrated:
     """What a stretch of readings adds to a register.
 

@@ -15,7 +15,6 @@ import datetime
 import enum
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from flopmeter_core.activities import Activity, DataVisibility, Edge, WorkLabel
 from flopmeter_core.errors import DataError, invariant
@@ -52,7 +51,7 @@ class Entry:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Profile:
     """What one law counts, in one of its quantities.
 
@@ -170,7 +169,7 @@ class Counted:
     assumptions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Decision:
     """A recorded decision to use exclusions that a profile permits; the default uses none.
 

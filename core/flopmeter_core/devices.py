@@ -23,6 +23,7 @@ from flopmeter_core.mig import MigRow, parse_mig, profile_of
 from flopmeter_core.registers import INSTANCE_MARK
 from flopmeter_core.standing import Standing
 from flopmeter_core.units import PPM
+from flopmeter_core.values import value_class
 
 PCI_VENDOR_NVIDIA = 0x10DE
 """The vendor of every PCI id in the table (the public PCI ID database)."""
@@ -165,7 +166,7 @@ def _fields(kind: type[DeviceRecord]) -> tuple[_Field, ...]:
     return known
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Architecture:
     """FLOP per unit and clock cycle of one architecture, dense, a fused multiply-add as 2.
 
@@ -205,7 +206,7 @@ class Architecture:
         return best * self.issue_ceiling_ppm // PPM
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Part:
     """One accelerator model of the table.
 

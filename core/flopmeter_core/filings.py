@@ -12,11 +12,11 @@ import enum
 import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flopmeter_core.data import builtin_filing_texts
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 INTERNAL = "internal"
 """The reader inside the organisation: everything in full."""
@@ -54,7 +54,7 @@ class FieldId(enum.StrEnum):
     EVIDENCE = "evidence"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class FormField:
     """One field of a form: what asks for it, and how exactly each recipient is told."""
 
@@ -63,7 +63,7 @@ class FormField:
     precision: Mapping[str, Precision]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Form:
     """What one law, or one practice under it, asks for.
 

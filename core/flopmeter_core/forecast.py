@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
 
 from flopmeter_core.errors import invariant
 from flopmeter_core.pace import Pace
 from flopmeter_core.units import NS_PER_HOUR, NS_PER_S
+from flopmeter_core.values import value_class
 
 FORECAST_COVERAGE = 0.90
 """The probability that earliest..latest claims to contain the date of the crossing."""
@@ -52,7 +52,7 @@ class Basis(enum.StrEnum):
     PLAN = "plan"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Plan:
     """Compute that is planned for a model, as declared.
 
@@ -73,7 +73,7 @@ class Plan:
         invariant(self.start_ns < self.end_ns, "a plan ends after it begins")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Crossing:
     """When a line will be crossed, as Unix time in ns; None where it is not within ten years.
 

@@ -9,10 +9,10 @@ No counter says which format ran (docs/estimation.md), so the mix is a declarati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 KNOWN_FORMATS = ("fp64", "tf32", "fp16", "bf16", "fp8", "fp6", "fp4")
 
@@ -27,7 +27,7 @@ REST_FORMAT = "bf16"
 """What the rest of a bare declaration ran in."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class FormatMix:
     """Shares of a run's FLOP by number format, each with a lower and an upper bound.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from flopmeter_core.calendars import Calendar, parse_calendars
 from flopmeter_core.catalogue import Threshold
@@ -22,9 +22,10 @@ from flopmeter_core.data import (
 from flopmeter_core.errors import DataError
 from flopmeter_core.profiles import parse_profiles
 from flopmeter_core.threshold_files import in_order, parse_catalogue
+from flopmeter_core.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class LawFiles:
     """Files of the law as text, by name."""
 
@@ -33,7 +34,7 @@ class LawFiles:
     calendars: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class LawBook:
     """What is applied: rows in the order of their numbers, profiles and calendars by id."""
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 from flopmeter_core.verification import Verification
 
 
@@ -84,7 +84,7 @@ ENDS = frozenset(
 """What ends the time in which a rule is in force."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Event:
     """One thing that happened to a rule.
 
@@ -112,7 +112,7 @@ class Event:
         return self.date or self.known_by
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Dates:
     """The days of a rule that people ask for.
 

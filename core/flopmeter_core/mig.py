@@ -8,16 +8,16 @@ Called by devices, which reads the rows with the table and recognises an instanc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flopmeter_core.standing import Standing
+from flopmeter_core.values import value_class
 
 _NAME_MARK = " MIG "
 _MEDIA = "+"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class MigRow:
     """The profiles of parts that are divided alike.
 

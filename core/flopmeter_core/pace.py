@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flopmeter_core.errors import invariant
 from flopmeter_core.units import NS_PER_HOUR
+from flopmeter_core.values import value_class
 
 WINDOW_H = 60 * 24
 """Hours looked back: a run that has lasted longer is judged by its last two months."""
@@ -43,7 +43,7 @@ LEVEL_PERCENTILE = 60
 """A little above the median: an hour in which a failure fell is no full hour of work."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Point:
     """What a cumulative figure was at one time.
 
@@ -59,7 +59,7 @@ class Point:
     revalued: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Pace:
     """How a figure grows.
 

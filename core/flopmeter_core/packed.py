@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flopmeter_core import suspicion
 from flopmeter_core.devices import DeviceRecord, EnergyScope
@@ -20,11 +19,12 @@ from flopmeter_core.increments import JITTER_PPM, LONGEST_SAMPLED_PERIODS
 from flopmeter_core.kernels import packed as kernel
 from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.units import PPM
+from flopmeter_core.values import value_class
 
 ACTIVITY_RUNGS = frozenset({Evidence.GPM, Evidence.DCGM_SAMPLED})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Shape:
     """Where what lies in a block, and what is usual of its device.
 

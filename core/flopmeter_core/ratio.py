@@ -10,13 +10,13 @@ unknown, a third of the lines 10^25 and 10^23 stands in its place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.interval import Interval
+from flopmeter_core.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Ratio:
     """Part over whole, bound by bound; None where the whole may be nothing, so no bound is known.
 

@@ -8,7 +8,7 @@ Called by sensors and importers (which make readings) and by increments (which c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from flopmeter_core.registers import Component, Evidence
@@ -17,7 +17,7 @@ from flopmeter_core.values import value_class
 _EMPTY: Mapping[Component, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DeviceProcess:
     """A process that the driver lists on a device at one instant.
 

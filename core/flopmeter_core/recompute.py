@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +22,7 @@ from flopmeter_core.data import builtin_table
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import Interval
 from flopmeter_core.standing import Standing
+from flopmeter_core.values import value_class
 
 MODES = ("none", "selective", "full")
 
@@ -38,7 +38,7 @@ MAXIMUM_TEXT = 64
 """Characters of a declared range."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Factor:
     """Executed / model FLOP, from 1, ordered, and where it comes from."""
 
@@ -49,7 +49,7 @@ class Factor:
     standing: Standing
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class RecomputeMode:
     """What was declared: one of MODES, or a range of the factor itself.
 
@@ -62,7 +62,7 @@ class RecomputeMode:
     stated: tuple[Fraction, Fraction] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Row:
     """One row of the table; empty workloads mean any."""
 

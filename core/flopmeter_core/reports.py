@@ -1,4 +1,4 @@
-"""What agents, relays and collectors say to each other, free of any encoding.
+"""What agents and collectors say to each other, free of any encoding.
 
 Owns: the messages as plain values: hello, report, acknowledgement, ledger position.
 May touch: nothing; pure data.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flopmeter_core.claims import Claim
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key, Vector
 from flopmeter_core.units import NS_PER_HOUR
+from flopmeter_core.values import value_class
 
 PROTOCOL_VERSION = 1
 
@@ -23,7 +24,7 @@ MAXIMUM_VECTORS_PER_REPORT = 5_000
 """Vectors in one report: with their keys stated, at about 210 bytes each, far below 4 MiB."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Hello:
     """Who sends on a stream; labels only, nothing here enters a figure except `simulated`."""
 
@@ -38,7 +39,7 @@ class Hello:
     sensor_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class KeyedVector:
     """The newest cumulative vector of one key.
 
@@ -60,7 +61,7 @@ class KeyedVector:
     follows: tuple[int, ...] = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class HourlyVector:
     """The cumulative vector of one key at the end of an hour of boot time.
 
@@ -90,7 +91,7 @@ class HourlyVector:
         return self.boot_ns // NS_PER_HOUR
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Report:
     """The newest vectors of the keys that changed.
 
@@ -123,7 +124,7 @@ class Durability(enum.Enum):
     CONTESTED = "contested"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Held:
     """A vector that a ledger holds of a key beside or above one that came in."""
 
@@ -131,7 +132,7 @@ class Held:
     fingerprint: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Doubt:
     """A vector that stands below another one of its key, or took its place, on ways of their own.
 
@@ -148,7 +149,7 @@ class Doubt:
     held: Held
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Acknowledgement:
     """What became of one (key, sequence).
 
@@ -168,7 +169,7 @@ class Acknowledgement:
     held: Held | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ClaimAcknowledgement:
     """What became of one claim; `reason` is set when it was refused."""
 
@@ -177,7 +178,7 @@ class ClaimAcknowledgement:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class HourlyAcknowledgement:
     """What became of one hourly vector; `reason` is set when it was refused."""
 
@@ -188,7 +189,7 @@ class HourlyAcknowledgement:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class LedgerPosition:
     """Where a ledger stands; an older position than before means it was restored."""
 
@@ -205,7 +206,7 @@ class LedgerPosition:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Answer:
     """The collector's answer to one report.
 
@@ -228,62 +229,3 @@ class Answer:
 
 MAXIMUM_DOUBTS_PER_MESSAGE = 512
 """Doubts told at a time, about 50 bytes each; the others wait for the next message."""
-
-MAXIMUM_VECTORS_PER_BATCH = 1_600
-"""Vectors in one batch: 200 nodes of 8 devices; with everything stated anew about 0.6 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelayHello:
-    """Which collector forwards on a stream.
-
-    Attributes:
-        relay: its name, a label.
-        simulated: whether its ledger keeps simulated readings.
-        version: of its software, a label.
-        ledger_ids: its ledger and every ledger it forwards for: who finds its own among them
-            stands below itself.
-    """
-
-    relay: str
-    simulated: bool
-    version: str = ""
-    ledger_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RelayedNode:
-    """What a relay knows of a node's agent: labels, nothing here enters a figure.
-
-    Attributes:
-        hello: what the agent said of itself.
-        silent_ns: time since its last report at the collector it reports to, in ns.
-        display_flop: its own best estimate by allocation, for display only.
-    """
-
-    hello: Hello
-    silent_ns: int
-    display_flop: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RelayBatch:
-    """What a relay forwards at a time; like a report it may be lost, repeated or late.
-
-    Attributes:
-        ledger_ids: as in the hello, where they are others than before; else empty.
-        records: the device records the keys refer to, by record id.
-        vectors: newest vectors; of a forked key every branch.
-        hours: vectors at the ends of hours, none ahead of its key's newest vector.
-        claims: newest claims.
-        nodes: the nodes that reported since the last batch.
-        doubts: what this relay's agents brought, and may be somebody else's than what it held.
-    """
-
-    ledger_ids: tuple[str, ...]
-    records: Mapping[str, DeviceRecord]
-    vectors: tuple[KeyedVector, ...] = ()
-    hours: tuple[HourlyVector, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    nodes: tuple[RelayedNode, ...] = ()
-    doubts: tuple[Doubt, ...] = ()

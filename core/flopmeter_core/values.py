@@ -1,21 +1,21 @@
-"""Dataclasses that nobody changes and that are made by the thousand a round.
+"""Dataclasses that nobody changes: cheap to make an instance of, and cheap to make.
 
 Owns: how such a class is made: frozen for the type checker, without the price of it at run time.
 May touch: nothing.
-Called by the modules of every package whose values are made in hot loops; messages and what people
-declare are few, and stay frozen at run time too
-(docs/adr/0051-values-frozen-by-the-checker.md).
+Called by every package whose values are made in hot loops, and by whatever an agent loads
+(docs/adr/0051-values-frozen-by-the-checker.md, docs/adr/0052-what-a-start-loads.md).
 
-At run time a frozen dataclass takes five times as long to make as a plain one, because each field
-goes through a function that is there to refuse. mypy, which checks every line of this project and
-of its tests, refuses the same assignment for nothing.
+At run time a frozen dataclass takes five times as long to make an instance of as a plain one,
+because each field goes through a function that is there to refuse; and twice as long to make
+itself, because each of its methods is compiled from text. mypy, which checks every line of this
+project and of its tests, refuses the same assignment for nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 __all__ = ["value_class"]
 
@@ -27,7 +27,7 @@ else:
     def value_class(
         *, frozen: Literal[True], slots: Literal[True], order: bool = False
     ) -> Callable[[type[T]], type[T]]:
-        """Make a dataclass whose instances compare and hash as frozen ones do.
+        """Make a dataclass whose instances compare, hash and print as frozen ones do.
 
         Args:
             frozen: always True, and spelled: the type checker reads it there.
@@ -38,7 +38,18 @@ else:
             raise TypeError("a value is frozen and has slots; say so where the type checker reads")
 
         def made(kind: type[T]) -> type[T]:
-            hashes = "__hash__" not in kind.__dict__
-            return dataclasses.dataclass(kind, slots=True, order=order, unsafe_hash=hashes)
+            own = kind.__dict__
+            if "__repr__" not in own:
+                kind.__repr__ = _spelled
+            return dataclasses.dataclass(
+                kind, slots=True, order=order, repr=False, unsafe_hash="__hash__" not in own
+            )
 
         return made
+
+
+def _spelled(value: Any) -> str:
+    """How a dataclass prints: one function for all of them, where each would compile its own."""
+    shown = [field.name for field in dataclasses.fields(value) if field.repr]
+    told = ", ".join(f"{name}={getattr(value, name)!r}" for name in shown)
+    return f"{type(value).__qualname__}({told})"

@@ -1,9 +1,9 @@
-"""Sends reports or batches to a collector over one stream, and brings its answers back.
+"""Sends reports to a collector over one stream, and brings its answers back.
 
 Owns: connecting, one message in flight, deadlines, back-off and reconnection.
 May touch: one gRPC channel; no disk, no clock but the event loop's.
-Called by the agent's app, lab.replay (`Link`) and the app of a relay (`RelayLink`); lab.simulation
-gives it a channel of its own (`Dial`).
+Called by the agent's app, lab.replay and relay_link, which sends batches in the same way;
+lab.simulation gives it a channel of its own (`Dial`).
 One message is in flight at a time: since vectors are cumulative, whatever changed while an answer
 was on its way is in the next one, and an outage of any length costs no memory.
 """
@@ -21,19 +21,13 @@ import grpc
 import grpc.aio
 
 from flopmeter_core.errors import WireError
-from flopmeter_core.reports import (
-    MAXIMUM_VECTORS_PER_REPORT,
-    Answer,
-    Hello,
-    RelayBatch,
-    RelayHello,
-    Report,
-)
+from flopmeter_core.reports import MAXIMUM_VECTORS_PER_REPORT, Answer, Hello, Report
 from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.daemon.trouble import stream_sentence
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
-from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, BatchWriter, StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
+from flopmeter_proto.wire.values import MAXIMUM_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -89,23 +83,6 @@ class ReportSource(Protocol):
         """Take an answer."""
 
 
-class BatchSource(Protocol):
-    """Where batches come from and answers go to; a relay's forwarder."""
-
-    def hello(self) -> RelayHello:
-        """The first message of each stream."""
-
-    async def next_batch(self) -> RelayBatch | None:
-        """The next batch; None when everything is at the root."""
-
-    async def acknowledge(self, answer: Answer) -> None:
-        """Take an answer."""
-
-    @property
-    def more(self) -> bool:
-        """Whether there was more than the last batch holds."""
-
-
 class Conversation(Protocol):
     """What is said on one stream, in order; knows messages and no connection."""
 
@@ -156,32 +133,6 @@ class _Reports:
         await self._source.acknowledge(self._writer.answer(message))
 
 
-class _Batches:
-    """A relay's side of a stream."""
-
-    def __init__(self, source: BatchSource) -> None:
-        self._source = source
-        self._writer = BatchWriter()
-
-    @property
-    def more(self) -> bool:
-        return self._source.more
-
-    @property
-    def spent(self) -> bool:
-        return self._writer.full
-
-    def opening(self) -> pb.StreamBatchesRequest:
-        return self._writer.hello(self._source.hello())
-
-    async def following(self) -> pb.StreamBatchesRequest | None:
-        batch = await self._source.next_batch()
-        return None if batch is None else self._writer.batch(batch)
-
-    async def take(self, message: pb.StreamBatchesResponse) -> None:
-        await self._source.acknowledge(self._writer.answer(message))
-
-
 @dataclass(slots=True)
 class LinkState:
     """What a link says of itself, for metrics and messages.
@@ -225,11 +176,6 @@ class Call(Protocol):
 def parse_answer(raw: bytes) -> pb.StreamReportsResponse:
     """An answer as gRPC hands it out, for a transport that carries bytes."""
     return pb.StreamReportsResponse.FromString(raw)
-
-
-def parse_batch_answer(raw: bytes) -> pb.StreamBatchesResponse:
-    """The same for the answer to a relay's batch."""
-    return pb.StreamBatchesResponse.FromString(raw)
 
 
 Dial = Callable[[], contextlib.AbstractAsyncContextManager[Call]]
@@ -354,43 +300,6 @@ class Link:
             logger.error(self._refused, extra=extra)
         else:
             logger.warning(self._away, extra=extra)
-
-
-class RelayLink(Link):
-    """One relay's way to the collector it forwards to."""
-
-    _method = "StreamBatches"
-    _refused = "the upstream collector refuses this relay"
-    _away = "the upstream collector cannot be reached; everything is kept here meanwhile"
-    _prefix = "upstream_"
-
-    def __init__(
-        self,
-        address: str,
-        source: BatchSource,
-        *,
-        credentials: grpc.ChannelCredentials | None = None,
-        jitter: Callable[[], float] = lambda: 0.5,
-        longest_backoff_s: float = LONGEST_BACKOFF_S,
-        dial: Dial | None = None,
-    ) -> None:
-        """Prepare a link; nothing is connected yet.
-
-        Args:
-            address: ``host:port`` of the upstream collector.
-            source: gives batches and takes answers.
-            credentials: TLS credentials; None sends in plaintext.
-            jitter: as in `Link`.
-            longest_backoff_s: as in `Link`.
-            dial: as in `Link`.
-        """
-        self.state = LinkState()
-        self._address = address
-        self._begin = lambda: _Batches(source)
-        self._credentials = credentials
-        self._jitter = jitter
-        self._longest_backoff_s = longest_backoff_s
-        self._dial = dial if dial is not None else self._dial_grpc
 
 
 class Stream:

@@ -42,7 +42,7 @@ AGENT = "flopmeter_agent.app, flopmeter_agent.sensors.nvml.sensor, flopmeter_age
 LIBRARIES = "grpc.aio, google.protobuf.timestamp_pb2, psutil, pynvml"
 """What it needs of others; a timestamp is the least that loads the runtime of messages."""
 
-PAGE, PAGE_LIBRARY = ", flopmeter_agent.exposition", ", prometheus_client"
+PAGE, PAGE_LIBRARY = ", flopmeter_agent.exposition", ", http.server"
 """What an agent with metrics of its own loads besides, which is off by default."""
 
 _SCRIPT = """

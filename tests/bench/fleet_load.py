@@ -32,7 +32,7 @@ from bench.raw_streams import RawConnection, RawStream, connect  # noqa: E402
 from flopmeter_core.reports import Hello  # noqa: E402
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb  # noqa: E402
 from flopmeter_proto.link import FIRST_BACKOFF_S, LONGEST_BACKOFF_S  # noqa: E402
-from flopmeter_proto.wire import StreamWriter  # noqa: E402
+from flopmeter_proto.wire.stream import StreamWriter  # noqa: E402
 
 METHOD = "/flopmeter.ingest.v1.IngestService/StreamReports"
 TICK_S = 0.002

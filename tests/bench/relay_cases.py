@@ -25,12 +25,13 @@ from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_collector.relay.receive import Seen, merge_batch
 from flopmeter_collector.turns import Turns
+from flopmeter_core.batches import RelayHello
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Answer, KeyedVector, LedgerPosition, RelayHello
+from flopmeter_core.reports import Answer, KeyedVector, LedgerPosition
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import BatchReader, BatchWriter
+from flopmeter_proto.wire.batch import BatchReader, BatchWriter
 from support.totals import busy_vector, h100, key_of
 
 NODES = 1_000

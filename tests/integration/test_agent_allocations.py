@@ -149,8 +149,8 @@ def test_metrics_name_nobody(driver: FakeDriver, tmp_path: Path) -> None:
         calls = driver.calls("nvmlDeviceGetComputeRunningProcesses_v3")
         with urllib.request.urlopen(f"http://{listen}/metrics", timeout=30) as answer:
             page = answer.read().decode()
-        assert 'flopmeter_allocated_devices{confidence="stated"} 1.0' in page
-        assert 'flopmeter_allocation_source_failures_total{source="slurm"} 0.0' in page
+        assert 'flopmeter_allocated_devices{confidence="stated"} 1\n' in page
+        assert 'flopmeter_allocation_source_failures_total{source="slurm"} 0\n' in page
         assert "secret" not in page and "4711" not in page
         # A scrape asks the driver nothing.
         assert driver.calls("nvmlDeviceGetComputeRunningProcesses_v3") == calls

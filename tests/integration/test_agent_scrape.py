@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import threading
 import time
 import urllib.request
 from pathlib import Path
 
-from flopmeter_agent import exposition
 from flopmeter_agent.closed import open_closed
+from flopmeter_agent.exposition import AgentMetrics, serve
 from flopmeter_agent.journal import Journal, OsBlockFile
 from flopmeter_agent.loop import AgentLoop, Identity
 from flopmeter_agent.sensors.nvml import NvmlSensor
@@ -18,6 +19,7 @@ from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.link import LinkState
 from support import fake_nvml
 from support.fake_nvml import FakeDriver, uuid_of
+from support.requirements import require
 
 STUCK_MS = 60_000
 SOURCE = Path(fake_nvml.__file__).with_name("fake_nvml.c")
@@ -28,6 +30,15 @@ def scraped(port: int) -> str:
     """The page."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         return str(answer.read().decode())
+
+
+def linted(page: str) -> str:
+    """What Prometheus' own linter has to say of a page."""
+    promtool = require("promtool", "apt-get install prometheus")
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=30
+    )
+    return done.stdout + done.stderr
 
 
 def failures(page: str) -> float:
@@ -56,13 +67,14 @@ def test_a_scrape_never_calls_the_driver(tmp_path: Path) -> None:
         return sum(driver.calls(name) for name in CALLS)
 
     try:
-        with exposition.serve("127.0.0.1:0", loop, LinkState()) as port:
+        with serve("127.0.0.1:0", AgentMetrics(loop, LinkState()).text) as port:
             for _ in range(2):
                 time.sleep(0.15)  # GPM samples are refreshed ten times a second
                 loop.sample()
             before, failed = called(), failures(scraped(port))
             assert before
             assert uuid_of(0) in scraped(port)
+            assert linted(scraped(port)) == ""
             for _ in range(10):
                 scraped(port)
             assert called() == before

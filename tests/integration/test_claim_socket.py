@@ -19,7 +19,7 @@ from flopmeter_agent import claim_socket
 from flopmeter_agent.claim_socket import ClaimSocket
 from flopmeter_agent.claims import MAXIMUM_MESSAGE_BYTES, ClaimBook
 from flopmeter_agent.journal import Journal, OsBlockFile
-from flopmeter_core.claims import add_up
+from flopmeter_core.claim_sums import add_up
 from flopmeter_core.errors import NotPermittedError, StorageError
 from flopmeter_proto.daemon.clock import SystemClock
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flopmeter.lab.ledger_totals import ledger_totals
-from flopmeter_core.claims import Agreement
+from flopmeter_core.claim_agreement import Agreement
 from flopmeter_proto.daemon.clock import SystemClock
 from support.totals import thresholds
 from support.training_site import Site, until

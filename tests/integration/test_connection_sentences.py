@@ -15,10 +15,12 @@ import pytest
 
 from flopmeter.lab.collector_api import fetch_totals
 from flopmeter_collector.alerts.receivers import post_json
+from flopmeter_core.batches import RelayHello
 from flopmeter_core.errors import UnreachableError, UsageError
-from flopmeter_core.reports import Hello, RelayHello
+from flopmeter_core.reports import Hello
 from flopmeter_proto.daemon.credentials import channel_credentials
-from flopmeter_proto.link import Link, RelayLink, StreamEndedError
+from flopmeter_proto.link import Link, StreamEndedError
+from flopmeter_proto.relay_link import RelayLink
 from support.certificates import Authority, Pair
 from support.collector import running
 from support.ingest import hello

@@ -18,7 +18,7 @@ from flopmeter_collector.totals import Totals
 from flopmeter_core.registers import TIME_COMPONENTS, Component, Evidence
 from flopmeter_core.suspicion import Check
 from flopmeter_core.units import NS_PER_S
-from flopmeter_proto.wire import StreamReader, StreamWriter
+from flopmeter_proto.wire.stream import StreamReader, StreamWriter
 from support.fake_nvml import FakeDriver, instance_of, uuid_of
 from support.manual_clock import ManualClock
 from support.totals import AS_OF_NS, POSITION, table

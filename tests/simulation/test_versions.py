@@ -9,7 +9,7 @@ import pytest
 
 from flopmeter.lab.simulation.versions import Version, between
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.ingest import hello
 from support.wire_versions import todays_report, versions
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import grpc.aio
 
 from flopmeter_core.reports import KeyedVector
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.collector import Child, child
 from support.hostile_peer import METHOD
 from support.ingest import channel, hello, key, report, vector

@@ -20,7 +20,7 @@ import grpc.aio
 
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.ingest import RECORD, channel, hello, key, report, vector
 
 METHOD = "/flopmeter.ingest.v1.IngestService/StreamReports"

@@ -22,7 +22,7 @@ from flopmeter_core.reports import Hello, HourlyVector, KeyedVector, Report
 from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 
 INCARNATION = "0123456789abcdef" * 2
 BOOT_NS = 10**15

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import importlib
 import os
+import pkgutil
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +31,6 @@ from flopmeter_collector.ledger.base import Transition
 from flopmeter_collector.totals import Totals
 from flopmeter_core import errors
 from flopmeter_core.activities import Activity, DataVisibility, Disposition
-from flopmeter_core.allocations import MAXIMUM_LENGTH
 from flopmeter_core.catalogue import State
 from flopmeter_core.counting import Verdict
 from flopmeter_core.kernels.render import Family
@@ -75,11 +76,8 @@ class _Loop:
 
 def agent_families() -> dict[str, str]:
     """Name, as Prometheus reads it, and kind of each family the agent renders."""
-    families = AgentMetrics(_Loop(), LinkState()).collect()  # type: ignore[arg-type]
-    return {
-        family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in families
-    }
+    families = AgentMetrics(_Loop(), LinkState()).families()  # type: ignore[arg-type]
+    return {family.name: family.kind for family in families}
 
 
 def metric_findings(text: str, families: Mapping[str, str], *, section: str) -> list[str]:
@@ -256,12 +254,16 @@ def counting_findings(text: str) -> list[str]:
 
 def limit_findings(text: str) -> list[str]:
     """Compare the table of limits in docs/wire.md with the constants."""
+    rooms = [
+        importlib.import_module(f"{wire.__name__}.{room.name}")
+        for room in pkgutil.iter_modules(wire.__path__)
+    ]
     limits = {
         name: number
-        for name, number in vars(wire).items()
-        if isinstance(number, int) and name.startswith("MAXIMUM_")
+        for room in rooms
+        for name, number in vars(room).items()
+        if isinstance(number, int) and name.startswith(("MAXIMUM_", "INCARNATION_BYTES"))
     }
-    limits |= {"MAXIMUM_LENGTH": MAXIMUM_LENGTH, "INCARNATION_BYTES": wire.INCARNATION_BYTES}
     rows = {row[1].strip("`"): row[2] for row in sections(text)["Limits"].rows()}
     return differences(limits, rows, where="docs/wire.md") + [
         f"docs/wire.md: {name} is {number}, not {rows[name]}"

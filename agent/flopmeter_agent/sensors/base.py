@@ -10,12 +10,13 @@ duration are counted by the loop, never by a sensor.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.readings import DeviceProcess, Reading
 from flopmeter_core.suspicion import Suspicion
+from flopmeter_core.values import value_class
 
 
 class Failure(NamedTuple):
@@ -25,7 +26,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Readout:
     """One round over all devices. A device in neither of the first two had nothing to say.
 

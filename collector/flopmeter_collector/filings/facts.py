@@ -17,7 +17,7 @@ from flopmeter_collector.modifications import Line
 from flopmeter_collector.rulings import NO_RULINGS, Rulings
 from flopmeter_collector.sums import DeviceUse
 from flopmeter_core.catalogue import Standing
-from flopmeter_core.claims import Agreement
+from flopmeter_core.claim_agreement import Agreement
 from flopmeter_core.counting import Counted, Profile
 from flopmeter_core.devices import EnergyScope
 from flopmeter_core.interval import Figures, Interval

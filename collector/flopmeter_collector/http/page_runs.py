@@ -17,7 +17,7 @@ from flopmeter_collector.presentation import energy_scope_text, shares, unmeasur
 from flopmeter_collector.snapshot import RunTotals, TotalsSnapshot
 from flopmeter_collector.sums import Account
 from flopmeter_core.catalogue import Threshold
-from flopmeter_core.claims import Reconciliation
+from flopmeter_core.claim_agreement import Reconciliation
 from flopmeter_core.units import J_PER_KWH, MJ_PER_J, NS_PER_S
 
 MAXIMUM_RUNS = 200

@@ -18,19 +18,10 @@ from dataclasses import dataclass, replace
 from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.ledger.base import HourPage, RelayChanges, RelayRows, Upstream
 from flopmeter_collector.relay.outbox import Outbox, Watch
+from flopmeter_core.batches import MAXIMUM_VECTORS_PER_BATCH, RelayBatch, RelayedNode, RelayHello
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import (
-    MAXIMUM_VECTORS_PER_BATCH,
-    Answer,
-    Durability,
-    HourlyVector,
-    KeyedVector,
-    LedgerPosition,
-    RelayBatch,
-    RelayedNode,
-    RelayHello,
-)
+from flopmeter_core.reports import Answer, Durability, HourlyVector, KeyedVector, LedgerPosition
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields

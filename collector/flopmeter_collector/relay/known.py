@@ -14,9 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from flopmeter_collector.intake import Intake
+from flopmeter_core.batches import RelayBatch
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Durability, KeyedVector, RelayBatch
-from flopmeter_proto.wire import BatchMessage, BatchReader, KnownBatch
+from flopmeter_core.reports import Durability, KeyedVector
+from flopmeter_proto.wire.batch import BatchMessage, BatchReader
+from flopmeter_proto.wire.columns import KnownBatch
 
 NO_ROW = -1
 

@@ -15,10 +15,11 @@ from flopmeter_collector.doubts import Doubts
 from flopmeter_collector.held_rows import Branches, HeldRows
 from flopmeter_collector.intake import Intake, Refusals
 from flopmeter_collector.relay.known import KnownBatches
+from flopmeter_core.batches import RelayBatch
 from flopmeter_core.claims import ClaimKey
 from flopmeter_core.errors import NotPermittedError
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import Durability, Held, KeyedVector, RelayBatch
+from flopmeter_core.reports import Durability, Held, KeyedVector
 from flopmeter_core.writers import fingerprint
 
 

@@ -23,18 +23,17 @@ from flopmeter_collector.relay.outbox import Watch
 from flopmeter_collector.relay.receive import Seen, ask_others, check_path, merge_batch
 from flopmeter_collector.relay.roots import Roots
 from flopmeter_collector.turns import Turns
+from flopmeter_core.batches import RelayHello
 from flopmeter_core.errors import NotPermittedError, WireError
-from flopmeter_core.reports import RelayHello
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import (
-    BatchReader,
-    answer_submitted,
+from flopmeter_proto.wire.batch import BatchReader
+from flopmeter_proto.wire.parsing import (
     parse_batches,
     parse_long_batches,
     parse_long_submitted,
     parse_submitted,
-    read_submitted,
 )
+from flopmeter_proto.wire.submitted import answer_submitted, read_submitted
 
 
 class RelayCalls:

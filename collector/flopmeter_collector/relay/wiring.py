@@ -32,13 +32,15 @@ from flopmeter_collector.ledger.base import (
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
+from flopmeter_core.batches import RelayHello
 from flopmeter_core.errors import UsageError
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import LedgerPosition, RelayHello
+from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.credentials import channel_credentials
-from flopmeter_proto.link import Dial, RelayLink
+from flopmeter_proto.link import Dial
+from flopmeter_proto.relay_link import RelayLink
 
 logger = logging.getLogger(__name__)
 

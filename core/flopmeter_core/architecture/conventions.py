@@ -9,11 +9,11 @@ Explained in docs/architecture-flop.md. None of these is flopmeter's own figure.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.architecture.shape import ModelShape
 from flopmeter_core.architecture.training import Recompute, Training
+from flopmeter_core.values import value_class
 
 BILLION = 10**9
 
@@ -52,7 +52,7 @@ class Quantity(enum.StrEnum):
     """Executed FLOP over peak, 0 to 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class PrintedRate:
     """One rate as a log or its source prints it.
 

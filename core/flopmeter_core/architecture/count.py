@@ -28,19 +28,19 @@ counted (element-wise; below 1 % of the FLOP at any width seen); padding tokens 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.architecture.shape import ModelShape
 from flopmeter_core.architecture.training import Kernel, Recompute, Training
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 TILE_LIKELY, TILE_GREATEST = 128, 256
 """Edge of the tiles of a fused kernel: those of FlashAttention 2 and 3 are 64 to 256 (source text
 of both, block sizes by head width). Tiles on the diagonal are computed whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Bounds:
     """Least, likely and greatest FLOP; equal where nothing is open."""
 
@@ -53,7 +53,7 @@ class Bounds:
         return Bounds(self.lower * factor, self.best * factor, self.upper * factor)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SequenceFlop:
     """FLOP of training on one sequence.
 

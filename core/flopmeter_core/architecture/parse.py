@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +17,7 @@ from flopmeter_core.architecture.conventions import Convention, PrintedRate, Qua
 from flopmeter_core.architecture.shape import Experts, ModelShape
 from flopmeter_core.architecture.training import Adapters, Kernel, Recompute, Training
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 _FIGURE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
@@ -46,7 +46,7 @@ RUN_KEYS = ("sequences_per_step", "devices", "accelerator", "number_format", "so
 STATED_KEYS = ("quantity", "figure", "convention", "place")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Setup:
     """A training as a file describes it.
 

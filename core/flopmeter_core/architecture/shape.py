@@ -13,15 +13,14 @@ one production FLOP counter in three was wrong because it took such layers for a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 SIZE_MAXIMUM = 1 << 40
 """No size of a model is near this; a larger one is a slip of the keyboard."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Experts:
     """A mixture of experts in place of the feed-forward layer.
 
@@ -40,7 +39,7 @@ class Experts:
     dense_layers: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ModelShape:
     """A transformer: one stack of layers, embedding below, head above.
 

@@ -8,10 +8,10 @@ Called by architecture.count and the importers of training logs.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from flopmeter_core.architecture.shape import SIZE_MAXIMUM
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 
 class Recompute(enum.StrEnum):
@@ -39,7 +39,7 @@ ADAPTABLE = ("query", "key", "value", "output", "gate", "up", "down")
 """Matrices of a layer that adapters may be attached to."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Adapters:
     """Low-rank adapters beside frozen matrices (Hu et al. 2021, arXiv 2106.09685).
 
@@ -68,7 +68,7 @@ class Adapters:
                 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Training:
     """How a model is trained.
 

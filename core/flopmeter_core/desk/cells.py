@@ -9,10 +9,10 @@ Explained in docs/estimate.md.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.errors import DataError, invariant
+from flopmeter_core.values import value_class
 
 CELL_LENGTH_MAX = 64
 EXPONENT_MAX = 40
@@ -34,7 +34,7 @@ _PAIR = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Span:
     """A quantity with its bounds: lower <= best <= upper, exact, not negative."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -18,9 +17,10 @@ from flopmeter_core.data import builtin_table
 from flopmeter_core.desk.cells import Span
 from flopmeter_core.errors import DataError
 from flopmeter_core.standing import Standing
+from flopmeter_core.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Utilization:
     """What share of device-hours x dense peak a training run turned into 6ND.
 
@@ -37,7 +37,7 @@ class Utilization:
     learned_on: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Written:
     """Constants that no fit gives.
 

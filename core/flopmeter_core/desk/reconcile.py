@@ -14,7 +14,7 @@ hardware time (circular) is not even compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flopmeter_core.desk.architecture import architecture_flop
 from flopmeter_core.desk.cells import Span
@@ -27,12 +27,13 @@ from flopmeter_core.desk.constants import (
 from flopmeter_core.desk.energy import energy_flop
 from flopmeter_core.desk.hardware import hardware_flop
 from flopmeter_core.desk.row import Row
+from flopmeter_core.values import value_class
 
 DISAGREEMENT = "disagreement"
 """The method's name when the methods do not overlap."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DeskEstimate:
     """What a row comes to, in model FLOP (recomputation not counted).
 

@@ -9,7 +9,6 @@ Explained in docs/estimate.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.desk.cells import Span, parse_quantity, parse_ratio
@@ -17,6 +16,7 @@ from flopmeter_core.desk.names import find_part
 from flopmeter_core.devices import DeviceTable, Part
 from flopmeter_core.errors import DataError
 from flopmeter_core.formats import KNOWN_FORMATS, FormatMix, parse_format_mix
+from flopmeter_core.values import value_class
 
 COLUMNS = (
     "model", "published", "params_total", "params_active", "tokens", "accelerator",
@@ -41,7 +41,7 @@ FLOP_PER_PARAMETER_AND_TOKEN = 6
 """Two for the forward pass, four for the backward one (Kaplan et al. 2020, arXiv 2001.08361)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Row:
     """What a table says of one training run; None where it says nothing.
 

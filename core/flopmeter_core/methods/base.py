@@ -17,7 +17,6 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.devices import DeviceRecord, Part
@@ -25,6 +24,7 @@ from flopmeter_core.formats import FormatMix, widest_rates
 from flopmeter_core.registers import COMPONENT_COUNT, Component
 from flopmeter_core.standing import Standing
 from flopmeter_core.units import PPM
+from flopmeter_core.values import value_class
 
 Weights = dict[Component, Fraction]
 """FLOP per unit of a component, exact; components that are absent weigh nothing."""
@@ -43,7 +43,7 @@ class Workload(enum.StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Conditions:
     """All that an estimate depends on besides the register itself.
 
@@ -103,7 +103,7 @@ class Conditions:
         return Fraction(per_cycle * self.ceiling_clock_mhz * self.record.device_count, 1_000)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Coefficients:
     """Whole FLOP per unit of each component, one vector a bound.
 

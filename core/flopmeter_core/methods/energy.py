@@ -25,7 +25,6 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flopmeter_core.data import builtin_table
@@ -45,6 +44,7 @@ from flopmeter_core.methods.base import (
 from flopmeter_core.registers import Component
 from flopmeter_core.standing import Standing
 from flopmeter_core.units import MJ_PER_J
+from flopmeter_core.values import value_class
 
 UNDECLARED = "undeclared"
 """The row of a run whose workload nobody declared."""
@@ -53,7 +53,7 @@ UNDECLARED = "undeclared"
 _MJ_PER_W_NS = Fraction(1, 10**6)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Constants:
     """The constants of the method, all dimensionless.
 

@@ -25,7 +25,8 @@ from flopmeter.lab.simulation.clock import GROUP, SimulatedLoop, TaskGroup
 from flopmeter.lab.simulation.randomness import Randomness
 from flopmeter.lab.simulation.versions import Version, between
 from flopmeter_core.units import NS_PER_S
-from flopmeter_proto.link import parse_answer, parse_batch_answer
+from flopmeter_proto.link import parse_answer
+from flopmeter_proto.relay_link import parse_batch_answer
 
 Serve = Callable[[Any, Any], Awaitable[None]]
 """`IngestService.stream_reports` or `stream_batches`."""

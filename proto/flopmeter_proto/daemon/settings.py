@@ -19,11 +19,11 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from flopmeter_core.errors import UsageError, invariant, unreadable
+from flopmeter_core.values import value_class
 
 Schema = TypeVar("Schema")
 
@@ -99,7 +99,7 @@ class SettingField(NamedTuple):
         return ENVIRONMENT_PREFIX + self.key.upper()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Loaded(Generic[Schema]):
     """A configuration and where each of its values came from.
 

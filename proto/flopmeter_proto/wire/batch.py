@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from flopmeter_core.batches import MAXIMUM_VECTORS_PER_BATCH, RelayBatch, RelayHello
 from flopmeter_core.claims import Claim, ClaimKey
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, Key, Vector
 from flopmeter_core.reports import (
-    MAXIMUM_VECTORS_PER_BATCH,
     Acknowledgement,
     Answer,
     Doubt,
@@ -26,8 +26,6 @@ from flopmeter_core.reports import (
     Held,
     KeyedVector,
     LedgerPosition,
-    RelayBatch,
-    RelayHello,
 )
 from flopmeter_core.units import REGISTER_LIMIT
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
@@ -43,15 +41,15 @@ from flopmeter_proto.wire.claims import (
 from flopmeter_proto.wire.columns import KnownBatch, batch_rows
 from flopmeter_proto.wire.doubts import doubts_in, doubts_out
 from flopmeter_proto.wire.held import held_in, held_out
-from flopmeter_proto.wire.hello import (
+from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
+from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
+from flopmeter_proto.wire.relaying import (
     ledgers_in,
     nodes_in,
     nodes_out,
     relay_hello_in,
     relay_hello_out,
 )
-from flopmeter_proto.wire.hours import acknowledge_hours, hour_answers, hours_in, hours_out
-from flopmeter_proto.wire.numbering import SentNumbers, StatedNumbers
 from flopmeter_proto.wire.values import check_sequence
 
 MAXIMUM_KEYS_PER_RELAY = 2_000_000

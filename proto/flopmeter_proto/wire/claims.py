@@ -9,7 +9,6 @@ breaks a rule is refused alone: whatever a process says, the meter's vectors bes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from flopmeter_core.claims import (
@@ -22,11 +21,11 @@ from flopmeter_core.claims import (
 )
 from flopmeter_core.errors import DataError, WireError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability
+from flopmeter_core.values import value_class
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire.values import paused
+from flopmeter_proto.wire.values import MAXIMUM_DIGITS, paused
 
 MAXIMUM_CLAIMS_PER_MESSAGE = 4_096
-MAXIMUM_CLAIM_DIGITS = 40
 
 DURABILITIES = {
     Durability.HERE: pb.DURABILITY_HERE,
@@ -38,7 +37,7 @@ DURABILITIES = {
 DURABILITIES_BACK = {number: durability for durability, number in DURABILITIES.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ReceivedClaim:
     """A claim as it came: its number and sequence, and either the claim or why it is none."""
 
@@ -167,6 +166,6 @@ def _claim_in(message: pb.Claim) -> ReceivedClaim:
 
 
 def _digits(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= MAXIMUM_CLAIM_DIGITS):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAXIMUM_DIGITS):
         raise DataError("the FLOP of a claim must be decimal digits")
     return int(text)

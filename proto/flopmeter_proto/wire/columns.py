@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from array import array
-from dataclasses import dataclass
 
+from flopmeter_core.batches import MAXIMUM_VECTORS_PER_BATCH
 from flopmeter_core.kernels.known_rows import CAME_BOOT, CAME_FIRST, CAME_SEQUENCE, CAME_WIDTH
 from flopmeter_core.kernels.scatter import scatter
 from flopmeter_core.registers import COMPONENT_COUNT, Vector
-from flopmeter_core.reports import MAXIMUM_VECTORS_PER_BATCH
 from flopmeter_core.units import REGISTER_LIMIT
+from flopmeter_core.values import value_class
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 
 GREATEST_TIME_NS = (1 << 63) - 1
@@ -29,7 +29,7 @@ _MORE = 0x80
 """Set in each byte of a length but the last."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class KnownBatch:
     """The vectors of a batch.
 

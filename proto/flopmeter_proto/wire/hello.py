@@ -1,8 +1,9 @@
-"""Who speaks, on the wire: the hello of an agent and of a relay, and the nodes of a relay.
+"""Who speaks, on the wire: the hello of an agent, and what it shows.
 
-Owns: the spelling of both hellos, of a relayed node and of display estimates.
+Owns: the spelling of an agent's hello and of display estimates.
 May touch: generated messages; no socket, no clock.
-Called by wire.stream and wire.batch. Labels only: nothing here enters a figure but `simulated`.
+Called by wire.stream, wire.known and wire.relaying.
+Labels only: nothing here enters a figure but `simulated`.
 """
 
 from __future__ import annotations
@@ -10,19 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from flopmeter_core.allocations import MAXIMUM_LENGTH
-from flopmeter_core.errors import WireError
-from flopmeter_core.reports import PROTOCOL_VERSION, Hello, RelayedNode, RelayHello
+from flopmeter_core.reports import PROTOCOL_VERSION, Hello
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.wire.values import check_digits, check_text, check_version, incarnation_in
 
 MAXIMUM_DISPLAYS = 256
 """Estimates for display of a node; of more none is read."""
-
-MAXIMUM_NODES_PER_BATCH = 2_000
-"""Nodes told of in one message, each at most about 2 KB with its labels."""
-
-MAXIMUM_LEDGERS_BELOW = 10_000
-"""Ledgers a relay may forward for: one a site, with room for a tree of them."""
 
 
 def hello_out(hello: Hello) -> pb.Hello:
@@ -61,43 +55,6 @@ def hello_in(hello: pb.Hello) -> Hello:
     )
 
 
-def relay_hello_out(hello: RelayHello) -> pb.RelayHello:
-    """Spell a relay's hello out."""
-    return pb.RelayHello(
-        protocol_version=PROTOCOL_VERSION,
-        relay=hello.relay,
-        relay_version=hello.version,
-        simulated=hello.simulated,
-    )
-
-
-def ledgers_in(message: pb.StreamBatchesRequest) -> tuple[str, ...]:
-    """The ledgers a relay says it forwards for.
-
-    Raises:
-        WireError: too many, or an identity that is none.
-    """
-    if len(message.ledger_ids) > MAXIMUM_LEDGERS_BELOW:
-        raise WireError(f"more than {MAXIMUM_LEDGERS_BELOW} ledgers below one relay")
-    return tuple(check_text(text, "ledger_id") for text in message.ledger_ids)
-
-
-def relay_hello_in(message: pb.StreamBatchesRequest) -> RelayHello:
-    """Read a relay's hello.
-
-    Raises:
-        WireError: as `hello_in`.
-    """
-    hello = message.hello
-    check_version(hello.protocol_version)
-    return RelayHello(
-        relay=check_text(hello.relay, "relay"),
-        simulated=hello.simulated,
-        version=check_text(hello.relay_version, "relay_version", required=False),
-        ledger_ids=ledgers_in(message),
-    )
-
-
 def displays_out(
     message: pb.StreamReportsRequest | pb.RelayedNode, display_flop: Mapping[str, int]
 ) -> None:
@@ -127,29 +84,3 @@ def displays_in(messages: Iterable[pb.DisplayEstimate]) -> dict[str, int]:
         )
         for display in messages
     }
-
-
-def nodes_out(message: pb.StreamBatchesRequest, nodes: Iterable[RelayedNode]) -> None:
-    """Add what a relay knows of nodes to a message."""
-    for node in nodes:
-        added = message.nodes.add(hello=hello_out(node.hello))
-        added.silent_duration.FromNanoseconds(node.silent_ns)
-        displays_out(added, node.display_flop)
-
-
-def nodes_in(messages: Sequence[pb.RelayedNode]) -> tuple[RelayedNode, ...]:
-    """Read what a relay knows of nodes.
-
-    Raises:
-        WireError: too many, or a label that breaks the contract.
-    """
-    if len(messages) > MAXIMUM_NODES_PER_BATCH:
-        raise WireError(f"more than {MAXIMUM_NODES_PER_BATCH} nodes in one message")
-    return tuple(
-        RelayedNode(
-            hello=hello_in(node.hello),
-            silent_ns=max(0, node.silent_duration.ToNanoseconds()),
-            display_flop=shown_in(node.display_estimates),
-        )
-        for node in messages
-    )

@@ -42,7 +42,7 @@ from flopmeter_proto.wire.stream import MAXIMUM_FOLLOWED
 
 COMPILED = hasattr(known_wire, "SOURCE_SHA256")
 
-MAXIMUM_SHOWN = 64
+USUAL_SHOWN = 64
 """Estimates for display of a usual message."""
 
 _WORD_BYTES = 8
@@ -117,7 +117,7 @@ class KnownReader:
         self._numbers = _room(most)
         self._came = _room(most * CAME_WIDTH)
         self._follows = _room(most * SPAN_WIDTH)
-        self._shown = _room(MAXIMUM_SHOWN * SPAN_WIDTH)
+        self._shown = _room(USUAL_SHOWN * SPAN_WIDTH)
         self._told = _room(TOLD_WIDTH)
 
     def read(self, raw: bytes) -> KnownReport | None:

@@ -23,6 +23,7 @@ MAXIMUM_TEXT_LENGTH = 256
 MAXIMUM_DEVICES_PER_NODE = 1_024
 INCARNATION_BYTES = 16
 MAXIMUM_DIGITS = 40
+"""Of a FLOP figure that is told as text."""
 
 MAXIMUM_COMPONENTS = 256
 """Of a vector that comes, whatever a newer sender counts: to build half a million integers takes

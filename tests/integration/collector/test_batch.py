@@ -16,7 +16,7 @@ from flopmeter_core.registers import COMPONENT_COUNT
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.collector import running
 from support.ingest import BOOT_NS, RECORD, channel, key, report, vector
 

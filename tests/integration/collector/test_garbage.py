@@ -21,7 +21,7 @@ from flopmeter_collector.interpreter import Cycles, prefer_answers
 from flopmeter_collector.server import GrpcServer
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.collector import running, settings
 from support.ingest import hello, key, report, stream, vector
 

@@ -22,7 +22,7 @@ from flopmeter_core.registers import Component
 from flopmeter_core.reports import PROTOCOL_VERSION, KeyedVector
 from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import StreamWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.beside import AGENTS, measure
 from support.collector import running
 from support.hostile_peer import GONE, HOSTILE, METHOD, narrow

@@ -38,7 +38,7 @@ from flopmeter_core.allocations import MAXIMUM_LENGTH
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import DataError, NotPermittedError, StorageError, UsageError
 from flopmeter_core.reports import KeyedVector
-from flopmeter_proto.wire import MAXIMUM_TEXT_LENGTH
+from flopmeter_proto.wire.values import MAXIMUM_TEXT_LENGTH
 from support.collector import Child, child, running
 from support.ingest import RECORD, hourly, key, stream, vector
 from support.low_line import low_line

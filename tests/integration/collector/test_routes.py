@@ -12,11 +12,12 @@ import pytest
 
 from flopmeter_collector.app import CollectorApp
 from flopmeter_collector.held_rows import HeldRows
+from flopmeter_core.batches import RelayBatch, RelayHello
 from flopmeter_core.registers import Key
-from flopmeter_core.reports import KeyedVector, RelayBatch, RelayHello
+from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
-from flopmeter_proto.wire import BatchWriter
+from flopmeter_proto.wire.batch import BatchWriter
 from support.collector import running
 from support.ingest import (
     BOOT_NS,

@@ -26,7 +26,7 @@ from flopmeter_collector.waits import STOPPING
 from flopmeter_core.reports import KeyedVector
 from flopmeter_proto.daemon.clock import SystemClock
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES
+from flopmeter_proto.wire.values import MAXIMUM_MESSAGE_BYTES
 from support.collector import Child, child, running
 from support.ingest import (
     INCARNATION,

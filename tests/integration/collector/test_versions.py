@@ -10,10 +10,12 @@ import grpc
 import grpc.aio
 import pytest
 
-from flopmeter_core.reports import Durability, RelayBatch, RelayHello
+from flopmeter_core.batches import RelayBatch, RelayHello
+from flopmeter_core.reports import Durability
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
 from flopmeter_proto.ingest.v1 import ingest_service_pb2_grpc as pb_grpc
-from flopmeter_proto.wire import BatchWriter, StreamWriter
+from flopmeter_proto.wire.batch import BatchWriter
+from flopmeter_proto.wire.stream import StreamWriter
 from support.collector import running
 from support.ingest import channel, hello, key, stream, vector
 from support.wire_versions import Version, todays_report, versions

@@ -290,7 +290,7 @@ def test_the_agents_own_metrics(tmp_path: Path) -> None:
     app = an_app(tmp_path, metrics_listen=f"127.0.0.1:{port}")
     app.loop.sample()
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
-    assert "flopmeter_device_seconds_total" in text
+    assert "flopmeter_sensor_reads_total 1\n" in text
     app.close()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")

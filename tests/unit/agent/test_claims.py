@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from flopmeter_agent import claims as claims_module
 from flopmeter_agent.claims import ClaimBook
 from flopmeter_agent.journal import Journal, OsBlockFile
-from flopmeter_core.claims import Claim, ClaimQuantity, ClaimTotals, add_up
+from flopmeter_core.claim_sums import ClaimTotals, add_up
+from flopmeter_core.claims import Claim, ClaimQuantity
 from flopmeter_core.errors import DataError
 from flopmeter_core.reports import ClaimAcknowledgement, Durability, LedgerPosition
 from flopmeter_core.run_file import RunFile

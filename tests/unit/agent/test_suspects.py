@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
 from flopmeter_agent.accumulate import Accumulator
 from flopmeter_agent.closed import open_closed
@@ -197,13 +196,11 @@ def test_one_warning_a_change(caplog: pytest.LogCaptureFixture) -> None:
 def test_each_check_has_a_series(node: Node) -> None:
     """Every check is exported from the start, at 0, so that its first failure is an increase."""
     node.second(0, 0)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(AgentMetrics(node.loop, LinkState()))
-    text = generate_latest(registry).decode()
+    text = AgentMetrics(node.loop, LinkState()).text()
     for check in Check:
-        count = 1.0 if check is Check.SILENT else 0.0
-        assert f'flopmeter_suspect_readings_total{{check="{check}"}} {count}' in text
-    assert 'flopmeter_device_seconds_total{device="GPU-1",state="suspect"} 1.0' in text
+        count = 1 if check is Check.SILENT else 0
+        assert f'flopmeter_suspect_readings_total{{check="{check}"}} {count}\n' in text
+    assert 'flopmeter_device_seconds_total{device="GPU-1",state="suspect"} 1\n' in text
 
 
 def test_a_gap_is_not_doubted_twice() -> None:

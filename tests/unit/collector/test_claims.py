@@ -19,15 +19,8 @@ from flopmeter_collector.ledger.base import Declaration
 from flopmeter_collector.presentation import totals_document
 from flopmeter_collector.snapshot import TotalsSnapshot
 from flopmeter_collector.totals import Totals
-from flopmeter_core.claims import (
-    Claim,
-    ClaimCounts,
-    ClaimKey,
-    ClaimQuantity,
-    ClaimScope,
-    ClaimTotals,
-    add_up_each,
-)
+from flopmeter_core.claim_sums import ClaimTotals, add_up_each
+from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
 from flopmeter_core.errors import UsageError
 from support.totals import (
     AS_OF_NS,

@@ -22,15 +22,9 @@ from flopmeter_collector.relay.receive import (
     check_path,
     merge_batch,
 )
+from flopmeter_core.batches import RelayBatch, RelayedNode
 from flopmeter_core.errors import NotPermittedError
-from flopmeter_core.reports import (
-    Doubt,
-    Durability,
-    Held,
-    KeyedVector,
-    RelayBatch,
-    RelayedNode,
-)
+from flopmeter_core.reports import Doubt, Durability, Held, KeyedVector
 from flopmeter_core.writers import fingerprint, key_digest, marked
 from support.ingest import RECORD, hello, hourly, key, report, vector
 from support.manual_clock import ManualClock

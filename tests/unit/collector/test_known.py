@@ -22,7 +22,8 @@ from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.outbox import Outbox
 from flopmeter_core.reports import Acknowledgement, Durability, Hello, KeyedVector, Report
 from flopmeter_core.writers import NOTHING, fingerprint
-from flopmeter_proto.wire import StreamReader, StreamWriter, known_report
+from flopmeter_proto.wire.known import known_report
+from flopmeter_proto.wire.stream import StreamReader, StreamWriter
 from support.forms import FORMS, kernel
 from support.ingest import INCARNATION, RECORD, key, report, vector
 

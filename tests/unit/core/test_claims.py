@@ -9,20 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_core.claim_agreement import Agreement, reconcile, worst
 from flopmeter_core.claim_limits import CLAIMED_FLOP_LIMIT
+from flopmeter_core.claim_sums import ClaimTotals, add_up, add_up_each
 from flopmeter_core.claims import (
-    Agreement,
     Claim,
     ClaimCounts,
     ClaimKey,
     ClaimQuantity,
     ClaimScope,
-    ClaimTotals,
-    add_up,
-    add_up_each,
     check_claim,
-    reconcile,
-    worst,
 )
 from flopmeter_core.errors import DataError
 from flopmeter_core.interval import Figures, Interval

@@ -29,16 +29,12 @@ from flopmeter_core.reports import (
 from flopmeter_core.units import NS_PER_HOUR, REGISTER_LIMIT
 from flopmeter_core.writers import key_digest
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import (
-    MAXIMUM_CLAIMS_PER_MESSAGE,
-    MAXIMUM_DISPLAYS,
-    StreamReader,
-    StreamWriter,
-    check_values,
-    spelled_doubts,
-)
+from flopmeter_proto.wire.claims import MAXIMUM_CLAIMS_PER_MESSAGE
+from flopmeter_proto.wire.doubts import spelled_doubts
+from flopmeter_proto.wire.hello import MAXIMUM_DISPLAYS
 from flopmeter_proto.wire.numbering import StatedNumbers
-from flopmeter_proto.wire.values import record_in, record_out
+from flopmeter_proto.wire.stream import StreamReader, StreamWriter
+from flopmeter_proto.wire.values import check_values, record_in, record_out
 
 HELLO = Hello("node-1", "ab" * 16, simulated=True, cluster="c", sensor="nvml", boot_id="b")
 RECORD = DeviceRecord(

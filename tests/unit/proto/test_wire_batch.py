@@ -9,26 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopmeter_core.batches import MAXIMUM_VECTORS_PER_BATCH, RelayBatch, RelayedNode, RelayHello
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.errors import WireError
 from flopmeter_core.registers import COMPONENT_COUNT, ZERO_VECTOR
 from flopmeter_core.reports import (
-    MAXIMUM_VECTORS_PER_BATCH,
     Doubt,
     Durability,
     Held,
     HourlyVector,
     KeyedVector,
     LedgerPosition,
-    RelayBatch,
-    RelayedNode,
-    RelayHello,
 )
 from flopmeter_core.units import NS_PER_HOUR, REGISTER_LIMIT
 from flopmeter_core.writers import key_digest
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import MAXIMUM_MESSAGE_BYTES, BatchReader, BatchWriter
+from flopmeter_proto.wire.batch import BatchReader, BatchWriter
 from flopmeter_proto.wire.numbering import StatedNumbers
+from flopmeter_proto.wire.values import MAXIMUM_MESSAGE_BYTES
 from support.ingest import RECORD, hello, key, vector
 
 POSITION = LedgerPosition("root", 7, 3)

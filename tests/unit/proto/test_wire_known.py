@@ -12,16 +12,9 @@ from flopmeter_core.errors import WireError
 from flopmeter_core.kernels.known_rows import CAME_WIDTH
 from flopmeter_core.reports import Hello, KeyedVector, LedgerPosition
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import (
-    MAXIMUM_FOLLOWED,
-    KnownReader,
-    KnownReport,
-    StreamReader,
-    StreamWriter,
-    known_answer,
-    known_report,
-    parse_reports,
-)
+from flopmeter_proto.wire.known import KnownReader, KnownReport, known_answer, known_report
+from flopmeter_proto.wire.parsing import parse_reports
+from flopmeter_proto.wire.stream import MAXIMUM_FOLLOWED, StreamReader, StreamWriter
 from support.ingest import INCARNATION, key, report, vector
 
 POSITION = LedgerPosition("ledger", 3, 17)

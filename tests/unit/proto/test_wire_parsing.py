@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from flopmeter_core.errors import WireError
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import (
+from flopmeter_proto.wire.parsing import (
     MAXIMUM_PARTS_PER_MESSAGE,
+    PARTS_AT_ONCE,
     parse_batches,
     parse_long_reports,
     parse_reports,
     parse_submitted,
 )
-from flopmeter_proto.wire.parsing import PARTS_AT_ONCE
 
 CLAIM = bytes([pb.StreamReportsRequest.CLAIMS_FIELD_NUMBER << 3 | 2, 0])
 """An empty claim takes two bytes, and far more once it is built."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from flopmeter_core.errors import DataError
+from flopmeter_core.values import value_class
 
 PREFIX = "DCGM_FI_"
 """Families of DCGM fields; an exporter also shows some of its own process."""
@@ -23,7 +24,7 @@ _LONGEST_LINE = 1 << 16
 _LONGEST_NUMBER = 64
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Sample:
     """One line: a value of one series.
 
@@ -40,7 +41,7 @@ class Sample:
     stamp_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Exposition:
     """The samples of DCGM fields in a text, and the help of their families."""
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 
 from flopmeter_core.registers import Component
 from flopmeter_core.suspicion import is_blank
 from flopmeter_core.units import PPM
+from flopmeter_core.values import value_class
 
 Quantity = Component | str
 """What a family measures: activity of a component, or one of the words below."""
@@ -54,7 +54,7 @@ _SHARE = frozenset({"ratio", "%"})
 _HELP_UNIT = re.compile(r"\(in ([^()]+)\)")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Field:
     """One family.
 

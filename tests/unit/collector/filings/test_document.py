@@ -11,7 +11,7 @@ import pytest
 from flopmeter_collector.filings.blocks import DRAFT
 from flopmeter_collector.filings.document import SignOff, build
 from flopmeter_collector.filings.facts import ModelFacts, OtherMethod
-from flopmeter_core.claims import Agreement
+from flopmeter_core.claim_agreement import Agreement
 from flopmeter_core.errors import DataError
 from flopmeter_core.filings import FieldId, builtin_forms
 from support.filings import model_facts, simulated

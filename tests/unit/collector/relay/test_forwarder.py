@@ -27,6 +27,7 @@ from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay import forwarder as module
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox
+from flopmeter_core.batches import RelayHello
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimScope
 from flopmeter_core.registers import Key
 from flopmeter_core.reports import (
@@ -38,7 +39,6 @@ from flopmeter_core.reports import (
     HourlyVector,
     KeyedVector,
     LedgerPosition,
-    RelayHello,
 )
 from support.ingest import RECORD, hello, hourly, key, vector
 from support.manual_clock import ManualClock

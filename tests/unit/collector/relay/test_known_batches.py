@@ -16,10 +16,11 @@ from flopmeter_collector.intake import Intake
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.known import Received
 from flopmeter_collector.relay.receive import Seen, merge_batch
+from flopmeter_core.batches import RelayBatch
 from flopmeter_core.errors import WireError
-from flopmeter_core.reports import KeyedVector, LedgerPosition, RelayBatch
+from flopmeter_core.reports import KeyedVector, LedgerPosition
 from flopmeter_proto.ingest.v1 import ingest_service_pb2 as pb
-from flopmeter_proto.wire import BatchReader, BatchWriter
+from flopmeter_proto.wire.batch import BatchReader, BatchWriter
 from support.forms import FORMS, kernel
 from support.ingest import RECORD, hourly, key, vector
 

@@ -21,6 +21,7 @@ from flopmeter_collector.registers import RegisterTable
 from flopmeter_collector.relay.forwarder import Forwarder
 from flopmeter_collector.relay.outbox import Outbox, Watch
 from flopmeter_collector.relay.receive import Seen
+from flopmeter_core.batches import RelayHello
 from flopmeter_core.errors import StorageError
 from flopmeter_core.registers import ZERO_VECTOR, Key, Vector
 from flopmeter_core.reports import (
@@ -30,10 +31,9 @@ from flopmeter_core.reports import (
     Held,
     KeyedVector,
     LedgerPosition,
-    RelayHello,
 )
 from flopmeter_core.writers import fingerprint, key_digest
-from flopmeter_proto.wire import BatchReader, BatchWriter
+from flopmeter_proto.wire.batch import BatchReader, BatchWriter
 from support.ingest import RECORD, key
 from support.manual_clock import ManualClock
 

@@ -18,7 +18,7 @@ import pytest
 from flopmeter.cli import COMMANDS, Entry, group, main
 from flopmeter_core.errors import DataError, FlopmeterError, NotPermittedError
 
-HEAVY = ("grpc", "starlette", "uvicorn", "rich", "google", "prometheus_client", "pynvml", "psutil")
+HEAVY = ("grpc", "starlette", "uvicorn", "rich", "google", "http.server", "pynvml", "psutil")
 
 
 def loaded_by(*arguments: str) -> set[str]:

@@ -24,11 +24,14 @@ def test_without_a_folder_the_library_is_asked(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_agent_starts_without_the_library() -> None:
-    """Nothing of an agent over the NVIDIA driver loads it, or a page, or what is made up."""
+    """Nothing of an agent over the NVIDIA driver loads it, a page, what is made up, or receives."""
     script = (
         "import sys, flopmeter_agent.app, flopmeter_agent.allocating\n"
         "import flopmeter_agent.sensors.nvml.sensor\n"
-        "heavy = {'importlib.metadata', 'prometheus_client', 'flopmeter_agent.scenario', 'email'}\n"
+        "heavy = {'importlib.metadata', 'http', 'email', 'flopmeter_agent.scenario'}\n"
+        "heavy |= {'flopmeter_core.batches', 'flopmeter_core.recompute'}\n"
+        "heavy |= {'flopmeter_core.claim_sums', 'flopmeter_proto.relay_link'}\n"
+        "heavy |= {'flopmeter_proto.wire.' + name for name in ('batch', 'known', 'parsing')}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
