@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from bisect import insort
 from collections.abc import Mapping, Sequence
 from itertools import compress
 
@@ -39,12 +38,15 @@ class Agents:
 
     def add(self, key: Key, part: Classified) -> None:
         """Take what an incarnation classified of one more device."""
-        insort(self._parts.setdefault(key.incarnation, []), (key.device, part), key=_name)
+        self._parts.setdefault(key.incarnation, []).append((key.device, part))
         self._numbers.setdefault(key.incarnation, array("q")).append(part.number)
 
     def parts(self, incarnation: str) -> Sequence[Classified]:
         """What an incarnation classified, by the names of the devices."""
-        return [part for _, part in self._parts.get(incarnation, ())]
+        # In place: what is sorted costs one look, and nobody reads it between two additions.
+        named = self._parts.get(incarnation, [])
+        named.sort(key=_name)
+        return [part for _, part in named]
 
     def news(self, live: Mapping[str, Sighting]) -> dict[str, Sighting]:
         """Those of running incarnations by which something may be placed better than it is.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import functools
 import gc
@@ -58,13 +59,14 @@ Row = tuple[DeviceRecord, Key]
 
 
 def keys_of(nodes: int, *, runs: int = 1, live: int = 1) -> Iterator[Row]:
-    """Each device of so many nodes under its run, or under so many live users."""
+    """Each device of so many nodes under its run, or under so many live users; an agent a node."""
     for node in range(nodes):
         for number in range(DEVICES):
             record = h100(f"GPU-{node}-{number}", node=f"n{node}")
             for user in range(live):
                 run = (node * DEVICES + number + user) % max(runs, live)
-                yield record, key_of(record, f"run:r{run}")
+                key = key_of(record, f"run:r{run}")
+                yield record, dataclasses.replace(key, incarnation=f"{node:032x}")
 
 
 def in_parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
