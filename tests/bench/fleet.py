@@ -47,6 +47,8 @@ TLS_AGENTS = max(100, AGENTS // 10)
 PRIORITY = -15
 CORE_OF_SERVER, CORE_OF_LOAD = 0, 1
 
+SHARE_OF_A_CORE = 0.75
+"""What a collector may take of a core for its fleet; what a report may take follows from it."""
 
 LIMITS = (
     "--maximum-streams",
@@ -253,7 +255,7 @@ def connected_fleet() -> list[Result]:
         storm_s = _storm(server)
         silent = max(silent, server.metric("flopmeter_silent_devices"))
     return [
-        *_lines(f"{AGENTS} nodes every {PERIOD_S:.0f} s, each connected", ours, bare),
+        *_lines(AGENTS, ", each connected", ours, bare),
         Result(
             "the same beside a scrape a second: p99 of the answer",
             scraped.p99_ms,
@@ -287,16 +289,24 @@ def whole_fleet() -> list[Result]:
         enrolled(server, agents, 3 * AGENTS)
         agents.does(f"report {PERIOD_S}")
         ours = paced(server, agents)
-    return _lines(f"{3 * AGENTS} nodes every {PERIOD_S:.0f} s", ours, bare)
+    return _lines(3 * AGENTS, "", ours, bare)
 
 
-def _lines(name: str, ours: Paced, bare: Paced) -> list[Result]:
+def _lines(nodes: int, how: str, ours: Paced, bare: Paced) -> list[Result]:
+    name = f"{nodes} nodes every {PERIOD_S:.0f} s{how}"
     return [
         Result(
-            f"{name}: processor time a report", ours.report_us, "us", bare.report_us, "echo", 250
+            f"{name}: processor time a report",
+            ours.report_us,
+            "us",
+            bare.report_us,
+            "echo",
+            SHARE_OF_A_CORE * 1e6 * PERIOD_S / nodes,
         ),
-        Result(f"{name}: of a core", ours.busy, "cores", bare.busy, "echo", 0.75),
-        Result(f"{name}: reports answered a second", ours.rate, "a second", bare.rate, "echo", 1e9),
+        Result(f"{name}: of a core", ours.busy, "cores", bare.busy, "echo", SHARE_OF_A_CORE),
+        Result(
+            f"{name}: reports answered a second", ours.rate, "a second", bare.rate, "echo", None
+        ),
         Result(f"{name}: p99 of the answer", ours.p99_ms, "ms", bare.p99_ms, "echo", 50),
         Result(
             f"{name}: p99 of all seconds together",

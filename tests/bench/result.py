@@ -24,7 +24,7 @@ class Result:
         unit: of value, limit and budget.
         limit: the peer or physical limit, measured in the same run.
         limit_name: what the limit is.
-        budget: the greatest value allowed.
+        budget: the greatest value allowed; None where nothing is promised.
         spread: greatest minus least of the repetitions.
     """
 
@@ -33,7 +33,7 @@ class Result:
     unit: str
     limit: float
     limit_name: str
-    budget: float
+    budget: float | None
     spread: float = 0.0
 
     @property
@@ -43,8 +43,8 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether the budget is kept."""
-        return self.value <= self.budget
+        """Whether the budget is kept; a line without one is."""
+        return self.budget is None or self.value <= self.budget
 
     def to_json(self) -> dict[str, Any]:
         """The line as plain values."""
@@ -60,9 +60,11 @@ def table(results: Sequence[Result]) -> str:
         "|---|---:|---:|---:|---|---:|---|",
     ]
     for row in results:
+        kept = "yes" if row.ok else "NO"
+        budget, kept = ("", "") if row.budget is None else (f"{row.budget:.3g}", kept)
         lines.append(
-            f"| {row.name} | {row.value:.3g} {row.unit} | {row.spread:.2g} | {row.budget:.3g} | "
-            f"{row.limit_name}: {row.limit:.3g} | {row.ratio:.2f} | {'yes' if row.ok else 'NO'} |"
+            f"| {row.name} | {row.value:.3g} {row.unit} | {row.spread:.2g} | {budget} | "
+            f"{row.limit_name}: {row.limit:.3g} | {row.ratio:.2f} | {kept} |"
         )
     return "\n".join(lines)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bench.collector_cases import Stream, usual_p99_ms
 from bench.quick import TRIES, Held, main
-from bench.result import Result
+from bench.result import Result, table
 from support.requirements import ROOT
 
 KEYS = {"name", "value", "unit", "limit", "limit_name", "ratio", "budget", "ok"}
@@ -49,3 +51,41 @@ def test_ci() -> None:
     measured, tested = script.index("make bench-quick"), script.index("make test")
     assert measured < tested
     assert script.rstrip().endswith('((status)) || status=$slow\nexit "$status"')
+
+
+def test_a_line_without_a_budget() -> None:
+    """It is shown without one, is neither kept nor broken, and fails nothing."""
+    line = Result("a line", 7.0, "us", 10.0, "a peer", None)
+    assert line.ok
+    assert table([line]).splitlines()[-1] == "| a line | 7 us | 0 |  | a peer: 10 | 0.70 |  |"
+
+
+def test_the_usual_second() -> None:
+    """One second in which the machine stood still does not make the p99 of an answer."""
+    usual = [(second + part / 200, 10.0) for second in range(4) for part in range(200)]
+    assert usual_p99_ms(usual) == 10.0
+    assert usual_p99_ms([*usual, *((4 + part / 200, 900.0) for part in range(200))]) == 10.0
+    # What every second has is usual.
+    slow = [(second + part / 200, 70.0) for second in range(4) for part in range(3)]
+    assert usual_p99_ms([*usual, *slow]) == 70.0
+
+
+def test_a_wait_that_the_server_made_is_counted() -> None:
+    """A report that was due while the answer before was missing waits from when it was due."""
+    stream = Stream.__new__(Stream)
+    stream.waits, told = [], []
+
+    async def send(due: float) -> None:
+        told.append(due)
+        if len(told) == 1:
+            await asyncio.sleep(0.25)
+
+    async def run() -> float:
+        stream._send = send  # type: ignore[method-assign]
+        began = asyncio.get_running_loop().time()
+        await stream.keep_pace(began + 0.02, 0.1, began + 0.5)
+        return began
+
+    began = asyncio.run(run())
+    late = [round(due - began, 2) for due in told]
+    assert len(told) == 5 and late[1:3] == [0.12, 0.22]
