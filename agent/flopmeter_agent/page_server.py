@@ -5,7 +5,7 @@ May touch: one listening socket, and a thread a connection.
 Called by exposition. Whoever reaches the address may connect, and what it takes here (threads,
 descriptors) the meter lacks: so the number is small, and who has been there longest gives way.
 The standard library serves it: a page of one text needs no more, and whoever serves it loads it
-(docs/adr/0052-what-a-start-loads.md).
+(docs/adr/0053-what-a-start-loads.md).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: how such a class is made: frozen for the type checker, without the price of it at run time.
 May touch: nothing.
 Called by every package whose values are made in hot loops, and by whatever an agent loads
-(docs/adr/0051-values-frozen-by-the-checker.md, docs/adr/0052-what-a-start-loads.md).
+(docs/adr/0051-values-frozen-by-the-checker.md, docs/adr/0053-what-a-start-loads.md).
 
 At run time a frozen dataclass takes five times as long to make an instance of as a plain one,
 because each field goes through a function that is there to refuse; and twice as long to make
