@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from flopmeter_agent.sensors.nvml.clocks import EMPTY_ANSWERS
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.errors import SensorError
 from flopmeter_core.registers import Component, Evidence
@@ -228,6 +229,17 @@ def test_clock_is_the_mean_of_buffered_samples(start: Start) -> None:
     node.set("gpu0.clock_samples", "100:1000 200:1200 300:1500 400:1600 450:0 460:4294967295")
     assert node.one().clock_khz == 1_550_000
     assert node.one().clock_khz == 1_700_000  # nothing newer: NVML says "not found"
+
+
+def test_clock_samples_after_a_wall_clock_was_set_back(start: Start) -> None:
+    """The driver stamps by the wall clock: samples that are stamped lower are found again."""
+    node = start(("gpu0.clock_samples", "9100:1000 9200:1200"), ("gpu0.gpm.5", 1))
+    node.one()
+    node.set("gpu0.clock_samples", "100:1500 200:1600")
+    clocks = [node.one().clock_khz for _ in range(EMPTY_ANSWERS + 1)]
+    assert clocks == [1_700_000] * (EMPTY_ANSWERS + 1)  # at the instant of each reading
+    node.set("gpu0.clock_samples", "100:1500 200:1600 300:1400 400:1300")
+    assert node.one().clock_khz == 1_350_000
 
 
 def test_energy_else_power(start: Start) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flopmeter_agent.sensors.nvml import NvmlSensor, processes
+from flopmeter_agent.sensors.nvml.clocks import EMPTY_ANSWERS
 from flopmeter_core.errors import SensorError
 from flopmeter_core.readings import DeviceProcess
 from support.fake_nvml import FakeDriver, instance_of, uuid_of
@@ -170,3 +171,18 @@ def test_not_asked(tmp_path: Path) -> None:
     assert node.listed() is None
     assert node.driver.calls(COMPUTE) == 0
     node.close()
+
+
+def test_utilisation_after_a_wall_clock_was_set_back(node: Node) -> None:
+    """Nobody is told apart until samples that are stamped lower are found again."""
+    node.driver.update({"gpu0.processes": "11 12", "gpu0.process_busy": "9005:11:30"})
+    node.listed()
+    node.driver.set("gpu0.process_busy", "5:12:70")
+    unknown = (DeviceProcess(11), DeviceProcess(12))
+    for _ in range(EMPTY_ANSWERS + 1):
+        assert node.listed() == unknown
+    node.driver.set("gpu0.process_busy", "5:12:70 6:11:50")
+    assert node.listed() == (
+        DeviceProcess(11, busy_percent=50),
+        DeviceProcess(12, busy_percent=0),
+    )

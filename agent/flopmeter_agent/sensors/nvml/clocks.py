@@ -16,6 +16,11 @@ from flopmeter_agent.sensors.nvml.driver import Query, count_or_none
 _SM = 1  # NVML_CLOCK_SM
 _PROCESSOR_CLOCK_SAMPLES = 5  # NVML_PROCESSOR_CLK_SAMPLES
 
+EMPTY_ANSWERS = 30
+"""After so many with nothing newer than what was seen, all is asked for again. Samples are stamped
+with a CPU time in microseconds, which is the wall clock's: one that was set back would have nothing
+newer for as long as it was set back."""
+
 # nvmlValueType_t: which member of the union a sample has.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
@@ -31,6 +36,7 @@ class SmClock:
         self._now = Query(pynvml.nvmlDeviceGetClockInfo, handle, _SM)
         self._buffered = Query(pynvml.nvmlDeviceGetSamples, handle, _PROCESSOR_CLOCK_SAMPLES)
         self._newest_us = 0
+        self._empty = 0
 
     def khz(self) -> int | None:
         """The mean clock since the last call, in kHz; None where the device gives none.
@@ -49,7 +55,11 @@ class SmClock:
         # NOT_FOUND (nothing newer: the device idles) reads as None, like a driver without it.
         answer = self._buffered(since_us)
         if answer is None:
+            self._empty += 1
+            if self._empty >= EMPTY_ANSWERS:
+                self._empty = self._newest_us = 0
             return None
+        self._empty = 0
         kind, samples = answer
         self._newest_us = max([since_us, *(sample.timeStamp for sample in samples)])
         if since_us == 0 or not 0 <= kind < len(_MEMBERS):

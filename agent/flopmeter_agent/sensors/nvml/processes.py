@@ -18,6 +18,7 @@ from typing import Any
 
 import pynvml
 
+from flopmeter_agent.sensors.nvml.clocks import EMPTY_ANSWERS
 from flopmeter_agent.sensors.nvml.driver import DriverError, Query, ask, count_or_none
 from flopmeter_core.readings import DeviceProcess
 
@@ -37,6 +38,8 @@ class ProcessList:
         self._mps = Query(pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3, handle)
         self._places = Query(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle)
         self._seen_us = 0
+        self._empty = 0
+        self._anew = False
 
     def read(self, *, mig: bool) -> tuple[DeviceProcess, ...] | None:
         """The processes now; None where the driver does not tell.
@@ -84,14 +87,19 @@ class ProcessList:
         except pynvml.NVMLError:
             # NotFound where nothing is newer, success (0) where there are no samples at all: that
             # nobody worked, or that nobody was asked, is not told apart.
+            self._empty += 1
+            if self._empty >= EMPTY_ANSWERS:  # as with clocks: what follows may be stamped lower
+                self._empty, self._seen_us, self._anew = 0, 0, True
             return found
+        self._empty, anew = 0, self._anew
+        self._anew = False
         busy: dict[int, int] = {}
         for sample in samples:
             self._seen_us = max(self._seen_us, int(sample.timeStamp))
             percent = count_or_none(sample.smUtil)
             if percent is not None and percent <= 100:
                 busy[sample.pid] = max(busy.get(sample.pid, 0), percent)
-        if not busy:
+        if not busy or anew:  # all that is buffered, most of it of before this reading
             return found
         # A process without a sample had no kernel in any window: the driver leaves it out.
         return tuple(replace(each, busy_percent=busy.get(each.pid, 0)) for each in found)
