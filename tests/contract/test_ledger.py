@@ -415,6 +415,26 @@ def test_coverage_by_parts(place: Place) -> None:
     assert found == rows
 
 
+def test_an_hour_that_comes_again_after_it_was_dropped_is_told_no_more_exactly(
+    place: Place,
+) -> None:
+    """What lay before it may be dropped still: it reaches back like who stood for it.
+
+    One that is there, or that no other stands for, stays as exact as it was told.
+    """
+    ledger = place.open()
+    rows = [hourly(hour, hour + 1, vector(hour + 1)) for hour in range(6)]
+    ledger.commit(dataclasses.replace(batch(stored(9, vector(9))), hours=tuple(rows[:5])))
+    wider = dataclasses.replace(rows[3], first_hour=1)
+    dropped = ((rows[1].key, 1), (rows[1].key, 2))
+    ledger.commit(Batch(hours=(wider,), dropped_hours=dropped, declared_to=0))
+    ledger.commit(Batch(hours=(rows[2], rows[3], rows[4], rows[5])))
+    again = dataclasses.replace(rows[2], first_hour=1)
+    assert list(ledger.hours("run:a")) == [rows[0], again, wider, rows[4], rows[5]]
+    ledger.commit(Batch(hours=(rows[0],)))
+    assert next(iter(ledger.hours("run:a"))) == rows[0]
+
+
 def test_hours_are_dropped(place: Place) -> None:
     """Hours that are named go, and an hour told with a wider range takes the narrower's place."""
     ledger = place.open()

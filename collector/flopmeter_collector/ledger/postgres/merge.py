@@ -136,16 +136,24 @@ def merge_vectors(
 
 
 def merge_hours(connection: Statements, hours: Sequence[tuple[Any, ...]], number: int) -> None:
-    """Keep of each key and hour the newest vector, in whatever order two of them come."""
+    """Keep of each key and hour the newest vector, in whatever order two of them come.
+
+    A row that comes after one that stands for its hour too may miss those before it.
+    """
     if not hours:
         return
     _copy(connection, "staged_hour", hours)
     newest = "sequence, components, -first_hour, boot_ns, wall_ns"
     connection.execute(
         "INSERT INTO hour_vector (key, hour, first_hour, sequence, boot_ns, wall_ns, components,"
-        " commit_number) SELECT DISTINCT ON (key, hour) key, hour, first_hour, sequence, boot_ns,"
-        " wall_ns, components, ?::bigint FROM staged_hour ORDER BY key, hour, sequence DESC,"
-        " components DESC, first_hour, boot_ns DESC, wall_ns DESC"
+        " commit_number) SELECT key, hour, CASE WHEN EXISTS (SELECT 1 FROM hour_vector AS held"
+        " WHERE held.key = coming.key AND held.hour = coming.hour) THEN first_hour ELSE"
+        " least(first_hour, (SELECT min(later.first_hour) FROM hour_vector AS later WHERE"
+        " later.key = coming.key AND later.hour > coming.hour AND later.first_hour <="
+        " coming.hour)) END, sequence, boot_ns, wall_ns,"
+        " components, ?::bigint FROM (SELECT DISTINCT ON (key, hour) * FROM staged_hour ORDER BY"
+        " key, hour, sequence DESC, components DESC, first_hour, boot_ns DESC, wall_ns DESC)"
+        " AS coming"
         " ON CONFLICT (key, hour) DO UPDATE SET first_hour = excluded.first_hour,"
         " sequence = excluded.sequence, boot_ns = excluded.boot_ns, wall_ns = excluded.wall_ns,"
         " components = excluded.components, commit_number = excluded.commit_number"

@@ -317,7 +317,12 @@ class SqliteLedger(SqlTables):
 
     def _write_hours(self, hours: Sequence[HourlyVector], added: Mapping[Key, int]) -> None:
         self._connection.executemany(
-            "INSERT INTO hour_vector VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key, hour) DO UPDATE"
+            # A row that comes after one that stands for its hour too may miss those before it.
+            "INSERT INTO hour_vector VALUES (?1, ?2, CASE WHEN EXISTS (SELECT 1 FROM hour_vector"
+            " WHERE key = ?1 AND hour = ?2) THEN ?3 ELSE min(?3, ifnull((SELECT min(first_hour)"
+            " FROM hour_vector WHERE key = ?1 AND hour > ?2 AND first_hour <= ?2), ?3)) END,"
+            " ?4, ?5, ?6, ?7)"
+            " ON CONFLICT (key, hour) DO UPDATE"
             " SET first_hour = excluded.first_hour, sequence = excluded.sequence,"
             " boot_ns = excluded.boot_ns, wall_ns = excluded.wall_ns,"
             " components = excluded.components"
