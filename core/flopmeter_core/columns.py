@@ -255,7 +255,7 @@ class _Rule:
         """Mark what is not usual, and find the greatest activity of each row."""
         record, active = self._record, part.evidence in _ACTIVITY
         limits = (
-            (part.clock_khz, 1 if active else 0, suspicion.GREATEST_CLOCK_KHZ),
+            (part.clock_khz, 1 if active else 0, suspicion.greatest_clock_khz(record)),
             (part.power_mw, 0, min(self._greatest_mw, _GREATEST_PLAIN)),
             (part.energy_mj, 0, _GREATEST_PLAIN),
             (part.busy_ppm, 0, _GREATEST_PLAIN),

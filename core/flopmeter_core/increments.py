@@ -99,8 +99,7 @@ def _observed(
     subunits[Component.BUSY_MEGACYCLES] += active_cycles(PPM, 1, clock_khz, busy_ns)
     subunits[Component.BUSY_NS] = busy_ns
     subunits[Component.IDLE_NS] = elapsed_ns - busy_ns
-    sm_count = record.sm_count or _unsaid_sms(after.evidence)
-    if _impossible(subunits, sm_count, record.max_sm_clock_mhz, elapsed_ns):
+    if _impossible(subunits, after.evidence, record, elapsed_ns):
         return _all_suspect(elapsed_ns)
     return subunits
 
@@ -164,12 +163,17 @@ def _mean_clock_khz(before: Reading, after: Reading) -> int:
     return sum(clocks) // len(clocks) if clocks else 0
 
 
-def _impossible(subunits: list[int], sm_count: int, max_sm_clock_mhz: int, elapsed_ns: int) -> bool:
+def _impossible(
+    subunits: list[int], evidence: Evidence, record: DeviceRecord, elapsed_ns: int
+) -> bool:
     """Whether any cycle count is above what SMs x maximum clock x time allows."""
-    if sm_count == 0 or max_sm_clock_mhz == 0:
+    limit = record.max_sm_clock_mhz * 1_000 * elapsed_ns * (PPM + JITTER_PPM)
+    if limit == 0:
         return False
-    limit = sm_count * max_sm_clock_mhz * 1_000 * elapsed_ns * (PPM + JITTER_PPM)
-    return max(subunits[_CYCLES]) > limit
+    if evidence is Evidence.BUSY_SAMPLED and subunits[Component.BUSY_MEGACYCLES] > limit:
+        return True
+    sm_count = record.sm_count or _unsaid_sms(evidence)
+    return sm_count > 0 and max(subunits[_CYCLES]) > sm_count * limit
 
 
 def _all_suspect(elapsed_ns: int) -> list[int]:

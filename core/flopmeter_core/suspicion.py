@@ -20,7 +20,7 @@ import enum
 from collections.abc import Iterable, Mapping
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
-from flopmeter_core.increments import Increment
+from flopmeter_core.increments import JITTER_PPM, Increment
 from flopmeter_core.readings import Reading
 from flopmeter_core.registers import Component, Evidence
 from flopmeter_core.units import NS_PER_S, PPM
@@ -195,6 +195,12 @@ def widened(amount: Increment, suspicions: Iterable[Suspicion]) -> Increment:
     return tuple(changed)
 
 
+def greatest_clock_khz(record: DeviceRecord) -> int:
+    """The highest clock a device may be read at: its own if it says one, with room for jitter."""
+    own_khz = record.max_sm_clock_mhz * 1_000 * (PPM + JITTER_PPM) // PPM
+    return min(own_khz or GREATEST_CLOCK_KHZ, GREATEST_CLOCK_KHZ)
+
+
 def as_baseline(reading: Reading, record: DeviceRecord) -> Reading:
     """A reading as the next period may begin with it: without a clock or power no device can have.
 
@@ -202,7 +208,7 @@ def as_baseline(reading: Reading, record: DeviceRecord) -> Reading:
     other end. Counters stay: what is told of them is a difference, and is judged as one.
     """
     clock_khz, power_mw = reading.clock_khz, reading.power_mw
-    if clock_khz is not None and not 0 <= clock_khz <= GREATEST_CLOCK_KHZ:
+    if clock_khz is not None and not 0 <= clock_khz <= greatest_clock_khz(record):
         reading = dataclasses.replace(reading, clock_khz=None)
     if power_mw is not None and not 0 <= power_mw <= _greatest_mw(record):
         reading = dataclasses.replace(reading, power_mw=None)

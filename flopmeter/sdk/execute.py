@@ -130,6 +130,11 @@ def leave(said: RunFile, folder: str | None = None) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Only now may it be seen: a file whose lock is free is one whose process has ended.
         os.rename(f"{name}.new", f"{name}.run")
+    except OSError:
+        os.close(descriptor)
+        os.unlink(f"{name}.new")  # nobody else would, and a full folder hides runs
+        raise
+    try:
         try:
             held = fcntl.fcntl(descriptor, fcntl.F_DUPFD, _HIGH_DESCRIPTOR)
         except OSError:  # fewer descriptors are allowed

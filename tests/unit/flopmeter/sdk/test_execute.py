@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -236,3 +237,18 @@ def test_help_is_the_command_lines(
     monkeypatch.setattr(sys, "argv", ["flopmeter", *words])
     assert entry.main() == 0
     assert "Usage: flopmeter" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("call", ["write", "rename"])
+def test_full_folder(runs: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that could not be finished is removed: left there, it would count for ever."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="No space left"):
+        execute.leave(RunFile("atlas"), str(runs))
+    assert list(runs.iterdir()) == []
+    assert set(os.listdir("/proc/self/fd")) == before
