@@ -89,6 +89,11 @@ class ClaimTable:
         """
         return self._by_run[key.run][key]
 
+    @property
+    def uncommitted(self) -> bool:
+        """Whether anything changed that no commit was given yet."""
+        return bool(self._uncommitted)
+
     def take_uncommitted(self) -> tuple[Claim, ...]:
         """What changed since the last call, for one commit."""
         taken = tuple(self._uncommitted.values())

@@ -106,6 +106,22 @@ class Committer:
             return 0.0
         return asyncio.get_running_loop().time() - self._begun_s
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether all that was merged or asked for is durable: `durable` waits for nothing."""
+        return not (
+            self._failure
+            or self._closed
+            or self._begun_s is not None
+            or self._waiters
+            or self._declarations
+            or self._delivered
+            or self._deliveries
+            or self._coverage
+            or self._relay
+            or self._table.uncommitted
+        )
+
     def start(self) -> None:
         """Begin to commit, on the running event loop."""
         invariant(self._task is None, "a committer is started once")

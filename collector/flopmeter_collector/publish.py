@@ -5,7 +5,7 @@ May touch: totals, committer and register table, on the event loop; the injected
 Called by the collector's app at its period, and by tests and the lab once at the end.
 Explained in docs/adr/0005-delivery-and-durability.md.
 
-A round: ask who leads, and what other collectors of a shared ledger committed; read new
+A round: ask who leads, and what other collectors of a shared ledger committed; take new
 declarations; give the changed keys to the totals; wait until a commit holds them; take the snapshot
 at that commit; let the judge hold it against the thresholds; commit what it found, transitions and
 history in one transaction; and only then publish. So a
@@ -22,21 +22,21 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flopmeter_collector.approvals import APPROVAL_KIND
+from flopmeter_collector.around import Around, Others, Past, look_around
 from flopmeter_collector.claims import totals_of
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.custody import HOLD_KIND, SEAL_KIND, Custody
 from flopmeter_collector.declarations import RUN_KIND
 from flopmeter_collector.evaluate import profiles_in
 from flopmeter_collector.judge import Judge, Judgement
-from flopmeter_collector.law_memory import LawMemory, law_row, newest_memory
+from flopmeter_collector.law_memory import law_row
 from flopmeter_collector.ledger.base import (
     Batch,
+    Coverage,
     Declaration,
     Delivery,
     Foreign,
-    HistoryRow,
     Ledger,
-    Transition,
 )
 from flopmeter_collector.legal_view import LegalView
 from flopmeter_collector.model_statements import EXTERNAL_KIND, PARENT_KIND
@@ -53,9 +53,7 @@ from flopmeter_collector.turns import Pause, go_on
 from flopmeter_core.catalogue import Threshold
 from flopmeter_core.claim_agreement import Agreement
 from flopmeter_core.errors import DataError, StorageError
-from flopmeter_core.pace import WINDOW_H
 from flopmeter_core.reports import LedgerPosition
-from flopmeter_core.units import NS_PER_HOUR
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.logs import fields
 
@@ -96,16 +94,6 @@ class Published:
 
     snapshot: TotalsSnapshot
     legal: LegalView
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a collector that begins to lead reads of what was recorded."""
-
-    transitions: tuple[Transition, ...]
-    history: tuple[HistoryRow, ...]
-    deliveries: tuple[Delivery, ...]
-    law: LawMemory | None = None
 
 
 class Teller(Protocol):
@@ -172,6 +160,7 @@ class Publisher:
         self._came: list[Foreign] = []
         self.refused_declarations = 0
         self.leads = False
+        self.leader = ""
         self._term = 0
         self.restored = False
         self.published: Published | None = None
@@ -198,7 +187,7 @@ class Publisher:
             StorageError: the ledger failed.
         """
         async with self._lock:
-            await self._look_around()
+            await self._look_around(declared_to=None)
 
     def step_down(self) -> None:
         """Show nothing any more: another collector of a shared ledger may lead by now."""
@@ -218,8 +207,9 @@ class Publisher:
         """
         async with self._lock:
             await self.finish()
-            known_to = await self._look_around()
-            declared = await self._read_declared()
+            after = self._last_declaration - (self._newest_declared is not None)
+            others = await self._look_around(declared_to=after)
+            declared = await self._read_declared(others, after)
             self.take(declared or ())
             await self._use_law()
             changes = self._table.take_uncounted()
@@ -231,8 +221,7 @@ class Publisher:
                 for run, claimed in (await asyncio.to_thread(totals_of, claims)).items():
                     self._totals.claim(run, claimed)
             coverage = await self._slices.place(sightings)
-            # Even without a change the position may be another process' new declaration.
-            position = await self._committer.durable(coverage=coverage)
+            position = await self._durable(others, coverage)
             if declared is None:
                 # Only now: what nobody else knows is in the ledger again.
                 raise StorageError(
@@ -246,8 +235,7 @@ class Publisher:
                 # Whoever leads puts its corrections down.
                 self.corrected = False
                 return None
-            # Of a shared ledger everything up to here is in, and of this collector's a little more.
-            snapshot, found = await self._evaluate(known_to or position)
+            snapshot, found = await self._evaluate(position)
             await self._note_agreements(snapshot)
             self._weigh_quarantine()
             if found.transitions or found.history:
@@ -267,15 +255,23 @@ class Publisher:
                 await self._let_go(gone)
             return self.published
 
-    async def _read_declared(self) -> list[Declaration] | None:
+    async def _read_declared(self, others: Others | None, after: int) -> list[Declaration] | None:
         """What was declared since the last round; None where the ledger lost what was taken.
 
         A ledger loses its newest rows only, and gives their numbers again: the last one that was
         taken tells of all before it.
+
+        Args:
+            others: what a shared ledger said already.
+            after: the declaration before the last one that was taken.
         """
+        if others is not None:
+            found = list(others.declarations)
+        else:
+            found = await self._committer.read(
+                lambda ledger: list(ledger.declarations(after=after))
+            )
         last = self._newest_declared
-        after = self._last_declaration - (last is not None)
-        found = await self._committer.read(lambda ledger: list(ledger.declarations(after=after)))
         if last is None:
             return found
         return found[1:] if found[:1] == [last] else None
@@ -360,36 +356,55 @@ class Publisher:
         # Nobody else touches the totals during a round, and reports go on meanwhile.
         return await asyncio.to_thread(evaluated, self._pauses())
 
-    async def _look_around(self) -> LedgerPosition | None:
+    async def _look_around(self, *, declared_to: int | None) -> Others | None:
         """Ask who leads, and take in what other collectors of a shared ledger committed.
 
         Returns:
-            Everything up to this commit is in the table; None where no other collector writes.
+            Everything they committed is in the table; None where no other collector writes.
         """
         before = self._term if self.leads else 0
 
-        def ask(ledger: Ledger) -> tuple[int, Past | None]:
-            term = ledger.lead() if self.restored else 0
-            # After it is known who leads: who led before may have committed until then.
-            past = self._read_past(ledger) if term not in (0, before) else None
-            if ledger.shared:
+        def ask(ledger: Ledger) -> Around:
+            found = look_around(
+                ledger, self._clock, may_lead=self.restored, term=before, declared_to=declared_to
+            )
+            if found.others is not None:
                 # It is told once: a sender that goes away cancels who asked, and loses none of it.
-                self._came.append(ledger.foreign())
-            return term, past
+                self._came.append(found.others.foreign)
+            return found
 
-        self._term, past = await self._committer.read(ask)
+        around = await self._committer.read(ask)
+        self._term = around.term
         if not self._term:
             self.step_down()
         self.leads = bool(self._term)
-        if past is not None:
-            self.begin_to_lead(past)
-        position = None
+        if around.past is not None:
+            self.begin_to_lead(around.past)
+        others = around.others
+        if others is not None:
+            self.leader = others.leader
         came, self._came = self._came, []
         for foreign in came:
             self._table.absorb(foreign)
             self._totals.residuals.restore(foreign.coverage)
-            position = foreign.position
-        return position
+        return others
+
+    async def _durable(self, others: Others | None, coverage: Sequence[Coverage]) -> LedgerPosition:
+        """Wait until a commit holds all that is counted by now.
+
+        Of a shared ledger nothing is asked where all of it is stored already: of two rounds of a
+        collector beside others one is like that.
+
+        Returns:
+            Everything up to here is in the totals; of a shared ledger, and of this collector's
+            a little more.
+        """
+        if others is None:
+            # Even without a change the position may be another process' new declaration.
+            return await self._committer.durable(coverage=coverage)
+        if coverage or others.unsure or not self._committer.at_rest:
+            await self._committer.durable(coverage=coverage)
+        return others.foreign.position
 
     def begin_to_lead(self, past: Past) -> None:
         """Go on from what is recorded; whoever led before has recorded what it saw."""
@@ -398,15 +413,6 @@ class Publisher:
         self._teller.lead(past.deliveries)
         # What was declared while nobody led moved totals that nobody put down: it is no work.
         self.corrected |= self._revalued_at_ns > self._judge.recorded_to_ns > 0
-
-    def _read_past(self, ledger: Ledger) -> Past:
-        since_ns = self._clock.wall_ns() - (WINDOW_H + 24) * NS_PER_HOUR
-        return Past(
-            tuple(ledger.transitions()),
-            tuple(ledger.history(since_ns=since_ns)),
-            tuple(ledger.deliveries()),
-            newest_memory(ledger),
-        )
 
     async def _read_hours(self) -> None:
         """Read the hours of work that a declaration cuts since, all of them committed."""

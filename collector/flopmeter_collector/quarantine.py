@@ -237,6 +237,11 @@ class QuarantineTable:
         """Whether a row was released by this declaration."""
         return any(row.released == declaration for row in self._rows.values())
 
+    @property
+    def uncommitted(self) -> bool:
+        """Whether anything changed that no commit was given yet."""
+        return bool(self._uncommitted)
+
     def take_uncommitted(self) -> tuple[QuarantinedVector, ...]:
         """Take the rows no commit was given yet; the caller now owns them."""
         taken, self._uncommitted = tuple(self._uncommitted.values()), {}

@@ -355,6 +355,16 @@ class RegisterTable:
         self._count_hour(hourly)
         return ""
 
+    @property
+    def uncommitted(self) -> bool:
+        """Whether anything waits for a commit: vectors, hours, claims or what is quarantined."""
+        return bool(
+            self._uncommitted
+            or self._written
+            or self.claims.uncommitted
+            or self.quarantine.uncommitted
+        )
+
     def take_uncommitted(self) -> Changes:
         """Take the changes no commit was given yet, as they are now; the caller now owns them."""
         taken, self._uncommitted = self._uncommitted, Changes()

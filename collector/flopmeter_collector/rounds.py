@@ -2,8 +2,7 @@
 
 Owns: the pace, whether rounds still make sense, when a leader last heard that it leads, and the
 sentence that says why there are no totals.
-May touch: the publisher, the ledger's thread (who leads), the law's folder (through its watch); the
-log and the injected clock.
+May touch: the publisher, the law's folder (through its watch); the log and the injected clock.
 Called by the collector's app, and through it by the HTTP side, which asks what may be shown.
 Explained in docs/architecture.md and docs/adr/0014-postgresql-ledger.md.
 """
@@ -92,7 +91,6 @@ class Rounds:
         self._confirmed_ns = 0
         self._stuck = ""
         self._away = ""
-        self._leader = ""
 
     # --- what may be shown -----------------------------------------------------------------------
 
@@ -114,7 +112,7 @@ class Rounds:
             return self._loading.said
         return (
             "this collector takes reports but does not export fleet totals: another one of the "
-            f"same ledger does ({self._leader or 'being chosen'})"
+            f"same ledger does ({self._publisher.leader or 'being chosen'})"
         )
 
     def not_ready(self) -> str:
@@ -152,7 +150,7 @@ class Rounds:
             await self._publisher.round()
             self._begun = True
             self._confirmed_ns, self._away = asked_ns, ""
-            await self._note_leader(led)
+            self._note_leader(led)
             await self._thin_when_due()
         except LedgerBusyError as error:
             # The committer says when it waits too; this only reads, and tries again next time.
@@ -183,13 +181,10 @@ class Rounds:
             if not await self._publisher.thin(before_ns=before_ns):
                 self._thin_again_ns = self._clock.monotonic_ns() + 24 * NS_PER_HOUR
 
-    async def _note_leader(self, led: bool) -> None:
-        """Note who leads a shared ledger, and log when that begins or ends to be this collector."""
-        if not self._shared:
-            return
+    def _note_leader(self, led: bool) -> None:
+        """Log when it begins or ends to be this collector that leads a shared ledger."""
         leads = self._publisher.leads
-        self._leader = "" if leads else await self._committer.read(lambda ledger: ledger.leader())
-        if leads != led:
+        if self._shared and leads != led:
             logger.info("fleet totals are exported here" if leads else "another collector leads")
 
 

@@ -445,6 +445,10 @@ class Ledger(Protocol):
     def unsettled(self) -> bool:
         """Whether a commit will soon take longer, unless `settle` is called before."""
 
+    @property
+    def unsure(self) -> bool:
+        """Whether it may lack what was committed here: the next commit, empty or not, tells."""
+
     def settle(self) -> None:
         """Do between two commits what the next ones would do while their answers wait."""
 

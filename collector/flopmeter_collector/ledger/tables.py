@@ -110,6 +110,11 @@ class SqlTables(abc.ABC):
         """Whether several collectors may hold this ledger at a time."""
         return False
 
+    @property
+    def unsure(self) -> bool:
+        """A file has what it said it has."""
+        return False
+
     def lead(self) -> int:
         """The only collector of a ledger leads, from its start to its end."""
         return 1

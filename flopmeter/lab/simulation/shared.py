@@ -13,8 +13,9 @@ server here is the simulator's own, and tests/contract holds the real backend to
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,17 @@ class Session:
         """Everything that reads is the database's own."""
         self._reach()
         return getattr(self._server.ledger, name)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the server came back without what was committed, and nobody stored it again."""
+        return self._went_back
+
+    @contextlib.contextmanager
+    def consistent(self) -> Iterator[None]:
+        """Nothing happens between two questions that are asked in one step."""
+        self._reach()
+        yield
 
     def commit(self, batch: Batch) -> LedgerPosition:
         """Commit, merged with what others committed.

@@ -6,9 +6,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from flopmeter_collector.around import Past
 from flopmeter_collector.judge import Judge
 from flopmeter_collector.ledger.base import Declaration, HistoryRow
-from flopmeter_collector.publish import Past, Publisher
+from flopmeter_collector.publish import Publisher
 from flopmeter_collector.totals import Totals
 from support.totals import table, thresholds
 

@@ -103,6 +103,11 @@ class PostgresLedger(SqlTables):
         """A server settles by itself."""
         return False
 
+    @property
+    def unsure(self) -> bool:
+        """Nobody knows what became of the last commit, or a server lacks earlier ones."""
+        return self._uncertain or self._lost
+
     def settle(self) -> None:
         """Nothing is left to do."""
 
