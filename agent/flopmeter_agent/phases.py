@@ -210,4 +210,4 @@ class PhaseBook:
 
 def phase_of(phases: Mapping[str, int], allocation: str) -> int:
     """The phase of an allocation's run; 0 where nobody named one, and for no run."""
-    return phases.get(named_run(allocation) or "", 0)
+    return phases.get(named_run(allocation) or "", 0) if phases else 0

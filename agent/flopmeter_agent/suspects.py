@@ -35,13 +35,19 @@ class Suspects:
             judged: the devices that had a reading in it.
             suspicions: every doubt of the round.
         """
+        doubts = list(suspicions)
+        if not doubts and not self._doubted:
+            return
         found: dict[str, dict[Check, str]] = {device: {} for device in judged}
-        for suspicion in suspicions:
+        for suspicion in doubts:
             self.counts[suspicion.check] += 1
             found.setdefault(suspicion.device, {})[suspicion.check] = suspicion.detail
         for device, details in found.items():
             before = self._doubted.get(device, frozenset())
-            self._doubted[device] = frozenset(details)
+            if details:
+                self._doubted[device] = frozenset(details)
+            else:
+                self._doubted.pop(device, None)
             if details.keys() - before:
                 logger.warning(
                     "readings are suspect; the bounds widen",

@@ -31,7 +31,8 @@ LawMemory = Mapping[str, str]
 
 def memory_of(in_force: Iterable[Threshold]) -> dict[str, str]:
     """What is remembered of rows."""
-    return {row.id: f"{row.value_flop} {_rest(row)}" for row in in_force}
+    told: _Told = {}
+    return {row.id: f"{row.value_flop} {_rest(row, told)}" for row in in_force}
 
 
 def law_row(memory: LawMemory, at_ns: int) -> AuditRow:
@@ -62,14 +63,22 @@ def replaced_rows(
     if memory is None or memory == memory_of(rows):
         return None
     before: dict[str, Threshold] = {}
+    told: _Told = {}
     for row in rows:
         number, _, rest = memory.get(row.id, "").partition(" ")
-        if rest == _rest(row):
+        if rest == _rest(row, told):
             before[row.id] = replace(row, exact=Fraction(int(number)), value_text=number)
     return before
 
 
-def _rest(row: Threshold) -> str:
+_Told = dict[int, str]
+"""What counting profiles decide, by the identity of each: rows share a few of them."""
+
+
+def _rest(row: Threshold, told: _Told) -> str:
+    profile = rules_of(row)
+    if id(profile) not in told:
+        told[id(profile)] = verdicts_text(profile)
     conditions = [f"{each.role} {each.id}" for each in row.conditions]
-    told = [row.operator, *conditions, verdicts_text(rules_of(row))]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    parts = [row.operator, *conditions, told[id(profile)]]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

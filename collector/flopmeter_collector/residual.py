@@ -252,7 +252,10 @@ class ResidualAccounts:
         """Take what a ledger holds, or another collector of it wrote; of each number the least."""
         for row in rows:
             held = self._device(row.device).rows.get(row.incarnation)
-            self._put(row if held is None else least(held, row))
+            better = row if held is None else least(held, row)
+            # Half of what comes of a shared ledger is known: its device need not be divided anew.
+            if better != held:
+                self._put(better)
 
     def sighted(self, sightings: Sightings, now_ns: int, *, steady_ns: int) -> list[Coverage]:
         """Take what reports say of when, in one piece."""

@@ -80,7 +80,8 @@ class Sightings:
         Args:
             size: the most vectors, or running incarnations, in one part.
         """
-        yield Sightings(enrolled=self.enrolled)
+        if self.enrolled:
+            yield Sightings(enrolled=self.enrolled)
         reported, live = iter(self.reported.items()), iter(self.live.items())
         while noted := dict(islice(reported, size)):
             yield Sightings(reported=noted)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from flopmeter_core.devices import DeviceRecord, EnergyScope
 from flopmeter_core.increments import JITTER_PPM, Increment
@@ -175,13 +175,15 @@ _KEEPS_WORK = frozenset({Check.SILENT, Check.NO_CLOCK})
 """Doubts about work that may be missing; the others doubt the work that is there."""
 
 
-def widened(amount: Increment, suspicions: Iterable[Suspicion]) -> Increment:
+def widened(amount: Increment, suspicions: Sequence[Suspicion]) -> Increment:
     """Turn a doubtful period's time into suspect time; an increment without doubt is untouched.
 
     Upper can only grow by it: what the period's work could add to upper is at most the part's
     ceiling over its time, and that ceiling is what suspect time adds. A period over which a
     counter went back is unobserved already, and stays so: that adds the same.
     """
+    if not suspicions:
+        return amount
     checks = {suspicion.check for suspicion in suspicions} - {Check.BACKWARDS}
     if not checks:
         return amount

@@ -120,7 +120,7 @@ class SharedServer:
         self._open()
         self.history += 1
         self.leader = None
-        self._put_back(list(self.ledger.vectors()))
+        self._put_back([stored for held in self.branches.values() for stored in held])
         return before - self.position.commit_number
 
     def commit(self, batch: Batch, by: object) -> LedgerPosition:

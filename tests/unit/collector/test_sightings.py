@@ -26,3 +26,8 @@ def test_parts_are_the_whole(reported: int, live: int, size: int) -> None:
     assert all(len(part.live) + len(part.reported) <= size for part in parts)
     kinds = ["live" if part.live else "reported" for part in parts if part.live or part.reported]
     assert kinds == sorted(kinds, reverse=True)
+
+
+def test_of_nothing_there_is_no_part() -> None:
+    """A round that nobody reported to gives way to nobody."""
+    assert not list(Sightings().parts(1))
