@@ -70,10 +70,10 @@ class Collector:
         self.table.sightings.note_live(keyed.key.incarnation, sighting)
 
     async def round(self) -> Published | None:
-        """One round, as `Rounds` runs it."""
+        """One round, as `Rounds` runs it; one that ends the collector shows nothing either."""
         try:
             return await self.publisher.round()
-        except LedgerBusyError:
+        except FlopmeterError:
             self.publisher.step_down()
             return None
 
