@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
@@ -18,9 +19,10 @@ from flopmeter_collector import commit
 from flopmeter_collector.around import look_around
 from flopmeter_collector.commit import Committer
 from flopmeter_collector.judge import Judge
-from flopmeter_collector.ledger.base import Declaration, LedgerBusyError, StoredVector
+from flopmeter_collector.ledger.base import Coverage, Declaration, LedgerBusyError, StoredVector
 from flopmeter_collector.publish import Published, Publisher
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.residual import ResidualAccounts
 from flopmeter_collector.sightings import Sighting
 from flopmeter_collector.totals import Totals
 from flopmeter_core.errors import FlopmeterError
@@ -210,3 +212,16 @@ def test_the_feed_is_not_asked_before_all_else_is_known(fails: str) -> None:
     with pytest.raises(FlopmeterError):
         look_around(ledger, MagicMock(), may_lead=True, term=0, declared_to=0)
     ledger.foreign.assert_not_called()
+
+
+def test_a_row_that_is_known_divides_nothing_anew() -> None:
+    """Of a shared ledger every row comes back; one that says less than is known does so too."""
+    accounts = ResidualAccounts()
+    row = Coverage("0" * 32, "GPU-0", "n0", "b0", 0, 1, 9, 1)
+    accounts.restore([row])
+    assert accounts.moved_count == 1
+    accounts.take_doubled()
+    accounts.restore([row, replace(row, first_seen_ns=10)])
+    assert accounts.moved_count == 0 and accounts.rows() == [row]
+    accounts.restore([replace(row, first_seen_ns=8)])
+    assert accounts.moved_count == 1

@@ -139,19 +139,6 @@ def test_no_residual_while_reports_come() -> None:
     assert house.residual(5) == {None: 1.0}
 
 
-def test_a_row_that_is_known_divides_nothing_anew() -> None:
-    """Of a shared ledger every row comes back; one that says less than is known does so too."""
-    accounts = ResidualAccounts(SILENCE_NS)
-    row = Coverage("0" * 32, DEVICE, "n0", "b0", 0, at(0), at(1), 1)
-    accounts.restore([row])
-    assert accounts.moved_count == 1
-    accounts.take_doubled()
-    accounts.restore([row, replace(row, first_seen_ns=at(2))])
-    assert accounts.moved_count == 0 and accounts.rows() == [row]
-    accounts.restore([replace(row, first_seen_ns=at(0.5))])
-    assert accounts.moved_count == 1
-
-
 def test_down_over_a_reboot() -> None:
     """An agent that is down over a reboot leaves residual, and a late report takes it back."""
     house = House()
