@@ -78,7 +78,7 @@ def shape_of(
     loud_mw = 0
     if record.energy_scope is EnergyScope.GPU:
         loud_mw = rated_power_w * suspicion.LOUD_POWER_PPM // 1_000
-    fastest = min(suspicion.GREATEST_CLOCK_KHZ, kernel.GREATEST_LIMITS[1] - 1)
+    fastest = min(suspicion.greatest_clock_khz(record), kernel.GREATEST_LIMITS[1] - 1)
     strongest = suspicion.GREATEST_POWER_W * 1_000 * record.device_count
     # Beside no other counter, tensor activity has to be 0 to be silent.
     silence = suspicion.SILENCE_PPM if len(components) > 1 else 0

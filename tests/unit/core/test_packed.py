@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flopmeter_core.columns import Columns, integrate
@@ -42,6 +42,7 @@ def shape(evidence: Evidence = Evidence.GPM, **changes: object) -> Shape | None:
 @given(
     st.lists(ROW, min_size=2, max_size=30), st.sampled_from((Evidence.GPM, Evidence.DCGM_SAMPLED))
 )
+@example([(0, 2_100_000, 0, 0, 0), (1, 1_410_000, 0, 0, 5)], Evidence.GPM)
 def test_usual_rows_add_what_columns_add(rows: list[tuple[int, ...]], evidence: Evidence) -> None:
     """Each stretch that is taken makes exactly the increment of the same readings in columns."""
     of_rows = shape(evidence)
