@@ -177,7 +177,11 @@ class Judge:
         else:
             return False
         self._acts.append(act)
-        self._take(act)
+        if self._recorded and act.sequence <= _known_to(self._recorded[-1]):
+            # Who led before took it already, and recorded more since.
+            self._rebuild()
+        else:
+            self._take(act)
         return True
 
     def _rebuild(self) -> None:
@@ -187,7 +191,7 @@ class Judge:
         # In the order they were taken: a determination ends a review, and what changes after it
         # opens another. Each row says which declarations were known when it was made.
         told: list[tuple[int, int, Transition | Act | Determination]] = [
-            *((int(row.figures.get(DECLARED_TO, "0")), 1, row) for row in self._recorded),
+            *((_known_to(row), 1, row) for row in self._recorded),
             *((act.sequence, 0, act) for act in self._acts),
         ]
         for _, _, each in sorted(told, key=lambda entry: entry[:2]):
@@ -419,3 +423,8 @@ class Judge:
     def view(self, found: Judgement, now_ns: int) -> LegalView:
         """What is shown beside the totals of a round."""
         return view_of(self.alerts.all(), self.reviews.all(), found.forecasts, now_ns)
+
+
+def _known_to(row: Transition) -> int:
+    """The last declaration that was known when a transition was made."""
+    return int(row.figures.get(DECLARED_TO, "0"))

@@ -50,13 +50,13 @@ class Alert:
     Attributes:
         opening: the transition that opened it.
         closing: the transition that took its state back; None while the state stands.
-        acts: what people did, in the ledger's order.
+        silences: those that people set while it stood, in the ledger's order.
         taken: when a person took it out of the receivers' hands, and how; None while nobody did.
     """
 
     opening: Transition
     closing: Transition | None = None
-    acts: list[Act] = field(default_factory=list)
+    silences: list[Act] = field(default_factory=list)
     taken: tuple[int, str] | None = None
 
     @property
@@ -71,16 +71,19 @@ class Alert:
             self.taken = (max(at_ns, self.opening.occurred_at_ns + 1), how)
 
     def apply(self, act: Act) -> None:
-        """Note an act."""
-        self.acts.append(act)
+        """Note an act; a silence of what is over makes nothing fire again after it."""
         if act.action is not Action.SILENCE:
             self.take(act.at_ns, f"{act.action}d by {act.author}: {act.reason}")
+        elif self.end() is None:
+            self.silences.append(act)
 
     def end(self) -> tuple[int, str] | None:
         """When it stopped for good and why; None while it may fire."""
         ends = [] if self.taken is None else [self.taken]
         if self.closing is not None:
-            ends.append((self.closing.occurred_at_ns, f"the state is {self.closing.after} again"))
+            # By whichever clock, too: one that was put right says an earlier time.
+            closed_ns = max(self.closing.occurred_at_ns, self.opening.occurred_at_ns + 1)
+            ends.append((closed_ns, f"the state is {self.closing.after} again"))
         return min(ends) if ends else None
 
     def phases(self) -> Iterator[tuple[int, int | None, str]]:
@@ -91,7 +94,7 @@ class Alert:
         # By whichever clocks: a silence came after the alert, and after the silences before it in
         # the ledger; what was told before it stays told.
         quiet_ns = self.opening.occurred_at_ns + 1
-        for act in (each for each in self.acts if each.action is Action.SILENCE):
+        for act in self.silences:
             quiet_ns = max(act.at_ns, quiet_ns)
             if end_ns is not None and quiet_ns >= end_ns:
                 break
@@ -104,13 +107,14 @@ class Alert:
     def events(self, now_ns: int) -> list[Event]:
         """Everything receivers have to be told by now, in its order."""
         told = []
-        taken_ns = self.taken[0] if self.taken is not None else None
+        end = self.end()
         for number, (since_ns, until_ns, why) in enumerate(self.phases(), start=1):
-            if since_ns > now_ns:
+            # Only silences are waited for. That it began, and that it is over, is in the ledger:
+            # it came to pass, even where the clock that dated it was ahead.
+            if number > 1 and since_ns > now_ns:
                 break
             told.append(Event(self.number, number, True, since_ns))
-            # What a person took is taken, even where that person's clock is ahead.
-            if until_ns is not None and (until_ns <= now_ns or until_ns == taken_ns):
+            if until_ns is not None and (until_ns <= now_ns or (end and until_ns == end[0])):
                 told.append(Event(self.number, number, False, until_ns, why))
         return told
 
@@ -177,6 +181,12 @@ class Alerts:
     def get(self, number: int) -> Alert | None:
         """The alert of a number; None where that is no alert."""
         return self._by_number.get(number)
+
+    def stands_again(self, alert: Alert, now_ns: int) -> bool:
+        """Whether a later alert of the same model, threshold and kind fires now."""
+        row = alert.opening
+        number = self._open.get((row.model, row.threshold, row.foresight), 0)
+        return number > alert.number and self._by_number[number].fires(now_ns)
 
     def firing(self, now_ns: int) -> frozenset[tuple[str, str, bool]]:
         """(model, threshold, whether it is of the forecast) of each alert that fires now."""

@@ -93,11 +93,26 @@ def check_receiver(url: str, *, what: str, simulated: bool, allow_off_loopback: 
             f"the {what} address {url!r} cannot be used; write it as http://127.0.0.1:9093, "
             "without user name, and put a proxy before one that wants a password"
         )
+    if not _can_be_asked(host, parts):
+        raise UsageError(
+            f"the {what} address {url!r} cannot be used; write letters beyond ASCII in its path "
+            "as %XX, and a host name with no empty part"
+        )
     if simulated and not allow_off_loopback and not is_loopback(host):
         raise NotPermittedError(
             f"a simulated collector does not alert {shown(url)}, which is another host; allow it "
             f"with --alert-off-loopback, or name a {what} on 127.0.0.1"
         )
+
+
+def _can_be_asked(host: str, parts: SplitResult) -> bool:
+    """Whether a host can be looked up and a path can stand in a request."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    path = parts.path + parts.query
+    return path.isascii() and path.isprintable() and " " not in path
 
 
 def shown(url: str) -> str:

@@ -195,6 +195,15 @@ class AlertSender:
                 # The ledger could not note it; it is told again when it can.
                 logger.warning("a delivery was not noted", extra=fields(reason=str(error)))
                 taken = False
+            except Exception as error:
+                # The edge of the task: without it a receiver would hear nothing more, in silence.
+                logger.error(
+                    "an alert could not be told; report this",
+                    extra=fields(receiver=line.receiver.shown),
+                    exc_info=error,
+                )
+                self.failed_count += 1
+                taken = False
             if taken:
                 retry_s = FIRST_RETRY_S
                 await self._wait(line, LOOK_PERIOD_S)
@@ -299,9 +308,10 @@ class AlertSender:
         if not line.receiver.keeps_asking:
             return [event for event in told if event.name not in line.accepted]
         if last.fires:
-            again = now_ns - line.sent_ns.get(alert.number, 0) >= RESEND_NS
+            again = not _is_recent(line, alert, now_ns)
             return [last] if again or last.name not in line.accepted else []
-        if last.name in line.accepted:
+        # Of equal labels it keeps one alert, and would take this end for that of the later one.
+        if last.name in line.accepted or self._alerts.stands_again(alert, now_ns):
             return []
         first = told[-2]
         if alert.taken is None and not any(first.name in each.accepted for each in self._lines):
@@ -309,8 +319,7 @@ class AlertSender:
             return [first]
         # It notifies in groups, after a while; what is over by then is never notified.
         told_late = line.sent_ns.get(alert.number, 0) > last.at_ns
-        waits = told_late and now_ns - line.sent_ns[alert.number] < RESEND_NS
-        return [] if waits else [last]
+        return [] if told_late and _is_recent(line, alert, now_ns) else [last]
 
     def _message(self, alert: Alert, event: Event) -> Message:
         words: Words = words_of(alert.opening, self._thresholds, self._ids)
@@ -320,3 +329,8 @@ class AlertSender:
             if number == event.number
         )
         return Message(event, words, began_ns)
+
+
+def _is_recent(line: _Line, alert: Alert, now_ns: int) -> bool:
+    """Whether a receiver was told of an alert just now; a clock set back since says it was not."""
+    return 0 <= now_ns - line.sent_ns.get(alert.number, 0) < RESEND_NS

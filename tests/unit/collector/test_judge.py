@@ -450,3 +450,23 @@ def test_each_threshold_counts_by_its_own_profile() -> None:
         assert states[name][0] == (State.UNKNOWN if excluded else State.ABOVE), name
         excluding += excluded
     assert 0 < excluding < len(states)
+
+
+def test_who_takes_over_before_it_heard_of_a_determination() -> None:
+    """What was recorded after a determination is not ended by it, whoever reads it later."""
+    ledger = Ledger()
+    ledger.round(model(EU + 1))
+    ledger.round(model(EU // 2), hours=1)
+    ledger.declare("review", "1", determination="not_met", date="2027-01-01", reason="a test")
+    ledger.round(model(EU + 2), hours=1)
+    late = Judge(thresholds(), horizon_ns=HORIZON_NS)
+    late.restore(ledger.transitions, ledger.history)
+    for row in ledger.declarations:
+        late.apply(row)
+    for judge in (ledger.judge, late):
+        now_ns = ledger.now_ns
+        assert [alert.status(now_ns) for alert in judge.alerts.all()] == ["over", "firing"]
+        assert [(review.number, review.open) for review in judge.reviews.all()] == [
+            (1, False),
+            (3, True),
+        ]

@@ -46,12 +46,22 @@ def names(alert: Alert, now_ns: int) -> list[str]:
 
 def test_fires_until_the_state_goes_back() -> None:
     """A crossing fires from its totals on; the transition back ends it, with its reason."""
-    alert = only(book(CROSSED, BACK))
-    assert names(alert, 99) == []
-    assert names(alert, 499) == ["1/1/fires"]
-    assert names(alert, 500) == ["1/1/fires", "1/1/ends"]
+    alerts = book(CROSSED)
+    alert = only(alerts)
+    assert (names(alert, 499), alert.status(499)) == (["1/1/fires"], "firing")
+    alerts.record([BACK])
+    assert (names(alert, 500), alert.status(500)) == (["1/1/fires", "1/1/ends"], "over")
     assert alert.events(500)[-1].why == "the state is below again"
-    assert (alert.status(499), alert.status(500)) == ("firing", "over")
+
+
+def test_a_clock_that_was_put_right_loses_neither_beginning_nor_end() -> None:
+    """What is recorded came to pass: it is told though the clock now says an earlier time."""
+    alerts = book(CROSSED)
+    alert = only(alerts)
+    assert (names(alert, 50), alert.status(50)) == (["1/1/fires"], "firing")
+    alerts.record([replace(BACK, occurred_at_ns=60)])
+    assert names(alert, 60) == names(alert, 10**6) == ["1/1/fires", "1/1/ends"]
+    assert alert.status(60) == "over"
 
 
 def test_a_second_crossing_is_a_second_alert() -> None:
@@ -110,6 +120,13 @@ def test_a_second_silence_by_an_earlier_clock_renames_nothing() -> None:
     assert alert.events(350) == told
 
 
+def test_a_silence_of_what_is_over_makes_nothing_fire() -> None:
+    """Whoever silences by a clock that is behind what is over already, hears nothing more of it."""
+    for end in (BACK, act(Action.RESOLVE, 500)):
+        alert = only(book(CROSSED, end, act(Action.SILENCE, 200, 300)))
+        assert names(alert, 10**6) == ["1/1/fires", "1/1/ends"]
+
+
 def test_an_acknowledgement_by_a_clock_ahead_holds_at_once() -> None:
     """What a person took does not fire until that person's time has come."""
     alert = only(book(CROSSED, act(Action.ACKNOWLEDGE, 9_000)))
@@ -154,17 +171,22 @@ def test_events_alternate_and_never_change(
     given_acts: Sequence[tuple[Action, int, int]], back: bool
 ) -> None:
     """Events fire and end in turn; what was told at one time is the beginning of what is later."""
-    rows = sorted(given_acts, key=lambda each: each[1])
-    alerts = book(CROSSED, *([BACK] if back else []))
+    rows: list[tuple[Action | None, int, int]] = [*given_acts]
+    if back:
+        rows.append((None, BACK.occurred_at_ns, 0))
+    alerts = book(CROSSED)
     told: list[str] = []
     at_ns = 100
-    for action, when, lasts in rows:
+    for action, when, lasts in sorted(rows, key=lambda each: each[1]):
         # An act is known when it happens, so what was told before it stays told.
         at_ns = max(at_ns, when)
         events = only(alerts).events(at_ns - 1)
         assert [event.name for event in events][: len(told)] == told
         told = [event.name for event in events]
-        alerts.apply(act(action, at_ns, at_ns + lasts))
+        if action is None:
+            alerts.record([BACK])
+        else:
+            alerts.apply(act(action, at_ns, at_ns + lasts))
     events = only(alerts).events(10**6)
     assert [event.name for event in events][: len(told)] == told
     assert [event.fires for event in events] == [n % 2 == 0 for n in range(len(events))]

@@ -19,6 +19,7 @@ from flopmeter_collector.alerts.sender import (
 )
 from flopmeter_collector.ledger.base import Delivery, Transition
 from flopmeter_core.errors import StorageError, UnreachableError
+from flopmeter_core.units import NS_PER_HOUR
 from support.totals import AS_OF_NS, IDS, thresholds
 
 CROSSED = Transition(
@@ -454,7 +455,76 @@ def test_what_was_told_before_deliveries_were_noted_does_not_fire_again() -> Non
             await world.sender.deliver_once()
         # What still fires is told, better twice than never.
         assert hook.heard == ["91/1/fires"]
-        assert sorted(am.heard) == ["1/1/ends", "91/1/fires", "91/1/fires"]
+        assert am.heard == ["91/1/fires", "91/1/fires"]
+
+    run(scene)
+
+
+def test_a_late_end_is_not_taken_for_that_of_the_next_crossing() -> None:
+    """Of equal labels an Alertmanager keeps one alert: while a later one fires no end is told."""
+
+    async def scene() -> None:
+        am = FakeReceiver("am", forgets=True)
+        world = World(am)
+        world.sender.lead([])
+        world.record(CROSSED)
+        await world.sender.deliver_once()
+        world.later(RESEND_NS)
+        world.record(replace(BACK, occurred_at_ns=world.clock.now_ns))
+        am.failures = 1
+        await world.sender.deliver_once()
+        again = replace(CROSSED, sequence=91, occurred_at_ns=world.clock.now_ns + 1)
+        world.record(again)
+        await world.sender.deliver_once()
+        assert am.heard == ["1/1/fires", "91/1/fires"]
+        world.later(2 * RESEND_NS)
+        world.record(replace(again, sequence=92, before="above", after="below"))
+        await world.sender.deliver_once()
+        assert sorted(am.heard[2:]) == ["1/1/ends", "91/1/ends"]
+
+    run(scene)
+
+
+def test_a_clock_set_back_ceases_to_tell_nobody() -> None:
+    """A receiver that forgets hears what fires again in its time, though the clock went back."""
+
+    async def scene() -> None:
+        am = FakeReceiver("am", forgets=True)
+        world = World(am)
+        world.sender.lead([])
+        world.record(CROSSED)
+        await world.sender.deliver_once()
+        world.later(-NS_PER_HOUR)
+        await world.sender.deliver_once()
+        world.later(RESEND_NS)
+        await world.sender.deliver_once()
+        assert am.heard == ["1/1/fires"] * 3
+
+    run(scene)
+
+
+def test_a_fault_of_the_program_is_no_end_of_telling() -> None:
+    """Whatever a receiver raises, it is said and tried again."""
+
+    class Faulty(FakeReceiver):
+        def post(self, messages: Sequence[Message], now_ns: int) -> None:
+            """Fail once in a way nobody thought of."""
+            if self.failures:
+                self.failures -= 1
+                raise KeyError("no such thing")
+            super().post(messages, now_ns)
+
+    async def scene() -> None:
+        hook = Faulty("hook", forgets=False, failures=1)
+        world = World(hook)
+        world.record(CROSSED)
+        world.sender.lead([])
+        world.sender.start()
+        async with asyncio.timeout(30):
+            while not world.noted:
+                await asyncio.sleep(0.001)
+        await world.sender.stop()
+        assert (hook.heard, world.sender.failed_count) == (["1/1/fires"], 1)
 
     run(scene)
 
