@@ -96,7 +96,6 @@ EXTRA_MODULES = frozenset(
         "google",
         "grpc",
         "grpc_health",
-        "psutil",
         "pynvml",
         "starlette",
         "uvicorn",

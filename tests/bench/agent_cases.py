@@ -39,7 +39,7 @@ from flopmeter_proto.daemon.clock import SystemClock
 AGENT = "flopmeter_agent.app, flopmeter_agent.sensors.nvml.sensor, flopmeter_agent.allocating"
 """What a started agent with NVIDIA's driver has loaded."""
 
-LIBRARIES = "grpc.aio, google.protobuf.timestamp_pb2, psutil, pynvml"
+LIBRARIES = "grpc.aio, google.protobuf.timestamp_pb2, pynvml"
 """What it needs of others; a timestamp is the least that loads the runtime of messages."""
 
 PAGE, PAGE_LIBRARY = ", flopmeter_agent.exposition", ", http.server"

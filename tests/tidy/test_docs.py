@@ -425,7 +425,7 @@ def test_planted_exit_code() -> None:
         ("wire.md", "`MAXIMUM_KEYS_PER_STREAM`", "`MAXIMUM_KEYS`"),
         ("api.md", "| `/readyz` |", "| `/ready` |"),
         ("alerts.md", "| `severity` |", "| `level` |"),
-        ("adr/0006-dependencies.md", "| `psutil` |", "| `numpy` |"),
+        ("adr/0006-dependencies.md", "| `starlette` |", "| `numpy` |"),
         ("adr/0006-dependencies.md", "| `uvicorn` | collector |", "| `uvicorn` | agent |"),
     ],
 )
