@@ -105,6 +105,7 @@ class CollectorApp:
         dial_upstream: Dial | None = None,
         jitter: Callable[[], float] | None = None,
         reading: Reading = DEFAULT_READING,
+        evaluates: bool = True,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -116,8 +117,11 @@ class CollectorApp:
             dial_upstream: opens a call to the upstream collector in place of a gRPC channel.
             jitter: as in `relay.wiring.build`.
             reading: how the ledger is read.
+            evaluates: whether rounds run by themselves. One that only takes something in leaves
+                it to the ledger's own collectors to lead and to judge, by their law.
         """
         self._reading = reading
+        self._evaluates = evaluates
         self._version = importlib.metadata.version("flopmeter")
         self._early = False
         self._rest = asyncio.Lock()
@@ -263,11 +267,12 @@ class CollectorApp:
         if web is not None:
             self._teardown.push_async_callback(web.stop)
         # The first round comes before the first reader, or nothing is shown until it has been.
-        if not self._early:
+        if not self._early and self._evaluates:
             await self.rounds.one()
         self._alerts.start()
-        evaluation = asyncio.create_task(self.rounds.go_on(), name="evaluate")
-        self._teardown.push_async_callback(_cancel, evaluation)
+        if self._evaluates:
+            evaluation = asyncio.create_task(self.rounds.go_on(), name="evaluate")
+            self._teardown.push_async_callback(_cancel, evaluation)
         if web is not None:
             await web.start()
             self.http_address = web.address
@@ -343,7 +348,8 @@ class CollectorApp:
         )
         self._teardown.callback(ledger.close)
         self._ledger = ledger
-        if ledger.shared and config.evaluate_period_s > LONGEST_SHARED_PERIOD_S:
+        too_slow = config.evaluate_period_s > LONGEST_SHARED_PERIOD_S
+        if ledger.shared and self._evaluates and too_slow:
             raise UsageError(
                 f"evaluate_period_s is {config.evaluate_period_s}; on a shared ledger give at most "
                 f"{LONGEST_SHARED_PERIOD_S}: who exports the totals has to be seen alive"

@@ -297,6 +297,17 @@ class Attribution:
             found |= dict.fromkeys(before)
         return tuple(sorted(found))
 
+    def onward(self, run: str) -> frozenset[str]:
+        """A run, and every run that work of it may come to."""
+        found: set[str] = set()
+        waiting = [run]
+        while waiting:
+            at = waiting.pop()
+            if at not in found:
+                found.add(at)
+                waiting += self._next(at)
+        return frozenset(found)
+
     def home(self, run: str) -> str:
         """The run whose total holds a run: itself, unless it was merged."""
         while run in self.merged:

@@ -224,7 +224,7 @@ class Book:
         else:
             self.attribution.unmerge(run, into)
         self.forget_layers()
-        return Change(frozenset({run, into}))
+        return Change(frozenset({run, *self.attribution.onward(into)}))
 
     def split(self, statement: Splitting) -> Change:
         """Take that a part of a run is a run of its own, or no longer is.
@@ -236,7 +236,8 @@ class Book:
         span = RunSpan(*statement.span.place, part)
         (self.attribution.split if statement.stands else self.attribution.unsplit)(run, span)
         self.forget_layers()
-        return Change(frozenset({run, part}))
+        # What was split off the part before has another run to be called after, too.
+        return Change(frozenset({run, *self.attribution.onward(part)}))
 
     def _rename(self, row: Declaration) -> Change:
         run, name = parse_renaming(row.subject, row.body)

@@ -7,6 +7,7 @@ Called by judge, which writes them into the transition. Explained in docs/review
 
 from __future__ import annotations
 
+from flopmeter_collector.alerts.transitions import JURISDICTION
 from flopmeter_collector.evaluate import conditional
 from flopmeter_collector.held import local_date, time_zone
 from flopmeter_collector.reviews import DUE, DUE_ON, EARLIEST
@@ -61,6 +62,7 @@ def legal_fields(threshold: Threshold) -> dict[str, str]:
     """What a transition has to keep of its threshold, as the law was then."""
     return {
         "counting_profile": threshold.counting_profile,
+        JURISDICTION: threshold.jurisdiction,
         "may_alert": "true" if threshold.may_alert else "false",
         "conditions": conditional(threshold),
     }

@@ -84,7 +84,7 @@ def parse_time(text: str, *, what: str) -> int:
     """Read a declared time as Unix time in ns.
 
     Raises:
-        DataError: no ISO 8601 time, or one without an offset from UTC.
+        DataError: no ISO 8601 time, one without an offset from UTC, or outside of all years.
     """
     try:
         instant = datetime.datetime.fromisoformat(text)
@@ -92,6 +92,13 @@ def parse_time(text: str, *, what: str) -> int:
         raise DataError(f"{what} {text!r} is no time; write it as 2026-11-22T10:00:00Z") from error
     if instant.tzinfo is None:
         raise DataError(f"{what} {text!r} does not say its time zone; add Z for UTC, or an offset")
+    try:
+        # What no calendar has in UTC could not be shown again.
+        instant = instant.astimezone(datetime.UTC)
+    except OverflowError as error:
+        raise DataError(
+            f"{what} {text!r} lies outside the years 1 to 9999 in UTC; leave it out for an open end"
+        ) from error
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     since = instant - epoch
     return (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1_000

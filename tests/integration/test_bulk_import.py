@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+import secrets
 import shutil
 import signal
 import subprocess
@@ -18,10 +20,12 @@ import pytest
 
 from flopmeter.lab.bulk.importing import import_series, replay_series
 from flopmeter_collector import backends
-from flopmeter_collector.ledger.base import Declaration
+from flopmeter_collector.ledger.base import Batch, Declaration, Transition
+from flopmeter_collector.presentation import totals_document
 from flopmeter_core.errors import StorageError, UsageError
 from flopmeter_proto.daemon.clock import SystemClock
 from support.collector import running
+from support.postgres import shared_server
 from support.telemetry import pack_rows, rows_of
 
 SERIES = 12
@@ -154,6 +158,49 @@ def test_imported_again_it_is_the_same(
     ledger.with_suffix(".done").unlink()
     assert imported(series, ledger)["series"] == SERIES
     assert totals(ledger) == undisturbed
+
+
+def test_an_import_judges_nothing(whole: Path, tmp_path: Path) -> None:
+    """Who only brings work in may know another law: what a site's own line was recorded as stays.
+
+    The ledger's own collector finds what was crossed, by its own law, and tells its receivers.
+    """
+    ledger, more = tmp_path / "ledger.db", tmp_path / "more"
+    shutil.copy(whole, ledger)
+    with contextlib.closing(backends.collect(str(ledger), simulated=True)) as opened:
+        assert not list(opened.transitions()) and not list(opened.history())
+        crossed = Transition(0, "one", "board-line", "below", "above", True, 1, 0, {"best": "2"})
+        opened.commit(Batch(transitions=(crossed,)))
+    pack_rows(more, {"GPU-77": rows_of(77, 60)})
+    assert imported(more, ledger)["series"] == 1
+    with contextlib.closing(backends.read(str(ledger))) as opened:
+        assert [row.threshold for row in opened.transitions()] == ["board-line"]
+
+
+def test_an_import_goes_beside_the_collectors_of_a_server(
+    series: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    """On PostgreSQL it takes part without ever leading, and the totals are the same."""
+    url = shared_server().create(f"ledger_{secrets.token_hex(8)}")
+
+    async def given() -> dict[str, Any]:
+        async with running(tmp_path, simulated=True, ledger=url) as app:
+            loaded = await asyncio.to_thread(
+                import_series,
+                [series],
+                ledger=url,
+                author="ada",
+                clock=SystemClock(),
+                done_file=tmp_path / "done",
+                jobs=1,
+            )
+            assert loaded.series == SERIES
+            published = await app.evaluate_now()
+            return totals_document(published.snapshot, app.thresholds)
+
+    document = asyncio.run(given())
+    figures = {run["run"]: run["compute_flop"] for run in document["runs"]}
+    assert figures == undisturbed["runs"]
 
 
 def test_replay_shows_the_same_figures(series: Path, undisturbed: dict[str, Any]) -> None:

@@ -24,6 +24,9 @@ from flopmeter_core.units import NS_PER_S
 ALERT_NAME = "FlopmeterThresholdCrossed"
 FORECAST_NAME = "FlopmeterThresholdForeseen"
 
+JURISDICTION = "jurisdiction"
+"""Field of a transition's figures."""
+
 SEVERITY = "critical"
 FORECAST_SEVERITY = "warning"
 """Constants: a label is identity, and whether the likely range decides a crossing changes while it
@@ -82,12 +85,22 @@ def words_of(transition: Transition, thresholds: Mapping[str, Threshold], ids: M
         "alertname": FORECAST_NAME if transition.foresight else ALERT_NAME,
         "model": ids.model(transition.model),
         "threshold": transition.threshold,
-        "jurisdiction": threshold.jurisdiction if threshold else "unknown",
+        "jurisdiction": _jurisdiction(transition, threshold),
         "severity": FORECAST_SEVERITY if transition.foresight else SEVERITY,
     }
     if simulated:
         labels["simulated"] = "true"
     return Words(labels, _annotations(transition, threshold, ids, simulated=simulated))
+
+
+def _jurisdiction(transition: Transition, threshold: Threshold | None) -> str:
+    """Whose line it was when it was recorded.
+
+    By a row that was changed or taken away since, an alert would end under other labels than it
+    began with.
+    """
+    now = threshold.jurisdiction if threshold else "unknown"
+    return transition.figures.get(JURISDICTION, now)
 
 
 def _annotations(

@@ -46,7 +46,8 @@ class WebhookReceiver:
             UnreachableError: it was not accepted.
         """
         (message,) = messages
-        key = f"{self._ledger_id}/{message.event.name}"
+        # With the time: a ledger that comes back from a copy gives the same numbers to others.
+        key = f"{self._ledger_id}/{message.event.name}/{message.began_ns // NS_PER_S}"
         body = encode(message, key=key)
         headers = {KEY_HEADER: key}
         if self._secret is not None:

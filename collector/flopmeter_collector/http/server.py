@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from flopmeter_core.errors import UnreachableError
 
@@ -25,6 +25,10 @@ STOP_GRACE_S = 2
 KEEP_ALIVE_S = 5
 MAXIMUM_CONNECTIONS = 500
 """More than any set of scrapers and readers needs; one more is answered 503."""
+
+NO_PROGRESS_S = 30.0
+"""Who for so long neither asks for anything nor takes more of an answer gives its place up: as many
+as there are would keep every scraper out, and each holds a whole answer in memory."""
 
 _BACKLOG = 128
 _STARTED_POLL_S = 0.005
@@ -40,12 +44,44 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """A connection that leaves nothing behind which only a search for cycles would find."""
+    """A connection that ends, and leaves nothing behind which only a search for cycles finds."""
+
+    _looking: asyncio.TimerHandle | None = None
+    _left_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to see whether it goes on."""
+        super().connection_made(transport)
+        self._look_later()
+
+    def on_response_complete(self) -> None:
+        """An answer is made, and now has to be taken."""
+        super().on_response_complete()
+        self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the transport, too: asyncio's holds a method of its own, and so itself."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         super().connection_lost(exc)
         vars(self.transport).pop("_read_ready_cb", None)
+
+    def _look_later(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._left_bytes = self.transport.get_write_buffer_size()
+        self._looking = self.loop.call_later(NO_PROGRESS_S, self._look)
+
+    def _look(self) -> None:
+        """End it where nothing was taken since, and no answer is being made."""
+        asked: RequestResponseCycle | None = self.cycle
+        being_answered = asked is not None and not asked.response_complete
+        if being_answered or self.transport.get_write_buffer_size() < self._left_bytes:
+            self._look_later()
+        else:
+            # Not closed: that would wait until all is taken.
+            self.transport.abort()
 
 
 class HttpServer:

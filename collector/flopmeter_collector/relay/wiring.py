@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 import grpc
 
-from flopmeter_collector.commit import Committer
+from flopmeter_collector.commit import RETRY_S, Committer
 from flopmeter_collector.config import CollectorConfig
 from flopmeter_collector.held_rows import Branches
 from flopmeter_collector.http.relay import RelayStatus
@@ -25,6 +25,7 @@ from flopmeter_collector.intake import NodeStatus
 from flopmeter_collector.ledger.base import (
     HourPage,
     Ledger,
+    LedgerBusyError,
     RelayChanges,
     RelayLedger,
     RelayRows,
@@ -39,6 +40,7 @@ from flopmeter_core.reports import LedgerPosition
 from flopmeter_core.units import NS_PER_S
 from flopmeter_proto.daemon.clock import Clock
 from flopmeter_proto.daemon.credentials import channel_credentials
+from flopmeter_proto.daemon.logs import fields
 from flopmeter_proto.link import Dial
 from flopmeter_proto.relay_link import RelayLink
 
@@ -161,7 +163,13 @@ async def build(
         return await committer.durable(relay=changes)
 
     async def hours(limit: int, kept: Set[tuple[Key, int]]) -> HourPage:
-        return await committer.read(lambda _: forwarded.hours_to_forward(limit, kept))
+        while True:
+            try:
+                return await committer.read(lambda _: forwarded.hours_to_forward(limit, kept))
+            except LedgerBusyError as error:
+                # As with a commit: who gave up here would forward nothing until a new start.
+                logger.warning("forwarding waits for the ledger", extra=fields(reason=str(error)))
+                await asyncio.sleep(RETRY_S)
 
     forwarder = Forwarder(
         outbox,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from flopmeter_core.errors import StorageError
@@ -35,7 +36,7 @@ class DoneFile:
             StorageError: it cannot be read or written.
         """
         self._path = path
-        self._lines: list[tuple[Extent, LedgerPosition]] = []
+        self._lines: list[tuple[Extent, LedgerPosition, int]] = []
         try:
             self._stream = path.open("a+b")
             self._stream.seek(0)
@@ -47,37 +48,47 @@ class DoneFile:
             ) from error
         for line in content.splitlines():
             with contextlib.suppress(ValueError, TypeError):
-                # A line of an earlier version has no size: that series is sent once more.
-                identity, ledger_id, generation, number, size_bytes = json.loads(line)
+                # A line of an earlier version lacks some: that series is sent once more.
+                identity, ledger_id, generation, number, size_bytes, newest = json.loads(line)
                 position = LedgerPosition(ledger_id, generation, number)
-                self._lines.append(((identity, size_bytes), position))
+                self._lines.append(((identity, size_bytes), position, newest))
         if content and not content.endswith(b"\n"):
             self._stream.write(b"\n")
 
-    def at(self, position: LedgerPosition, *, same_generation: bool) -> set[Extent]:
+    def at(self, position: LedgerPosition, in_ledger: Mapping[str, int] | None) -> set[Extent]:
         """The series that a ledger acknowledged, going by where it stands now.
 
         Args:
             position: where it stands; one that stands before an acknowledgement was put back from
                 a copy, and may lack what it acknowledged then.
-            same_generation: whether to trust only what this life of its collector acknowledged;
-                for a ledger whose content nobody looked at.
+            in_ledger: the newest sequence of each identity that the ledger holds: one that was put
+                back may have come as far since, and may hold the same series with fewer rows. None
+                where nobody looked; then only what this life of its collector acknowledged counts.
         """
         return {
             extent
-            for extent, then in self._lines
+            for extent, then, newest in self._lines
             if then.ledger_id == position.ledger_id
             and then.commit_number <= position.commit_number
-            and (then.generation == position.generation or not same_generation)
+            and (
+                then.generation == position.generation
+                if in_ledger is None
+                else in_ledger.get(extent[0], -1) >= newest
+            )
         }
 
-    def add(self, extent: Extent, position: LedgerPosition) -> None:
+    def add(self, extent: Extent, position: LedgerPosition, newest: int) -> None:
         """Note durably that a series is acknowledged, as far as it went.
+
+        Args:
+            extent: the series.
+            position: where the ledger stood then.
+            newest: the newest sequence of its vectors.
 
         Raises:
             StorageError: it cannot be written.
         """
-        self._lines.append((extent, position))
+        self._lines.append((extent, position, newest))
         identity, size_bytes = extent
         row = [
             identity,
@@ -85,6 +96,7 @@ class DoneFile:
             position.generation,
             position.commit_number,
             size_bytes,
+            newest,
         ]
         try:
             self._stream.write(json.dumps(row).encode() + b"\n")

@@ -34,9 +34,6 @@ from flopmeter_proto.daemon.credentials import check_plaintext
 
 Tell = Callable[[Progress], None]
 
-EVALUATE_PERIOD_S = 30.0
-"""Totals are for the end; until then they only say that the collector lives."""
-
 
 def import_series(
     paths: Sequence[Path],
@@ -84,7 +81,7 @@ def import_series(
                     app.grpc_address,
                     software=software,
                     done=done,
-                    in_ledger=retire.incarnations,
+                    in_ledger=retire.in_ledger,
                     jobs=jobs,
                     progress=progress,
                     acknowledged=retire.acknowledged,
@@ -156,13 +153,13 @@ async def _collector(
         simulated=simulated,
         grpc_listen="127.0.0.1:0",
         http_listen="",
-        evaluate_period_s=EVALUATE_PERIOD_S,
         maximum_work_per_node_s=0,
         maximum_work_per_address_s=0,
         # A device's past is as long as it is: the share is for nodes that report.
         maximum_hours_per_node=1 << 40,
     )
-    app = CollectorApp(config, clock)
+    # What crosses a line is for the ledger's own collectors to find: they know the site's law.
+    app = CollectorApp(config, clock, evaluates=False)
     await app.start()
     try:
         yield app
@@ -183,17 +180,18 @@ class _Retiring:
         self._began_ns = clock.wall_ns()
         self._settled: set[str] = set()
         own = {each.head.identity for each in every}
-        incarnations: set[str] = set()
+        newest: dict[str, int] = {}
         # No ledger is there yet: the collector makes one.
         with contextlib.suppress(UsageError), contextlib.closing(backends.read(ledger)) as read:
             for stored in read.vectors():
-                incarnations.add(stored.key.incarnation)
-                if stored.key.incarnation not in own:
+                incarnation = stored.key.incarnation
+                newest[incarnation] = max(stored.sequence, newest.get(incarnation, 0))
+                if incarnation not in own:
                     self._settled.add(stored.key.device)
             for row in read.declarations():
                 if row.kind == DEVICE_KIND:
                     self._settled.add(row.subject)
-        self.incarnations = frozenset(incarnations)
+        self.in_ledger = newest
 
     def acknowledged(self, metered: Metered) -> None:
         """Declare the device of a series retired, once."""

@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -134,7 +134,7 @@ async def load(
     *,
     software: str,
     done: DoneFile | None = None,
-    in_ledger: frozenset[str] | None = None,
+    in_ledger: Mapping[str, int] | None = None,
     jobs: int | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     acknowledged: Callable[[Metered], None] = lambda metered: None,
@@ -146,7 +146,7 @@ async def load(
         address: ``host:port`` of the collector.
         software: version, for the collector's pages.
         done: what is done already, and where it is noted.
-        in_ledger: the incarnations the ledger holds, where somebody looked.
+        in_ledger: the newest sequence of each incarnation the ledger holds, where somebody looked.
         jobs: processes that meter; one a core by default.
         progress: told now and then how far it is.
         acknowledged: told each series once all of it is durable.
@@ -171,9 +171,7 @@ async def load(
             position = source.position
             held: set[Extent] = set()
             if done is not None and position is not None:
-                held = done.at(position, same_generation=in_ledger is None)
-            if in_ledger is not None:
-                held = {extent for extent in held if extent[0] in in_ledger}
+                held = done.at(position, in_ledger)
             waiting = [each for each in every if each.extent not in held]
             loaded = Loaded(skipped=len(every) - len(waiting))
             async for series, metered in _metered(waiting, jobs, loaded, progress):
@@ -189,7 +187,8 @@ async def load(
                 elif done is not None:
                     assert source.position is not None
                     # Last: what is noted as done is never looked at again.
-                    done.add(series.extent, source.position)
+                    newest = max((each.sequence for each in metered.vectors), default=0)
+                    done.add(series.extent, source.position, newest)
                 device = metered.head.record.device
                 last_ns = metered.head.epoch_ns + metered.last_ns
                 loaded.devices[device] = max(last_ns, loaded.devices.get(device, 0))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 
+import psycopg
 import pytest
 
 from flopmeter_collector.ledger.base import (
@@ -79,3 +81,21 @@ def end_sessions(url: str, *, besides: Ledger) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
         f" AND pid NOT IN (pg_backend_pid(), {kept})",
     )
+
+
+def test_a_stricter_database_takes_no_lead_away(url: str) -> None:
+    """Whatever isolation it gives sessions: who waited for another's commit goes on, and leads."""
+    ask(
+        url,
+        "ALTER DATABASE " + url.rpartition("/")[2] + " SET default_transaction_isolation TO "
+        "'repeatable read'",
+    )
+    with opened(url) as ledger, psycopg.connect(url, autocommit=True) as other:
+        term = ledger.lead()
+        other.execute("BEGIN")
+        other.execute("UPDATE meta SET commit_number = commit_number + 1")
+        later = threading.Timer(0.5, lambda: other.execute("COMMIT"))
+        later.start()
+        ledger.commit(batch(stored(1, 1)))
+        later.join()
+        assert ledger.lead() == term

@@ -274,6 +274,25 @@ def test_a_new_name_is_shown_at_once() -> None:
     assert site.snapshot.runs[0].name == "shiny"
 
 
+@pytest.mark.parametrize("state", ["stands", "undone"])
+def test_a_part_of_what_becomes_a_part_is_shown_anew(state: str) -> None:
+    """A part leaves and comes to the model of the run it was split off, though it never grows."""
+    site, late = Site(), Site()
+    said = [
+        row("split", "e", into="a", from_=at(1), until=at(2)),
+        row("split", "d", into="e", from_=at(4)),
+        row("split", "d", into="e", from_=at(4), state=state),
+    ]
+    site.work("run:a", 1)
+    for each in said:
+        assert site.snapshot.models
+        site.declare(each)
+    late.declare(*said)
+    late.work("run:a", 1)
+    assert site.snapshot == late.snapshot
+    assert site.snapshot.runs[0].model == ("d" if state == "stands" else "e")
+
+
 def test_parts_that_meet_again_are_followed_once() -> None:
     """A part of a day that is split off and merged again, level by level: no more work per level.
 

@@ -435,6 +435,12 @@ def test_times() -> None:
     assert (
         time_text(parse_time("2026-11-22T10:00:00.5Z", what="x")) == "2026-11-22T10:00:00.500000Z"
     )
+    # What could not be written again would end every page that shows it.
+    for beyond in ("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-12:00"):
+        with pytest.raises(DataError, match="outside the years 1 to 9999 in UTC; leave it out"):
+            parse_time(beyond, what="from")
+    for text in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+        assert time_text(parse_time(text, what="from")) == text
     rows = rows_of(key_of(RECORD), {130: 5, 200: 5})
     assert first_record_ns(rows) == EPOCH_NS + 2 * NS_PER_HOUR
     assert first_record_ns([]) is None

@@ -52,6 +52,10 @@ _SESSION = {
     "idle_in_transaction_session_timeout": f"{SILENCE_S}s",
     # A commit that is cancelled while it waits for a standby has happened here and nowhere else.
     "statement_timeout": "0",
+    "transaction_timeout": "0",
+    # Who waited for another's commit has to see it: a stricter level refuses the wait instead, and
+    # with each refusal the session, and the lead, is given up.
+    "default_transaction_isolation": "read committed",
 }
 """Settings of every session, whatever the server's are."""
 
@@ -212,6 +216,8 @@ _AWAY = ("08", "57P")
 """SQLSTATE classes of a connection or server that is going or gone."""
 
 _RETRY = {
+    "25P04": f"the server ended a transaction that lasted long; {AGAIN}",
+    "57014": f"somebody on the server cancelled the statement; {AGAIN}",
     "25006": "this server takes no writes (a standby, or one just demoted); the next one is tried",
     "25P03": f"the server ended a transaction that stood still; {AGAIN}",
     "40001": f"another collector changed the same rows; {AGAIN}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from http.client import BadStatusLine, HTTPConnection, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -199,13 +200,23 @@ def test_a_webhook_is_told(url: str, path: str, endpoint: Endpoint) -> None:
     WebhookReceiver(url, ledger_id="id", secret=b"secret").post([FIRES], 99 * 10**9)
     assert endpoint.path == path and endpoint.closed
     key = endpoint.headers[webhook.KEY_HEADER]
-    assert key == f"id/{FIRES.event.name}"
+    assert key == f"id/{FIRES.event.name}/0"
     assert endpoint.body == webhook.encode(FIRES, key=key)
     signed = endpoint.headers[webhook.SIGNATURE_HEADER]
     assert signed == signature(b"secret", endpoint.body, now_s=99)
     assert endpoint.headers["Content-Type"] == "application/json"
     WebhookReceiver(url, ledger_id="id").post([ENDS], 99 * 10**9)
     assert webhook.SIGNATURE_HEADER not in endpoint.headers
+
+
+def test_a_number_that_is_given_again_is_no_repetition(endpoint: Endpoint) -> None:
+    """After a restore another alert gets the number of one that was told: its key is another."""
+    receiver = WebhookReceiver("http://127.0.0.1:9", ledger_id="id")
+    keys = []
+    for began_ns in (1_790_000_000 * 10**9, 1_790_000_001 * 10**9):
+        receiver.post([replace(FIRES, began_ns=began_ns)], began_ns)
+        keys.append(endpoint.headers[webhook.KEY_HEADER])
+    assert keys == ["id/7/1/fires/1790000000", "id/7/1/fires/1790000001"]
 
 
 @pytest.mark.parametrize(

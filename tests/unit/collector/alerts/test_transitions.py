@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flopmeter_collector.alerts.transitions import alerts, closes, words_of
+from flopmeter_collector.duties import legal_fields
 from flopmeter_collector.ledger.base import Transition
 from flopmeter_core.catalogue import State
 from flopmeter_core.forecast import Outlook
@@ -95,6 +96,16 @@ def test_threshold_that_left_the_catalogue() -> None:
     alert = words_of(CROSSED, {}, IDS)
     assert alert.labels["jurisdiction"] == "unknown"
     assert "eu-ai-act-51-2" in alert.annotations["summary"]
+
+
+def test_an_alert_ends_under_the_labels_it_began_with() -> None:
+    """Whose line it is stands in the transition: a row that is changed or gone moves no label."""
+    (row,) = (row for row in CATALOGUE.values() if row.id == CROSSED.threshold)
+    crossed = replace(CROSSED, figures={**CROSSED.figures, **legal_fields(row)})
+    began = words_of(crossed, CATALOGUE, IDS).labels
+    renamed = {**CATALOGUE, row.id: replace(row, jurisdiction="elsewhere")}
+    assert words_of(crossed, {}, IDS).labels == began
+    assert words_of(crossed, renamed, IDS).labels == began
 
 
 FORESEEN = replace(

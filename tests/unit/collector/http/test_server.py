@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import urllib.request
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from flopmeter_collector.http import server as http_server
 from flopmeter_collector.http.server import HttpServer
 from flopmeter_core.errors import UnreachableError
 
@@ -19,7 +21,15 @@ async def _hello(_: Any) -> PlainTextResponse:
     return PlainTextResponse("hello")
 
 
-APP = Starlette(routes=[Route("/", _hello)])
+LARGE = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+LARGE_BYTES = 50 << 20
+
+
+async def _large(_: Any) -> PlainTextResponse:
+    return PlainTextResponse(b"x" * LARGE_BYTES)
+
+
+APP = Starlette(routes=[Route("/", _hello), Route("/large", _large)])
 
 
 def test_serves_and_stops() -> None:
@@ -68,3 +78,50 @@ def test_what_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         await HttpServer(APP, server.address).stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", LARGE])
+def test_who_asks_or_takes_nothing_gives_its_place_up(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut off, whether it is silent, in the middle of a request, or reads no answer."""
+    monkeypatch.setattr(http_server, "NO_PROGRESS_S", 0.05)
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 60)
+
+    async def scenario() -> None:
+        server = HttpServer(APP, "127.0.0.1:0")
+        await server.start()
+        held = server._server.server_state.connections
+        host, _, port = server.address.rpartition(":")
+        with socket.create_connection((host, int(port))) as peer:
+            peer.sendall(said)
+            async with asyncio.timeout(30):
+                while not held:
+                    await asyncio.sleep(0.005)
+                while held:
+                    await asyncio.sleep(0.005)
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it takes some of it, however often it is looked at meanwhile."""
+    monkeypatch.setattr(http_server, "NO_PROGRESS_S", 0.2)
+
+    async def scenario() -> int:
+        server = HttpServer(APP, "127.0.0.1:0")
+        await server.start()
+        host, _, port = server.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 16)
+        writer.write(LARGE)
+        got = 0
+        async with asyncio.timeout(30):
+            while part := await reader.read(1 << 20):
+                got += len(part)
+                await asyncio.sleep(0.01)
+        writer.close()
+        await server.stop()
+        return got
+
+    assert asyncio.run(scenario()) > LARGE_BYTES

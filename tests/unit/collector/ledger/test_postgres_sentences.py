@@ -28,6 +28,8 @@ def error(state: str | None, said: str = "no\n  such thing") -> psycopg.Error:
     ("state", "kind", "hint"),
     [
         ("40001", LedgerBusyError, "another collector changed the same rows; it is tried again"),
+        ("57014", LedgerBusyError, "somebody on the server cancelled the statement; it is tried"),
+        ("25P04", LedgerBusyError, "ended a transaction that lasted long; it is tried again"),
         ("57P01", LedgerUnreachableError, "it is tried again until the server answers"),
         ("08006", LedgerUnreachableError, "it is tried again until the server answers"),
         (None, LedgerUnreachableError, "it is tried again until the server answers"),
@@ -45,7 +47,9 @@ def test_an_error_of_a_statement(state: str | None, kind: type[Exception], hint:
     assert hint in str(found)
 
 
-@pytest.mark.parametrize("state", ["40001", "25P03", "57P05", "57P01", "08006", None])
+@pytest.mark.parametrize(
+    "state", ["40001", "25P03", "25P04", "57014", "57P05", "57P01", "08006", None]
+)
 def test_a_command_does_not_try_again(state: str | None) -> None:
     """What only a collector does is not promised by a command, which ends."""
     assert "it is tried again" in str(translated("postgresql://db/x", "commit", error(state)))

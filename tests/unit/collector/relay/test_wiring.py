@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from flopmeter_collector import backends
+from flopmeter_collector.commit import Committer
 from flopmeter_collector.config import CollectorConfig
+from flopmeter_collector.ledger.base import HourPage, LedgerBusyError
+from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_collector.registers import RegisterTable
+from flopmeter_collector.relay import wiring
 from flopmeter_collector.relay.wiring import Relay, build
 from flopmeter_core.errors import UsageError
 from support.manual_clock import ManualClock
@@ -73,3 +79,35 @@ def test_a_ledger_that_cannot_be_forwarded() -> None:
     assert built() is None
     with pytest.raises(UsageError, match="cannot be forwarded; name a file with --ledger"):
         built(upstream="root.example:8425")
+
+
+def test_a_ledger_that_is_busy_ends_no_forwarding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read just now is read a moment later, as a commit is tried again."""
+    monkeypatch.setattr(wiring, "RETRY_S", 0.01)
+    refused = [True, True]
+    read = SqliteLedger.hours_to_forward
+
+    def busy(self: SqliteLedger, *asked: Any) -> HourPage:
+        if refused:
+            refused.pop()
+            raise LedgerBusyError("another process holds it")
+        return read(self, *asked)
+
+    monkeypatch.setattr(SqliteLedger, "hours_to_forward", busy)
+
+    async def scenario() -> bool:
+        ledger, table = backends.collect(str(tmp_path / "l.db"), simulated=False), RegisterTable()
+        committer = Committer(ledger, table)
+        committer.start()
+        config = CollectorConfig(ledger="l.db", upstream="127.0.0.1:1")
+        made = await build(config, ledger, committer, table, dict, ManualClock())
+        assert made is not None
+        batch = await made.forwarder.next_batch()
+        await committer.stop()
+        ledger.close()
+        return batch.hours == ()
+
+    assert asyncio.run(scenario())
+    assert not refused
