@@ -20,7 +20,7 @@ from flopmeter_collector.ledger.base import (
 from flopmeter_collector.ledger.packed import PackedVectors
 from flopmeter_collector.registers import RegisterTable
 from flopmeter_core.claims import Claim, ClaimCounts, ClaimKey, ClaimQuantity, ClaimScope
-from flopmeter_core.errors import InvariantError, NotPermittedError
+from flopmeter_core.errors import BusyError, InvariantError, NotPermittedError
 from flopmeter_core.registers import ZERO_VECTOR, Evidence, Vector
 from flopmeter_core.reports import KeyedVector
 from support.ingest import RECORD, SIMULATED_RECORD, hourly, key, vector
@@ -224,7 +224,7 @@ def test_one_collector(place: Place) -> None:
         second = place.open()
         assert second.position() == ledger.position()
         return
-    with pytest.raises(NotPermittedError, match="held by another collector"):
+    with pytest.raises(BusyError, match="held by another collector"):
         place.open()
     ledger.close()
     ledger.close()

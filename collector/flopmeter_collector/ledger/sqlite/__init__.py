@@ -50,7 +50,8 @@ def open_for_collecting(
         steps: the schema's steps; for tests of a migration.
 
     Raises:
-        NotPermittedError: another collector holds it, or it keeps the other kind.
+        BusyError: another collector holds it.
+        NotPermittedError: it keeps the other kind.
         UsageError: a folder that does not exist, or a file of a newer flopmeter.
         DataError: the file is no ledger.
         StorageError: the disk refuses.

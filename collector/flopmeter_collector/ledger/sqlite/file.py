@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flopmeter_collector.ledger.base import LedgerBusyError
-from flopmeter_core.errors import DataError, NotPermittedError, StorageError
+from flopmeter_core.errors import BusyError, DataError, StorageError
 
 BUSY_TIMEOUT_S = 10.0
 """How long to wait for another process' short write (a declaration) before giving up."""
@@ -100,7 +100,13 @@ def sync(path: Path) -> None:
 
 
 def lock_for_collecting(path: Path) -> int:
-    """Take the collector's lock; readers and writers of declarations do not need it."""
+    """Take the collector's lock; readers and writers of declarations do not need it.
+
+    Raises:
+        BusyError: another collector has it; one whose disk hangs in the kernel is killed without
+            ending, and has it until it ends.
+        StorageError: the lock cannot be opened.
+    """
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -112,7 +118,7 @@ def lock_for_collecting(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise NotPermittedError(
+        raise BusyError(
             f"the ledger {path} is held by another collector; stop that one, or name another ledger"
         ) from error
     return lock

@@ -24,9 +24,9 @@ from flopmeter_collector.ledger.sqlite.file import (
 from flopmeter_collector.ledger.sqlite.schema import bring_up, check_not_newer, schema_version
 from flopmeter_collector.ledger.sqlite.settings import file_system
 from flopmeter_core.errors import (
+    BusyError,
     DataError,
     FlopmeterError,
-    NotPermittedError,
     StorageError,
     UsageError,
 )
@@ -258,7 +258,7 @@ def test_other_files_are_refused(ledger: Path, tmp_path: Path) -> None:
             named = {"ledger_id": "1" * 32, "simulated": False}
             assert said(bring_up, other, foreign, steps, error=DataError, **named) == sentence
     lock = lock_for_collecting(ledger)
-    assert said(lock_for_collecting, ledger, error=NotPermittedError) == (
+    assert said(lock_for_collecting, ledger, error=BusyError) == (
         f"the ledger {ledger} is held by another collector; stop that one, or name another ledger"
     )
     os.close(lock)
