@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flopmeter_collector.classified import NO_ACCOUNT
+from flopmeter_collector.device_time import Growing
 from flopmeter_collector.growth import Growth
-from flopmeter_collector.residual import Growing, ResidualAccounts
+from flopmeter_collector.residual import ResidualAccounts
 from flopmeter_core.kernels import count_rows as kernel
 from flopmeter_core.kernels.count_rows import (
     ACCOUNT,

@@ -9,22 +9,23 @@ Explained in docs/adr/0017-residual-time.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 
-from flopmeter_collector.back_clock import EARLY_NS, BackClock, Boot
-from flopmeter_collector.classified import NO_ACCOUNT, Classified, ClassifiedRows
+from flopmeter_collector.back_clock import Boot
+from flopmeter_collector.boots import Boots
+from flopmeter_collector.classified import Classified, ClassifiedRows
 from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceState
+from flopmeter_collector.device_time import DeviceTime, Growing
 from flopmeter_collector.ledger.base import Coverage
-from flopmeter_collector.placing import Agents, boot_in, boot_of, least, placed
+from flopmeter_collector.neighbours import Neighbours
+from flopmeter_collector.placing import Agents, boot_of, least, placed
 from flopmeter_collector.presence import Charge, Presence, Standing
 from flopmeter_collector.sightings import Sighting, Sightings
 from flopmeter_collector.timeline import (
     Classes,
-    Division,
     Down,
     Period,
-    Stretch,
     classes_at,
     divide,
 )
@@ -35,69 +36,6 @@ from flopmeter_core.units import NS_PER_S
 
 DEFAULT_SILENCE_NS = 300 * NS_PER_S
 """A device that reported less long ago misses nothing yet: time on its way is not missing."""
-
-ENROLMENT_NS = 600 * NS_PER_S
-"""Closed incarnations that come this soon after a device's first report ran before it."""
-
-
-@dataclass(slots=True)
-class _Device:
-    """One physical device, or one node of a sensor that sees a whole node."""
-
-    name: str
-    node: str = ""
-    device_count: int = 1
-    ceiling_flop_per_ns: int = 0
-    declared_ceiling_flop_per_ns: int = 0
-    simulated: bool = False
-    writers: dict[str, Classified] = field(default_factory=dict)
-    rows: dict[str, Coverage] = field(default_factory=dict)
-    home: Coverage | None = None
-    """Of the incarnations that are placed the one that began last: where it is the device is."""
-    declared: list[DeviceDeclaration] = field(default_factory=list)
-    division: Division | None = None
-    newest: str = ""
-    divided_ns: int = 0
-    """What the newest incarnation had classified when the division last heard of it."""
-    doubled_ns: Mapping[str, int] = field(default_factory=dict)
-
-    def catch_up(self) -> None:
-        """Let the division hear of what nobody was told."""
-        if self.division is not None and (more_ns := self.unheard_ns()):
-            self.division.go_on(more_ns)
-
-    def put(self, row: Coverage) -> None:
-        """Take a row in the place of an older one."""
-        self.rows[row.incarnation] = row
-        home = self.home
-        if row.anchor_ns is not None and home is not None and home.incarnation == row.incarnation:
-            self.home = max(
-                (each for each in self.rows.values() if each.anchor_ns is not None), key=_began
-            )
-        elif row.anchor_ns is not None and (home is None or _began(row) > _began(home)):
-            self.home = row
-
-    def unheard_ns(self) -> int:
-        """What its newest incarnation classified since the division last heard of it."""
-        writer = self.writers.get(self.newest)
-        covered_ns = self.divided_ns if writer is None else writer.covered_ns
-        more_ns, self.divided_ns = covered_ns - self.divided_ns, covered_ns
-        return more_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Growing:
-    """Where the time of a key goes that is known; its `record` said nothing new."""
-
-    device: _Device
-    writer: Classified
-    incarnation: str
-    node: str
-
-    @property
-    def account(self) -> int:
-        """The number of the row that a kernel may add to; `NO_ACCOUNT` where none may."""
-        return self.writer.number if self.node == self.writer.node else NO_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +48,7 @@ class Enrolled:
         periods: enrolled, in order; the last may be open.
         classes: its enrolled time up to the instant asked for.
         doubled_ns: time that two agents classified.
+        named: whether it is a place on the bus that has ended because its board has a name.
     """
 
     device: str
@@ -118,6 +57,7 @@ class Enrolled:
     periods: tuple[Period, ...]
     classes: Classes
     doubled_ns: int
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +96,11 @@ class ResidualAccounts:
             silence_ns: a device silent for less misses nothing yet.
         """
         self._silence_ns = silence_ns
-        self._devices: dict[str, _Device] = {}
+        self._devices: dict[str, DeviceTime] = {}
         self.classified = ClassifiedRows()
         self.agents = Agents(self.classified)
-        self._anchors: dict[tuple[str, str], int] = {}
-        self._back_clock = BackClock()
-        self._by_boot: dict[tuple[str, str], set[str]] = {}
+        self.boots = Boots()
+        self._neighbours = Neighbours(self._devices, self.boots)
         self._downs: list[Down] = []
         self._dirty: set[str] = set()
         self._presence = Presence(silence_ns, self._standing, self._listen)
@@ -261,7 +200,7 @@ class ResidualAccounts:
         """Take what reports say of when, in one piece."""
         rows = self.note(sightings, now_ns)
         news = self.agents.news(sightings.live)
-        return _newest_of([*rows, *self.place(news, self.doubted(news, steady_ns))])
+        return _newest_of([*rows, *self.place(news, self.boots.doubted(news, steady_ns))])
 
     def note(self, sightings: Sightings, now_ns: int) -> list[Coverage]:
         """Take whose vectors came, and up to when they were read.
@@ -289,19 +228,6 @@ class ResidualAccounts:
             row = Coverage(incarnation, name, device.node, "", None, None, now_ns, covered_ns)
             rows.append(self._put(row))
         return rows
-
-    def doubted(self, news: Mapping[str, Sighting], steady_ns: int) -> Set[Boot]:
-        """The boots that a round does not place.
-
-        Args:
-            news: all of the round: whether the clock went back shows in several boots.
-            steady_ns: monotonic time in ns, which no step of that clock moves.
-        """
-        doubted = self._back_clock.doubted(self._early(news), steady_ns)
-        if not self._back_clock.stands_behind(steady_ns):
-            return doubted
-        # What is met now is placed by the next report to a clock that is right again.
-        return doubted | {boot_of(*each) for each in news.items()}.difference(self._anchors)
 
     def place(self, news: Mapping[str, Sighting], doubted: Set[Boot]) -> list[Coverage]:
         """Place what running incarnations classified.
@@ -354,13 +280,14 @@ class ResidualAccounts:
             in ns.
         """
         found: list[tuple[Key, int, int]] = []
+        self._dirty |= self._neighbours.look(self._dirty)
         for name in sorted(self._dirty):
             device = self._devices[name]
             if device.newest:
                 device.writers[device.newest].quiet = False
             device.division = divide(
-                self._periods(device),
-                self._stretches(device),
+                device.periods(),
+                device.stretches(self.boots),
                 self._downs,
                 names=(name, device.node),
             )
@@ -406,9 +333,11 @@ class ResidualAccounts:
                 device=device.name,
                 node=device.node,
                 device_count=device.device_count,
-                periods=self._periods(device),
+                periods=device.periods(),
                 classes=classes_at(device.division, as_of_ns, silence_ns=self._silence_ns),
                 doubled_ns=sum(device.division.doubled_ns.values()),
+                named=device.division.tail_until_ns is not None
+                and device.declared_periods()[-1].until_ns is None,
             )
             for _, device in sorted(self._devices.items())
             if device.division is not None and device.division.tail_from_ns is not None
@@ -424,13 +353,13 @@ class ResidualAccounts:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _device(self, name: str) -> _Device:
+    def _device(self, name: str) -> DeviceTime:
         device = self._devices.get(name)
         if device is None:
-            device = self._devices[name] = _Device(name)
+            device = self._devices[name] = DeviceTime(name)
         return device
 
-    def _enrol(self, device: _Device, key: Key) -> Classified:
+    def _enrol(self, device: DeviceTime, key: Key) -> Classified:
         """Make room for what an incarnation classifies of a device."""
         number = self.classified.open()
         writer = Classified(self.classified, number, user=_user(key.allocation))
@@ -439,7 +368,7 @@ class ResidualAccounts:
         self.agents.add(key, writer)
         return writer
 
-    def _stand(self, device: _Device, node: str) -> None:
+    def _stand(self, device: DeviceTime, node: str) -> None:
         """Take the node that a device's newest vector names, where none of its agents is placed.
 
         Which vector came last is not kept: after a restart another one would be the newest.
@@ -450,7 +379,7 @@ class ResidualAccounts:
             device.node = node
             self._listen(device.name)
 
-    def _went_on(self, device: _Device, incarnation: str, *, usual: bool = True) -> None:
+    def _went_on(self, device: DeviceTime, incarnation: str, *, usual: bool = True) -> None:
         """Note that an incarnation classified more of a device."""
         division = device.division
         if division is None or device.newest != incarnation or not usual:
@@ -487,17 +416,6 @@ class ResidualAccounts:
             device.simulated,
         )
 
-    def _early(self, live: Mapping[str, Sighting]) -> dict[Boot, int]:
-        """Boots that would begin much earlier by these reports than is known, by how many ns."""
-        early_ns = {}
-        for incarnation, sighting in live.items():
-            boot = boot_of(incarnation, sighting)
-            known_ns = self._anchors.get(boot)
-            back_ns = (known_ns or 0) - sighting.received_ns + sighting.boot_ns
-            if known_ns is not None and back_ns > EARLY_NS:
-                early_ns[boot] = back_ns
-        return early_ns
-
     def _put(self, row: Coverage) -> Coverage:
         """Take a row in the place of an older one."""
         device = self._device(row.device)
@@ -507,63 +425,9 @@ class ResidualAccounts:
             writer.row = row
         self._stand(device, device.node or row.node)
         self._dirty.add(row.device)
-        if row.anchor_ns is not None:
-            boot = boot_in(row)
-            self._by_boot.setdefault(boot, set()).add(row.device)
-            if row.anchor_ns < self._anchors.get(boot, row.anchor_ns + 1):
-                self._anchors[boot] = row.anchor_ns
-                self._dirty.update(self._by_boot[boot])
+        self._dirty.update(self.boots.put(row))
+        self._neighbours.put(row)
         return row
-
-    def _periods(self, device: _Device) -> tuple[Period, ...]:
-        """When a device is enrolled: from its first report on, as declarations correct it."""
-        periods: list[Period] = []
-        if device.rows:
-            periods.append(Period(min(row.first_seen_ns for row in device.rows.values())))
-        for declared in device.declared:
-            going_on = bool(periods) and periods[-1].until_ns is None
-            if declared.state is DeviceState.RETIRED:
-                if periods:
-                    last = periods[-1]
-                    periods[-1] = Period(last.from_ns, max(last.from_ns, declared.from_ns))
-            elif going_on:
-                before_ns = (periods[-2].until_ns or 0) if len(periods) > 1 else 0
-                periods[-1] = Period(max(before_ns, declared.from_ns))
-            else:
-                before_ns = (periods[-1].until_ns or 0) if periods else 0
-                periods.append(Period(max(before_ns, declared.from_ns)))
-        return tuple(periods)
-
-    def _stretches(self, device: _Device) -> Sequence[Stretch]:
-        first_ns = min((row.first_seen_ns for row in device.rows.values()), default=0)
-        stretches = []
-        for incarnation, writer in device.writers.items():
-            row = device.rows.get(incarnation)
-            boot, start_ns, before_ns = incarnation, None, writer.covered_ns
-            if row is not None:
-                boot = "\n".join(boot_in(row))
-                enrolling = row.first_seen_ns - first_ns < ENROLMENT_NS
-                before_ns = row.first_covered_ns if enrolling else 0
-                if row.since_ns is not None:
-                    start_ns = self._anchors[boot_in(row)] + row.since_ns
-            stretches.append(
-                Stretch(
-                    writer=incarnation,
-                    boot=boot,
-                    node=row.node if row is not None else device.node,
-                    user=None if writer.mixed else writer.user,
-                    covered_ns=writer.covered_ns,
-                    start_ns=start_ns,
-                    before_ns=before_ns,
-                    rank=writer.lower_flop,
-                )
-            )
-        return stretches
-
-
-def _began(row: Coverage) -> tuple[int, str]:
-    """When an incarnation that is placed began, in Unix time in ns; of two at once one is later."""
-    return (row.anchor_ns or 0) + (row.since_ns or 0), row.incarnation
 
 
 def _newest_of(rows: Iterable[Coverage]) -> list[Coverage]:

@@ -129,7 +129,7 @@ class Slices:
                 rows[row.incarnation, row.device] = row
             news |= residuals.agents.news(part.live)
             await self._give_way()
-        doubted = residuals.doubted(news, self._clock.monotonic_ns())
+        doubted = residuals.boots.doubted(news, self._clock.monotonic_ns())
         for part in Sightings(live=news).parts(PLACED_SLICE) if news else ():
             for row in residuals.place(part.live, doubted):
                 rows[row.incarnation, row.device] = row

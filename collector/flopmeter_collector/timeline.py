@@ -22,6 +22,9 @@ SAME_BOOT_TOLERANCE_NS = 60 * NS_PER_S
 OTHER_BOOT_TOLERANCE_NS = 600 * NS_PER_S
 """Two boots are placed by when their reports came: a report may have been stuck for minutes."""
 
+ENROLMENT_NS = 600 * NS_PER_S
+"""Closed incarnations that come this soon after a device's first report ran before it."""
+
 
 @value_class(frozen=True, slots=True)
 class Stretch:
@@ -55,6 +58,12 @@ class Period:
 
     from_ns: int
     until_ns: int | None = None
+
+    def meets(self, other: Period) -> bool:
+        """Whether they have an instant in common."""
+        return (self.until_ns is None or self.until_ns > other.from_ns) and (
+            other.until_ns is None or other.until_ns > self.from_ns
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ PLACE_PREFIX = "PCI-"
 """Begins the name of a device that only its place on the PCI bus tells."""
 
 
+def is_place(device: str) -> bool:
+    """Whether a device's name is its place on the bus, because no driver named it."""
+    return device.startswith(PLACE_PREFIX)
+
+
 @dataclass(frozen=True)
 class DeviceRecord:
     """What an agent read from one device; a changed record starts new registers.
@@ -88,7 +93,7 @@ class DeviceRecord:
     @property
     def is_place(self) -> bool:
         """Whether it is a place on the bus: what is there has no other name without a driver."""
-        return self.device.startswith(PLACE_PREFIX)
+        return is_place(self.device)
 
     @functools.cached_property
     def record_id(self) -> str:

@@ -182,10 +182,11 @@ def _print_enrolled(document: dict[str, object]) -> None:
     assert isinstance(devices, list)
     for device in devices:
         amounts = [device[f"{name.replace(' ', '_')}_seconds"] / 3600 for name in hours]
+        ended = "retired" if device["retired"] else "named" if device["named"] else ""
         table.add(
             device["device"],
             device["node"] or "-",
-            "retired" if device["retired"] else device["enrolled"][-1]["from"][:19],
+            ended or device["enrolled"][-1]["from"][:19],
             *(f"{amount:,.1f}" for amount in amounts),
         )
     console().print(table if devices else "no device ever reported to this ledger")

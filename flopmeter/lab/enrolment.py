@@ -108,7 +108,8 @@ def _device(each: Enrolled) -> Json:
             }
             for period in each.periods
         ],
-        "retired": last.until_ns is not None,
+        "retired": last.until_ns is not None and not each.named,
+        "named": each.named,
         "enrolled_seconds": classes.enrolled_ns / NS_PER_S,
         "classified_seconds": classes.classified_ns / NS_PER_S,
         "declared_down_seconds": classes.declared_down_ns / NS_PER_S,

@@ -13,9 +13,9 @@ from flopmeter_collector.device_declarations import DeviceDeclaration, DeviceSta
 from flopmeter_collector.ledger.base import Coverage, StoredVector
 from flopmeter_collector.placing import placed
 from flopmeter_collector.presence import Charge
-from flopmeter_collector.residual import ENROLMENT_NS, ResidualAccounts
+from flopmeter_collector.residual import ResidualAccounts
 from flopmeter_collector.sightings import Sighting, Sightings
-from flopmeter_collector.timeline import Classes
+from flopmeter_collector.timeline import ENROLMENT_NS, Classes
 from flopmeter_collector.totals import Totals
 from flopmeter_core.devices import DeviceRecord
 from flopmeter_core.kernels.place_rows import SMALLEST_STEP_NS
