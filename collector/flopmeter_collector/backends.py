@@ -131,10 +131,26 @@ def declare(
         UsageError, DataError, StorageError: as the backends' `open_for_declaring`; or the ledger
             does not have it any more.
     """
+    _check_text(declaration)
     with contextlib.closing(_for_declaring(url)) as ledger:
         written = ledger.append_declaration(declaration, audit=audit, since=since, check=check)
     check_kept(_for_declaring, url, written)
     return written
+
+
+def _check_text(declaration: Declaration) -> None:
+    """Refuse words that no reader could be shown: what is declared stays for ever.
+
+    Raises:
+        UsageError: bytes of a command line that are no UTF-8.
+    """
+    try:
+        for text in (declaration.author, declaration.subject, *declaration.body.values()):
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{error.object[:80]!r} holds bytes that are no text in UTF-8; write it in UTF-8"
+        ) from error
 
 
 def check_kept(opened: Callable[[str], SqlTables], url: str, written: Declaration) -> None:

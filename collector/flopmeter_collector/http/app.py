@@ -187,4 +187,8 @@ def _not_ready(reason: str) -> Response:
 
 def _json(document: Json, *, status_code: int = 200) -> Response:
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-    return Response(text, status_code=status_code, headers=_HEADERS, media_type="application/json")
+    # A ledger of an earlier version may hold words that are no UTF-8.
+    content = text.encode(errors="replace")
+    return Response(
+        content, status_code=status_code, headers=_HEADERS, media_type="application/json"
+    )

@@ -121,6 +121,12 @@ def test_json_is_exact() -> None:
     assert document["runs"][0]["compute_flop"]["best"] == best
 
 
+def test_words_that_are_no_text_do_not_end_the_answer() -> None:
+    """What an earlier version took from a command line is shown with a mark in its place."""
+    told = replace(READY, site="\udcff")
+    assert json.loads(client(told).get("/api/v1/totals").text)["site_view"] == "?"
+
+
 def test_a_collector_that_follows_another_one() -> None:
     """It is ready, says who exports the totals, and shows none itself."""
     said = "another one <b> exports"
