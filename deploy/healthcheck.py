@@ -50,7 +50,8 @@ def answer(url: str) -> str | None:
 
 def connected(page: str) -> bool:
     """Whether an agent's metrics say that its stream to the collector is open."""
-    return "flopmeter_collector_connected 1.0" in page.splitlines()
+    _, _, after = page.partition("\nflopmeter_collector_connected ")
+    return float(after.partition("\n")[0] or 0) == 1
 
 
 if __name__ == "__main__":

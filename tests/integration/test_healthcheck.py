@@ -6,11 +6,21 @@ import importlib.util
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from flopmeter_agent.closed import open_closed
+from flopmeter_agent.exposition import AgentMetrics
+from flopmeter_agent.journal import Journal, OsBlockFile
+from flopmeter_agent.loop import AgentLoop, Identity
+from flopmeter_agent.sensors.base import Readout
+from flopmeter_core.devices import DeviceRecord
+from flopmeter_core.units import NS_PER_S
+from flopmeter_proto.link import LinkState
+from support.manual_clock import ManualClock
 from support.processes import free_port
 from support.requirements import ROOT
 
@@ -72,15 +82,53 @@ def test_collector(probe: ModuleType, pages: Pages) -> None:
     assert probe.main([]) == 1
 
 
-@pytest.mark.parametrize(("gauge", "status"), [("1.0", 0), ("0.0", 1)])
-def test_agent(probe: ModuleType, pages: Pages, gauge: str, status: int) -> None:
-    """An agent answers; --connected also asks whether its stream to the collector is open."""
-    page = f"# TYPE flopmeter_collector_connected gauge\nflopmeter_collector_connected {gauge}\n"
+class NoDevices:
+    """A sensor of a node without devices."""
+
+    name = "none"
+    simulated = False
+
+    def devices(self) -> tuple[DeviceRecord, ...]:
+        """None."""
+        return ()
+
+    def read(self) -> Readout:
+        """Nothing."""
+        return Readout(())
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_agent(probe: ModuleType, pages: Pages, tmp_path: Path, connected: bool) -> None:
+    """An agent answers; --connected also asks whether its stream to the collector is open.
+
+    The page is an agent's own: how it spells a number is its business.
+    """
+    loop = AgentLoop(
+        NoDevices(),
+        Journal(OsBlockFile(tmp_path / "journal")),
+        ManualClock(),
+        Identity(node="n0"),
+        closed=open_closed(OsBlockFile(tmp_path / "closed")),
+        incarnation="0" * 32,
+        period_ns=NS_PER_S,
+    )
+    page = AgentMetrics(loop, LinkState(connected=connected)).text()
     pages.pages["/metrics"] = (200, page)
     assert probe.main(["agent"]) == 0
     assert probe.main([]) == 0
-    assert probe.main(["agent", "--connected"]) == status
+    assert probe.main(["agent", "--connected"]) == (0 if connected else 1)
     assert probe.main(["collector"]) == 1
+
+
+@pytest.mark.parametrize(("said", "status"), [(" 1.0", 0), (" 0.0", 1), ("", 1)])
+def test_agents_of_other_versions(probe: ModuleType, pages: Pages, said: str, status: int) -> None:
+    """Whoever spells the number otherwise is understood; a page without it is not connected."""
+    page = f"# TYPE flopmeter_collector_connected gauge\nflopmeter_collector_connected{said}\n"
+    pages.pages["/metrics"] = (200, page)
+    assert probe.main(["agent", "--connected"]) == status
 
 
 def test_nobody_there(probe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
