@@ -239,6 +239,15 @@ def test_what_was_over_before_anybody_heard_of_it() -> None:
     assert fleet.residual(360) == 0
 
 
+def test_what_an_agent_told_of_a_place_stays_enrolled() -> None:
+    """Boots are placed to some minutes: a name that seems to begin before ends nothing before."""
+    fleet = Fleet()
+    fleet.report(1, same(PLACES[:1], 60, 60), now=60)
+    fleet.accounts.declare(DeviceDeclaration(place(0), DeviceState.ENROLLED, at(0)))
+    fleet.report(2, same(GPUS[:1], 65, 120), now=120, booted=55)
+    assert fleet.periods()[place(0)] == [(0, 60)]
+
+
 def test_names_of_another_node_end_nothing() -> None:
     """A node whose agent names no device has its places charged, whatever others name."""
     fleet = Fleet()
