@@ -25,6 +25,7 @@ from flopmeter_collector.ledger.sqlite.file import BUSY_TIMEOUT_S, Access, conne
 from flopmeter_collector.ledger.sqlite.schema import APPLICATION_ID
 from flopmeter_collector.ledger.sqlite.store import SqliteLedger
 from flopmeter_core.errors import (
+    BusyError,
     DataError,
     InvariantError,
     NotPermittedError,
@@ -370,7 +371,7 @@ def test_a_restored_ledger_is_held(path: Path) -> None:
     sqlite.back_up(path, source)
 
     def generation() -> str:
-        assert said(opened, back, error=NotPermittedError).startswith(f"the ledger {back} is held")
+        assert said(opened, back, error=BusyError).startswith(f"the ledger {back} is held")
         return "1f" * 16
 
     copy = sqlite.restore(source, back, new_generation=generation, audit=AUDIT)
