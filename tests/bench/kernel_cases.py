@@ -38,12 +38,12 @@ POINT_WISE = 100
 """A reading in columns is to cost less than this part of one that an agent takes."""
 
 
-def merging(rows: int) -> tuple[array[int], Callable[[], object]]:
+def merging(rows: int, repeats: int = REPEATS) -> tuple[array[int], Callable[[], object]]:
     """Rows that came, and a merge of them that takes every one of them."""
     came = array("q", [*busy_vector(100), *busy_vector(101)]) * (rows // 2)
     held, places = came[:], array("q", range(rows))
     sequences, outcomes = array("q", bytes(8 * rows)), bytearray(rows)
-    newer = iter([array("q", [number]) * rows for number in range(1, 2 + REPEATS)])
+    newer = iter([array("q", [number]) * rows for number in range(1, 2 + repeats)])
 
     def merge() -> int:
         return merge_block.merge_rows(

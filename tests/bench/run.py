@@ -21,6 +21,7 @@ from bench import (  # noqa: E402
     agent_cases,
     collector_cases,
     kernel_cases,
+    kernel_peers,
     relay_cases,
     scrape_cases,
 )
@@ -50,6 +51,7 @@ def main() -> int:
         *scrape_cases.cases(),
         *relay_cases.cases(),
         *kernel_cases.cases(),
+        *kernel_peers.cases(),
     ]
     text = PART.format(
         day=datetime.datetime.now(datetime.UTC).date(),
