@@ -47,6 +47,19 @@ def test_as_frozen(one: tuple[int, str, int], other: tuple[int, str, int]) -> No
     assert not hasattr(values[0], "__dict__")
 
 
+def test_own_words_stay() -> None:
+    """A class that says how it prints keeps its way."""
+
+    @value_class(frozen=True, slots=True)
+    class Printed:
+        number: int
+
+        def __repr__(self) -> str:
+            return f"number {self.number}"
+
+    assert repr(Printed(1)) == "number 1"
+
+
 def test_own_hash_stays() -> None:
     """A class that says how it hashes keeps its way."""
 
