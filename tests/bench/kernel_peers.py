@@ -1,9 +1,10 @@
-"""The kernels' work in the tools that people would take for it, with the same exact results.
+"""The kernels' work in the tools that people would take for it.
 
 Owns: the newest of many vectors, and exact sums of products, in NumPy, Polars, DuckDB and Python.
 May touch: processor time of this process, all threads of it; memory.
 Called by run; the three libraries are in requirements/bench.txt alone. Nothing here has a budget:
-what the kernels are held against is memory (kernel_cases).
+what the kernels are held against is memory (kernel_cases). Sums are held to be equal; of merges
+only the time is compared.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def duckdb_merge(numpy: Any, duckdb: Any, came: array[int]) -> Callable[[], obje
 
 
 def python_merge(came: array[int]) -> Callable[[], object]:
-    """A list of vectors and their sequences."""
+    """The newest in a dict, by reference: nothing is copied."""
     rows = [came[at : at + COMPONENT_COUNT] for at in range(0, len(came), COMPONENT_COUNT)]
     held = {device: (0, row) for device, row in enumerate(rows)}
     newer = iter(range(1, 1_000))
